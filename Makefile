@@ -1,0 +1,81 @@
+# Every command a person needs; `make` alone lists them.
+
+CARGO ?= cargo
+COMPONENTS := target/components
+COMPONENT_TARGET := wasm32-wasip2
+GUESTS := logic hostile
+KENNING := target/release/kenning
+PEERS := target/peers
+
+PULL_MODEL = $(KENNING) model pull --check > /dev/null 2>&1 || { \
+  echo 'fetching the embedding model all-MiniLM-L6-v2 (84 MB): searching by meaning needs it'; \
+  $(KENNING) model pull; }
+
+.DEFAULT_GOAL := help
+.PHONY: help run build components model test test-build test-one lint bench bench-peers demo clean target redis
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build model ## Install what is missing, build, and serve at http://127.0.0.1:7171
+	$(KENNING) serve
+
+build: components ## Build the binary and the components
+	$(CARGO) build --release --workspace
+
+components: target ## Build the logic, and a misbehaving one for the tests, as components
+	RUSTFLAGS='-Ctarget-feature=+simd128' $(CARGO) build $(GUESTS:%=--package kenning-%) \
+	  --target $(COMPONENT_TARGET) --profile component
+	@mkdir -p $(COMPONENTS)
+	@for guest in $(GUESTS); do \
+	  built=target/$(COMPONENT_TARGET)/component/kenning_$$guest.wasm; \
+	  cmp -s $$built $(COMPONENTS)/$$guest.wasm || cp $$built $(COMPONENTS)/$$guest.wasm || exit 1; \
+	done
+
+model: build ## Fetch the embedding model, unless it is there
+	@$(PULL_MODEL)
+
+test: test-build redis ## Install what is missing, build, and run every test
+	@$(PULL_MODEL)
+	$(CARGO) test --release --workspace
+
+test-one: test-build ## Run the tests whose name contains name=...
+	$(CARGO) test --release --workspace -- $(name)
+
+# Everything with the features that tests add, the binary too, so that dependencies
+# are compiled once.
+test-build: components
+	$(CARGO) build --release --workspace --all-targets
+
+lint: components ## Check format, lints and the contract
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+bench: build model redis ## Measure: the sandbox's cost, HTTP, start-up, memory
+	@target/release/bench $(PARTS)
+
+bench-peers: build redis $(PEERS)/.installed ## Measure beside redis-py on the same Redis
+	@target/release/bench peers $(PEERS)/bin/python
+
+$(PEERS)/.installed: tests/bench/peers/requirements.txt
+	@echo 'installing redis-py into $(PEERS): it is what Kenning is measured beside'
+	@python3 -m venv $(PEERS)
+	@$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+demo: build model ## Start, import the samples (or DATA=DIR), search, change, stop
+	target/release/demo $(DATA)
+
+clean: ## Remove what was built
+	$(CARGO) clean
+
+target:
+	@rustup target list --installed | grep -qx $(COMPONENT_TARGET) || \
+	  { echo 'installing the Rust target $(COMPONENT_TARGET): the logic is compiled to it'; \
+	    rustup target add $(COMPONENT_TARGET); }
+
+redis:
+	@command -v redis-server > /dev/null || \
+	  { echo 'installing redis-server: the tests run against a real one'; \
+	    SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
+	    $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq redis-server; }

@@ -1,0 +1,109 @@
+//! Reading by id, for callers and for the host's index.
+
+use super::{draft, fill, get, limit, logic, store, unavailable};
+use crate::error::Backend;
+use crate::fact::Entry;
+use crate::ports::{Allowance, Level};
+use crate::testing::Call;
+
+#[test]
+fn facts_come_in_the_order_of_their_ids_and_none_for_strangers() {
+    let logic = logic();
+    fill(&logic, 3, |n| format!("text {n}"));
+    let facts = logic.get(&["f002", "nobody", "f000"]).expect("the facts");
+    let texts: Vec<_> = facts.iter().map(|fact| fact.as_ref().map(|f| f.text.as_str())).collect();
+    assert_eq!(texts, [Some("text 2"), None, Some("text 0")]);
+    assert_eq!(logic.get(&[]), Ok(vec![]));
+}
+
+#[test]
+fn a_hundred_ids_are_obeyed_and_one_more_is_violated() {
+    let logic = logic();
+    let ids = vec!["a"; 101];
+    assert_eq!(logic.get(&ids[..100]).map(|facts| facts.len()), Ok(100));
+    assert_eq!(logic.entries(&ids[..100]).map(|entries| entries.len()), Ok(0));
+    assert_eq!(limit(logic.get(&ids)), "facts_per_call");
+    assert_eq!(limit(logic.entries(&ids)), "facts_per_call");
+}
+
+#[test]
+fn a_read_that_storage_cut_is_cut_here_too() {
+    let logic = logic();
+    fill(&logic, 5, |_| "x".repeat(1_000));
+    logic.ports().cut_reads(2_500);
+    let ids = ["f000", "f001", "f002", "f003", "f004"];
+    assert_eq!(logic.get(&ids).map(|facts| facts.len()), Ok(2));
+}
+
+#[test]
+fn an_answer_takes_three_quarters_of_the_bytes_at_most() {
+    let logic = logic();
+    fill(&logic, 5, |_| "x".repeat(1_000));
+    let all = Allowance { milliseconds: 1_000, fuel: 1_000, host_calls: 100, bytes: 4_000 };
+    logic.ports().allow(all, Allowance { milliseconds: 0, fuel: 0, host_calls: 0, bytes: 0 });
+    let facts = logic.get(&["f000", "f001", "f002"]).expect("the facts");
+    assert_eq!(facts.len(), 2);
+    // Larger than planned for, and still the only way to have it.
+    logic.ports().allow(Allowance { bytes: 1_500, ..all }, all);
+    assert_eq!(logic.get(&["f000", "f001"]).map(|facts| facts.len()), Ok(1));
+}
+
+#[test]
+fn a_storage_that_fails_is_told() {
+    let logic = logic();
+    logic.ports().fail(Call::Read, unavailable(Backend::Storage));
+    assert_eq!(logic.get(&["a"]), Err(unavailable(Backend::Storage)));
+    assert_eq!(logic.entries(&["a"]), Err(unavailable(Backend::Storage)));
+}
+
+#[test]
+fn a_foreign_hash_among_facts_spoils_nothing() {
+    let logic = logic();
+    store(&logic, draft("ours", "our text")).expect("stored");
+    logic.ports().state().put("odd", 1, &[("content", "theirs"), ("metadata", "{'a'")]);
+    logic.ports().state().put("side", 2, &[("origin", "session")]);
+    assert_eq!(get(&logic, "odd").map(|fact| fact.metadata), Some(r#"{"value":"{'a'"}"#.into()));
+    assert_eq!(get(&logic, "side"), None);
+    let entries = logic.entries(&["side", "odd", "ours"]).expect("the entries");
+    let ids: Vec<_> = entries.into_iter().map(|entry| entry.map(|entry| entry.id)).collect();
+    assert_eq!(ids, [Some("odd".into()), Some("ours".into())]);
+}
+
+#[test]
+fn an_entry_holds_what_search_reads() {
+    let logic = logic();
+    fill(&logic, 1, |_| "the text".into());
+    let entry = Entry { id: "f000".into(), text: "the text".into(), metadata: "{}".into() };
+    assert_eq!(logic.entries(&["f000"]), Ok(vec![Some(entry)]));
+}
+
+#[test]
+fn entries_that_were_cut_end_with_as_many_nones_as_ids_were_not_reached() {
+    let logic = logic();
+    fill(&logic, 4, |_| "x".repeat(1_000));
+    logic.ports().cut_reads(2_500);
+    let ids = ["f000", "nobody", "f001", "f002", "f003"];
+    let mut rest = &ids[..];
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let entries = logic.entries(rest).expect("the entries");
+        let unreached = entries.iter().rev().take_while(|entry| entry.is_none()).count();
+        assert!(unreached < rest.len());
+        found.extend(entries.into_iter().flatten().map(|entry| entry.id));
+        rest = &rest[rest.len() - unreached..];
+    }
+    assert_eq!(found, ["f000", "f001", "f002", "f003"]);
+}
+
+#[test]
+fn one_hash_too_large_to_be_read_does_not_stand_in_the_way_of_entries() {
+    let logic = logic();
+    fill(&logic, 2, |_| "small".into());
+    logic.ports().state().put("huge", 1, &[("content", &"x".repeat(5_000))]);
+    logic.ports().cut_reads(4_000);
+    assert_eq!(limit(logic.get(&["huge"])), "host_call_bytes");
+    let entries = logic.entries(&["huge", "f000"]).expect("the entries");
+    assert_eq!(entries, [None]);
+    assert_eq!(logic.entries(&["f000"]).map(|entries| entries.len()), Ok(1));
+    assert_eq!(logic.ports().lines(Level::Warn).len(), 1);
+}

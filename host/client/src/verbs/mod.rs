@@ -1,0 +1,31 @@
+//! The verbs: what each asks of the server, and how it shows the answer.
+
+mod export;
+mod facts;
+mod import;
+mod list;
+mod search;
+mod show;
+mod stats;
+
+use crate::{Error, Exit, Server, Terminal, Verb};
+
+/// Does what was asked for.
+pub(crate) async fn perform(
+    verb: Verb,
+    server: &Server,
+    terminal: &mut Terminal,
+) -> Result<Exit, Error> {
+    match verb {
+        Verb::Store(call) => facts::store(server, call.args, terminal).await?,
+        Verb::Get(call) => facts::get(server, &call.args, terminal).await?,
+        Verb::Update(call) => facts::update(server, call.args, terminal).await?,
+        Verb::Delete(call) => facts::delete(server, &call.args, terminal).await?,
+        Verb::List(call) => list::list(server, &call.args, terminal).await?,
+        Verb::Search(call) => search::search(server, &call.args, terminal).await?,
+        Verb::Stats(_) => stats::stats(server, terminal).await?,
+        Verb::Import(call) => return import::import(server, &call.args, terminal).await,
+        Verb::Export(call) => return export::export(server, &call.args, terminal).await,
+    }
+    Ok(Exit::Done)
+}

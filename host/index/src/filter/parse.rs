@@ -1,0 +1,262 @@
+//! From JSON to a filter, and what to say when it is none.
+
+use std::fmt::{Display, Write};
+
+use serde_json::{Map, Value as Json};
+
+use super::test::{Comparison, Test, lower_case};
+use super::{Condition, FilterError, Node};
+use crate::limits::{FILTER_CONDITIONS, FILTER_DEPTH, FILTER_SCANS, FILTER_VALUES};
+use crate::metadata::Scalar;
+
+const OPERATORS: &str =
+    "eq, ne, gt, gte, lt, lte, in, nin, contains, icontains, exists and between";
+
+/// Reads a whole filter.
+pub(super) fn filter(filter: &Json) -> Result<Node, FilterError> {
+    let whole = Pointer(String::new());
+    match filter {
+        Json::Object(members) if members.is_empty() => Ok(Node::All(Vec::new())),
+        _ => Parser { conditions: 0, scans: 0 }.filter(filter, &whole, 0),
+    }
+}
+
+/// A place in the filter, as a JSON pointer.
+struct Pointer(String);
+
+impl Pointer {
+    fn to(&self, part: impl Display) -> Self {
+        let mut pointer = format!("{}/", self.0);
+        for character in part.to_string().chars() {
+            match character {
+                '~' => pointer.push_str("~0"),
+                '/' => pointer.push_str("~1"),
+                other => pointer.push(other),
+            }
+        }
+        Self(pointer)
+    }
+
+    fn refuse<T>(&self, message: impl Into<String>) -> Result<T, FilterError> {
+        Err(FilterError { pointer: self.0.clone(), message: message.into() })
+    }
+}
+
+struct Parser {
+    conditions: usize,
+    /// Those that look through texts.
+    scans: usize,
+}
+
+impl Parser {
+    fn filter(&mut self, filter: &Json, at: &Pointer, depth: usize) -> Result<Node, FilterError> {
+        let Json::Object(members) = filter else {
+            return at.refuse("a filter is a JSON object, such as {\"topic\": \"x\"}");
+        };
+        if members.is_empty() {
+            return at.refuse("this filter is empty; name a field, or leave it out");
+        }
+        let mut nodes = Vec::new();
+        for (name, value) in members {
+            let at = at.to(name);
+            nodes.push(match name.as_str() {
+                "AND" | "and" => Node::All(self.filters(value, &at, depth + 1)?),
+                "OR" | "or" => Node::Any(self.filters(value, &at, depth + 1)?),
+                "NOT" | "not" => not(self.negated(value, &at, depth + 1)?),
+                field => self.field(field, value, &at)?,
+            });
+        }
+        Ok(all(nodes))
+    }
+
+    fn filters(
+        &mut self,
+        value: &Json,
+        at: &Pointer,
+        depth: usize,
+    ) -> Result<Vec<Node>, FilterError> {
+        let Json::Array(filters) = value else {
+            return at.refuse("AND and OR take a list of filters");
+        };
+        if filters.is_empty() {
+            return at.refuse("this list is empty; give at least one filter");
+        }
+        check_depth(at, depth)?;
+        let numbered = filters.iter().enumerate();
+        numbered.map(|(number, filter)| self.filter(filter, &at.to(number), depth)).collect()
+    }
+
+    fn negated(&mut self, value: &Json, at: &Pointer, depth: usize) -> Result<Node, FilterError> {
+        match value {
+            Json::Array(_) => self.filters(value, at, depth).map(Node::Any),
+            Json::Object(_) => {
+                check_depth(at, depth)?;
+                self.filter(value, at, depth)
+            }
+            _ => at.refuse("NOT takes a filter or a list of filters"),
+        }
+    }
+
+    fn field(&mut self, field: &str, value: &Json, at: &Pointer) -> Result<Node, FilterError> {
+        match value {
+            Json::Object(operators) => self.operators(field, operators, at),
+            Json::Array(_) => at.refuse(format!(
+                "a field takes one value or an object of operators, not a list; \
+                 \"in\" takes a list. Operators: {OPERATORS}"
+            )),
+            scalar => {
+                self.count(at)?;
+                Ok(condition(field, Test::OneOf(vec![any_scalar(scalar, at)?])))
+            }
+        }
+    }
+
+    fn operators(
+        &mut self,
+        field: &str,
+        operators: &Map<String, Json>,
+        at: &Pointer,
+    ) -> Result<Node, FilterError> {
+        if operators.is_empty() {
+            return at.refuse(format!("no operator is given; use one of {OPERATORS}"));
+        }
+        let mut nodes = Vec::new();
+        for (operator, operand) in operators {
+            let at = at.to(operator);
+            self.count(&at)?;
+            if matches!(operator.as_str(), "contains" | "icontains") {
+                self.count_scan(&at)?;
+            }
+            nodes.push(operation(field, operator, operand, &at)?);
+        }
+        Ok(all(nodes))
+    }
+
+    fn count(&mut self, at: &Pointer) -> Result<(), FilterError> {
+        self.conditions += 1;
+        if self.conditions > FILTER_CONDITIONS {
+            return at.refuse(format!("a filter has at most {FILTER_CONDITIONS} conditions"));
+        }
+        Ok(())
+    }
+
+    fn count_scan(&mut self, at: &Pointer) -> Result<(), FilterError> {
+        self.scans += 1;
+        if self.scans > FILTER_SCANS {
+            return at.refuse(format!(
+                "a filter has at most {FILTER_SCANS} times contains or icontains"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_depth(at: &Pointer, depth: usize) -> Result<(), FilterError> {
+    if depth > FILTER_DEPTH {
+        return at.refuse(format!("AND, OR and NOT nest at most {FILTER_DEPTH} deep"));
+    }
+    Ok(())
+}
+
+fn operation(
+    field: &str,
+    operator: &str,
+    operand: &Json,
+    at: &Pointer,
+) -> Result<Node, FilterError> {
+    let compares = |comparison| Ok(Test::Compares(comparison, ordered(operand, at)?));
+    let test = match operator {
+        "eq" | "ne" => Test::OneOf(vec![any_scalar(operand, at)?]),
+        "in" | "nin" => Test::OneOf(scalars(operand, at)?),
+        "gt" => compares(Comparison::Greater)?,
+        "gte" => compares(Comparison::GreaterOrEqual)?,
+        "lt" => compares(Comparison::Less)?,
+        "lte" => compares(Comparison::LessOrEqual)?,
+        "between" => between(operand, at)?,
+        "contains" => Test::Contains(any_scalar(operand, at)?),
+        "icontains" => match operand {
+            Json::String(text) => Test::ContainsCaseless(lower_case(text).into()),
+            _ => return at.refuse("icontains takes a text"),
+        },
+        "exists" => match operand {
+            Json::Bool(true) => Test::Exists,
+            Json::Bool(false) => return Ok(not(condition(field, Test::Exists))),
+            _ => return at.refuse("exists takes true or false"),
+        },
+        _ => return at.refuse(unknown(operator)),
+    };
+    let node = condition(field, test);
+    Ok(if matches!(operator, "ne" | "nin") { not(node) } else { node })
+}
+
+fn unknown(operator: &str) -> String {
+    let mut message = String::from("there is no operator ");
+    let mut shown = operator.chars();
+    // Enough to recognise it; a hostile one does not fill the answer.
+    let _ = write!(message, "{:?}", shown.by_ref().take(40).collect::<String>());
+    if shown.next().is_some() {
+        message.push('…');
+    }
+    message + "; use one of " + OPERATORS
+}
+
+fn any_scalar(operand: &Json, at: &Pointer) -> Result<Scalar, FilterError> {
+    match Scalar::new(operand) {
+        Some(scalar) => Ok(scalar),
+        None => at.refuse("this takes one text, number, bool or null"),
+    }
+}
+
+fn ordered(operand: &Json, at: &Pointer) -> Result<Scalar, FilterError> {
+    match Scalar::new(operand) {
+        Some(scalar @ (Scalar::Number(_) | Scalar::Text(_))) => Ok(scalar),
+        _ => at.refuse("this takes a number or a text"),
+    }
+}
+
+fn scalars(operand: &Json, at: &Pointer) -> Result<Vec<Scalar>, FilterError> {
+    let Json::Array(values) = operand else {
+        return at.refuse("in and nin take a list of texts, numbers, bools or nulls");
+    };
+    if values.len() > FILTER_VALUES {
+        return at.refuse(format!("in and nin take at most {FILTER_VALUES} values"));
+    }
+    let numbered = values.iter().enumerate();
+    let scalars = numbered.map(|(number, value)| any_scalar(value, &at.to(number)));
+    let mut scalars = scalars.collect::<Result<Vec<_>, _>>()?;
+    scalars.sort_unstable();
+    Ok(scalars)
+}
+
+fn between(operand: &Json, at: &Pointer) -> Result<Test, FilterError> {
+    let wrong = "between takes a list of two numbers or two texts, the lower one first";
+    let Json::Array(ends) = operand else {
+        return at.refuse(wrong);
+    };
+    let [low, high] = ends.as_slice() else {
+        return at.refuse(wrong);
+    };
+    let (low, high) = (ordered(low, &at.to(0))?, ordered(high, &at.to(1))?);
+    if std::mem::discriminant(&low) != std::mem::discriminant(&high) {
+        return at.refuse(wrong);
+    }
+    Ok(Test::Between(low, high))
+}
+
+fn condition(field: &str, test: Test) -> Node {
+    Node::Condition(Condition { field: field.into(), test })
+}
+
+fn not(node: Node) -> Node {
+    Node::Not(Box::new(node))
+}
+
+fn all(mut nodes: Vec<Node>) -> Node {
+    match nodes.pop() {
+        Some(only) if nodes.is_empty() => only,
+        last => {
+            nodes.extend(last);
+            Node::All(nodes)
+        }
+    }
+}

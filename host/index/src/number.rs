@@ -1,0 +1,126 @@
+//! JSON numbers, compared by what they are worth.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
+/// A JSON number. Whole numbers of 64 bits are exact: 1 is 1.0, and 9007199254740993 is not
+/// 9007199254740992.0. Others are what an `f64` makes of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Number {
+    Whole(i64),
+    /// Above `i64::MAX`.
+    Large(u64),
+    /// Finite: JSON has no other.
+    Float(f64),
+}
+
+impl Number {
+    pub(crate) fn new(number: &serde_json::Number) -> Self {
+        match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(whole), _, _) => Self::Whole(whole),
+            (_, Some(large), _) => Self::Large(large),
+            (_, _, Some(float)) if float.is_finite() => Self::Float(float),
+            // Not reached unless numbers are kept as text, and then for huge ones only.
+            _ => Self::Float(f64::MAX),
+        }
+    }
+
+    /// The whole number, or else the float.
+    fn parts(self) -> Result<i128, f64> {
+        match self {
+            Self::Whole(whole) => Ok(whole.into()),
+            Self::Large(large) => Ok(large.into()),
+            Self::Float(float) => Err(float),
+        }
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.parts(), other.parts()) {
+            (Ok(left), Ok(right)) => left.cmp(&right),
+            (Ok(left), Err(right)) => compare(left, right),
+            (Err(left), Ok(right)) => compare(right, left).reverse(),
+            // Not `total_cmp`: -0.0 is 0.0.
+            (Err(left), Err(right)) => left.partial_cmp(&right).unwrap_or(Ordering::Equal),
+        }
+    }
+}
+
+/// The float's whole part is exact in an `i128`, or so large that the conversion saturates on
+/// the right side of every 64-bit number.
+fn compare(whole: i128, float: f64) -> Ordering {
+    let fraction = || 0.0_f64.partial_cmp(&float.fract()).unwrap_or(Ordering::Equal);
+    whole.cmp(&(float.trunc() as i128)).then_with(fraction)
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Number {}
+
+impl Hash for Number {
+    /// Equal numbers round to the same `f64`; adding zero makes -0.0 the same as 0.0.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let float = self.parts().map_or_else(|float| float, |whole| whole as f64);
+        (float + 0.0).to_bits().hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::*;
+
+    fn number(text: &str) -> Number {
+        Number::new(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn numbers_compare_by_what_they_are_worth() {
+        let rising = [
+            "-1e300",
+            "-9223372036854775808",
+            "-9223372036854775807",
+            "-2.5",
+            "-2",
+            "-0.5",
+            "0",
+            "0.5",
+            "1",
+            "2.5",
+            "9007199254740992",
+            "9007199254740993",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551615",
+            "1.8446744073709552e19",
+            "1e300",
+        ];
+        for (at, left) in rising.iter().enumerate() {
+            for (other, right) in rising.iter().enumerate() {
+                assert_eq!(number(left).cmp(&number(right)), at.cmp(&other), "{left} {right}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_numbers_are_equal_however_they_are_written() {
+        let hasher = RandomState::new();
+        for (left, right) in [("1", "1.0"), ("0", "-0.0"), ("-0.0", "0.0"), ("100", "1e2")] {
+            assert_eq!(number(left), number(right));
+            assert_eq!(hasher.hash_one(number(left)), hasher.hash_one(number(right)));
+        }
+        assert_ne!(number("9007199254740993"), number("9007199254740992.0"));
+    }
+}

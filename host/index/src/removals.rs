@@ -1,0 +1,88 @@
+//! Which facts were removed lately, so that a late, older upsert does not bring one back.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::limits::REMOVALS;
+
+/// The last [`REMOVALS`] removals; older ones are forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Removals {
+    revisions: HashMap<Arc<str>, u64>,
+    /// Oldest first. An id that was stored again is still here, and no longer above.
+    order: VecDeque<(Arc<str>, u64)>,
+}
+
+impl Removals {
+    /// Remembers that `id` was removed at `revision`.
+    pub(crate) fn insert(&mut self, id: &str, revision: u64) {
+        if self.revision(id).is_some_and(|known| known >= revision) {
+            return;
+        }
+        let id: Arc<str> = id.into();
+        self.revisions.insert(Arc::clone(&id), revision);
+        self.order.push_back((id, revision));
+        if self.order.len() > REMOVALS
+            && let Some((oldest, revision)) = self.order.pop_front()
+            && self.revision(&oldest) == Some(revision)
+        {
+            self.revisions.remove(&oldest);
+        }
+    }
+
+    /// When `id` was removed, if that is remembered.
+    pub(crate) fn revision(&self, id: &str) -> Option<u64> {
+        self.revisions.get(id).copied()
+    }
+
+    /// Forgets `id`, which is there again.
+    pub(crate) fn forget(&mut self, id: &str) {
+        self.revisions.remove(id);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.revisions.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let entry = size_of::<(Arc<str>, u64)>();
+        let ids = self.order.iter().map(|(id, _)| id.len() + 2 * size_of::<usize>());
+        ids.sum::<usize>() + (self.order.capacity() + self.revisions.capacity()) * entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_removals_are_remembered_and_older_ones_are_not() {
+        let mut removals = Removals::default();
+        for number in 0..=REMOVALS as u64 {
+            removals.insert(&number.to_string(), number);
+        }
+        assert_eq!(removals.revision("0"), None);
+        assert_eq!(removals.revision("1"), Some(1));
+        assert_eq!(removals.count(), REMOVALS);
+    }
+
+    #[test]
+    fn removing_and_storing_the_same_id_again_does_not_pile_up() {
+        let mut removals = Removals::default();
+        for revision in 0..2 * REMOVALS as u64 {
+            removals.insert("a", revision);
+            removals.forget("a");
+        }
+        assert!(removals.order.len() <= REMOVALS);
+        assert_eq!(removals.count(), 0);
+    }
+
+    #[test]
+    fn an_older_removal_changes_nothing() {
+        let mut removals = Removals::default();
+        removals.insert("a", 5);
+        removals.insert("a", 4);
+        assert_eq!(removals.revision("a"), Some(5));
+        assert_eq!(removals.order.len(), 1);
+    }
+}

@@ -1,0 +1,158 @@
+//! The matching facts are those that BM25, written down plainly, gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kenning_index::{Candidate, Entry, FactIndex, Filter, Index};
+
+use crate::support::{ids, put};
+
+/// Words that stemming leaves alone, the first ones far more often.
+fn random_text(random: &mut fastrand::Rng) -> String {
+    let word = |random: &mut fastrand::Rng| format!("w{}", (2_000.0_f64.powf(random.f64())) as u32);
+    (0..random.usize(..40)).map(|_| word(random)).collect::<Vec<_>>().join(" ")
+}
+
+/// BM25 of every fact that shares a word with `query`, by the formula.
+fn scores<'a>(facts: &'a BTreeMap<String, String>, query: &str) -> BTreeMap<&'a str, f64> {
+    let words: BTreeMap<&str, Vec<&str>> =
+        facts.iter().map(|(id, text)| (id.as_str(), text.split(' ').collect())).collect();
+    let length = |words: &[&str]| words.iter().filter(|word| !word.is_empty()).count() as f64;
+    let mean = words.values().map(|words| length(words)).sum::<f64>() / words.len() as f64;
+    let mut scores = BTreeMap::new();
+    for term in query.split(' ').collect::<BTreeSet<_>>() {
+        let having = words.values().filter(|words| words.contains(&term)).count() as f64;
+        let rarity = (1.0 + (words.len() as f64 - having + 0.5) / (having + 0.5)).ln();
+        for (id, words) in &words {
+            let count = words.iter().filter(|word| **word == term).count() as f64;
+            if count > 0.0 {
+                let weight = 1.2 * (1.0 - 0.75 + 0.75 * length(words) / mean);
+                *scores.entry(*id).or_default() += rarity * count * 2.2 / (count + weight);
+            }
+        }
+    }
+    scores
+}
+
+fn check(answer: &[Candidate], scores: &BTreeMap<&str, f64>, limit: usize) {
+    let mut best: Vec<f64> = scores.values().copied().collect();
+    best.sort_by(|left, right| right.total_cmp(left));
+    assert_eq!(answer.len(), limit.min(best.len()));
+    for (candidate, best) in answer.iter().zip(&best) {
+        let score = f64::from(candidate.score);
+        assert!((score - scores[&*candidate.id]).abs() < 1e-4, "{candidate:?}");
+        assert!((score - best).abs() < 1e-4, "{candidate:?} instead of {best}");
+    }
+    for pair in answer.windows(2) {
+        assert!(pair[0].score > pair[1].score || pair[0].id < pair[1].id);
+    }
+}
+
+#[test]
+fn the_answer_is_that_of_the_formula_through_upserts_and_removals() {
+    let mut random = fastrand::Rng::with_seed(21);
+    let index = Index::new();
+    let mut facts = BTreeMap::new();
+    for revision in 1..6_000 {
+        let id = random.u32(..800).to_string();
+        if random.u8(..4) == 0 {
+            index.remove(&id, revision).unwrap();
+            facts.remove(&id);
+        } else {
+            let text = random_text(&mut random);
+            let entry = Entry { id: &id, revision, text: &text, metadata: "{}", vector: None };
+            index.upsert(&entry).unwrap();
+            facts.insert(id, text);
+        }
+    }
+    for rare in [false, true].repeat(50) {
+        let query = match rare {
+            true => format!("w{} w{}", random.u32(500..2_000), random.u32(500..2_000)),
+            false => "w1 w2 ".to_owned() + &random_text(&mut random),
+        };
+        for limit in [1, 10, 1_000] {
+            let answer = index.matching(&query, None, limit).unwrap();
+            check(&answer, &scores(&facts, query.trim()), limit);
+        }
+    }
+}
+
+#[test]
+fn a_filter_leaves_facts_out_and_scores_as_they_are() {
+    let mut random = fastrand::Rng::with_seed(22);
+    let index = Index::new();
+    let mut facts = BTreeMap::new();
+    for number in 0..600_u32 {
+        let text = random_text(&mut random);
+        put(&index, &number.to_string(), &text, &format!(r#"{{"n":{number}}}"#), None);
+        facts.insert(number.to_string(), text);
+    }
+    let filter = Filter::parse_text(r#"{"n":{"lt":60}}"#).unwrap();
+    for query in ["w1 w2 w3", "w700", "w900 w1000 w1100 w40"] {
+        let mut scores = scores(&facts, query);
+        scores.retain(|id, _| id.parse::<u32>().unwrap() < 60);
+        check(&index.matching(query, Some(&filter), 100).unwrap(), &scores, 100);
+    }
+}
+
+#[test]
+fn a_fact_is_found_at_once_and_not_after_its_removal() {
+    let index = Index::new();
+    put(&index, "a", "Grüße aus Köln", "{}", None);
+    assert_eq!(ids(&index.matching("koln", None, 10).unwrap()), ["a"]);
+    let text = "greetings from Bonn";
+    let entry = Entry { id: "a", revision: 2, text, metadata: "{}", vector: None };
+    assert!(index.upsert(&entry).unwrap());
+    assert_eq!(index.matching("koln", None, 10).unwrap(), []);
+    assert_eq!(ids(&index.matching("greeting", None, 10).unwrap()), ["a"]);
+    assert!(index.remove("a", 3).unwrap());
+    assert_eq!(index.matching("bonn", None, 10).unwrap(), []);
+    assert_eq!(index.sizes().postings, 0);
+    assert_eq!(index.sizes().words, 0);
+}
+
+#[test]
+fn a_text_without_spaces_is_found_by_any_part() {
+    let index = Index::new();
+    put(&index, "ja", "新しい東京の駅で猫を見た", "{}", None);
+    put(&index, "th", "ฉันกินข้าวที่ร้านอาหาร", "{}", None);
+    put(&index, "ko", "서울에서 만나요", "{}", None);
+    for (query, id) in [("東京", "ja"), ("猫", "ja"), ("ข้าว", "th"), ("서울", "ko")] {
+        assert_eq!(ids(&index.matching(query, None, 1).unwrap()), [id], "{query}");
+    }
+}
+
+#[test]
+fn equal_facts_come_by_id() {
+    let index = Index::new();
+    for id in ["c", "a", "d", "b"] {
+        put(&index, id, "the same words", "{}", None);
+    }
+    assert_eq!(ids(&index.matching("same", None, 3).unwrap()), ["a", "b", "c"]);
+    assert_eq!(index.matching("same", None, 0).unwrap(), []);
+}
+
+#[test]
+fn memory_does_not_grow_with_upserts_of_the_same_facts() {
+    let index = Index::new();
+    let mut random = fastrand::Rng::with_seed(23);
+    let mut after_the_first_round = None;
+    for revision in 1..=100_u64 {
+        for number in 0..100 {
+            // Ten words a fact: shared ones, and others that nobody has a round later.
+            let words: Vec<_> =
+                (0..9).map(|word| format!("w{word}x{}", random.u32(..90))).collect();
+            let text = format!("{} r{revision}n{number}", words.join(" "));
+            let metadata = format!(r#"{{"revision":{revision},"number":{number}}}"#);
+            let vector = [revision as f32, 1.0];
+            let vector = Some(vector.as_slice());
+            let id = number.to_string();
+            let entry = Entry { id: &id, revision, text: &text, metadata: &metadata, vector };
+            assert!(index.upsert(&entry).unwrap());
+        }
+        let sizes = index.sizes();
+        assert_eq!((sizes.facts, sizes.vectors, sizes.postings), (100, 100, 100 * (10 + 2)));
+        assert!(sizes.words <= 9 * 90 + 100);
+        let first = *after_the_first_round.get_or_insert(sizes.bytes);
+        assert!(sizes.bytes < 4 * first, "{} bytes, {first} at first", sizes.bytes);
+    }
+}

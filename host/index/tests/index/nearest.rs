@@ -1,0 +1,172 @@
+//! The nearest facts are those that comparing with every vector gives.
+
+use std::collections::BTreeMap;
+
+use kenning_index::{Candidate, Entry, FactIndex, Filter, Index, IndexError};
+
+use crate::support::{clustered, ids, put};
+
+/// A vector of length one, in the precision of the index.
+fn unit(vector: &[f32]) -> Vec<f32> {
+    let squares: f64 = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    vector.iter().map(|&v| (f64::from(v) / squares.sqrt()) as f32).collect()
+}
+
+fn cosine(left: &[f32], right: &[f32]) -> f64 {
+    left.iter().zip(right).map(|(&l, &r)| f64::from(l) * f64::from(r)).sum()
+}
+
+/// Checks an answer against a comparison in `f64` with every one of `facts`.
+fn check<'a>(
+    answer: &[Candidate],
+    query: &[f32],
+    facts: impl Iterator<Item = (&'a String, &'a Vec<f32>)>,
+    limit: usize,
+) {
+    let query = unit(query);
+    let scores: BTreeMap<&str, f64> =
+        facts.map(|(id, vector)| (id.as_str(), cosine(&query, &unit(vector)))).collect();
+    let mut best: Vec<f64> = scores.values().copied().collect();
+    best.sort_by(|left, right| right.total_cmp(left));
+    assert_eq!(answer.len(), limit.min(best.len()));
+    for (candidate, best) in answer.iter().zip(&best) {
+        let score = f64::from(candidate.score);
+        assert!((score - scores[&*candidate.id]).abs() < 1e-5, "{candidate:?}");
+        // The right one at this rank, or one that only the sixth digit tells from it.
+        assert!((score - best).abs() < 1e-5, "{candidate:?} instead of {best}");
+    }
+    for pair in answer.windows(2) {
+        assert!(pair[0].score > pair[1].score || pair[0].id < pair[1].id);
+    }
+}
+
+#[test]
+fn the_answer_is_that_of_comparing_with_every_vector() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for (dimensions, facts) in [(1, 20), (3, 300), (64, 1_100), (100, 2_500), (384, 1_500)] {
+        let index = Index::new();
+        let mut all = BTreeMap::new();
+        for number in 0..facts {
+            let vector = clustered(&mut random, dimensions);
+            put(&index, &number.to_string(), "", "{}", Some(&vector));
+            all.insert(number.to_string(), vector);
+        }
+        for limit in [1, 10, 100, facts, 10 * facts] {
+            let query = clustered(&mut random, dimensions);
+            let answer = index.nearest(&query, None, limit).unwrap();
+            check(&answer, &query, all.iter(), limit);
+        }
+    }
+}
+
+#[test]
+fn the_answer_stays_right_through_upserts_and_removals() {
+    let mut random = fastrand::Rng::with_seed(12);
+    let index = Index::with_dimensions(48);
+    let mut all = BTreeMap::new();
+    for revision in 1..12_000 {
+        let id = random.u32(..1_500).to_string();
+        let vector = clustered(&mut random, 48);
+        match random.u8(..5) {
+            0 => {
+                index.remove(&id, revision).unwrap();
+                all.remove(&id);
+            }
+            1 => {
+                // Another text and no vector yet: the old vector is gone.
+                let text = revision.to_string();
+                let entry = Entry { id: &id, revision, text: &text, metadata: "{}", vector: None };
+                index.upsert(&entry).unwrap();
+                all.remove(&id);
+            }
+            _ => {
+                let metadata = format!(r#"{{"group":{}}}"#, revision % 7);
+                let vector_ref = Some(vector.as_slice());
+                let entry =
+                    Entry { id: &id, revision, text: "", metadata: &metadata, vector: vector_ref };
+                index.upsert(&entry).unwrap();
+                all.insert(id, (revision % 7, vector));
+            }
+        }
+    }
+    assert_eq!(index.sizes().vectors, all.len());
+    let vectors: BTreeMap<_, _> = all.iter().map(|(id, (_, v))| (id.clone(), v.clone())).collect();
+    let third: BTreeMap<_, _> = all
+        .iter()
+        .filter(|(_, (group, _))| *group == 3)
+        .map(|(id, (_, v))| (id.clone(), v.clone()))
+        .collect();
+    let filter = Filter::parse_text(r#"{"group":3}"#).unwrap();
+    for _ in 0..50 {
+        let query = clustered(&mut random, 48);
+        check(&index.nearest(&query, None, 10).unwrap(), &query, vectors.iter(), 10);
+        let answer = index.nearest(&query, Some(&filter), 10).unwrap();
+        check(&answer, &query, third.iter(), 10);
+    }
+}
+
+#[test]
+fn equal_facts_come_by_id_however_many_there_are() {
+    let index = Index::new();
+    let mut numbers: Vec<u32> = (1_000..4_000).collect();
+    fastrand::Rng::with_seed(13).shuffle(&mut numbers);
+    for number in numbers {
+        put(&index, &number.to_string(), "", "{}", Some(&[0.3, 0.2, -0.5]));
+    }
+    let answer = index.nearest(&[0.1, 0.9, 0.2], None, 3).unwrap();
+    assert_eq!(ids(&answer), ["1000", "1001", "1002"]);
+}
+
+#[test]
+fn the_length_of_a_vector_does_not_matter() {
+    let index = Index::new();
+    put(&index, "long", "", "{}", Some(&[3e37, 4e37]));
+    put(&index, "short", "", "{}", Some(&[4e-30, 3e-30]));
+    let answer = index.nearest(&[0.6, 0.8], None, 10).unwrap();
+    assert_eq!(ids(&answer), ["long", "short"]);
+    assert!((answer[0].score - 1.0).abs() < 1e-6 && (answer[1].score - 0.96).abs() < 1e-6);
+}
+
+#[test]
+fn facts_without_a_vector_are_not_near() {
+    let index = Index::new();
+    put(&index, "words", "only", "{}", None);
+    assert_eq!(index.nearest(&[1.0], None, 10).unwrap(), []);
+    put(&index, "both", "only", "{}", Some(&[1.0]));
+    assert_eq!(ids(&index.nearest(&[1.0], None, 10).unwrap()), ["both"]);
+    assert_eq!(index.nearest(&[1.0], None, 0).unwrap(), []);
+}
+
+#[test]
+fn vectors_of_other_dimensions_are_refused_and_change_nothing() {
+    let index = Index::new();
+    put(&index, "a", "one", "{}", Some(&[1.0, 2.0]));
+    let wrong = IndexError::Dimensions { expected: 2, got: 3 };
+    let vector = Some([1.0; 3].as_slice());
+    let entry = Entry { id: "a", revision: 2, text: "two", metadata: "{}", vector };
+    assert_eq!(index.upsert(&entry), Err(wrong.clone()));
+    assert_eq!(index.nearest(&[1.0; 3], None, 1), Err(wrong));
+    assert_eq!(ids(&index.matching("one", None, 1).unwrap()), ["a"]);
+
+    let index = Index::with_dimensions(2);
+    let wrong = IndexError::Dimensions { expected: 2, got: 1 };
+    assert_eq!(index.nearest(&[1.0], None, 1), Err(wrong));
+}
+
+#[test]
+fn vectors_without_a_direction_are_refused_and_change_nothing() {
+    let index = Index::new();
+    let refusals = [
+        ([f32::NAN, 1.0], IndexError::NotFinite),
+        ([f32::INFINITY, 1.0], IndexError::NotFinite),
+        ([0.0, 0.0], IndexError::ZeroVector),
+    ];
+    for (vector, error) in refusals {
+        let given = Some(vector.as_slice());
+        let entry = Entry { id: "a", revision: 1, text: "one", metadata: "{}", vector: given };
+        assert_eq!(index.upsert(&entry), Err(error.clone()));
+        assert_eq!(index.nearest(&vector, None, 1), Err(error));
+    }
+    assert_eq!(index.nearest(&[], None, 1), Err(IndexError::VectorLength { got: 0 }));
+    assert_eq!(index.sizes().facts, 0);
+}

@@ -1,0 +1,176 @@
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::fixture::{Home, assert_holds_model, names_in, put_model, weights};
+use crate::error::Mismatch;
+use crate::locate::find;
+use crate::places::Places;
+use crate::verify::Depth;
+use crate::{MODEL_FILE, ModelError, TOKENIZER_FILE};
+
+fn found(home: &Home) -> Result<PathBuf, ModelError> {
+    find(&home.places, &home.model, Depth::Note)
+}
+
+/// Writes over a file without changing its length, and sets its time of change.
+fn rot(path: &Path, modified: SystemTime) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(path, bytes).unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+}
+
+#[test]
+fn the_explicit_directory_comes_before_the_cache() {
+    let mut home = Home::new();
+    home.places.explicit = Some(home.path("mine"));
+    put_model(&home.target());
+    assert_eq!(found(&home).unwrap(), home.target());
+
+    put_model(&home.path("mine/small/r1"));
+    assert_eq!(found(&home).unwrap(), home.path("mine/small/r1"));
+
+    put_model(&home.path("mine"));
+    assert_eq!(found(&home).unwrap(), home.path("mine"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hugging_face_snapshot_is_found_last_and_not_written_to() {
+    let home = Home::new();
+    let snapshot = home.path("hub/models--small/snapshots/abc");
+    put_model(&home.path("hub/models--small/blobs"));
+    fs::create_dir_all(&snapshot).unwrap();
+    for name in [MODEL_FILE, TOKENIZER_FILE] {
+        let blob = Path::new("../../blobs").join(name);
+        std::os::unix::fs::symlink(blob, snapshot.join(name)).unwrap();
+    }
+    assert_eq!(found(&home).unwrap(), snapshot);
+    assert_eq!(found(&home).unwrap(), snapshot);
+    assert_eq!(names_in(&snapshot), [MODEL_FILE, TOKENIZER_FILE]);
+
+    put_model(&home.target());
+    assert_eq!(found(&home).unwrap(), home.target());
+}
+
+#[test]
+fn a_snapshot_with_other_bytes_is_passed_over() {
+    let home = Home::new();
+    let (other, right) = ("hub/models--small/snapshots/aaa", "hub/models--small/snapshots/bbb");
+    put_model(&home.path(other));
+    rot(&home.path(other).join(MODEL_FILE), SystemTime::now());
+    assert!(matches!(found(&home), Err(ModelError::NotFound { .. })));
+
+    put_model(&home.path(right));
+    assert_eq!(found(&home).unwrap(), home.path(right));
+}
+
+#[test]
+fn a_missing_model_names_the_directories_and_the_ways_out() {
+    let mut home = Home::new();
+    home.places.explicit = Some(home.path("mine"));
+    let message = found(&home).unwrap_err().to_string();
+    for directory in ["mine", "cache/small/r1", "hub/models--small"] {
+        let path = home.path(directory).display().to_string();
+        assert!(message.contains(&path), "{path} is missing from: {message}");
+    }
+    for way in ["`kenning model pull`", "KENNING_MODEL_DIR", "--embedder"] {
+        assert!(message.contains(way), "{way} is missing from: {message}");
+    }
+}
+
+#[test]
+fn half_a_model_is_no_model() {
+    let home = Home::new();
+    put_model(&home.target());
+    fs::remove_file(home.target().join(TOKENIZER_FILE)).unwrap();
+    assert!(matches!(found(&home), Err(ModelError::NotFound { .. })));
+}
+
+#[test]
+fn a_file_of_another_size_is_named_as_corrupt() {
+    let home = Home::new();
+    put_model(&home.target());
+    let file = home.target().join(MODEL_FILE);
+    fs::write(&file, b"short").unwrap();
+    let error = found(&home).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains(&file.display().to_string()), "{message}");
+    assert!(message.contains("5 bytes") && message.contains("kenning model pull"), "{message}");
+    let ModelError::Corrupt { mismatch, .. } = error else { panic!("{error:?}") };
+    assert_eq!(mismatch, Mismatch::Size { expected: weights().len() as u64, found: 5 });
+}
+
+#[test]
+fn a_changed_byte_is_noticed_although_the_file_was_verified_before() {
+    let home = Home::new();
+    put_model(&home.target());
+    found(&home).unwrap();
+    let file = home.target().join(MODEL_FILE);
+    let before = fs::metadata(&file).unwrap().modified().unwrap();
+    rot(&file, before + Duration::from_secs(1));
+    let error = found(&home).unwrap_err();
+    let ModelError::Corrupt { mismatch, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(mismatch, Mismatch::Sha256 { .. }));
+}
+
+#[test]
+fn a_note_saves_the_hashing_and_a_check_distrusts_it() {
+    let home = Home::new();
+    put_model(&home.target());
+    found(&home).unwrap();
+    let file = home.target().join(MODEL_FILE);
+    rot(&file, fs::metadata(&file).unwrap().modified().unwrap());
+    assert_eq!(found(&home).unwrap(), home.target());
+    let checked = find(&home.places, &home.model, Depth::Hash);
+    assert!(matches!(checked, Err(ModelError::Corrupt { .. })));
+}
+
+#[test]
+fn a_garbled_note_is_not_believed() {
+    let home = Home::new();
+    put_model(&home.target());
+    fs::write(home.target().join(".verified"), b"{]").unwrap();
+    assert_eq!(found(&home).unwrap(), home.target());
+    assert_holds_model(&home.target());
+}
+
+#[test]
+fn the_environment_names_the_caches_in_order() {
+    let variable = |name: &str| -> Option<OsString> {
+        match name {
+            "HOME" => Some("/home/ada".into()),
+            "HF_HOME" => Some("/hf".into()),
+            "HF_HUB_CACHE" => Some("/hub".into()),
+            _ => None,
+        }
+    };
+    let places = Places::from_variables(None, variable);
+    assert_eq!(places.cache, Some("/home/ada/.cache/kenning/models".into()));
+    let hubs = ["/hub", "/hf/hub", "/home/ada/.cache/huggingface/hub"].map(PathBuf::from);
+    assert_eq!(places.hubs, hubs);
+}
+
+#[test]
+fn a_cache_named_by_a_relative_path_is_ignored() {
+    let variable = |name: &str| -> Option<OsString> {
+        match name {
+            "HOME" => Some("/home/ada".into()),
+            "XDG_CACHE_HOME" => Some("cache".into()),
+            _ => None,
+        }
+    };
+    let places = Places::from_variables(None, variable);
+    assert_eq!(places.cache, Some("/home/ada/.cache/kenning/models".into()));
+}
+
+#[test]
+fn without_home_and_cache_there_is_no_place_to_pull_to() {
+    let home = Home::new();
+    let places = Places::from_variables(None, |_| None);
+    assert!(matches!(places.target(&home.model), Err(ModelError::NoDirectory)));
+    let given = Places::from_variables(Some(Path::new("/models")), |_| None);
+    assert_eq!(given.target(&home.model).unwrap(), Path::new("/models/small/r1"));
+}

@@ -1,0 +1,16 @@
+//! What every request shares.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::kb::Kb;
+use crate::limits::Limits;
+
+/// One running server.
+pub struct App {
+    pub kb: Arc<Kb>,
+    pub limits: Limits,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+}

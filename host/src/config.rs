@@ -1,0 +1,224 @@
+//! What the operator decided: flag, then environment, then `kenning.toml`, then
+//! default. Everything is checked before anything is opened.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::limits::Limits;
+
+const LISTEN: &str = "127.0.0.1:7171";
+const LOG: &str = "info";
+
+/// Flags of `kenning serve`; each has an environment variable and a key of the same
+/// name in `kenning.toml`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct Settings {
+    /// Address to serve on; port 0 picks a free one [default: 127.0.0.1:7171]
+    #[arg(long, env = "KENNING_LISTEN", value_name = "ADDR")]
+    pub listen: Option<String>,
+
+    /// Where facts live: embedded:DIR or redis://[user:pass@]host:port[/db]
+    /// [default: embedded, under the data directory]. A password belongs into the
+    /// environment or the file, not on the command line
+    #[arg(long, env = "KENNING_STORAGE", value_name = "URL", hide_env_values = true)]
+    pub storage: Option<String>,
+
+    /// How facts are laid out in Redis; flat shares the tenant `default` with a
+    /// service that keeps facts at fact:ID [default: tenant]
+    #[arg(long, env = "KENNING_LAYOUT", value_name = "LAYOUT")]
+    pub layout: Option<LayoutWord>,
+
+    /// What embeds: local (all-MiniLM-L6-v2 in this process) or hash (for tests, it
+    /// knows no meaning) [default: local]
+    #[arg(long, env = "KENNING_EMBEDDER", value_name = "SPEC")]
+    pub embedder: Option<EmbedderWord>,
+
+    /// Threads of the local embedder [default: one for each core]
+    #[arg(long, env = "KENNING_EMBEDDER_THREADS", value_name = "N")]
+    pub embedder_threads: Option<usize>,
+
+    /// Directory of the embedding model's files [default: found in the cache]
+    #[arg(long, env = "KENNING_MODEL_DIR", value_name = "DIR")]
+    pub model_dir: Option<PathBuf>,
+
+    /// Directory for facts and compiled components [default: ~/.local/share/kenning]
+    #[arg(long, env = "KENNING_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// A component to use as the logic instead of the built-in one
+    #[arg(long, env = "KENNING_LOGIC", value_name = "FILE.wasm")]
+    pub logic: Option<PathBuf>,
+
+    /// What to log, such as warn or info,kenning=debug [default: info]
+    #[arg(long, env = "KENNING_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// How to log [default: text]
+    #[arg(long, env = "KENNING_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    #[arg(skip)]
+    pub limits: Option<Limits>,
+}
+
+/// See `Settings::layout`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LayoutWord {
+    Tenant,
+    Flat,
+}
+
+/// See `Settings::embedder`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum EmbedderWord {
+    Local,
+    Hash,
+}
+
+/// See `Settings::log_format`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Settings with every default filled in and every value checked.
+#[derive(Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub storage: String,
+    pub layout: LayoutWord,
+    pub embedder: EmbedderWord,
+    pub embedder_threads: usize,
+    pub model_dir: Option<PathBuf>,
+    pub data_dir: PathBuf,
+    pub logic: Option<PathBuf>,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub limits: Limits,
+}
+
+impl Config {
+    /// `flags` (which hold the environment too) over the file at `path`, if any.
+    pub fn load(flags: Settings, path: Option<&Path>) -> anyhow::Result<Self> {
+        refuse_keys()?;
+        let file = path.map(read_file).transpose()?.unwrap_or_default();
+        let data_dir = match flags.data_dir.or(file.data_dir) {
+            Some(directory) => directory,
+            None => default_data_dir()?,
+        };
+        let default_storage = || format!("embedded:{}", data_dir.join("facts").display());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let config = Self {
+            listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
+            storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
+            layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
+            embedder: flags.embedder.or(file.embedder).unwrap_or(EmbedderWord::Local),
+            embedder_threads: flags.embedder_threads.or(file.embedder_threads).unwrap_or(cores),
+            model_dir: flags.model_dir.or(file.model_dir),
+            data_dir,
+            logic: flags.logic.or(file.logic),
+            log: flags.log.or(file.log).unwrap_or_else(|| LOG.into()),
+            log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            limits: file.limits.unwrap_or_default(),
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if !self.listen.ip().is_loopback() {
+            bail!(
+                "without keys the server listens on loopback only, and {} is not; keys come with \
+                 a later release, so put a proxy that checks them in front",
+                self.listen
+            );
+        }
+        if self.embedder_threads == 0 {
+            bail!("--embedder-threads must be 1 or more");
+        }
+        self.limits.check().map_err(anyhow::Error::msg)
+    }
+}
+
+/// A server that was given a key and did not ask for it would be a trap.
+fn refuse_keys() -> anyhow::Result<()> {
+    if std::env::var_os("KENNING_ADMIN_KEY").is_some() {
+        bail!("KENNING_ADMIN_KEY is set, but this release has no keys yet; unset it to go on");
+    }
+    Ok(())
+}
+
+fn read_file(path: &Path) -> anyhow::Result<Settings> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+}
+
+fn listen(address: &str) -> anyhow::Result<SocketAddr> {
+    let mut addresses = address
+        .to_socket_addrs()
+        .with_context(|| format!("--listen {address:?} is not an address such as {LISTEN}"))?;
+    addresses.next().with_context(|| format!("--listen {address:?} names no address"))
+}
+
+/// Where users' programs keep their data (XDG base directories).
+fn default_data_dir() -> anyhow::Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let base = variable("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local").join("share")));
+    let base = base.context("HOME is not set; say --data-dir")?;
+    Ok(base.join("kenning"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(flags: Settings, file: &str) -> anyhow::Result<Config> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("kenning.toml");
+        std::fs::write(&path, file)?;
+        Config::load(flags, Some(&path))
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let flags = Settings { log: Some("debug".into()), ..Settings::default() };
+        let file = "log = \"warn\"\nembedder = \"hash\"\ndata_dir = \"somewhere\"";
+        let config = load(flags, file).unwrap();
+        assert_eq!(config.log, "debug");
+        assert_eq!(config.embedder, EmbedderWord::Hash);
+        assert_eq!(config.storage, "embedded:somewhere/facts");
+        assert_eq!(config.layout, LayoutWord::Tenant);
+    }
+
+    #[test]
+    fn limits_come_from_the_file() {
+        let config = load(Settings::default(), "[limits]\nsearch_ms = 1500\n").unwrap();
+        assert_eq!(config.limits.search.as_millis(), 1_500);
+        assert_eq!(config.limits.call, Limits::default().call);
+    }
+
+    #[test]
+    fn a_key_that_is_no_setting_is_refused() {
+        for file in ["lissten = \"x\"", "[limits]\nserach_ms = 1", "embedder = \"magic\""] {
+            assert!(load(Settings::default(), file).is_err(), "{file}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_is_refused_without_keys() {
+        let flags = Settings { listen: Some("0.0.0.0:7171".into()), ..Settings::default() };
+        assert!(load(flags, "").unwrap_err().to_string().contains("loopback"));
+    }
+}

@@ -1,0 +1,158 @@
+//! Remembers embeddings, so that a text is embedded once.
+//!
+//! The key holds the tenant: a memory shared by tenants would tell one, by its
+//! speed, that another had embedded the same text.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use kenning_storage::TenantId;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use super::{EmbedError, Embedder, Lane, Vector};
+
+type Key = [u8; 32];
+
+/// Memory of an entry beside its numbers: the key, the pointer and the cache's own.
+const ENTRY_BYTES: u64 = 128;
+
+/// An embedder with a memory.
+pub struct Cached<E> {
+    embedder: E,
+    cache: Cache<Key, Vector, Bytes>,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Key, Vector> for Bytes {
+    fn weight(&self, _key: &Key, vector: &Vector) -> u64 {
+        ENTRY_BYTES + size_of_val(&**vector) as u64
+    }
+}
+
+impl<E: Embedder> Cached<E> {
+    /// Remembers up to `bytes` of embeddings; the least useful go first.
+    pub fn new(embedder: E, bytes: usize) -> Self {
+        let entry = ENTRY_BYTES as usize + embedder.dimensions() * size_of::<f32>();
+        let cache = Cache::with_weighter(bytes / entry, bytes as u64, Bytes);
+        Self { embedder, cache }
+    }
+
+    fn key(&self, tenant: &TenantId, text: &str) -> Key {
+        // Neither a profile nor a tenant's name holds a zero byte.
+        let mut hasher = Sha256::new();
+        for part in [self.embedder.profile(), tenant.as_str()] {
+            hasher.update(part);
+            hasher.update([0]);
+        }
+        hasher.update(text);
+        hasher.finalize().into()
+    }
+}
+
+#[async_trait]
+impl<E: Embedder> Embedder for Cached<E> {
+    async fn embed(
+        &self,
+        tenant: &TenantId,
+        texts: Vec<String>,
+        lane: Lane,
+        until: Instant,
+    ) -> Result<Vec<Vector>, EmbedError> {
+        let keys: Vec<Key> = texts.iter().map(|text| self.key(tenant, text)).collect();
+        let mut vectors: Vec<Option<Vector>> = keys.iter().map(|key| self.cache.get(key)).collect();
+        let missing: Vec<usize> =
+            (0..texts.len()).filter(|position| vectors[*position].is_none()).collect();
+        metrics::counter!("kenning_embedding_cache_hits_total")
+            .increment((texts.len() - missing.len()) as u64);
+        if !missing.is_empty() {
+            let mut texts = texts;
+            let unknown = missing.iter().map(|at| std::mem::take(&mut texts[*at])).collect();
+            let embedded = self.embedder.embed(tenant, unknown, lane, until).await?;
+            for (at, vector) in missing.into_iter().zip(embedded) {
+                self.cache.insert(keys[at], Arc::clone(&vector));
+                vectors[at] = Some(vector);
+            }
+        }
+        let short = || EmbedError::Unavailable("the embedder gave too few vectors".into());
+        vectors.into_iter().map(|vector| vector.ok_or_else(short)).collect()
+    }
+
+    fn profile(&self) -> &str {
+        self.embedder.profile()
+    }
+
+    fn dimensions(&self) -> usize {
+        self.embedder.dimensions()
+    }
+
+    fn kind(&self) -> &'static str {
+        self.embedder.kind()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::super::HashEmbedder;
+    use super::*;
+
+    /// Counts the texts that reach it.
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl Embedder for Counting {
+        async fn embed(
+            &self,
+            tenant: &TenantId,
+            texts: Vec<String>,
+            lane: Lane,
+            until: Instant,
+        ) -> Result<Vec<Vector>, EmbedError> {
+            self.0.fetch_add(texts.len(), Ordering::Relaxed);
+            HashEmbedder.embed(tenant, texts, lane, until).await
+        }
+
+        fn profile(&self) -> &str {
+            HashEmbedder.profile()
+        }
+
+        fn dimensions(&self) -> usize {
+            HashEmbedder.dimensions()
+        }
+
+        fn kind(&self) -> &'static str {
+            HashEmbedder.kind()
+        }
+    }
+
+    async fn embed(cached: &Cached<Counting>, tenant: &str, texts: &[&str]) -> Vec<Vector> {
+        let tenant = TenantId::parse(tenant).unwrap();
+        let texts = texts.iter().map(ToString::to_string).collect();
+        let until = Instant::now() + Duration::from_secs(60);
+        cached.embed(&tenant, texts, Lane::Query, until).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_text_is_embedded_once_for_a_tenant() {
+        let cached = Cached::new(Counting(AtomicUsize::new(0)), 1 << 20);
+        let first = embed(&cached, "a", &["one", "two"]).await;
+        let second = embed(&cached, "a", &["two", "three", "one"]).await;
+        assert_eq!(cached.embedder.0.load(Ordering::Relaxed), 3);
+        assert_eq!((&first[0], &first[1]), (&second[2], &second[0]));
+    }
+
+    #[tokio::test]
+    async fn tenants_do_not_share_what_is_remembered() {
+        let cached = Cached::new(Counting(AtomicUsize::new(0)), 1 << 20);
+        embed(&cached, "a", &["one"]).await;
+        embed(&cached, "b", &["one"]).await;
+        assert_eq!(cached.embedder.0.load(Ordering::Relaxed), 2);
+    }
+}

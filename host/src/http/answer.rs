@@ -1,0 +1,76 @@
+//! Answers and refusals on the wire.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::error::{Code, Error};
+use crate::kb::Answered;
+use crate::runtime::GenerationRef;
+
+pub(super) const GENERATION: HeaderName = HeaderName::from_static("x-kenning-generation");
+pub(super) const DIGEST: HeaderName = HeaderName::from_static("x-kenning-digest");
+
+/// A handler's answer: what the guest said, and which guest it was.
+pub(super) type Reply = Result<Response, Refusal>;
+
+/// What the log holds of one error: a guest says how long its messages are.
+const LOGGED_BYTES: usize = 4 * 1024;
+
+/// An error on its way out.
+pub(super) struct Refusal(pub(super) Error);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// `value` as JSON, with the generation it came from.
+pub(super) fn reply<T: Serialize>(status: StatusCode, answered: Answered<T>) -> Response {
+    let mut response = (status, Json(answered.value)).into_response();
+    name_generation(&mut response, &answered.generation);
+    response
+}
+
+pub(super) fn name_generation(response: &mut Response, generation: &GenerationRef) {
+    let headers = response.headers_mut();
+    headers.insert(GENERATION, generation.number.into());
+    if let Ok(digest) = HeaderValue::from_str(&generation.digest) {
+        headers.insert(DIGEST, digest);
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let error = self.0;
+        log(&error);
+        metrics::counter!("kenning_errors_total", "code" => error.code.as_str()).increment(1);
+        let status = StatusCode::from_u16(error.code.status()).unwrap_or_default();
+        let mut response = (status, Json(error.body())).into_response();
+        if let Some(generation) = &error.generation {
+            name_generation(&mut response, generation);
+        }
+        if let Some(after) = error.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+        }
+        response
+    }
+}
+
+/// Once, here, where the failure is answered. What the caller did wrong is no news.
+fn log(error: &Error) {
+    let (code, source) = (error.code.as_str(), error.source.as_deref().map(cut));
+    match error.code {
+        Code::Internal => tracing::error!(code, source, "request failed"),
+        _ if error.code.status() >= 500 => {
+            tracing::warn!(code, message = cut(&error.message), "request failed");
+        }
+        _ => tracing::debug!(code, "request refused"),
+    }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LOGGED_BYTES)]
+}

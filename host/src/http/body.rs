@@ -1,0 +1,154 @@
+//! Bodies: bounded in size and time, JSON, and wrong in a place that has a name.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_path_to_error::{Path, Segment};
+use tokio::time::timeout;
+
+use super::answer::Refusal;
+use crate::app::App;
+use crate::error::{Code, Error};
+
+/// How much of a body that is too large is read and dropped, in times what is allowed.
+const DISCARDED: usize = 4;
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
+        let bytes = read(request.into_body(), app).await?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+async fn read(mut body: Body, app: &App) -> Result<Bytes, Error> {
+    let (allowed, bound) = (app.limits.body_bytes, app.limits.request);
+    match timeout(bound, Limited::new(&mut body, allowed).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let _ = timeout(bound, discard(body, DISCARDED * allowed)).await;
+            Err(Error::new(
+                Code::TooLarge,
+                format!("body_bytes is limited to {allowed}, and this body has more"),
+            )
+            .with_details(serde_json::json!({ "limit": "body_bytes", "allowed": allowed })))
+        }
+        Ok(Err(_)) => Err(Error::invalid("", "the body ended before it was whole")),
+        Err(_) => {
+            let seconds = bound.as_secs_f64();
+            Err(Error::invalid("", format!("the body did not arrive within {seconds} s")))
+        }
+    }
+}
+
+/// Reads on, up to `bytes`. A caller who sends all before it listens would otherwise
+/// meet a closed connection rather than the answer.
+async fn discard(mut body: Body, mut bytes: usize) {
+    while let Some(Ok(frame)) = body.frame().await
+        && bytes > 0
+    {
+        bytes = bytes.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+    }
+}
+
+/// Reads JSON; an error says where.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        // serde would take a list for an object's values in their order.
+        return Err(Error::invalid("", "the JSON must be an object, not a list"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(error.path());
+        Error::invalid(&pointer, format!("the JSON cannot be read: {}", error.inner()))
+    })?;
+    json.end()
+        .map_err(|error| Error::invalid("", format!("there is more after the JSON: {error}")))?;
+    Ok(value)
+}
+
+/// RFC 6901.
+fn pointer(path: &Path) -> String {
+    path.iter().filter_map(segment).fold(String::new(), |mut pointer, segment| {
+        pointer.push('/');
+        pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
+        pointer
+    })
+}
+
+fn segment(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+/// Metadata as the contract wants it: a JSON object as text, `{}` for none.
+pub(super) fn metadata(given: Option<Box<RawValue>>) -> Result<Option<String>, Error> {
+    let Some(raw) = given else { return Ok(None) };
+    let text = String::from(Box::<str>::from(raw));
+    let object: Result<serde_json::Map<_, _>, _> = serde_json::from_str(&text);
+    match object {
+        Ok(_) => Ok(Some(text)),
+        Err(error) => {
+            Err(Error::invalid("/metadata", format!("metadata must be a JSON object: {error}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        #[expect(dead_code, reason = "only parsed")]
+        number: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Outer {
+        #[expect(dead_code, reason = "only parsed")]
+        list: Vec<Inner>,
+    }
+
+    fn pointer_of(body: &str) -> String {
+        let error = parse::<Outer>(body.as_bytes()).unwrap_err();
+        error.details.unwrap()["pointer"].as_str().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_wrong_type_is_pointed_at() {
+        assert_eq!(pointer_of(r#"{"list":[{"number":1},{"number":"x"}]}"#), "/list/1/number");
+    }
+
+    #[test]
+    fn broken_json_is_an_error_of_the_whole_body() {
+        assert_eq!(pointer_of(r#"{"list":[]} {"#), "");
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        assert_eq!(pointer_of(r#" [[{"number":1}]]"#), "");
+    }
+
+    #[test]
+    fn metadata_that_is_no_object_is_refused() {
+        for text in ["[]", "1", "\"a\"", "true"] {
+            let raw = RawValue::from_string(text.into()).unwrap();
+            assert!(metadata(Some(raw)).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `GET /v1/export`: every fact of the tenant as JSON Lines, newest first, a page
+//! at a time. A failure in the middle breaks the connection, so that a cut export
+//! cannot be taken for a whole one.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use http::header;
+
+use super::answer::{Refusal, name_generation};
+use super::facts::FactAnswer;
+use super::who::Who;
+use crate::app::App;
+use crate::error::Error;
+use crate::runtime::GenerationRef;
+
+/// Facts in one piece of the stream.
+const PAGE: u32 = 500;
+
+/// One page on its way out, and where the next begins.
+struct Piece {
+    lines: Bytes,
+    cursor: Option<String>,
+    generation: GenerationRef,
+}
+
+/// `GET /v1/export`
+pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Response, Refusal> {
+    // The first page is read before the status is sent, so that a failure has one.
+    let first = piece(&app, &who, None).await?;
+    let generation = first.generation.clone();
+    let pieces = stream::try_unfold(Some(Ok(first)), move |next: Option<Result<Piece, String>>| {
+        let (app, who) = (app.clone(), who.clone());
+        async move {
+            let current = match next {
+                None => return Ok::<_, Error>(None),
+                Some(Ok(first)) => first,
+                Some(Err(cursor)) => piece(&app, &who, Some(cursor)).await?,
+            };
+            Ok(Some((current.lines, current.cursor.map(Err))))
+        }
+    });
+    let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let mut response = (content_type, Body::from_stream(pieces)).into_response();
+    name_generation(&mut response, &generation);
+    Ok(response)
+}
+
+async fn piece(app: &App, who: &Who, cursor: Option<String>) -> Result<Piece, Error> {
+    let limit = PAGE.min(app.limits.page_facts as u32);
+    let answered = app.kb.list(&who.within(app.limits.call), None, limit, cursor).await?;
+    let mut lines = Vec::new();
+    for fact in answered.value.facts {
+        let fact = FactAnswer::try_from(fact);
+        let fact = fact.map_err(|error| error.from_guest(answered.generation.clone()))?;
+        serde_json::to_writer(&mut lines, &fact).map_err(Error::internal)?;
+        lines.push(b'\n');
+    }
+    let (cursor, generation) = (answered.value.cursor, answered.generation);
+    Ok(Piece { lines: lines.into(), cursor, generation })
+}

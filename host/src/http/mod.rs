@@ -1,0 +1,17 @@
+//! HTTP with JSON, under `/v1`. `router` is the table of routes; each of the other
+//! files holds one group of them, or one thing that all of them share.
+
+mod answer;
+mod body;
+mod export;
+mod facts;
+mod health;
+mod import;
+mod lines;
+mod request;
+mod router;
+mod search;
+mod stats;
+mod who;
+
+pub use router::router;

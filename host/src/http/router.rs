@@ -1,0 +1,36 @@
+//! The table of routes.
+
+use std::sync::Arc;
+
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{export, facts, health, import, request, search, stats};
+use crate::app::App;
+
+/// All that the server answers.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        // Facts.
+        .route("/v1/facts", post(facts::store).get(facts::list))
+        .route("/v1/facts/batch", post(facts::store_batch))
+        .route("/v1/facts/{id}", get(facts::get).patch(facts::update).delete(facts::delete))
+        // Search.
+        .route("/v1/search", post(search::search))
+        // In and out, in bulk.
+        .route("/v1/export", get(export::export))
+        .route("/v1/import", post(import::import))
+        // Operations.
+        .route("/v1/stats", get(stats::stats))
+        .route("/healthz", get(health::livez))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(stats::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(health::openapi))
+        .fallback(request::no_route)
+        .method_not_allowed_fallback(request::no_method)
+        .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(middleware::from_fn(request::observe))
+        .with_state(app)
+}

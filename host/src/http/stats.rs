@@ -1,0 +1,130 @@
+//! `GET /v1/stats`: how much there is, what made it, and what is left of limits.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use http::StatusCode;
+use kenning_index::FactIndex;
+use kenning_storage::{Layout, StorageError};
+use serde_json::{Map, Value, json};
+
+use super::answer::{Reply, reply};
+use super::who::Who;
+use crate::app::App;
+use crate::error::{Code, Error};
+use crate::indexing::Progress;
+use crate::kb::Answered;
+use crate::limits::Limits;
+
+/// `GET /v1/stats`
+pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
+    let services = app.kb.services();
+    let caller = who.within(app.limits.storage_operation);
+    let facts = services.storage.count(&caller.tenant, caller.deadline).await;
+    let facts = facts.map_err(|error| app.kb.storage_error(&error))?;
+    let index = services.indexing.existing(&caller.tenant).unwrap_or_default().sizes();
+    let generation = app.kb.generation();
+    let profile = services.embedder.profile();
+    let storage = services.storage.describe();
+    let ready = *services.indexing.progress().borrow() == Progress::Ready;
+    let value = json!({
+        "tenant": caller.tenant.as_str(),
+        "facts": facts,
+        "indexed": index.vectors,
+        "pending": facts.saturating_sub(index.vectors as u64),
+        "model": profile.split('/').next(),
+        "dimensions": services.embedder.dimensions(),
+        "embedding": {
+            "kind": services.embedder.kind(),
+            "profile": profile,
+            "dimensions": services.embedder.dimensions(),
+        },
+        "storage": {
+            "backend": storage.backend,
+            "address": storage.address,
+            "layout": storage.layout.map(|layout| match layout {
+                Layout::Tenant => "tenant",
+                Layout::Flat => "flat",
+            }),
+        },
+        "index": {
+            "ready": ready,
+            "facts": index.facts,
+            "vectors": index.vectors,
+            "bytes": index.bytes,
+        },
+        "limits": limits(&app.limits),
+        "generation": generation.number,
+        "digest": &*generation.digest,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    Ok(reply(StatusCode::OK, Answered { value, generation }))
+}
+
+/// Each limit by its name in `kenning.toml`, with the unit its name ends in.
+fn limits(limits: &Limits) -> Value {
+    let Ok(Value::Object(values)) = serde_json::to_value(limits) else { return json!({}) };
+    let described = values.into_iter().map(|(name, value)| {
+        let unit = match name.rsplit('_').next() {
+            Some("ms") => "milliseconds",
+            Some("bytes") => "bytes",
+            _ if name.starts_with("fuel") => "fuel",
+            _ => "count",
+        };
+        (name, json!({ "value": value, "unit": unit }))
+    });
+    Value::Object(Map::from_iter(described))
+}
+
+/// `GET /readyz`: 503, with the reason, while storage does not answer or the index
+/// is still being built.
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> Reply {
+    let generation = app.kb.generation();
+    match not_ready(&app).await {
+        None => {
+            let value = json!({ "status": "ready" });
+            Ok(reply(StatusCode::OK, Answered { value, generation }))
+        }
+        Some(reason) => {
+            let value = json!({ "status": "not_ready", "reason": reason });
+            Ok(reply(StatusCode::SERVICE_UNAVAILABLE, Answered { value, generation }))
+        }
+    }
+}
+
+async fn not_ready(app: &App) -> Option<String> {
+    let services = app.kb.services();
+    let until = Instant::now() + app.limits.storage_operation;
+    if let Err(error) = services.storage.ping(until).await {
+        return Some(error.to_string());
+    }
+    if let Some(adoption) = services.storage.adoption()
+        && adoption.borrow().passes == 0
+    {
+        return Some("other programs' facts are still being looked for".into());
+    }
+    match &*services.indexing.progress().borrow() {
+        Progress::Ready => None,
+        Progress::Building { facts } => {
+            Some(format!("the index is being built: {facts} facts so far"))
+        }
+        Progress::Stalled { reason } => Some(format!("the index is not built yet: {reason}")),
+    }
+}
+
+impl crate::kb::Kb {
+    /// A storage failure outside a guest call.
+    fn storage_error(&self, error: &StorageError) -> Error {
+        let name = self.storage_name();
+        match error {
+            StorageError::Unavailable(reason) => {
+                Error::new(Code::StorageUnavailable, format!("{name} not available: {reason}"))
+            }
+            StorageError::Timeout { .. } => {
+                Error::new(Code::Timeout, format!("{name} operation timeout"))
+            }
+            other => Error::internal(other),
+        }
+    }
+}

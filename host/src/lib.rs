@@ -1,0 +1,29 @@
+//! Kenning's host: the process that owns everything that can hang, leak or be
+//! stolen, and runs the logic as a sandboxed component.
+//!
+//! In reading order:
+//!
+//! 1. [`serve`] puts the parts together; [`config`] is what the operator decided
+//!    and [`limits`] every number that is enforced.
+//! 2. [`server`] accepts connections, [`http`] turns requests into verbs.
+//! 3. [`kb`] is the verbs; every face meets here.
+//! 4. [`runtime`] is the one door into a guest, and what a guest may call.
+//! 5. [`embedder`], [`indexing`] and the storage crate serve those calls;
+//!    [`indexer`] keeps the indexes in step in the background.
+//! 6. [`error`] is how a failure leaves, [`telemetry`] and [`heartbeat`] how the
+//!    operator sees what goes on.
+
+pub mod app;
+pub mod config;
+pub mod embedder;
+pub mod error;
+pub mod heartbeat;
+pub mod http;
+pub mod indexer;
+pub mod indexing;
+pub mod kb;
+pub mod limits;
+pub mod runtime;
+pub mod serve;
+pub mod server;
+pub mod telemetry;

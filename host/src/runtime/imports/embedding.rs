@@ -1,0 +1,51 @@
+//! `embedding`: texts in, vectors out.
+
+use kenning_bindings::kenning::knowledge::embedding::{Host, Purpose};
+use wasmtime::Result;
+
+use super::check_items;
+use crate::embedder::{EmbedError, Lane};
+use crate::runtime::state::{State, Waiting};
+use crate::runtime::wit::{Backend, Embeddings, Error, Failure};
+
+impl Host for State {
+    async fn embed(
+        &mut self,
+        texts: Vec<String>,
+        purpose: Purpose,
+    ) -> Result<Result<Embeddings, Error>> {
+        self.enter()?;
+        Ok(self.embed_texts(texts, purpose).await)
+    }
+}
+
+impl State {
+    async fn embed_texts(
+        &mut self,
+        texts: Vec<String>,
+        purpose: Purpose,
+    ) -> Result<Embeddings, Error> {
+        check_items(texts.len())?;
+        let (services, tenant) = (self.services.clone(), self.tenant.clone());
+        let (lane, bound) = match purpose {
+            Purpose::Query => (Lane::Query, services.limits.embedding),
+            Purpose::Document => (Lane::Document, services.limits.store_embedding),
+        };
+        let until = self.until(bound);
+        let embedded = services.embedder.embed(&tenant, texts, lane, until);
+        let vectors = self.wait(Waiting::Embedding, embedded).await.map_err(to_error)?;
+        Ok(Embeddings {
+            profile: services.embedder.profile().to_string(),
+            dimensions: services.embedder.dimensions() as u32,
+            values: vectors.iter().flat_map(|vector| vector.iter().copied()).collect(),
+        })
+    }
+}
+
+fn to_error(error: EmbedError) -> Error {
+    let failure = Failure { backend: Backend::Embedding, message: error.to_string() };
+    match error {
+        EmbedError::Timeout => Error::Timeout(failure),
+        EmbedError::Overloaded | EmbedError::Unavailable(_) => Error::Unavailable(failure),
+    }
+}

@@ -1,0 +1,113 @@
+//! What a guest may call. Each file serves one interface of `wit/host.wit` for the
+//! tenant the call belongs to.
+//!
+//! Every import is counted, waits no longer than its own bound and what is left of
+//! the call, and answers failures as values: the guest decides what to do without
+//! the part that failed. Only a limit the guest broke, or a fault of the host, is
+//! a trap.
+
+pub(super) mod budget;
+mod embedding;
+mod index;
+pub(super) mod output;
+mod storage;
+
+use std::time::{Duration, Instant};
+
+use kenning_storage::{FactId, StorageError};
+use tokio_util::context::TokioContext;
+
+use kenning_bindings::kenning::knowledge::types;
+
+use super::state::{State, Waiting};
+use super::wit::{Backend, Error, Exceeded, Failure, Problem};
+
+/// Ids, writes, texts or entries in one host call, as the contract says.
+const ITEMS: usize = 100;
+
+/// What an import leaves of the call's time, so that the guest can still answer:
+/// a tenth, and at most this.
+const RESERVE: Duration = Duration::from_millis(250);
+
+/// A limit that a guest broke; it ends the call.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{limit} allows {allowed} and the guest used {used}")]
+pub(super) struct GuestLimit {
+    pub(super) limit: &'static str,
+    pub(super) allowed: u64,
+    pub(super) used: u64,
+}
+
+impl types::Host for State {}
+
+impl State {
+    /// Counts one host call; every import begins with it.
+    fn enter(&mut self) -> wasmtime::Result<()> {
+        self.host_calls += 1;
+        let allowed = self.services.limits.host_calls;
+        if self.host_calls > allowed {
+            let (allowed, used) = (u64::from(allowed), u64::from(self.host_calls));
+            return Err(GuestLimit { limit: "host_calls", allowed, used }.into());
+        }
+        Ok(())
+    }
+
+    /// When an import that may take `bound` has to be back.
+    fn until(&self, bound: Duration) -> Instant {
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        now + bound.min(left - RESERVE.min(left / 10))
+    }
+
+    /// Waits for `work` in the context of the runtime that owns sockets and timers.
+    async fn wait<T>(&mut self, on: Waiting, work: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        self.waiting = on;
+        let answer = TokioContext::new(work, self.services.io.clone()).await;
+        self.waiting = Waiting::Nothing;
+        self.host_time += begun.elapsed();
+        answer
+    }
+
+    /// A storage failure in the guest's words.
+    fn storage_error(&mut self, error: StorageError) -> Error {
+        let failure = |message: String| Failure { backend: Backend::Storage, message };
+        match error {
+            StorageError::Unavailable(reason) => Error::Unavailable(failure(reason)),
+            StorageError::Timeout { wrote } => {
+                self.outcome_unknown |= wrote;
+                let bound = self.services.limits.storage_operation.as_millis();
+                let reason = format!("no answer within {bound} ms or the call's deadline");
+                Error::Timeout(failure(reason))
+            }
+            StorageError::TooLarge { limit, allowed, used } => too_large(limit, allowed, used),
+            StorageError::InvalidCursor => {
+                Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
+            }
+            StorageError::Corrupt(reason) => Error::Other(reason),
+        }
+    }
+}
+
+fn too_large(limit: impl Into<String>, allowed: u64, used: u64) -> Error {
+    Error::TooLarge(Exceeded { limit: limit.into(), allowed, used })
+}
+
+/// Refuses lists longer than the contract allows.
+fn check_items(used: usize) -> Result<(), Error> {
+    if used <= ITEMS {
+        return Ok(());
+    }
+    Err(too_large("batch_facts", ITEMS as u64, used as u64))
+}
+
+fn fact_id(id: &str) -> Result<FactId, Error> {
+    FactId::parse(id).map_err(|invalid| {
+        Error::Invalid(Problem { pointer: "/fact_id".into(), message: invalid.to_string() })
+    })
+}
+
+fn fact_ids(ids: &[String]) -> Result<Vec<FactId>, Error> {
+    check_items(ids.len())?;
+    ids.iter().map(|id| fact_id(id)).collect()
+}

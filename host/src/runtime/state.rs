@@ -1,0 +1,240 @@
+//! What one call's wasmtime store holds: whose call it is, what it may use, and
+//! the meters that say what it used.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kenning_storage::{FactId, Revision, Storage, TenantId};
+use tokio::runtime::Handle;
+use wasmtime::{ResourceLimiter, Result};
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::engine::{CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
+use super::generation::GenerationRef;
+use super::imports::GuestLimit;
+use super::imports::output::LogLines;
+use crate::embedder::Embedder;
+use crate::indexing::Indexing;
+use crate::limits::Limits;
+
+/// A table element's cost against the memory limit: one pointer.
+const TABLE_ELEMENT_BYTES: usize = 8;
+
+/// Random bytes a guest may ask WASI for at once.
+const RANDOM_BYTES: u64 = 64 * 1024;
+
+/// What the imports are served by, shared by all calls.
+pub struct Services {
+    pub storage: Arc<dyn Storage>,
+    pub embedder: Arc<dyn Embedder>,
+    pub indexing: Arc<Indexing>,
+    pub limits: Limits,
+    /// The runtime that owns sockets and timers. Guests run on another, so that a
+    /// busy guest cannot delay a reply that is not its own.
+    pub io: Handle,
+}
+
+/// What a guest was waiting for when its call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Nothing,
+    Storage,
+    /// A write of storage, which may happen even if nobody waits for it any more.
+    StorageWrite,
+    Embedding,
+    Index,
+}
+
+impl Waiting {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "guest",
+            Self::Storage | Self::StorageWrite => "storage",
+            Self::Embedding => "embedding",
+            Self::Index => "index",
+        }
+    }
+}
+
+/// One call's share of a wasmtime store.
+pub struct State {
+    pub(super) services: Arc<Services>,
+    pub(super) tenant: TenantId,
+    pub(super) deadline: Instant,
+    pub(super) memory: Memory,
+    pub(super) waiting: Waiting,
+    pub(super) host_calls: u32,
+    /// Time spent in imports, for telemetry.
+    pub(super) host_time: Duration,
+    /// A write timed out, so it may have happened.
+    pub(super) outcome_unknown: bool,
+    /// The revisions of the facts this call wrote; the index needs them to put
+    /// concurrent changes into the order that storage gave them.
+    pub(super) revisions: HashMap<FactId, Revision>,
+    pub(super) log: LogLines,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl State {
+    pub(super) fn new(
+        services: Arc<Services>,
+        tenant: TenantId,
+        deadline: Instant,
+        generation: &GenerationRef,
+    ) -> Self {
+        let limits = &services.limits;
+        let log = LogLines::new(&tenant, generation, limits);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.guest_handles);
+        Self {
+            memory: Memory::new(limits.guest_memory_bytes, limits.guest_table_elements),
+            wasi: wasi(&log),
+            table,
+            log,
+            tenant,
+            deadline,
+            waiting: Waiting::Nothing,
+            host_calls: 0,
+            host_time: Duration::ZERO,
+            outcome_unknown: false,
+            revisions: HashMap::new(),
+            services,
+        }
+    }
+}
+
+/// Clocks and random numbers; stdout and stderr become log lines. No arguments,
+/// no environment, no files, no network.
+fn wasi(log: &LogLines) -> WasiCtx {
+    WasiCtxBuilder::new()
+        .stdout(log.clone())
+        .stderr(log.clone())
+        .max_random_size(RANDOM_BYTES)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .build()
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// The meter on a guest's memories and tables: one bound over their sum.
+///
+/// wasmtime's own limits hold for each memory and each table alone, so a
+/// component of many could take many times its limit.
+pub(super) struct Memory {
+    bytes: usize,
+    table_elements: usize,
+    used: usize,
+    /// The limit that the guest last ran into, and what it would have had with what
+    /// it asked for.
+    pub(super) refused: Option<GuestLimit>,
+}
+
+impl Memory {
+    fn new(bytes: usize, table_elements: usize) -> Self {
+        Self { bytes, table_elements, used: 0, refused: None }
+    }
+
+    /// `beyond_its_own`: wasmtime will refuse, because the guest asks for more than it
+    /// said it would or than its table has room for. What is never given must not be
+    /// counted.
+    fn grow(&mut self, bytes: usize, beyond_its_own: bool) -> bool {
+        let wanted = self.used.saturating_add(bytes);
+        if wanted > self.bytes {
+            return self.refuse("guest_memory_bytes", self.bytes, wanted);
+        }
+        if beyond_its_own {
+            return false;
+        }
+        self.used = wanted;
+        true
+    }
+
+    fn refuse(&mut self, limit: &'static str, allowed: usize, used: usize) -> bool {
+        self.refused = Some(GuestLimit { limit, allowed: allowed as u64, used: used as u64 });
+        false
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        let beyond_its_own = maximum.is_some_and(|maximum| desired > maximum);
+        Ok(self.grow(desired.saturating_sub(current), beyond_its_own))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        if desired > self.table_elements {
+            return Ok(self.refuse("guest_table_elements", self.table_elements, desired));
+        }
+        let beyond_its_own = maximum.is_some_and(|maximum| desired > maximum);
+        let bytes = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES);
+        Ok(self.grow(bytes, beyond_its_own))
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_PER_COMPONENT as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_PER_COMPONENT as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_PER_COMPONENT as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_and_tables_within_the_limit_grow_obeyed() {
+        let mut memory = Memory::new(1_000, 100);
+        assert!(memory.memory_growing(0, 600, None).unwrap());
+        assert!(memory.table_growing(0, 50, None).unwrap());
+        assert!(memory.refused.is_none());
+    }
+
+    #[test]
+    fn memories_that_sum_above_the_limit_are_refused_violated() {
+        let mut memory = Memory::new(1_000, 100);
+        assert!(memory.memory_growing(0, 600, None).unwrap());
+        assert!(!memory.memory_growing(0, 600, None).unwrap());
+        let refused = memory.refused.unwrap();
+        assert_eq!((refused.limit, refused.used), ("guest_memory_bytes", 1_200));
+    }
+
+    #[test]
+    fn what_a_guest_is_never_given_is_not_counted() {
+        let mut memory = Memory::new(1_000, 100);
+        assert!(!memory.memory_growing(0, 900, Some(800)).unwrap());
+        assert!(memory.memory_growing(0, 600, Some(800)).unwrap());
+        assert!(memory.refused.is_none());
+    }
+
+    #[test]
+    fn a_table_of_too_many_elements_is_refused_violated() {
+        let mut memory = Memory::new(1_000_000, 100);
+        assert!(!memory.table_growing(0, 101, None).unwrap());
+        let refused = memory.refused.unwrap();
+        assert_eq!((refused.limit, refused.used), ("guest_table_elements", 101));
+    }
+}

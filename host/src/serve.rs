@@ -1,0 +1,138 @@
+//! `kenning serve`: puts the parts together, in the order they need each other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kenning_storage::{Layout, Storage, StorageLimits};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::config::{Config, EmbedderWord, LayoutWord};
+use crate::embedder::{Cached, Embedder, HashEmbedder, LocalEmbedder};
+use crate::indexing::{Indexing, Progress};
+use crate::kb::Kb;
+use crate::runtime::compiler::{Compiler, digest};
+use crate::runtime::{Generation, GenerationRef, Registry, Runtime, Services, engine};
+use crate::{heartbeat, http, indexer, server, telemetry};
+
+/// The logic that comes with the host.
+const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
+
+/// How long the line that says "listening" waits for the indexes. The server
+/// answers before it is printed; a storage that is down must not hold it back.
+const READY_WAIT: Duration = Duration::from_secs(30);
+
+/// Serves until SIGTERM or SIGINT, then drains.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::start_logs(&config.log, config.log_format)?;
+    let metrics = telemetry::start_metrics()?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let kb = Arc::new(knowledge_base(&config).await?);
+    let indexer = indexer::start(kb.clone());
+    let app = Arc::new(App { kb: kb.clone(), limits: config.limits.clone(), metrics });
+    tracing::warn!("no keys are configured: anyone on this machine may read and write anything");
+    let heartbeat = heartbeat::start();
+    // Before it says that it listens: whoever waits for that may stop it at once.
+    let stopped = stopped()?;
+    let announcing = tokio::spawn(announce(address.to_string(), kb.clone()));
+    let drained = server::run(listener, http::router(app), &config.limits, stopped).await;
+    if !drained {
+        tracing::warn!("some calls were still running when the drain ended (shutdown_drain_ms)");
+    }
+    announcing.abort();
+    heartbeat.abort();
+    indexer.abort();
+    if timeout(config.limits.storage_operation, kb.services().indexing.flush()).await.is_err() {
+        tracing::warn!("some vectors were not stored; they will be made again");
+    }
+    kb.services().storage.close().await;
+    Ok(())
+}
+
+/// Everything behind the verbs.
+pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
+    let storage = storage(config).await?;
+    let embedder = embedder(config)?;
+    let limits = config.limits.clone();
+    let indexing = Indexing::start(storage.clone(), embedder.profile(), limits.storage_operation);
+    let io = tokio::runtime::Handle::current();
+    let services = Arc::new(Services { storage, embedder, indexing, limits, io });
+    let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let generation = load_logic(config, &engine).await?;
+    tracing::info!(digest = &*generation.reference.digest, "logic loaded");
+    let runtime = Runtime::new(engine, services.clone())?;
+    Ok(Kb::new(runtime, Registry::new(generation), services))
+}
+
+async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {
+    let layout = match config.layout {
+        LayoutWord::Tenant => Layout::Tenant,
+        LayoutWord::Flat => Layout::Flat,
+    };
+    let operation = config.limits.storage_operation;
+    let limits = StorageLimits { operation, ..StorageLimits::default() };
+    Ok(kenning_storage::open(&config.storage, layout, limits).await?)
+}
+
+fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
+    let cache = config.limits.embedding_cache_bytes;
+    Ok(match config.embedder {
+        EmbedderWord::Hash => {
+            tracing::warn!("the embedder is `hash`, which knows no meaning; it is for tests");
+            Arc::new(Cached::new(HashEmbedder, cache))
+        }
+        EmbedderWord::Local => {
+            let directory = kenning_model::locate(config.model_dir.as_deref())?;
+            let threads = config.embedder_threads;
+            let local = LocalEmbedder::load(&directory, threads, config.limits.embedding_queue)?;
+            Arc::new(Cached::new(local, cache))
+        }
+    })
+}
+
+async fn load_logic(config: &Config, engine: &wasmtime::Engine) -> anyhow::Result<Generation> {
+    let given = config.logic.as_ref().map(|path| {
+        std::fs::read(path).with_context(|| format!("cannot read the logic {}", path.display()))
+    });
+    let given = given.transpose()?;
+    let bytes = given.as_deref().unwrap_or(LOGIC);
+    let directory = config.data_dir.join("components");
+    let compiler = Compiler::new(this_program()?, directory.clone(), config.limits.clone())
+        .with_context(|| format!("cannot use {}", directory.display()))?;
+    let component = compiler.load(engine, bytes).await?;
+    let reference = GenerationRef { number: 1, digest: digest(bytes).into() };
+    Generation::link(engine, &component, reference)
+        .map_err(|error| anyhow::anyhow!("the logic does not fit this host: {error:#}"))
+}
+
+fn this_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("cannot find this program's own file")
+}
+
+/// Tells standard output once the server is ready: scripts wait for this line.
+async fn announce(address: String, kb: Arc<Kb>) {
+    let mut progress = kb.services().indexing.progress();
+    let settled = progress.wait_for(|now| !matches!(now, Progress::Building { .. }));
+    // Either way the server answers by now.
+    let _ = timeout(READY_WAIT, settled).await;
+    println!("listening on http://{address}");
+}
+
+fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}

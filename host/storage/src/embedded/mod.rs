@@ -1,0 +1,192 @@
+//! Facts in one file of this machine: `facts.redb`, behind one writer.
+//!
+//! Every write waits for a durable commit, and all that are queued share one: one caller pays an
+//! fsync for each write, a hundred pay it together. Readers take a snapshot and never wait for the
+//! writer. One process at a time may have the file open.
+//!
+//! `tables` says what the file holds, `changes` what a write does to it, `handle` opens it and
+//! opens it again after a failed disk, `writer` is the thread.
+
+mod changes;
+mod codec;
+mod handle;
+mod reads;
+mod tables;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use redb::ReadTransaction;
+use tokio::time::timeout_at;
+
+use crate::cursor::Place;
+use crate::limits::{check_batch, page_size};
+use crate::{
+    Description, FactId, Hash, IdPage, OpenError, Revision, Storage, StorageError, StorageLimits,
+    StoredVector, TenantId, Vector, Write,
+};
+use changes::Change;
+use handle::{Fault, Handle};
+use writer::Writer;
+
+pub(crate) struct Embedded {
+    dir: PathBuf,
+    limits: StorageLimits,
+    handle: Arc<Handle>,
+    writer: Writer,
+}
+
+impl Embedded {
+    /// Opens or creates `dir/facts.redb`.
+    pub(crate) async fn open(dir: &Path, limits: StorageLimits) -> Result<Self, OpenError> {
+        let path = dir.to_path_buf();
+        let failed = |reason: String| OpenError::File { path: dir.to_path_buf(), reason };
+        // After a crash redb walks the whole file here, which may take a while.
+        let handle = tokio::task::spawn_blocking(move || Handle::open(&path))
+            .await
+            .map_err(|_| failed("the file is damaged beyond what can be repaired".into()))??;
+        let handle = Arc::new(handle);
+        let writer = Writer::start(Arc::clone(&handle), &limits)
+            .map_err(|error| failed(format!("no thread for its writer: {error}")))?;
+        Ok(Self { dir: dir.to_path_buf(), limits, handle, writer })
+    }
+
+    /// Runs `read` on a snapshot, off the async workers.
+    async fn snapshot<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let end = self.limits.end(deadline)?.into();
+        let handle = Arc::clone(&self.handle);
+        let task = tokio::task::spawn_blocking(move || handle.read(read));
+        match timeout_at(end, task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StorageError::Corrupt("a read of facts.redb failed midway".into())),
+            Err(_) => Err(StorageError::Timeout { wrote: false }),
+        }
+    }
+
+    async fn change(
+        &self,
+        tenant: &TenantId,
+        change: Change,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Revision>>, StorageError> {
+        let end = self.limits.end(deadline)?;
+        self.writer.submit(tenant.clone(), change, end).await
+    }
+}
+
+#[async_trait]
+impl Storage for Embedded {
+    async fn read(
+        &self,
+        tenant: &TenantId,
+        ids: &[FactId],
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Hash>>, StorageError> {
+        check_batch(ids.len())?;
+        let (tenant, ids) = (tenant.clone(), ids.to_vec());
+        self.snapshot(deadline, move |tx| reads::hashes(tx, &tenant, &ids, max_bytes)).await
+    }
+
+    async fn page(
+        &self,
+        tenant: &TenantId,
+        cursor: Option<&str>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<IdPage, StorageError> {
+        let (tenant, after) = (tenant.clone(), cursor.map(Place::decode).transpose()?);
+        let limit = page_size(limit);
+        self.snapshot(deadline, move |tx| reads::page(tx, &tenant, after.as_ref(), limit)).await
+    }
+
+    async fn write(
+        &self,
+        tenant: &TenantId,
+        writes: &[Write],
+        deadline: Instant,
+    ) -> Result<Vec<Option<Revision>>, StorageError> {
+        check_batch(writes.len())?;
+        self.change(tenant, Change::Write(writes.to_vec()), deadline).await
+    }
+
+    async fn delete(
+        &self,
+        tenant: &TenantId,
+        id: &FactId,
+        deadline: Instant,
+    ) -> Result<Option<Revision>, StorageError> {
+        let answers = self.change(tenant, Change::Delete(id.clone()), deadline).await?;
+        Ok(answers.into_iter().next().flatten())
+    }
+
+    async fn put_vectors(
+        &self,
+        tenant: &TenantId,
+        vectors: &[StoredVector],
+        deadline: Instant,
+    ) -> Result<(), StorageError> {
+        check_batch(vectors.len())?;
+        self.change(tenant, Change::PutVectors(vectors.to_vec()), deadline).await.map(|_| ())
+    }
+
+    async fn read_vectors(
+        &self,
+        tenant: &TenantId,
+        ids: &[FactId],
+        deadline: Instant,
+    ) -> Result<Vec<Option<Vector>>, StorageError> {
+        check_batch(ids.len())?;
+        let (tenant, ids) = (tenant.clone(), ids.to_vec());
+        self.snapshot(deadline, move |tx| reads::vectors(tx, &tenant, &ids)).await
+    }
+
+    async fn mark_pending(
+        &self,
+        tenant: &TenantId,
+        ids: &[FactId],
+        deadline: Instant,
+    ) -> Result<(), StorageError> {
+        check_batch(ids.len())?;
+        self.change(tenant, Change::MarkPending(ids.to_vec()), deadline).await.map(|_| ())
+    }
+
+    async fn pending(
+        &self,
+        tenant: &TenantId,
+        after: Option<Revision>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Vec<(FactId, Revision)>, StorageError> {
+        let (tenant, limit) = (tenant.clone(), page_size(limit));
+        self.snapshot(deadline, move |tx| reads::pending(tx, &tenant, after, limit)).await
+    }
+
+    async fn tenants(&self, deadline: Instant) -> Result<Vec<TenantId>, StorageError> {
+        self.snapshot(deadline, reads::tenants).await
+    }
+
+    async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError> {
+        let tenant = tenant.clone();
+        self.snapshot(deadline, move |tx| reads::count(tx, &tenant)).await
+    }
+
+    async fn ping(&self, deadline: Instant) -> Result<(), StorageError> {
+        self.snapshot(deadline, |_| Ok(())).await
+    }
+
+    fn describe(&self) -> Description {
+        Description { backend: "embedded", layout: None, address: self.dir.display().to_string() }
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,69 @@
+//! What `facts.redb` holds.
+//!
+//! Keys are redb's tuples, whose parts are compared one by one, so that no tenant's key can meet
+//! another's. A table's value type is part of the file: changing one needs a new table name.
+
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+
+/// (tenant, id).
+type FactKey = (&'static str, &'static str);
+
+/// (order, revision of the last write, hash as `codec` writes it).
+type FactRow = (u64, u64, &'static [u8]);
+
+/// (tenant, order, id): the listing.
+type OrderKey = (&'static str, u64, &'static str);
+
+/// (tenant, revision of the fact's last write).
+type PendingKey = (&'static str, u64);
+
+/// (revision, profile, digest, values as little-endian `f32`).
+type VectorRow = (u64, &'static str, &'static [u8], &'static [u8]);
+
+/// (the tenant's last revision, how many facts it has).
+type TenantRow = (u64, u64);
+
+pub(super) const FACTS: TableDefinition<'_, FactKey, FactRow> = TableDefinition::new("facts");
+pub(super) const ORDER: TableDefinition<'_, OrderKey, ()> = TableDefinition::new("order");
+/// To the id of a fact that waits for a vector.
+pub(super) const PENDING: TableDefinition<'_, PendingKey, &str> = TableDefinition::new("pending");
+pub(super) const VECTORS: TableDefinition<'_, FactKey, VectorRow> = TableDefinition::new("vectors");
+pub(super) const TENANTS: TableDefinition<'_, &str, TenantRow> = TableDefinition::new("tenants");
+
+/// All tables of one write transaction.
+pub(super) struct Tables<'t> {
+    pub(super) facts: Table<'t, FactKey, FactRow>,
+    pub(super) order: Table<'t, OrderKey, ()>,
+    pub(super) pending: Table<'t, PendingKey, &'static str>,
+    pub(super) vectors: Table<'t, FactKey, VectorRow>,
+    pub(super) tenants: Table<'t, &'static str, TenantRow>,
+}
+
+impl<'t> Tables<'t> {
+    /// Opens the tables, and makes those that are not there.
+    pub(super) fn open(tx: &'t WriteTransaction) -> Result<Self, TableError> {
+        Ok(Self {
+            facts: tx.open_table(FACTS)?,
+            order: tx.open_table(ORDER)?,
+            pending: tx.open_table(PENDING)?,
+            vectors: tx.open_table(VECTORS)?,
+            tenants: tx.open_table(TENANTS)?,
+        })
+    }
+}
+
+/// A tenant's last revision and how many facts it has; zeros for one that never had a fact.
+pub(super) fn counters(
+    tenants: &impl ReadableTable<&'static str, TenantRow>,
+    tenant: &str,
+) -> Result<TenantRow, redb::StorageError> {
+    Ok(tenants.get(tenant)?.map_or((0, 0), |row| row.value()))
+}
+
+/// Opens one table for reading.
+pub(super) fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    tx: &ReadTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<redb::ReadOnlyTable<K, V>, TableError> {
+    tx.open_table(definition)
+}

@@ -1,0 +1,81 @@
+//! Every bound of storage: its unit, its default and where that comes from.
+
+use std::time::{Duration, Instant};
+
+use crate::StorageError;
+
+/// The bounds of one storage. [`StorageLimits::default`] is what the product runs with; tests make
+/// them small.
+#[derive(Debug, Clone)]
+pub struct StorageLimits {
+    /// One operation, whole. An operation ends by this or by its own deadline, whichever is
+    /// earlier. Default 2 s, the bound of the service whose users this one takes over.
+    pub operation: Duration,
+    /// Redis: one connection attempt. Default 0.5 s, a quarter of `operation`, so that an attempt,
+    /// its retry and the command fit into one operation.
+    pub connect: Duration,
+    /// Redis: how many connections carry small commands, taken in turn. Default 2; more gave
+    /// nothing on two cores.
+    pub small_connections: usize,
+    /// Redis: how many connections carry bulk reads, so that a large answer does not stand before
+    /// a small one (measured: 64 MiB delayed a PING by 1.6 s). Default 2.
+    pub bulk_connections: usize,
+    /// Redis, flat layout: the shortest pause between two looks for other programs' facts.
+    /// Default 2 s; the pause is never under 20 times what the last look took, so looking costs
+    /// Redis at most a twentieth of its time.
+    pub adoption_pause: Duration,
+    /// Embedded: writes that wait for the writer, in jobs. Default 1,024; then callers wait, up to
+    /// their deadline.
+    pub queued_writes: usize,
+    /// Embedded: the most jobs that share one durable commit. Default 512.
+    pub commit_jobs: usize,
+}
+
+/// The most ids, writes or vectors in one operation: what one pipeline may hold.
+pub(crate) const BATCH: usize = 100;
+
+/// The most ids in one answer of `page` or `pending`.
+pub(crate) const PAGE: usize = 1_000;
+
+/// Orders and revisions live in Redis as doubles, which count exactly up to here: 2^53 - 1.
+/// In microseconds since 1970 that is the year 2255.
+pub(crate) const MAX_EXACT: u64 = (1 << 53) - 1;
+
+impl Default for StorageLimits {
+    fn default() -> Self {
+        Self {
+            operation: Duration::from_secs(2),
+            connect: Duration::from_millis(500),
+            small_connections: 2,
+            bulk_connections: 2,
+            adoption_pause: Duration::from_secs(2),
+            queued_writes: 1_024,
+            commit_jobs: 512,
+        }
+    }
+}
+
+impl StorageLimits {
+    /// When an operation that begins now and has `deadline` must have ended. One that is late
+    /// already does not begin.
+    pub(crate) fn end(&self, deadline: Instant) -> Result<Instant, StorageError> {
+        let now = Instant::now();
+        if deadline <= now {
+            return Err(StorageError::Timeout { wrote: false });
+        }
+        Ok(deadline.min(now + self.operation))
+    }
+}
+
+/// Refuses more than [`BATCH`] things in one operation.
+pub(crate) fn check_batch(used: usize) -> Result<(), StorageError> {
+    if used <= BATCH {
+        return Ok(());
+    }
+    Err(StorageError::TooLarge { limit: "storage-batch", allowed: BATCH as u64, used: used as u64 })
+}
+
+/// A page's size within what is allowed.
+pub(crate) fn page_size(limit: usize) -> usize {
+    limit.clamp(1, PAGE)
+}

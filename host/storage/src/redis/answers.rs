@@ -1,0 +1,98 @@
+//! From Redis's answers to ours.
+
+use redis::{FromRedisValue, Value};
+
+use super::fault;
+use crate::cursor::Place;
+use crate::{FactId, Hash, IdPage, Revision, StorageError, Vector, vector_bytes};
+
+/// One answer as a `T`; a refusal is its error.
+pub(super) fn parse<T: FromRedisValue>(value: Value) -> Result<T, StorageError> {
+    if let Value::ServerError(error) = value {
+        return Err(fault::refused(&error));
+    }
+    T::from_redis_value(value).map_err(|error| StorageError::Corrupt(error.to_string()))
+}
+
+/// The only answer.
+pub(super) fn one<T: FromRedisValue>(values: Vec<Value>) -> Result<T, StorageError> {
+    let value = values.into_iter().next();
+    parse(value.ok_or_else(|| StorageError::Corrupt("an answer without a value".into()))?)
+}
+
+/// Revisions of writes. Where some happened and one was refused, the whole is in doubt.
+pub(super) fn revisions(values: Vec<Value>) -> Result<Vec<Option<Revision>>, StorageError> {
+    let parsed = values.into_iter().map(|value| Ok(parse::<Option<u64>>(value)?.map(Revision)));
+    let parsed: Vec<Result<Option<Revision>, StorageError>> = parsed.collect();
+    let happened = parsed.iter().any(|answer| matches!(answer, Ok(Some(_))));
+    parsed.into_iter().collect::<Result<_, _>>().map_err(|error| {
+        if !happened {
+            return error;
+        }
+        tracing::warn!(%error, "Redis refused one of several writes");
+        StorageError::Timeout { wrote: true }
+    })
+}
+
+/// Hashes as the read script gives them.
+pub(super) fn hashes(value: Value, max_bytes: usize) -> Result<Vec<Option<Hash>>, StorageError> {
+    match value {
+        Value::Int(used) => Err(StorageError::TooLarge {
+            limit: "read-bytes",
+            allowed: max_bytes as u64,
+            used: u64::try_from(used).unwrap_or_default(),
+        }),
+        value => {
+            let hashes: Vec<Vec<(Vec<u8>, Vec<u8>)>> = parse(value)?;
+            Ok(hashes.into_iter().map(hash).collect())
+        }
+    }
+}
+
+/// In Redis a hash without fields is no hash. Other programs' bytes may not be UTF-8: what is not
+/// is replaced, so that one such fact does not stop a listing.
+fn hash(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Hash> {
+    let text = |bytes: Vec<u8>| match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    };
+    let hash: Hash = fields.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+    (!hash.is_empty()).then_some(hash)
+}
+
+/// A page of at most `limit`, from an answer that has one more where there is more.
+pub(super) fn page(value: Value, limit: usize) -> Result<IdPage, StorageError> {
+    let rows: Vec<(String, f64)> = parse(value)?;
+    let more = rows.len() > limit;
+    let places = rows.into_iter().take(limit).map(|(id, order)| place(&id, order));
+    let places = places.collect::<Result<Vec<_>, _>>()?;
+    let cursor = places.last().filter(|_| more).map(Place::encode);
+    Ok(IdPage { ids: places.into_iter().map(|place| place.id).collect(), cursor })
+}
+
+pub(super) fn pending(value: Value) -> Result<Vec<(FactId, Revision)>, StorageError> {
+    let rows: Vec<(String, f64)> = parse(value)?;
+    let mark = |(id, score): (String, f64)| {
+        let place = place(&id, score)?;
+        Ok((place.id, Revision(place.order)))
+    };
+    rows.into_iter().map(mark).collect()
+}
+
+fn place(id: &str, score: f64) -> Result<Place, StorageError> {
+    let id = FactId::parse(id).map_err(|error| StorageError::Corrupt(error.to_string()))?;
+    // What we write is a whole number below 2^53; a conversion from anything else saturates.
+    Ok(Place { order: score as u64, id })
+}
+
+/// The answer to `HMGET profile digest values`.
+pub(super) fn vector(value: Value) -> Result<Option<Vector>, StorageError> {
+    type Parts = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
+    match parse::<Parts>(value)? {
+        (Some(profile), Some(digest), Some(values)) => {
+            vector_bytes::vector(&profile, &digest, &values).map(Some)
+        }
+        (None, None, None) => Ok(None),
+        _ => Err(StorageError::Corrupt("a vector without all of its parts".into())),
+    }
+}

@@ -1,0 +1,11 @@
+-- KEYS: fact, order, pending, revision, tenants
+-- ARGV: id, tenant, order
+-- Takes in a fact that another program wrote, unless it is gone, no fact, or known already.
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' or redis.call('ZSCORE', KEYS[2], ARGV[1]) then
+  return 0
+end
+local revision = redis.call('INCR', KEYS[4])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[3], revision, ARGV[1])
+redis.call('SADD', KEYS[5], ARGV[2])
+return 1

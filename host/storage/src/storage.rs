@@ -1,0 +1,235 @@
+//! What every backend promises.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::{FactId, StorageError, TenantId};
+
+/// The fields of one fact, names and values, in no particular order.
+pub type Hash = Vec<(String, String)>;
+
+/// Counts a tenant's changes: strictly larger at each write or delete that happened, and assigned
+/// with it in one step. Two tenants' revisions are not comparable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// When a write may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Only if there is no such fact.
+    Absent,
+    /// Only if there is one.
+    Present,
+}
+
+/// One fact's write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Which fact.
+    pub id: FactId,
+    /// Set these fields and leave others as they are. Of two with one name the later counts.
+    /// A write without fields never happens: a fact has at least one.
+    pub fields: Hash,
+    /// When it may happen.
+    pub condition: Condition,
+    /// The fact's place in `page`: larger is newer. Microseconds since 1970 in UTC; what is above
+    /// 2^53 - 1 counts as that. Ignored when the fact is there already.
+    pub order: u64,
+}
+
+/// Ids and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdPage {
+    /// Newest first.
+    pub ids: Vec<FactId>,
+    /// Opaque and safe in a URL; `None` after the last page.
+    pub cursor: Option<String>,
+}
+
+/// A vector on its way to storage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredVector {
+    /// Whose it is.
+    pub id: FactId,
+    /// The fact's revision when its text was read.
+    pub revision: Revision,
+    /// What it is and of what.
+    pub vector: Vector,
+}
+
+/// A fact's vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vector {
+    /// The space it lives in. Vectors of different profiles are never compared.
+    pub profile: String,
+    /// SHA-256 of the text that it embeds, so that a reader can tell a vector of an older text.
+    pub digest: [u8; 32],
+    /// Its numbers.
+    pub values: Vec<f32>,
+}
+
+/// How keys are laid out in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Every key under its tenant.
+    Tenant,
+    /// The tenant `default`'s facts at `fact:ID`, shared with other programs; all else as in
+    /// `Tenant`.
+    Flat,
+}
+
+/// What a storage is, for an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// `embedded` or `redis`.
+    pub backend: &'static str,
+    /// How keys are laid out; `None` where there is no choice.
+    pub layout: Option<Layout>,
+    /// A directory, or `host:port/db`. Without credentials.
+    pub address: String,
+}
+
+/// How far the look for other programs' facts has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Adoption {
+    /// Looks over the whole database that ended. Readiness is `passes > 0`.
+    pub passes: u64,
+    /// Facts taken in since the storage was opened. When it grows, `pending` of `default` has
+    /// something new.
+    pub adopted: u64,
+    /// Facts found deleted by another program and let go of. When it grows, an index of
+    /// `default` may hold ids that are no more.
+    pub removed: u64,
+}
+
+/// Where facts live. Each fact is a hash of text fields, in the words of Redis.
+///
+/// **Tenants.** Every operation names its tenant and reaches nothing of another.
+///
+/// **Time.** Every operation ends by its `deadline` or by the storage's own bound (2 s), whichever
+/// is earlier, with `Timeout` if it was not done. A timed-out read did nothing. A timed-out write
+/// says whether it may have happened (`wrote`); if so, it may still happen after the answer, once,
+/// and repeating it is safe: a condition that no longer holds shows that it did. Failures are
+/// never remembered: the next operation tries anew.
+///
+/// **Order.** A read sees every write that was acknowledged before it began. Of two writes to one
+/// tenant, the one with the larger revision happened later.
+///
+/// **Atomicity.** Each write, delete or vector by itself: its hash, its place, its revision, its
+/// pending mark and its tenant's registration come about together or not at all, also across a
+/// crash and for concurrent readers and writers. Several in one call are not one.
+///
+/// **Durability.** Embedded: what was acknowledged is on disk (fsync). Redis: it is what the
+/// server was told by `appendfsync`; with `always` it is on disk.
+///
+/// **Sizes.** At most 100 ids, writes or vectors in one call, else `TooLarge`.
+#[async_trait]
+pub trait Storage: Send + Sync {
+    /// Reads hashes of `ids`, in their order and in one round trip; `None` where there is no such
+    /// fact. They need not all be of one moment.
+    ///
+    /// The answer is cut at the end of the last hash with which names and values take at most
+    /// `max_bytes`: it may be shorter than `ids`, and is never empty if `ids` is not. If the first
+    /// hash alone is larger, that is `TooLarge`.
+    async fn read(
+        &self,
+        tenant: &TenantId,
+        ids: &[FactId],
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Hash>>, StorageError>;
+
+    /// Ids after `cursor` or from the newest, at most `limit` (taken as at least 1 and at most
+    /// 1,000), by order and then by id, both descending.
+    ///
+    /// A fact that stays from the first page to the last is listed exactly once, whatever happens
+    /// to others, also to the one where a page ended. A listed id may be gone by the time it is
+    /// read. A cursor that `page` did not make is `InvalidCursor`.
+    async fn page(
+        &self,
+        tenant: &TenantId,
+        cursor: Option<&str>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<IdPage, StorageError>;
+
+    /// Performs `writes` in their order and in one round trip; `None` where a condition did not
+    /// hold. Each write that happened is marked pending with its revision, registers its tenant
+    /// and, with `Absent`, takes its place and drops any vector of an earlier fact of that id.
+    ///
+    /// If one of several fails and others happened, the error is `Timeout` with `wrote`.
+    async fn write(
+        &self,
+        tenant: &TenantId,
+        writes: &[Write],
+        deadline: Instant,
+    ) -> Result<Vec<Option<Revision>>, StorageError>;
+
+    /// Removes a fact with its place, pending mark and vector; `None` if it was not there.
+    async fn delete(
+        &self,
+        tenant: &TenantId,
+        id: &FactId,
+        deadline: Instant,
+    ) -> Result<Option<Revision>, StorageError>;
+
+    /// Stores each vector whose fact still exists, in one round trip, and clears the fact's
+    /// pending mark if that is still of the vector's revision. A vector of an older revision never
+    /// replaces one of a newer.
+    async fn put_vectors(
+        &self,
+        tenant: &TenantId,
+        vectors: &[StoredVector],
+        deadline: Instant,
+    ) -> Result<(), StorageError>;
+
+    /// Reads the vectors of `ids`, in their order; `None` where there is none.
+    async fn read_vectors(
+        &self,
+        tenant: &TenantId,
+        ids: &[FactId],
+        deadline: Instant,
+    ) -> Result<Vec<Option<Vector>>, StorageError>;
+
+    /// Marks the facts among `ids` that exist as waiting for a vector, each with a new revision, as
+    /// a write would. For vectors that can no longer be used.
+    async fn mark_pending(
+        &self,
+        tenant: &TenantId,
+        ids: &[FactId],
+        deadline: Instant,
+    ) -> Result<(), StorageError>;
+
+    /// Facts that wait for a vector, by revision, ascending, those after `after`, at most `limit`
+    /// (taken as at least 1 and at most 1,000). An empty answer means there are no more.
+    async fn pending(
+        &self,
+        tenant: &TenantId,
+        after: Option<Revision>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Vec<(FactId, Revision)>, StorageError>;
+
+    /// Every tenant that ever had a fact, by name.
+    async fn tenants(&self, deadline: Instant) -> Result<Vec<TenantId>, StorageError>;
+
+    /// How many facts a tenant has.
+    async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError>;
+
+    /// Whether the backend answers.
+    async fn ping(&self, deadline: Instant) -> Result<(), StorageError>;
+
+    /// What this is, for an operator.
+    fn describe(&self) -> Description;
+
+    /// How taking in other programs' facts goes on; `None` where there are none to take in.
+    fn adoption(&self) -> Option<watch::Receiver<Adoption>> {
+        None
+    }
+
+    /// Ends what runs in the background and, once the writes that were accepted are done, lets go
+    /// of files. Later operations are `Unavailable`. A second close does nothing.
+    async fn close(&self);
+}

@@ -1,0 +1,202 @@
+//! A real `redis-server` for tests, of this crate and others (cargo feature `testing`).
+//!
+//! Each server has its own port, directory and process, and ends with its value. What it was told
+//! survives [`RedisServer::kill`]: it appends to disk before it acknowledges.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a server may take to begin to serve before a test gives up on the machine.
+const START: Duration = Duration::from_secs(30);
+
+/// A running `redis-server`.
+///
+/// Its methods panic with a clear sentence when the machine does not let them do their work: this
+/// is for tests.
+#[derive(Debug)]
+pub struct RedisServer {
+    dir: TempDir,
+    port: u16,
+    password: Option<String>,
+    options: Vec<String>,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    /// Starts a server that is durable (`appendfsync always`) and asks for no password.
+    pub fn start() -> Self {
+        Self::start_with(None, &[])
+    }
+
+    /// Starts a server that asks for `password`.
+    pub fn start_with_password(password: &str) -> Self {
+        Self::start_with(Some(password), &[])
+    }
+
+    /// Starts a server with further `redis-server` options, such as `["--maxmemory", "2mb"]`.
+    pub fn start_with_options(options: &[&str]) -> Self {
+        Self::start_with(None, options)
+    }
+
+    fn start_with(password: Option<&str>, options: &[&str]) -> Self {
+        let mut server = Self {
+            dir: TempDir::new().expect("a temporary directory for redis-server"),
+            port: 0,
+            password: password.map(str::to_owned),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            process: None,
+        };
+        // Another process may take the port between asking for it and using it.
+        for _ in 0..20 {
+            server.port = free_port();
+            if server.try_start() {
+                return server;
+            }
+        }
+        panic!("redis-server did not start on any of 20 free ports");
+    }
+
+    /// Its address, without a password.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its address with `password`, right or wrong.
+    pub fn url_with_password(&self, password: &str) -> String {
+        format!("redis://:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends the process at once, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("redis-server can be killed");
+            process.wait().expect("redis-server can be waited for");
+        }
+    }
+
+    /// Kills the process if it runs and starts it again on the same port with the same data.
+    pub fn restart(&mut self) {
+        self.kill();
+        assert!(self.try_start(), "redis-server did not start again on port {}", self.port);
+    }
+
+    /// Stops the process where it stands (SIGSTOP): connections stay open and nothing answers.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a stopped process go on (SIGCONT).
+    pub fn cont(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Sends one command, on a connection of its own, and gives the raw
+    /// answer. For a test to look at what is there, and to write as another program would.
+    pub fn command(&self, words: &[&str]) -> String {
+        let answer = self.request(words).expect("redis-server answers a test");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("redis-server is running");
+        kill_process(Pid::from_child(process), signal).expect("redis-server takes a signal");
+    }
+
+    /// Whether the process came up and the port is its own.
+    fn try_start(&mut self) -> bool {
+        let mut process = self.spawn();
+        let begin = Instant::now();
+        while begin.elapsed() < START {
+            if process.try_wait().expect("redis-server can be waited for").is_some() {
+                return false;
+            }
+            let own = format!("process_id:{}\r", process.id());
+            let info = self.request(&["INFO", "server"]).unwrap_or_default();
+            if String::from_utf8_lossy(&info).contains(&own) && !self.is_loading() {
+                self.process = Some(process);
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        process.kill().expect("redis-server can be killed");
+        process.wait().expect("redis-server can be waited for");
+        false
+    }
+
+    fn is_loading(&self) -> bool {
+        let answer = self.request(&["DBSIZE"]).unwrap_or_default();
+        !answer.starts_with(b":")
+    }
+
+    fn spawn(&self) -> Child {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
+        command.arg("--dir").arg(self.dir.path());
+        if let Some(password) = &self.password {
+            command.args(["--requirepass", password]);
+        }
+        command.args(&self.options);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match command.spawn() {
+            Ok(process) => process,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                panic!("these tests need redis-server; install the package redis-server")
+            }
+            Err(error) => panic!("redis-server cannot be started: {error}"),
+        }
+    }
+
+    /// One command and its answer, in the Redis protocol. Errors of Redis are answers, too.
+    fn request(&self, words: &[&str]) -> io::Result<Vec<u8>> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        if let Some(password) = &self.password {
+            stream.write_all(&encode(&["AUTH", password]))?;
+            let mut ok = [0; 5];
+            stream.read_exact(&mut ok)?;
+        }
+        stream.write_all(&encode(words))?;
+        // Redis closes after QUIT, so its answer to the command is all before the last `+OK`.
+        stream.write_all(&encode(&["QUIT"]))?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        answer.truncate(answer.len().saturating_sub(b"+OK\r\n".len()));
+        Ok(answer)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // Nothing to tell: the test is over.
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// A port that nothing listens on now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound port").port()
+}
+
+fn encode(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len());
+    for word in words {
+        bytes.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    bytes.into_bytes()
+}

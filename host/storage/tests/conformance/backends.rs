@@ -1,0 +1,105 @@
+//! The backends under test.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kenning_storage::testing::RedisServer;
+use kenning_storage::{Layout, Storage, StorageLimits, open};
+use tempfile::TempDir;
+
+use crate::durability::{crash_a_child, crash_a_server};
+
+/// Something that keeps facts while storages on it come and go.
+#[async_trait]
+pub(crate) trait Backend: Send + Sync {
+    /// A storage on what is kept. The one before must be closed.
+    async fn open(&self) -> Arc<dyn Storage>;
+
+    /// Ends whatever keeps the facts with SIGKILL while facts are written to it, and brings it
+    /// back; the ids whose writes were acknowledged.
+    async fn crash_while_writing(&mut self) -> Vec<String>;
+
+    /// What `describe` is to say.
+    fn name(&self) -> &'static str;
+}
+
+pub(crate) struct Embedded {
+    dir: TempDir,
+}
+
+impl Embedded {
+    pub(crate) fn new() -> Self {
+        Self { dir: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("embedded:{}", self.dir.path().display())
+    }
+}
+
+#[async_trait]
+impl Backend for Embedded {
+    async fn open(&self) -> Arc<dyn Storage> {
+        open(&self.url(), Layout::Tenant, StorageLimits::default()).await.unwrap()
+    }
+
+    async fn crash_while_writing(&mut self) -> Vec<String> {
+        crash_a_child(&self.url()).await
+    }
+
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+}
+
+pub(crate) struct RedisTenant {
+    pub(crate) server: RedisServer,
+}
+
+impl RedisTenant {
+    pub(crate) fn new() -> Self {
+        Self { server: RedisServer::start() }
+    }
+}
+
+#[async_trait]
+impl Backend for RedisTenant {
+    async fn open(&self) -> Arc<dyn Storage> {
+        open(&self.server.url(), Layout::Tenant, StorageLimits::default()).await.unwrap()
+    }
+
+    async fn crash_while_writing(&mut self) -> Vec<String> {
+        let storage = self.open().await;
+        crash_a_server(storage, &mut self.server).await
+    }
+
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+}
+
+pub(crate) struct RedisFlat {
+    pub(crate) server: RedisServer,
+}
+
+impl RedisFlat {
+    pub(crate) fn new() -> Self {
+        Self { server: RedisServer::start() }
+    }
+}
+
+#[async_trait]
+impl Backend for RedisFlat {
+    async fn open(&self) -> Arc<dyn Storage> {
+        open(&self.server.url(), Layout::Flat, StorageLimits::default()).await.unwrap()
+    }
+
+    async fn crash_while_writing(&mut self) -> Vec<String> {
+        let storage = self.open().await;
+        crash_a_server(storage, &mut self.server).await
+    }
+
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+}

@@ -1,0 +1,94 @@
+//! What only the embedded backend has: a file, a lock on it, and a queue before it.
+
+use std::sync::Arc;
+
+use kenning_storage::{Layout, OpenError, Storage, StorageLimits, open};
+
+use crate::backends::{Backend, Embedded};
+use crate::tools::*;
+
+async fn try_open(url: &str) -> Result<Arc<dyn Storage>, OpenError> {
+    open(url, Layout::Tenant, StorageLimits::default()).await
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_refused_until_it_is_closed() {
+    let backend = Embedded::new();
+    let storage = backend.open().await;
+    let second = try_open(&backend.url()).await.map(|_| ()).unwrap_err();
+    assert!(matches!(second, OpenError::InUse(_)), "{second}");
+    assert!(second.to_string().contains("in use by another process"), "{second}");
+    storage.close().await;
+    try_open(&backend.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("a/b");
+    try_open(&format!("embedded:{}", deep.display())).await.unwrap();
+    assert!(deep.join("facts.redb").is_file());
+}
+
+#[tokio::test]
+async fn a_file_that_holds_something_else_is_refused_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("facts.redb");
+    std::fs::write(&file, "something else".repeat(1_000)).unwrap();
+    let url = format!("embedded:{}", dir.path().display());
+    let error = try_open(&url).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, OpenError::File { .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "something else".repeat(1_000));
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_directory_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = try_open(&format!("embedded:{}", file.path().display())).await;
+    let error = error.map(|_| ()).unwrap_err();
+    assert!(matches!(error, OpenError::File { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_writers_than_the_queue_holds_all_get_their_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("embedded:{}", dir.path().display());
+    let limits = StorageLimits { queued_writes: 2, commit_jobs: 3, ..StorageLimits::default() };
+    let storage = open(&url, Layout::Tenant, limits).await.unwrap();
+    let write = |n: u64| {
+        let storage = Arc::clone(&storage);
+        async move { write_one(&*storage, absent(&format!("f{n}"), n)).await }
+    };
+    let done = futures::future::join_all((0..64).map(write)).await;
+    assert!(done.iter().all(Option::is_some));
+    assert_eq!(storage.count(&default_tenant(), later()).await, Ok(64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_queued_before_closing_is_done() {
+    let backend = Embedded::new();
+    let storage = backend.open().await;
+    let mut writers = Vec::new();
+    for n in 0..64 {
+        let storage = Arc::clone(&storage);
+        writers.push(tokio::spawn(async move {
+            let name = format!("f{n}");
+            let done = storage.write(&default_tenant(), &[absent(&name, n)], later()).await;
+            (name, done)
+        }));
+    }
+    storage.close().await;
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        let (name, done) = writer.await.unwrap();
+        match done {
+            Ok(_) => acknowledged.push(name),
+            refused => assert!(unavailable(refused).contains("closed")),
+        }
+    }
+    let storage = backend.open().await;
+    let mut listed = list(&*storage).await;
+    listed.sort();
+    acknowledged.sort();
+    assert_eq!(listed, acknowledged);
+}

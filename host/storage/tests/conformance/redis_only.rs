@@ -1,0 +1,275 @@
+//! What only Redis has: a server that is away, silent, full, or holds something else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kenning_storage::testing::{RedisServer, free_port};
+use kenning_storage::{Layout, Storage, StorageError, StorageLimits, open};
+
+use crate::tools::*;
+
+/// A storage whose operations end soon, for tests that wait for that.
+async fn impatient(url: &str) -> Arc<dyn Storage> {
+    let limits = StorageLimits {
+        operation: Duration::from_millis(300),
+        connect: Duration::from_millis(100),
+        ..StorageLimits::default()
+    };
+    open(url, Layout::Tenant, limits).await.unwrap()
+}
+
+async fn connect(url: &str) -> Arc<dyn Storage> {
+    open(url, Layout::Tenant, StorageLimits::default()).await.unwrap()
+}
+
+async fn read(storage: &dyn Storage) -> Result<usize, StorageError> {
+    let read = storage.read(&default_tenant(), &[id("f")], PLENTY, later()).await;
+    read.map(|hashes| hashes.iter().flatten().count())
+}
+
+async fn write_f(storage: &dyn Storage, name: &str) -> Result<bool, StorageError> {
+    let done = storage.write(&default_tenant(), &[absent(name, 1)], later()).await;
+    done.map(|revisions| revisions[0].is_some())
+}
+
+async fn until_good(storage: &dyn Storage) {
+    eventually("service again", || write_f(storage, "good-again"), Result::is_ok).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_is_unavailable_and_opening_it_is_not_an_error() {
+    let storage = connect(&format!("redis://127.0.0.1:{}", free_port())).await;
+    assert!(unavailable(read(&*storage).await).contains("refused the connection"));
+    assert!(unavailable(write_f(&*storage, "f").await).contains("refused the connection"));
+    assert!(unavailable(storage.ping(later()).await).contains("refused the connection"));
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_later_is_served() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let storage = connect(&server.url()).await;
+    unavailable(write_f(&*storage, "f").await);
+    server.restart();
+    until_good(&*storage).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_redis_is_unavailable_and_good_after_its_restart() {
+    let mut server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    assert_eq!(write_f(&*storage, "f").await, Ok(true));
+    server.kill();
+    let gone =
+        |result: &Result<bool, StorageError>| matches!(result, Err(StorageError::Unavailable(_)));
+    eventually("a refusal", || write_f(&*storage, "g"), gone).await;
+    unavailable(read(&*storage).await);
+    server.restart();
+    until_good(&*storage).await;
+    assert_eq!(read(&*storage).await, Ok(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_redis_times_out_and_is_good_again_by_itself() {
+    let server = RedisServer::start();
+    let storage = impatient(&server.url()).await;
+    eventually("a first write", || write_f(&*storage, "f"), Result::is_ok).await;
+    server.stop();
+    // More often than it takes to give a connection up.
+    for n in 0..10 {
+        let write = write_f(&*storage, &format!("in-doubt-{n}")).await;
+        assert_eq!(write, Err(StorageError::Timeout { wrote: true }));
+        assert_eq!(read(&*storage).await, Err(StorageError::Timeout { wrote: false }));
+    }
+    server.cont();
+    until_good(&*storage).await;
+    eventually("a read", || read(&*storage), |count| *count == Ok(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_that_was_forgotten_is_given_up_for_a_new_one() {
+    let server = RedisServer::start();
+    let proxy = ForgetfulProxy::start(server.port()).await;
+    let storage = impatient(&format!("redis://127.0.0.1:{}", proxy.port)).await;
+    // Every connection, small and bulk, is in use before its flow is forgotten.
+    for n in 0..8 {
+        let name = format!("f{n}");
+        eventually("a first write", || write_f(&*storage, &name), Result::is_ok).await;
+        let pair = ids(&["f0", "f1"]);
+        storage.read(&default_tenant(), &pair, PLENTY, later()).await.unwrap();
+    }
+    proxy.forget_what_flows();
+    let in_doubt = write_f(&*storage, "g").await;
+    assert_eq!(in_doubt, Err(StorageError::Timeout { wrote: true }));
+    until_good(&*storage).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_and_not_remembered() {
+    let server = RedisServer::start_with_password("right");
+    let storage = connect(&server.url_with_password("hunter2")).await;
+    for _ in 0..3 {
+        let message = unavailable(read(&*storage).await);
+        assert!(message.contains("refused the user or the password"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+    server.command(&["CONFIG", "SET", "requirepass", "hunter2"]);
+    until_good(&*storage).await;
+}
+
+#[tokio::test]
+async fn a_password_is_used_and_a_missing_one_is_said() {
+    let server = RedisServer::start_with_password("right");
+    let storage = connect(&server.url_with_password("right")).await;
+    assert_eq!(write_f(&*storage, "f").await, Ok(true));
+    assert!(!format!("{:?}", storage.describe()).contains("right"));
+    let without = connect(&server.url()).await;
+    assert!(unavailable(read(&*without).await).contains("asks for a password"));
+}
+
+#[tokio::test]
+async fn the_database_in_the_address_is_the_one_that_is_used() {
+    let server = RedisServer::start();
+    let third = connect(&format!("{}/3", server.url())).await;
+    assert_eq!(write_f(&*third, "f").await, Ok(true));
+    assert_eq!(third.describe().address, format!("127.0.0.1:{}/3", server.port()));
+    let zeroth = connect(&server.url()).await;
+    assert_eq!(read(&*zeroth).await, Ok(0));
+    let no_such = connect(&format!("{}/99", server.url())).await;
+    unavailable(read(&*no_such).await);
+}
+
+#[tokio::test]
+async fn resp2_is_spoken_where_the_address_asks_for_it() {
+    let server = RedisServer::start();
+    let storage = connect(&format!("{}/0?protocol=resp2", server.url())).await;
+    let revisions = put(&*storage, &[("a", 1), ("b", 2)]).await;
+    put_vector(&*storage, "a", revisions[0], 1.0).await;
+    assert_eq!(list_from(&*storage, None, 1).await, ["b", "a"]);
+    assert_eq!(get(&*storage, "a").await, Some(hash(&[("content", "a")])));
+    assert_eq!(read_vector(&*storage, "a").await, Some(vector(1.0)));
+    assert_eq!(pending(&*storage).await, [("b".to_owned(), revisions[1])]);
+}
+
+#[tokio::test]
+async fn keys_are_those_of_the_layout() {
+    let server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    let revision = put(&*storage, &[("f", 1)]).await[0];
+    put_vector(&*storage, "f", revision, 1.0).await;
+    write_f(&*storage, "g").await.unwrap();
+    for (key, kind) in [
+        ("kenning:{default}:fact:f", "hash"),
+        ("kenning:{default}:fact:g", "hash"),
+        ("kenning:{default}:order", "zset"),
+        ("kenning:{default}:pending", "zset"),
+        ("kenning:{default}:vector:f", "hash"),
+        ("kenning:{default}:revision", "string"),
+        ("kenning:tenants", "set"),
+    ] {
+        assert_eq!(server.command(&["TYPE", key]), format!("+{kind}\r\n"), "{key}");
+    }
+    assert_eq!(server.command(&["DBSIZE"]), ":7\r\n");
+    let fields = server.command(&["HGETALL", "kenning:{default}:fact:f"]);
+    assert_eq!(fields, "*2\r\n$7\r\ncontent\r\n$1\r\nf\r\n");
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_said_and_left_alone() {
+    let server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    server.command(&["SET", "kenning:{default}:fact:f", "text"]);
+    assert!(unavailable(read(&*storage).await).contains("WRONGTYPE"));
+    assert!(unavailable(write_f(&*storage, "f").await).contains("WRONGTYPE"));
+    let change = storage.write(&default_tenant(), &[present("f", &[("a", "b")])], later()).await;
+    assert!(unavailable(change).contains("WRONGTYPE"));
+    let delete = storage.delete(&default_tenant(), &id("f"), later()).await;
+    assert!(unavailable(delete).contains("WRONGTYPE"));
+    assert_eq!(server.command(&["DBSIZE"]), ":1\r\n");
+
+    let batch = [absent("f", 1), absent("g", 2)];
+    let mixed = storage.write(&default_tenant(), &batch, later()).await;
+    assert_eq!(mixed, Err(StorageError::Timeout { wrote: true }), "one of the two happened");
+    assert_eq!(list(&*storage).await, ["g"]);
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_writes_whole_and_lets_go_of_facts() {
+    let server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    assert_eq!(write_f(&*storage, "f").await, Ok(true));
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(unavailable(write_f(&*storage, "g").await).contains("out of memory"));
+    assert_eq!(get(&*storage, "g").await, None);
+    assert_eq!(list(&*storage).await, ["f"]);
+    assert!(delete(&*storage, "f").await.is_some());
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(write_f(&*storage, "g").await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_replica_is_read_and_refuses_writes() {
+    let server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    assert_eq!(write_f(&*storage, "f").await, Ok(true));
+    server.command(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
+    assert!(unavailable(write_f(&*storage, "g").await).contains("read-only replica"));
+    assert_eq!(read(&*storage).await, Ok(1));
+    assert_eq!(list_from(&*storage, None, 1).await, ["f"]);
+}
+
+#[tokio::test]
+async fn scripts_that_redis_forgot_are_sent_again() {
+    let server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    assert_eq!(write_f(&*storage, "f").await, Ok(true));
+    server.command(&["SCRIPT", "FLUSH"]);
+    assert_eq!(write_f(&*storage, "f").await, Ok(false));
+    server.command(&["SCRIPT", "FLUSH"]);
+    assert_eq!(read(&*storage).await, Ok(1));
+    server.command(&["SCRIPT", "FLUSH"]);
+    assert!(delete(&*storage, "f").await.is_some());
+}
+
+/// A way to a server that can forget the flows it carries, as a firewall does: what is sent on
+/// them is swallowed and nothing is closed. New ones pass.
+struct ForgetfulProxy {
+    port: u16,
+    epoch: tokio::sync::watch::Sender<u64>,
+}
+
+impl ForgetfulProxy {
+    async fn start(to: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (epoch, epochs) = tokio::sync::watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                tokio::spawn(carry(near, to, epochs.clone()));
+            }
+        });
+        Self { port, epoch }
+    }
+
+    fn forget_what_flows(&self) {
+        self.epoch.send_modify(|epoch| *epoch += 1);
+    }
+}
+
+async fn carry(
+    mut near: tokio::net::TcpStream,
+    to: u16,
+    mut epochs: tokio::sync::watch::Receiver<u64>,
+) {
+    epochs.mark_unchanged();
+    let mut far = tokio::net::TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+        forgotten = epochs.changed() => {
+            // The test is over.
+            if forgotten.is_err() { return }
+        }
+    }
+    // Both ends stay open, and what comes is not even read.
+    std::future::pending::<()>().await;
+}

@@ -1,0 +1,68 @@
+//! Tenants and their walls.
+
+use kenning_storage::{Condition, Revision, StoredVector};
+
+use crate::backends::Backend;
+use crate::tools::*;
+
+pub(crate) async fn tenants_do_not_see_each_other(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    let (a, b) = (tenant("a"), default_tenant());
+    let facts = [write("f", &[("content", "of a")], Condition::Absent, 1)];
+    let written = storage.write(&a, &facts, later()).await.unwrap()[0].unwrap();
+    let stored = StoredVector { id: id("f"), revision: Revision(0), vector: vector(1.0) };
+    storage.put_vectors(&a, &[stored], later()).await.unwrap();
+
+    assert_eq!(get_of(&*storage, &b, "f").await, None);
+    assert!(storage.page(&b, None, 10, later()).await.unwrap().ids.is_empty());
+    assert_eq!(storage.pending(&b, None, 10, later()).await, Ok(vec![]));
+    assert_eq!(storage.read_vectors(&b, &[id("f")], later()).await, Ok(vec![None]));
+    assert_eq!(storage.delete(&b, &id("f"), later()).await, Ok(None));
+    let change = storage.write(&b, &[present("f", &[("content", "of b")])], later()).await;
+    assert_eq!(change, Ok(vec![None]));
+
+    assert_eq!(get_of(&*storage, &a, "f").await, Some(hash(&[("content", "of a")])));
+    assert_eq!(storage.pending(&a, None, 10, later()).await, Ok(vec![(id("f"), written)]));
+    assert_eq!(storage.read_vectors(&a, &[id("f")], later()).await.unwrap(), [Some(vector(1.0))]);
+}
+
+pub(crate) async fn names_that_look_alike_do_not_meet(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    let pairs = [("a", "b.c"), ("a.b", "c"), ("a-b", "c"), ("A", "b.c"), ("a", "b"), ("ab", "c")];
+    for (owner, name) in pairs {
+        let fields = [("content", owner)];
+        let facts = [write(name, &fields, Condition::Absent, 1)];
+        let done = storage.write(&tenant(owner), &facts, later()).await.unwrap();
+        assert!(done[0].is_some(), "{owner} {name}");
+    }
+    for (owner, name) in pairs {
+        let read = get_of(&*storage, &tenant(owner), name).await;
+        assert_eq!(read, Some(hash(&[("content", owner)])), "{owner} {name}");
+    }
+    let page = storage.page(&tenant("a"), None, 10, later()).await.unwrap();
+    assert_eq!(page.ids, ids(&["b.c", "b"]));
+}
+
+pub(crate) async fn a_tenant_is_known_from_its_first_fact(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    assert_eq!(storage.tenants(later()).await, Ok(vec![]));
+    for name in ["zoe", "acme"] {
+        storage.write(&tenant(name), &[absent("f", 1)], later()).await.unwrap();
+    }
+    storage.write(&tenant("never"), &[present("f", &[("a", "b")])], later()).await.unwrap();
+    let known = vec![tenant("acme"), tenant("zoe")];
+    assert_eq!(storage.tenants(later()).await, Ok(known.clone()));
+    storage.delete(&tenant("acme"), &id("f"), later()).await.unwrap();
+    assert_eq!(storage.tenants(later()).await, Ok(known));
+}
+
+pub(crate) async fn facts_are_counted_by_tenant(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    put(&*storage, &[("a", 1), ("b", 2)]).await;
+    storage.write(&tenant("other"), &[absent("a", 1)], later()).await.unwrap();
+    write_one(&*storage, absent("a", 3)).await;
+    write_one(&*storage, present("a", &[("x", "y")])).await.unwrap();
+    assert_eq!(storage.count(&default_tenant(), later()).await, Ok(2));
+    assert_eq!(storage.count(&tenant("other"), later()).await, Ok(1));
+    assert_eq!(storage.count(&tenant("nobody"), later()).await, Ok(0));
+}

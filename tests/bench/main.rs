@@ -1,0 +1,94 @@
+//! `make bench`: what Kenning costs on this machine, measured in one run of some three minutes.
+//! `make bench PARTS='sandbox startup'` measures some parts only.
+//!
+//! | part | what is measured |
+//! |---|---|
+//! | [`sandbox`] | a call of the logic in the sandbox, and of the same logic in this process |
+//! | [`serving`] | calls through HTTP: a second, how long, whose processor time, where it goes |
+//! | [`startup`] | from starting the process to its line "listening on", and its memory |
+//! | [`bursts`] | the concurrent workloads that the Python service's guide gives figures for |
+//! | [`peers`] | `make bench-peers`: redis-py straight to Redis, beside Kenning through HTTP |
+//!
+//! # Method
+//!
+//! Nothing is asserted: a figure is what it is on the machine that prints it, and every table says
+//! how many calls it rests on. The clock is the monotonic one around each single call, every sample
+//! is kept, and percentiles are by nearest rank. The first calls of each measurement are thrown
+//! away. What is compared takes turns, so that a machine that changes its pace changes it for both.
+//!
+//! Whoever calls runs on the cores that it measures. The load generator ([`load`]) is one thread
+//! with one open connection for each caller; the tables print the processor time that the server,
+//! Redis and the generator took for a call, so that one can see what the generator took away. All
+//! calls are closed loops: a caller sends its next request when it has its answer, so a slow server
+//! is asked less, and the 99th percentile is that of a server that is as busy as it can be.
+//!
+//! Facts are 20 words and queries 6, drawn from the words of `samples/` with a fixed seed. No query
+//! repeats, so the cache of embeddings answers none. Redis is a real `redis-server` on this machine
+//! with `appendonly yes` and `appendfsync everysec`; the embedded storage syncs each commit.
+
+mod bursts;
+mod generator;
+mod load;
+mod machine;
+mod metrics;
+mod native;
+mod peers;
+mod place;
+mod sample;
+mod sandbox;
+mod serving;
+mod startup;
+mod table;
+mod texts;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use kenning::runtime::compiler;
+use tokio::runtime::{Builder, Runtime};
+
+/// What `make bench` measures, in this order.
+const PARTS: [&str; 4] = ["sandbox", "serving", "startup", "bursts"];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        // The host in this process starts this program again to compile the logic.
+        [compiler::SUBCOMMAND] => compiler::run_as_child(),
+        ["peers", python] => {
+            println!("{}", machine::describe());
+            generating()?.block_on(peers::measure(Path::new(python)))
+        }
+        [] => parts(&PARTS),
+        ref some if some.iter().all(|part| PARTS.contains(part)) => parts(some),
+        _ => bail!("usage: bench [PART...], with parts of {PARTS:?}; or bench peers PYTHON"),
+    }
+}
+
+/// Measures some parts or all.
+fn parts(wanted: &[&str]) -> Result<()> {
+    let begun = Instant::now();
+    let wants = |part: &str| wanted.contains(&part);
+    println!("{}", machine::describe());
+    let costs = if wants("sandbox") { sandbox::measure()? } else { sandbox::Costs::new() };
+    let generating = generating()?;
+    if wants("serving") {
+        let served = generating.block_on(serving::measure())?;
+        serving::print_share(&costs, &served);
+    }
+    if wants("startup") {
+        generating.block_on(startup::measure())?;
+    }
+    if wants("bursts") {
+        generating.block_on(bursts::measure())?;
+    }
+    println!("\nMeasured in {:.0} s.", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// One thread for all callers: what it does not take is left to the server.
+fn generating() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}

@@ -1,0 +1,291 @@
+//! What was acknowledged is there, whatever ended and whenever.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result};
+use kenning_tests::{
+    Backend, Caller, RedisServer, Server, Setup, Wire, all_indexed, on_both_backends, until,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+on_both_backends!(
+    what_was_acknowledged_survives_a_killed_server,
+    what_was_imported_when_the_server_was_killed_becomes_findable,
+    changes_and_deletions_survive_a_killed_server,
+    a_server_that_listens_has_its_index,
+    another_embedder_makes_all_vectors_again,
+    sigterm_lets_a_request_under_way_end,
+);
+
+/// Acknowledged facts to see before the kill.
+const ENOUGH: u64 = 100;
+
+/// Writers that store until the server is gone; each gives the facts it was promised.
+struct Writers {
+    acknowledged: Arc<AtomicU64>,
+    writing: JoinSet<Vec<(String, String)>>,
+}
+
+impl Writers {
+    fn start(caller: &Caller, round: usize) -> Self {
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let mut writing = JoinSet::new();
+        for writer in 0..8 {
+            let (caller, acknowledged) = (caller.clone(), acknowledged.clone());
+            writing.spawn(async move {
+                let mut promised = Vec::new();
+                loop {
+                    let text = format!("round{round} writer{writer} fact{}", promised.len());
+                    let Ok(id) = caller.store(json!({ "text": text })).await else {
+                        return promised;
+                    };
+                    promised.push((id, text));
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { acknowledged, writing }
+    }
+
+    async fn enough(&self) -> Result<()> {
+        until("enough facts are acknowledged", async || {
+            Ok((self.acknowledged.load(Ordering::Relaxed) >= ENOUGH).then_some(()))
+        })
+        .await
+    }
+
+    async fn promised(self) -> Vec<(String, String)> {
+        self.writing.join_all().await.concat()
+    }
+}
+
+/// Each of `facts` is there, and the index knows it by words and by meaning.
+async fn assert_kept(caller: &Caller, facts: &[(String, String)]) -> Result<()> {
+    all_indexed(caller).await?;
+    for (id, text) in facts {
+        let fact = caller.get(&format!("/v1/facts/{id}")).await?;
+        assert_eq!(fact.json["content"], *text, "{id}: {}", fact.text);
+    }
+    for (id, text) in facts.iter().step_by(7) {
+        for mode in ["vector", "text"] {
+            let query = json!({ "query": text, "mode": mode, "top_k": 1 });
+            assert_eq!(caller.search(query).await?, [id.as_str()], "{text} by {mode}");
+        }
+    }
+    Ok(())
+}
+
+async fn what_was_acknowledged_survives_a_killed_server(backend: &Backend) -> Result<()> {
+    let mut kept = Vec::new();
+    for round in 0..3 {
+        let server = backend.serve().await?;
+        let writers = Writers::start(&server, round);
+        writers.enough().await?;
+        server.kill().await?;
+        kept.extend(writers.promised().await);
+    }
+    let server = backend.serve().await?;
+    assert!(kept.len() as u64 >= 3 * ENOUGH);
+    assert_kept(&server, &kept).await
+}
+
+/// Their vectors may have been on their way when the server ended.
+async fn what_was_imported_when_the_server_was_killed_becomes_findable(
+    backend: &Backend,
+) -> Result<()> {
+    let server = backend.serve().await?;
+    let fact = |n: usize| (format!("f{n}"), format!("imported number{n}"));
+    let facts: Vec<(String, String)> = (0..400).map(fact).collect();
+    let line =
+        |(id, text): &(String, String)| json!({ "fact_id": id, "text": text }).to_string() + "\n";
+    let lines: String = facts.iter().map(line).collect();
+    let answer = server.post_raw("/v1/import", lines).await?;
+    assert!(answer.text.contains("\"imported\":400"), "{}", answer.text);
+    server.kill().await?;
+    let server = backend.serve().await?;
+    assert_kept(&server, &facts).await?;
+    let stats = all_indexed(&server).await?;
+    assert_eq!((&stats["facts"], &stats["indexed"]), (&json!(400), &json!(400)));
+    Ok(())
+}
+
+async fn changes_and_deletions_survive_a_killed_server(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    for id in ["changed", "deleted", "kept"] {
+        server.store(json!({ "text": format!("first {id}"), "fact_id": id })).await?;
+    }
+    server.patch("/v1/facts/changed", json!({ "text": "second", "metadata": { "n": 2 } })).await?;
+    server.delete("/v1/facts/deleted").await?;
+    let before = server.export().await?;
+    server.kill().await?;
+    let server = backend.serve().await?;
+    assert_eq!(server.export().await?, before);
+    all_indexed(&server).await?;
+    let by_words =
+        async |query: &str| server.search(json!({ "query": query, "mode": "text" })).await;
+    assert_eq!(by_words("second").await?, ["changed"]);
+    assert_eq!(by_words("first").await?, ["kept"]);
+    assert_eq!(by_words("deleted").await?, Vec::<String>::new());
+    let filtered = json!({ "query": "second", "mode": "vector", "filter": { "n": 2 } });
+    assert_eq!(server.search(filtered).await?, ["changed"]);
+    Ok(())
+}
+
+/// Scripts wait for the line that says so, and then search.
+async fn a_server_that_listens_has_its_index(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    let lines: String = (0..500).map(|n| format!("{{\"text\":\"line{n}\"}}\n")).collect();
+    server.post_raw("/v1/import", lines).await?;
+    server.kill().await?;
+    let server = backend.serve().await?;
+    assert_eq!(server.get("/readyz").await?.status, 200);
+    let answer = server.post("/v1/search", json!({ "query": "line499", "mode": "text" })).await?;
+    assert_eq!(answer.json["results"].as_array().map(Vec::len), Some(1), "{}", answer.text);
+    assert_eq!(answer.json["degraded"], json!([]));
+    assert_eq!(server.get("/v1/stats").await?.json["index"]["facts"], 500);
+    Ok(())
+}
+
+/// Vectors of two models say nothing about each other.
+async fn another_embedder_makes_all_vectors_again(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    for (id, text) in [
+        ("cat", "The cat sleeps on the windowsill in the sun."),
+        ("port", "The server listens on port 7171."),
+        ("soup", "Simmer the lentils for half an hour."),
+    ] {
+        server.store(json!({ "text": text, "fact_id": id })).await?;
+    }
+    all_indexed(&server).await?;
+    server.stop().await?;
+    let local = Setup { embedder: Some("local"), ..backend.setup() };
+    for round in ["made again", "found in storage"] {
+        let server = Server::start_with(local.clone()).await?;
+        let stats = all_indexed(&server).await?;
+        assert_eq!((&stats["indexed"], &stats["embedding"]["kind"]), (&json!(3), &json!("local")));
+        let query = json!({ "query": "feline pet resting", "mode": "vector" });
+        assert_eq!(server.search(query).await?[0], "cat", "{round}");
+        server.stop().await?;
+    }
+    Ok(())
+}
+
+async fn sigterm_lets_a_request_under_way_end(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    let line = |n: usize| format!("{{\"text\":\"line {n:03}\"}}\n");
+    let lines: Vec<String> = (0..200).map(line).collect();
+    let length = lines.iter().map(String::len).sum();
+    let mut wire = Wire::open(server.url()).await?;
+    wire.begin_post("/v1/import", length).await?;
+    wire.send(lines[..150].concat().as_bytes()).await?;
+    until("the import is under way", async || {
+        Ok((server.get("/v1/stats").await?.json["facts"].as_u64() >= Some(100)).then_some(()))
+    })
+    .await?;
+    server.terminate().await?;
+    let address = server.url().strip_prefix("http://").context("an address")?.to_string();
+    until("no connection is taken any more", async || {
+        Ok(TcpStream::connect(&address).await.is_err().then_some(()))
+    })
+    .await?;
+    wire.send(lines[150..].concat().as_bytes()).await?;
+    let answer = wire.rest().await?;
+    assert!(answer.contains("\"imported\":200"), "{answer}");
+    assert_eq!(server.ended().await?, Some(0));
+    let server = backend.serve().await?;
+    assert_eq!(server.export().await?.lines().count(), 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_ends_an_idle_server_well() -> Result<()> {
+    let server = Server::start().await?;
+    // An idle connection is none that is waited for.
+    let _idle = Wire::open(server.url()).await?;
+    server.store(json!({ "text": "x" })).await?;
+    assert_eq!(server.stop().await?, Some(0));
+    Ok(())
+}
+
+/// Whoever starts it may have changed their mind by the line that it waits for.
+#[tokio::test]
+async fn a_server_can_be_stopped_as_soon_as_it_listens() -> Result<()> {
+    for _ in 0..5 {
+        assert_eq!(Server::start().await?.stop().await?, Some(0));
+    }
+    Ok(())
+}
+
+/// A drain has a bound, so that a caller who never ends cannot keep a server alive.
+#[tokio::test]
+async fn sigterm_does_not_wait_for_a_request_that_never_ends() -> Result<()> {
+    let config = Some("[limits]\nshutdown_drain_ms = 100\n".to_string());
+    let server = Server::start_with(Setup { config, ..Setup::default() }).await?;
+    let mut wire = Wire::open(server.url()).await?;
+    wire.begin_post("/v1/import", 100_000).await?;
+    wire.send("{\"text\":\"x\"}\n".repeat(60).as_bytes()).await?;
+    until("the import is under way", async || {
+        Ok((server.get("/v1/stats").await?.json["facts"].as_u64() > Some(0)).then_some(()))
+    })
+    .await?;
+    assert_eq!(server.stop().await?, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_killed_redis() -> Result<()> {
+    let mut redis = RedisServer::start();
+    let setup = Setup { storage: Some(redis.url()), ..Setup::default() };
+    let server = Server::start_with(setup.clone()).await?;
+    let mut kept = Vec::new();
+    for round in 0..2 {
+        let writers = Writers::start(&server, round);
+        writers.enough().await?;
+        redis.kill();
+        kept.extend(writers.promised().await);
+        redis.restart();
+        until("the server is ready again", async || {
+            Ok((server.get("/readyz").await?.status == 200).then_some(()))
+        })
+        .await?;
+    }
+    assert!(kept.len() as u64 >= 2 * ENOUGH);
+    assert_kept(&server, &kept).await?;
+    server.kill().await?;
+    let server = Server::start_with(setup).await?;
+    assert_kept(&server, &kept).await
+}
+
+/// The model takes longer than nothing, so every vector is late.
+#[tokio::test]
+async fn a_fact_whose_vector_was_late_gets_it_also_after_a_kill() -> Result<()> {
+    let backend = Backend::embedded()?;
+    let setup = Setup {
+        embedder: Some("local"),
+        config: Some("[limits]\nstore_embedding_ms = 0\n".into()),
+        ..backend.setup()
+    };
+    let server = Server::start_with(setup.clone()).await?;
+    // Long enough to keep the embedder busy while the server is killed.
+    let text = |n: usize| format!("fact{n} {}", "about the weather in another town ".repeat(40));
+    let mut late = 0;
+    for n in 0..40 {
+        let fact = json!({ "text": text(n), "fact_id": format!("f{n}") });
+        let stored = server.post("/v1/facts", fact).await?;
+        assert_eq!(stored.status, 201, "{}", stored.text);
+        late += u32::from(stored.json["indexed"] == false);
+        let by_words = json!({ "query": format!("fact{n}"), "mode": "text" });
+        assert_eq!(server.search(by_words).await?, [format!("f{n}")], "by words at once");
+    }
+    assert!(late > 0, "some vector was late");
+    server.kill().await?;
+    let server = Server::start_with(setup).await?;
+    let stats: Value = all_indexed(&server).await?;
+    assert_eq!((&stats["facts"], &stats["indexed"]), (&json!(40), &json!(40)));
+    let by_meaning = json!({ "query": text(7), "mode": "vector", "top_k": 40 });
+    assert_eq!(server.search(by_meaning).await?.len(), 40);
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! A server in a process of its own.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::Caller;
+
+/// A start or a stop that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a server is to be started. The defaults: embedded storage in a directory of
+/// its own, and the `hash` embedder, which needs no model.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    pub storage: Option<String>,
+    pub layout: Option<&'static str>,
+    /// `local` for the real model.
+    pub embedder: Option<&'static str>,
+    /// The text of a `kenning.toml`.
+    pub config: Option<String>,
+    /// A component to use as the logic.
+    pub logic: Option<PathBuf>,
+    /// Kept by the caller across restarts; otherwise the server's own.
+    pub data_dir: Option<PathBuf>,
+    /// Compile the logic again, rather than take what another server compiled.
+    pub compile: bool,
+    /// Where its log goes and what is in it, as `--log` says; otherwise errors, to
+    /// this process's standard error.
+    pub log: Option<(PathBuf, &'static str)>,
+}
+
+/// A running server; dropping it ends its process.
+pub struct Server {
+    child: Child,
+    caller: Caller,
+    start_took: Duration,
+    /// Held until the server is gone.
+    _directory: TempDir,
+}
+
+impl Deref for Server {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl Server {
+    /// A server with all defaults.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// Starts a server and waits until it says that it listens.
+    pub async fn start_with(setup: Setup) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut command = command(&setup, directory.path())?;
+        let begun = Instant::now();
+        let mut child = command.spawn().context("cannot start kenning")?;
+        let stdout = child.stdout.take().context("standard output was piped")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = timeout(PATIENCE, lines.next_line()).await.context("kenning said nothing")??;
+        let start_took = begun.elapsed();
+        let address = line.as_deref().and_then(|line| line.strip_prefix("listening on "));
+        let Some(address) = address else {
+            let mut said = String::new();
+            if let Some(mut stderr) = child.stderr.take() {
+                stderr.read_to_string(&mut said).await?;
+            }
+            bail!("kenning did not start: {said}");
+        };
+        Ok(Self { child, caller: Caller::new(address), start_took, _directory: directory })
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// From starting the process to its line "listening on".
+    pub fn start_took(&self) -> Duration {
+        self.start_took
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await?;
+        Ok(())
+    }
+
+    /// SIGTERM; gives the exit code.
+    pub async fn stop(self) -> Result<Option<i32>> {
+        self.terminate().await?;
+        self.ended().await
+    }
+
+    /// SIGTERM, and does not wait.
+    pub async fn terminate(&self) -> Result<()> {
+        let pid = self.child.id().context("it has ended already")?;
+        let sent = Command::new("kill").arg(pid.to_string()).status().await?;
+        anyhow::ensure!(sent.success(), "cannot signal {pid}");
+        Ok(())
+    }
+
+    /// Waits for its end; gives the exit code.
+    pub async fn ended(mut self) -> Result<Option<i32>> {
+        let status = timeout(PATIENCE, self.child.wait()).await.context("it did not stop")??;
+        Ok(status.code())
+    }
+}
+
+fn command(setup: &Setup, directory: &Path) -> Result<Command> {
+    let data_dir = setup.data_dir.clone().unwrap_or_else(|| directory.join("data"));
+    if !setup.compile {
+        share_components(&data_dir)?;
+    }
+    let mut command = Command::new(kenning()?);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--embedder", setup.embedder.unwrap_or("hash")])
+        .arg("--data-dir")
+        .arg(data_dir)
+        .env("KENNING_LOG", "error")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
+    if let Some((path, filter)) = &setup.log {
+        command.env("KENNING_LOG", filter).stderr(File::create(path)?);
+    }
+    if let Some(storage) = &setup.storage {
+        command.args(["--storage", storage]);
+    }
+    if let Some(layout) = setup.layout {
+        command.args(["--layout", layout]);
+    }
+    if let Some(logic) = &setup.logic {
+        command.arg("--logic").arg(logic);
+    }
+    if let Some(config) = &setup.config {
+        let path = directory.join("kenning.toml");
+        std::fs::write(&path, config)?;
+        command.arg("--config").arg(path);
+    }
+    Ok(command)
+}
+
+/// A hundred servers compile the same logic once. The names there are digests.
+fn share_components(data_dir: &Path) -> Result<()> {
+    let shared = kenning()?.with_file_name("compiled-for-tests");
+    std::fs::create_dir_all(&shared)?;
+    std::fs::create_dir_all(data_dir)?;
+    match std::os::unix::fs::symlink(&shared, data_dir.join("components")) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The binary, which is built beside this program.
+pub fn kenning() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let beside = this.ancestors().skip(1).map(|directory| directory.join("kenning"));
+    let found = beside.take(2).find(|path| path.is_file());
+    found.context("target/release/kenning is not there: run `make build`")
+}
+
+/// A component that `make components` built, such as `hostile`.
+pub fn component(name: &str) -> Result<PathBuf> {
+    let path = kenning()?.with_file_name("../components").join(name).with_extension("wasm");
+    path.canonicalize().with_context(|| format!("no component {name}: run `make components`"))
+}

@@ -1,0 +1,17 @@
+//! The routes, from outside: one file for each group of them, and for what crosses
+//! them all.
+
+mod bad_input;
+mod batch;
+mod broken;
+mod export;
+mod facts;
+mod health;
+mod idempotency;
+mod import;
+mod isolation;
+mod list;
+mod outage;
+mod request;
+mod search;
+mod stats;

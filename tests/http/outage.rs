@@ -1,0 +1,225 @@
+//! A Redis that is away, hangs, or comes back.
+
+use anyhow::Result;
+use http::Method;
+use kenning_tests::{Answer, Caller, RedisServer, Server, Setup, all_indexed, send, until};
+use serde_json::json;
+
+fn setup(redis: &RedisServer) -> Setup {
+    Setup { storage: Some(redis.url()), ..Setup::default() }
+}
+
+/// One request of each kind that needs storage.
+async fn try_everything(caller: &Caller) -> Result<Vec<Answer>> {
+    Ok(vec![
+        caller.post("/v1/facts", json!({ "text": "x", "fact_id": "during" })).await?,
+        caller.get("/v1/facts/before").await?,
+        caller.get("/v1/facts").await?,
+        caller.get("/v1/facts?query=x").await?,
+        caller.patch("/v1/facts/before", json!({ "text": "y" })).await?,
+        caller.delete("/v1/facts/before").await?,
+        caller.get("/v1/export").await?,
+        caller.get("/v1/stats").await?,
+    ])
+}
+
+#[track_caller]
+fn assert_unavailable(answer: &Answer) {
+    answer.assert_error(503, "storage_unavailable");
+    let message = answer.json["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("Redis not available"), "{message}");
+    assert_eq!(
+        (&answer.json["retryable"], &answer.json["blame"]),
+        (&json!(true), &json!("backend"))
+    );
+}
+
+async fn assert_not_ready(caller: &Caller) -> Result<()> {
+    assert_eq!(caller.get("/livez").await?.status, 200, "the process is well");
+    let ready = caller.get("/readyz").await?;
+    assert_eq!((ready.status, &ready.json["status"]), (503, &json!("not_ready")));
+    assert!(ready.json["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
+    Ok(())
+}
+
+/// Stores until it is taken: the first call after an outage may still meet its end.
+async fn stores_again(caller: &Caller, id: &str) -> Result<()> {
+    until("a fact can be stored again", async || {
+        let fact = json!({ "text": format!("word {id}"), "fact_id": id });
+        let answer = caller.post("/v1/facts", fact).await?;
+        Ok((answer.status == 201).then_some(()))
+    })
+    .await
+}
+
+async fn is_ready(caller: &Caller) -> Result<()> {
+    until("the server is ready", async || {
+        Ok((caller.get("/readyz").await?.status == 200).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_server_starts_without_redis_and_serves_when_it_comes() -> Result<()> {
+    let mut redis = RedisServer::start();
+    let server = Server::start_with(setup(&redis)).await?;
+    server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
+    server.kill().await?;
+    redis.kill();
+
+    let server = Server::start_with(setup(&redis)).await?;
+    for answer in try_everything(&server).await? {
+        assert_unavailable(&answer);
+    }
+    assert_not_ready(&server).await?;
+    let search = server.post("/v1/search", json!({ "query": "word" })).await?;
+    assert_eq!((search.status, &search.json["results"]), (200, &json!([])), "{}", search.text);
+    let degraded = search.json["degraded"].to_string();
+    assert!(degraded.contains("not built") && degraded.contains("Redis"), "{degraded}");
+
+    redis.restart();
+    stores_again(&server, "after").await?;
+    is_ready(&server).await?;
+    all_indexed(&server).await?;
+    for (id, mode) in
+        [("before", "text"), ("before", "vector"), ("after", "text"), ("after", "vector")]
+    {
+        let query = json!({ "query": format!("word {id}"), "mode": mode, "top_k": 1 });
+        assert_eq!(server.search(query).await?, [id], "{mode}");
+    }
+    assert_eq!(server.get("/v1/facts/before").await?.status, 200, "nothing of the outage happened");
+    server.get("/v1/facts/during").await?.assert_error(404, "not_found");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_outlives_its_redis_and_serves_when_it_is_back() -> Result<()> {
+    let mut redis = RedisServer::start();
+    let server = Server::start_with(setup(&redis)).await?;
+    server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
+    all_indexed(&server).await?;
+    for _ in 0..2 {
+        redis.kill();
+        // A connection that broke under a call leaves its outcome in doubt; later
+        // calls find none.
+        until("stores are refused", async || {
+            let answer =
+                server.post("/v1/facts", json!({ "text": "x", "fact_id": "gone" })).await?;
+            assert!(["storage_unavailable", "timeout"].contains(&answer.code()), "{}", answer.text);
+            Ok((answer.code() == "storage_unavailable").then(|| assert_unavailable(&answer)))
+        })
+        .await?;
+        assert_not_ready(&server).await?;
+        assert_unavailable(&server.post("/v1/search", json!({ "query": "word" })).await?);
+        redis.restart();
+        stores_again(&server, "after").await?;
+        is_ready(&server).await?;
+        assert_eq!(server.search(json!({ "query": "before", "mode": "text" })).await?, ["before"]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_ends_in_a_timeout_and_a_write_in_doubt() -> Result<()> {
+    let redis = RedisServer::start();
+    let server = Server::start_with(setup(&redis)).await?;
+    server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
+    all_indexed(&server).await?;
+    redis.stop();
+    let store =
+        server.post("/v1/facts", json!({ "text": "word during", "fact_id": "during" })).await?;
+    store.assert_error(504, "timeout");
+    assert_eq!(store.json["details"]["outcome"], "unknown");
+    let change = server.patch("/v1/facts/before", json!({ "text": "word changed" })).await?;
+    let read = server.get("/v1/facts/before").await?;
+    let list = server.get("/v1/facts").await?;
+    for answer in [&store, &change, &read, &list] {
+        answer.assert_error(504, "timeout");
+        let message = answer.json["message"].as_str().unwrap_or_default();
+        assert!(message.starts_with("Redis operation timeout"), "{message}");
+        assert_eq!(answer.json["retryable"], true);
+    }
+    for answer in [&read, &list] {
+        assert!(
+            answer.json["details"]["outcome"].is_null(),
+            "a read has no outcome: {}",
+            answer.text
+        );
+    }
+    assert_not_ready(&server).await?;
+
+    redis.cont();
+    let fact = json!({ "text": "word during", "fact_id": "during" });
+    until("the store can be repeated", async || {
+        Ok((server.post("/v1/facts", fact.clone()).await?.status == 201).then_some(()))
+    })
+    .await?;
+    is_ready(&server).await?;
+    all_indexed(&server).await?;
+    let query = json!({ "query": "word during", "mode": "vector", "top_k": 1 });
+    assert_eq!(server.search(query).await?, ["during"]);
+    assert_eq!(server.export().await?.lines().count(), 2, "repeating it was safe");
+    Ok(())
+}
+
+/// The caller's own bound is shorter than the operation's.
+#[tokio::test]
+async fn a_callers_timeout_ends_a_call_that_hangs() -> Result<()> {
+    let redis = RedisServer::start();
+    // The server's own bounds are out of a test's patience.
+    let config = "[limits]\nstorage_operation_ms = 600000\ncall_ms = 600000\nsearch_ms = 600000\n";
+    let server = Server::start_with(Setup { config: Some(config.into()), ..setup(&redis) }).await?;
+    server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
+    redis.stop();
+    let shortly = |method, path| server.request(method, path).header("x-kenning-timeout-ms", "100");
+    for request in [
+        shortly(Method::POST, "/v1/facts").json(&json!({ "text": "x" })),
+        shortly(Method::GET, "/v1/facts/before"),
+        shortly(Method::GET, "/v1/facts"),
+        shortly(Method::POST, "/v1/search").json(&json!({ "query": "word" })),
+        shortly(Method::GET, "/v1/stats"),
+    ] {
+        send(request).await?.assert_error(504, "timeout");
+    }
+    redis.cont();
+    stores_again(&server, "after").await
+}
+
+/// An import must end by itself when storage has gone.
+#[tokio::test]
+async fn an_import_without_redis_gives_up_and_says_where() -> Result<()> {
+    let mut redis = RedisServer::start();
+    let server = Server::start_with(setup(&redis)).await?;
+    redis.kill();
+    let body = "{\"text\":\"x\"}\n".repeat(1_000);
+    let answer = server.post_raw("/v1/import", body).await?;
+    let summary: serde_json::Value = answer.text.lines().last().unwrap_or_default().parse()?;
+    assert_eq!((&summary["status"], &summary["imported"]), (&json!("error"), &json!(0)));
+    let message = summary["message"].as_str().unwrap_or_default();
+    assert!(message.contains("stopped after line") && message.contains("Redis"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_and_no_password_is() -> Result<()> {
+    let redis = RedisServer::start_with_password("correct-horse");
+    let with =
+        |password| Setup { storage: Some(redis.url_with_password(password)), ..Setup::default() };
+    let server = Server::start_with(with("battery-staple")).await?;
+    let answer = server.post("/v1/facts", json!({ "text": "x" })).await?;
+    assert_unavailable(&answer);
+    assert!(
+        answer.text.contains("password") && !answer.text.contains("battery"),
+        "{}",
+        answer.text
+    );
+    let ready = server.get("/readyz").await?;
+    assert!(ready.status == 503 && !ready.text.contains("battery"), "{}", ready.text);
+
+    let server = Server::start_with(with("correct-horse")).await?;
+    server.store(json!({ "text": "x" })).await?;
+    let stats = server.get("/v1/stats").await?;
+    assert_eq!(stats.json["storage"]["backend"], "redis");
+    assert!(!stats.text.contains("horse"), "{}", stats.text);
+    Ok(())
+}

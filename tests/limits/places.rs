@@ -1,0 +1,142 @@
+//! How many at once: guests, and connections.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kenning_tests::{Server, Setup, Wire, component, until};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::support::{assert_done, assert_limit, hostile, limits_of, serves_on, tell};
+
+/// Calls that last until they are given up, and no patience with others.
+const TWO_PLACES: &str = "guests = 2\nguest_wait_ms = 1\nsearch_ms = 60000";
+
+/// A hostile server whose log can be read.
+async fn logging(limits: &str) -> Result<(Server, TempDir)> {
+    let directory = tempfile::tempdir()?;
+    let log = Some((directory.path().join("log"), "warn"));
+    let setup = Setup { logic: Some(component("hostile")?), log, ..limits_of(limits) };
+    Ok((Server::start_with(setup).await?, directory))
+}
+
+/// Waits until so many guests have said that they go to sleep.
+async fn asleep(directory: &Path, guests: usize) -> Result<()> {
+    until("guests are asleep", async || {
+        let log = std::fs::read_to_string(directory.join("log"))?;
+        Ok((log.matches("asleep").count() == guests).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn guests_is_obeyed_by_calls_that_wait_for_one_another() -> Result<()> {
+    let server = hostile("guests = 1\nguest_wait_ms = 60000\nsearch_ms = 60000").await?;
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        let caller = (*server).clone();
+        calls.spawn(async move { tell(&caller, "work 1").await });
+    }
+    while let Some(answer) = calls.join_next().await {
+        assert_done(&answer??);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn guests_violated_is_overloaded_until_a_caller_leaves() -> Result<()> {
+    let (server, directory) = logging(TWO_PLACES).await?;
+    let mut sleepers = JoinSet::new();
+    for _ in 0..2 {
+        let caller = (*server).clone();
+        sleepers.spawn(async move { tell(&caller, "sleep 600").await });
+    }
+    asleep(directory.path(), 2).await?;
+    let answer = tell(&server, "anything").await?;
+    answer.assert_error(503, "overloaded");
+    assert_eq!(answer.json["blame"], "host");
+    assert_eq!(answer.json["retryable"], true);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("x-kenning-generation"), "1");
+    assert_limit(&answer, "guests", 2);
+
+    // Callers who go away take their guests with them.
+    sleepers.shutdown().await;
+    until("a place is free", async || {
+        let answer = tell(&server, "anything").await?;
+        Ok((answer.status == 200).then_some(()))
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn shutdown_drain_ms_is_obeyed_by_a_call_that_ends() -> Result<()> {
+    let limits = "shutdown_drain_ms = 60000\nsearch_ms = 60000";
+    let (server, directory) = logging(limits).await?;
+    let caller = (*server).clone();
+    let call = tokio::spawn(async move { tell(&caller, "sleep 1").await });
+    asleep(directory.path(), 1).await?;
+    assert_eq!(server.stop().await?, Some(0));
+    assert_done(&call.await??);
+    Ok(())
+}
+
+#[tokio::test]
+async fn shutdown_drain_ms_violated_by_a_call_that_does_not_end() -> Result<()> {
+    let limits = "shutdown_drain_ms = 100\nsearch_ms = 600000";
+    let (server, directory) = logging(limits).await?;
+    let caller = (*server).clone();
+    let call = tokio::spawn(async move { tell(&caller, "sleep 600").await });
+    asleep(directory.path(), 1).await?;
+    assert_eq!(server.stop().await?, Some(0));
+    assert!(call.await?.is_err());
+    let log = std::fs::read_to_string(directory.path().join("log"))?;
+    assert!(log.contains("shutdown_drain_ms"), "{log}");
+    Ok(())
+}
+
+/// A request on a connection that stays open.
+async fn ask(wire: &mut Wire) -> Result<()> {
+    wire.send(b"GET /livez HTTP/1.1\r\nhost: kenning\r\n\r\n").await
+}
+
+async fn answered(wire: &mut Wire) -> Result<()> {
+    let answer = wire.receive().await?;
+    anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn connections_is_obeyed() -> Result<()> {
+    let server = Server::start_with(limits_of("connections = 2")).await?;
+    let mut wires = [Wire::open(server.url()).await?, Wire::open(server.url()).await?];
+    for wire in &mut wires {
+        ask(wire).await?;
+        answered(wire).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn connections_violated_waits_until_one_is_closed() -> Result<()> {
+    let server = Server::start_with(limits_of("connections = 2\nrequest_ms = 600000")).await?;
+    let mut first = Wire::open(server.url()).await?;
+    let mut second = Wire::open(server.url()).await?;
+    for wire in [&mut first, &mut second] {
+        ask(wire).await?;
+        answered(wire).await?;
+    }
+    let mut third = Wire::open(server.url()).await?;
+    ask(&mut third).await?;
+    // Were the third served, it would be while these are.
+    for _ in 0..20 {
+        ask(&mut second).await?;
+        answered(&mut second).await?;
+    }
+    assert!(third.is_silent(), "a third connection was served");
+    drop(first);
+    answered(&mut third).await.context("the place of a closed connection stayed taken")?;
+    drop((second, third));
+    serves_on(&server).await
+}

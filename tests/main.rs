@@ -1,0 +1,16 @@
+//! Every test that drives the product from outside, through a real server in a
+//! process of its own. This is the table of contents.
+
+mod cli;
+mod components;
+mod durability;
+mod flat_layout;
+mod http;
+mod limits;
+mod openapi;
+mod retrieval;
+mod samples;
+mod sandbox;
+mod seed;
+mod tidy;
+mod wit;

@@ -1,0 +1,242 @@
+//! The contract keeps its promises: what was released runs on, and the logic asks
+//! for nothing that is not offered.
+//!
+//! Every version in `wit/released/` is compared with `wit/`, world by world, by shape
+//! and not by prose. A component built against a released version must fit the
+//! present one; a version that is released has one shape for ever.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use kenning_tests::component;
+use tempfile::TempDir;
+use wit_component::{DecodedWasm, decode, semver_check};
+use wit_parser::{PackageId, Resolve, UnresolvedPackageGroup, WorldId, WorldItem, WorldKey};
+
+/// What the logic takes of WASI 0.2: what Rust's standard library links, with nothing
+/// of files and nothing of the network.
+const WASI: &[&str] = &[
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+];
+
+fn contract() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")
+}
+
+fn released() -> Result<Vec<PathBuf>> {
+    let versions = fs::read_dir(contract().join("released")).context("wit/released")?;
+    let paths: Result<Vec<_>, _> = versions.map(|entry| entry.map(|entry| entry.path())).collect();
+    Ok(paths?)
+}
+
+/// Two versions of the contract, side by side.
+struct Both {
+    resolve: Resolve,
+    old: PackageId,
+    new: PackageId,
+    same_version: bool,
+}
+
+impl Both {
+    fn read(old: &Path, new: &Path) -> Result<Self> {
+        let old = UnresolvedPackageGroup::parse_dir(old)?;
+        let mut new = UnresolvedPackageGroup::parse_dir(new)?;
+        let same_version = old.main.name == new.main.name;
+        // One set of packages holds each name once.
+        new.main.name.version = None;
+        let mut resolve = Resolve::default();
+        let (old, new) = (resolve.push_group(old)?, resolve.push_group(new)?);
+        Ok(Self { resolve, old, new, same_version })
+    }
+
+    fn world(&self, package: PackageId, name: &str) -> Result<WorldId> {
+        let worlds = &self.resolve.packages[package].worlds;
+        worlds.get(name).copied().with_context(|| format!("the world {name} is gone"))
+    }
+
+    fn worlds(&self, package: PackageId) -> BTreeSet<String> {
+        self.resolve.packages[package].worlds.keys().cloned().collect()
+    }
+
+    /// Whether what was built against `from` fits `to`.
+    fn fits(&self, from: PackageId, to: PackageId) -> Result<()> {
+        for name in self.worlds(from) {
+            let (from, to) = (self.world(from, &name)?, self.world(to, &name)?);
+            semver_check(self.resolve.clone(), from, to)
+                .with_context(|| format!("in the world {name}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `new` keeps what `old` promised.
+fn compare(old: &Path, new: &Path) -> Result<()> {
+    let both = Both::read(old, new)?;
+    both.fits(both.old, both.new).context("components built against it no longer fit")?;
+    if both.same_version {
+        both.fits(both.new, both.old).context("it is released; give the package a new version")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_was_built_against_a_released_version_fits_the_present_one() -> Result<()> {
+    let released = released()?;
+    ensure!(!released.is_empty(), "no version is released");
+    for version in released {
+        compare(&version, &contract()).with_context(|| version.display().to_string())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_released_version_lies_in_the_folder_of_its_name() -> Result<()> {
+    for path in released()? {
+        let group = UnresolvedPackageGroup::parse_dir(&path)?;
+        let version = group.main.name.version.context("a version")?.to_string();
+        assert_eq!(path.file_name().and_then(|name| name.to_str()), Some(&*version));
+    }
+    Ok(())
+}
+
+/// The contract with one place in one file changed, as the next version.
+fn edited(file: &str, from: &str, to: &str) -> Result<TempDir> {
+    let copy = copied()?;
+    replace(copy.path(), "world.wit", "@0.1.0;", "@0.1.1;")?;
+    replace(copy.path(), file, from, to)?;
+    Ok(copy)
+}
+
+fn copied() -> Result<TempDir> {
+    let copy = tempfile::tempdir()?;
+    for entry in fs::read_dir(contract())? {
+        let path = entry?.path();
+        if path.is_file() {
+            fs::copy(&path, copy.path().join(path.file_name().context("a name")?))?;
+        }
+    }
+    Ok(copy)
+}
+
+fn replace(directory: &Path, file: &str, from: &str, to: &str) -> Result<()> {
+    let path = directory.join(file);
+    let text = fs::read_to_string(&path)?;
+    ensure!(text.matches(from).count() == 1, "{from:?} is not once in {file}");
+    Ok(fs::write(path, text.replace(from, to))?)
+}
+
+#[test]
+fn a_breaking_change_is_noticed() -> Result<()> {
+    let edits = [
+        // Imports: less, and other.
+        ("host.wit", "  delete: func(id: string) -> result<bool, error>;", ""),
+        ("host.wit", "  remaining: func() -> allowance;", "  left: func() -> allowance;"),
+        (
+            "host.wit",
+            "limit: u32) -> result<id-page, error>",
+            "limit: u64) -> result<id-page, error>",
+        ),
+        ("world.wit", "  import index-write;\n", ""),
+        // Exports: more.
+        (
+            "logic.wit",
+            "  delete: func(id: string) -> result<_, error>;",
+            "  delete: func(id: string) -> result<_, error>;\n  count: func() -> u64;",
+        ),
+        ("world.wit", "  export search;\n", "  export search;\n  export rerank;\n"),
+        // Types: fields and cases, also those that only extensions see.
+        ("types.wit", "    indexed: bool,\n", "    indexed: bool,\n    revision: u64,\n"),
+        ("types.wit", "    explain: bool,\n", ""),
+        ("types.wit", "    embedding,\n  }", "    embedding,\n    index,\n  }"),
+        ("types.wit", "    not-found(string),\n", "    not-found,\n"),
+        ("types.wit", "    other(string),\n", "    other(string),\n    late,\n"),
+        (
+            "types.wit",
+            "  record refusal {\n    message: string,",
+            "  record refusal {\n    reason: string,",
+        ),
+        ("world.wit", "world rerank-extension {", "world reordering-extension {"),
+    ];
+    for (file, from, to) in edits {
+        let new = edited(file, from, to)?;
+        let compared = compare(&contract(), new.path());
+        assert!(compared.is_err(), "in {file}, {from:?} became {to:?} and nobody noticed");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_change_that_breaks_nothing_passes_as_a_new_version() -> Result<()> {
+    let edits = [
+        (
+            "host.wit",
+            "  remaining: func() -> allowance;",
+            "  remaining: func() -> allowance;\n  used: func() -> allowance;",
+        ),
+        ("world.wit", "  import index-write;\n", "  import index-write;\n  import rerank;\n"),
+        ("world.wit", "world rerank-extension {", "world empty {}\n\nworld rerank-extension {"),
+        ("types.wit", "/// A fact before it is stored.", "/// A fact that is not stored yet."),
+    ];
+    for (file, from, to) in edits {
+        let new = edited(file, from, to)?;
+        compare(&contract(), new.path()).with_context(|| format!("{file}: {to:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_released_version_may_not_even_grow() -> Result<()> {
+    let copy = copied()?;
+    let remaining = "  remaining: func() -> allowance;";
+    replace(copy.path(), "host.wit", remaining, &format!("{remaining}\n  more: func();"))?;
+    let compared = compare(&contract(), copy.path()).unwrap_err();
+    assert!(format!("{compared:#}").contains("give the package a new version"), "{compared:#}");
+    Ok(())
+}
+
+/// The interfaces that a world names, each with its version.
+fn interfaces<'a>(
+    resolve: &'a Resolve,
+    items: impl IntoIterator<Item = (&'a WorldKey, &'a WorldItem)>,
+) -> BTreeSet<String> {
+    items.into_iter().map(|(key, _)| resolve.name_world_key(key)).collect()
+}
+
+#[test]
+fn the_logic_imports_and_exports_what_the_contract_says() -> Result<()> {
+    let decoded = decode(&fs::read(component("logic")?)?)?;
+    let DecodedWasm::Component(resolve, world) = &decoded else {
+        anyhow::bail!("the logic is no component")
+    };
+    let logic = &resolve.worlds[*world];
+    let mut offered = Resolve::default();
+    let (package, _) = offered.push_dir(contract())?;
+    let contract = &offered.worlds[offered.select_world(&[package], Some("logic"))?];
+
+    let exports = interfaces(resolve, &logic.exports);
+    assert_eq!(exports, interfaces(&offered, &contract.exports));
+    let offers = interfaces(&offered, &contract.imports);
+    for import in interfaces(resolve, &logic.imports) {
+        let of_wasi = WASI.iter().any(|name| import.starts_with(&format!("{name}@0.2.")));
+        assert!(offers.contains(&import) || of_wasi, "the logic imports {import}");
+    }
+    Ok(())
+}

@@ -222,8 +222,7 @@ async fn a_server_can_be_stopped_as_soon_as_it_listens() -> Result<()> {
 /// A drain has a bound, so that a caller who never ends cannot keep a server alive.
 #[tokio::test]
 async fn sigterm_does_not_wait_for_a_request_that_never_ends() -> Result<()> {
-    let config = Some("[limits]\nshutdown_drain_ms = 100\n".to_string());
-    let server = Server::start_with(Setup { config, ..Setup::default() }).await?;
+    let server = Server::start_with(Setup::patient_but("shutdown_drain_ms = 100")).await?;
     let mut wire = Wire::open(server.url()).await?;
     wire.begin_post("/v1/import", 100_000).await?;
     wire.send("{\"text\":\"x\"}\n".repeat(60).as_bytes()).await?;
@@ -238,7 +237,7 @@ async fn sigterm_does_not_wait_for_a_request_that_never_ends() -> Result<()> {
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_killed_redis() -> Result<()> {
     let mut redis = RedisServer::start();
-    let setup = Setup { storage: Some(redis.url()), ..Setup::default() };
+    let setup = Setup { storage: Some(redis.url()), ..Setup::patient() };
     let server = Server::start_with(setup.clone()).await?;
     let mut kept = Vec::new();
     for round in 0..2 {
@@ -265,8 +264,8 @@ async fn a_fact_whose_vector_was_late_gets_it_also_after_a_kill() -> Result<()> 
     let backend = Backend::embedded()?;
     let setup = Setup {
         embedder: Some("local"),
-        config: Some("[limits]\nstore_embedding_ms = 0\n".into()),
-        ..backend.setup()
+        data_dir: backend.setup().data_dir,
+        ..Setup::patient_but("store_embedding_ms = 0")
     };
     let server = Server::start_with(setup.clone()).await?;
     // Long enough to keep the embedder busy while the server is killed.

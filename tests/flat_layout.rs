@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 fn setup(redis: &RedisServer) -> Setup {
-    Setup { storage: Some(redis.url()), layout: Some("flat"), ..Setup::default() }
+    Setup { storage: Some(redis.url()), layout: Some("flat"), ..Setup::patient() }
 }
 
 /// A fact as the Python service writes it: `json.dumps`, and a local time without

@@ -17,7 +17,7 @@ const TOLERANCE: f64 = 0.03;
 
 #[tokio::test]
 async fn hybrid_search_is_as_good_as_its_better_half() -> Result<()> {
-    let server = Server::start_with(Setup { embedder: Some("local"), ..Setup::default() }).await?;
+    let server = Server::start_with(Setup { embedder: Some("local"), ..Setup::patient() }).await?;
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples");
     let collection = Collection::samples(&samples)?;
     collection.import(&server).await?;

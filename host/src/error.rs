@@ -129,7 +129,8 @@ pub struct Error {
     pub code: Code,
     pub message: String,
     pub blame: Blame,
-    pub details: Option<Value>,
+    /// Boxed because it is large and rare, and an error is part of most results.
+    pub details: Option<Box<Value>>,
     /// For `Retry-After`.
     pub retry_after: Option<Duration>,
     /// Which guest ran, if one did.
@@ -179,14 +180,14 @@ impl Error {
 
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
     /// What the request was to change may have changed.
     #[must_use]
     pub fn with_unknown_outcome(mut self) -> Self {
-        self.details.get_or_insert_with(|| json!({}))["outcome"] = "unknown".into();
+        self.details.get_or_insert_with(|| Box::new(json!({})))["outcome"] = "unknown".into();
         self
     }
 
@@ -212,7 +213,7 @@ impl Error {
             "blame": self.blame.as_str(),
         });
         if let Some(details) = &self.details {
-            body["details"] = details.clone();
+            body["details"] = Value::clone(details);
         }
         body
     }

@@ -27,11 +27,11 @@ impl Backend {
         Setup {
             storage: self.redis.as_ref().map(RedisServer::url),
             data_dir: Some(self.directory.path().join("data")),
-            ..Setup::default()
+            ..Setup::patient()
         }
     }
 
-    /// A server on it, with all defaults.
+    /// A patient server on it.
     pub async fn serve(&self) -> Result<Server> {
         Server::start_with(self.setup()).await
     }

@@ -39,6 +39,31 @@ pub struct Setup {
     pub log: Option<(PathBuf, &'static str)>,
 }
 
+/// Bounds on waiting that a disk or a core busy with other tests could reach.
+const WAITS: [&str; 7] = [
+    "storage_operation_ms",
+    "store_embedding_ms",
+    "call_ms",
+    "search_ms",
+    "request_ms",
+    "guest_wait_ms",
+    "shutdown_drain_ms",
+];
+
+impl Setup {
+    /// For tests of what is answered, not of when: bounds on waiting are a minute.
+    pub fn patient() -> Self {
+        Self::patient_but("")
+    }
+
+    /// The same with some `[limits]` of its own.
+    pub fn patient_but(limits: &str) -> Self {
+        let others = WAITS.iter().filter(|wait| !limits.contains(**wait));
+        let waits: String = others.map(|wait| format!("{wait} = 60000\n")).collect();
+        Self { config: Some(format!("[limits]\n{limits}\n{waits}")), ..Self::default() }
+    }
+}
+
 /// A running server; dropping it ends its process.
 pub struct Server {
     child: Child,
@@ -57,9 +82,9 @@ impl Deref for Server {
 }
 
 impl Server {
-    /// A server with all defaults.
+    /// A patient server.
     pub async fn start() -> Result<Self> {
-        Self::start_with(Setup::default()).await
+        Self::start_with(Setup::patient()).await
     }
 
     /// Starts a server and waits until it says that it listens.

@@ -32,9 +32,7 @@ async fn a_half_sent_body_changes_nothing() -> Result<()> {
 /// Slower than its bound, and the connection does not stay for it.
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() -> Result<()> {
-    let config = Some("[limits]\nrequest_ms = 200\n".to_string());
-    let setup = Setup { config, ..Default::default() };
-    let server = Server::start_with(setup).await?;
+    let server = Server::start_with(Setup::patient_but("request_ms = 200")).await?;
     let mut wire = Wire::open(server.url()).await?;
     wire.begin_post("/v1/facts", 100).await?;
     wire.send(b"{\"text\":").await?;

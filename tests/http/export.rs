@@ -42,7 +42,7 @@ async fn an_export_of_nothing_is_empty() -> Result<()> {
 #[tokio::test]
 async fn an_export_that_cannot_go_on_breaks_off() -> Result<()> {
     let mut redis = RedisServer::start();
-    let setup = Setup { storage: Some(redis.url()), ..Setup::default() };
+    let setup = Setup { storage: Some(redis.url()), ..Setup::patient() };
     let server = Server::start_with(setup).await?;
     // Far more than sockets hold, so that most of it is still to be read.
     let text = "largest ".repeat(256 * 1024 / 8);

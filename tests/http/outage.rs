@@ -5,8 +5,8 @@ use http::Method;
 use kenning_tests::{Answer, Caller, RedisServer, Server, Setup, all_indexed, send, until};
 use serde_json::json;
 
-fn setup(redis: &RedisServer) -> Setup {
-    Setup { storage: Some(redis.url()), ..Setup::default() }
+fn patient(redis: &RedisServer) -> Setup {
+    Setup { storage: Some(redis.url()), ..Setup::patient() }
 }
 
 /// One request of each kind that needs storage.
@@ -43,7 +43,7 @@ async fn assert_not_ready(caller: &Caller) -> Result<()> {
 }
 
 /// Stores until it is taken: the first call after an outage may still meet its end.
-async fn stores_again(caller: &Caller, id: &str) -> Result<()> {
+async fn stores_at_last(caller: &Caller, id: &str) -> Result<()> {
     until("a fact can be stored again", async || {
         let fact = json!({ "text": format!("word {id}"), "fact_id": id });
         let answer = caller.post("/v1/facts", fact).await?;
@@ -62,12 +62,12 @@ async fn is_ready(caller: &Caller) -> Result<()> {
 #[tokio::test]
 async fn a_server_starts_without_redis_and_serves_when_it_comes() -> Result<()> {
     let mut redis = RedisServer::start();
-    let server = Server::start_with(setup(&redis)).await?;
+    let server = Server::start_with(patient(&redis)).await?;
     server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
     server.kill().await?;
     redis.kill();
 
-    let server = Server::start_with(setup(&redis)).await?;
+    let server = Server::start_with(patient(&redis)).await?;
     for answer in try_everything(&server).await? {
         assert_unavailable(&answer);
     }
@@ -78,7 +78,7 @@ async fn a_server_starts_without_redis_and_serves_when_it_comes() -> Result<()> 
     assert!(degraded.contains("not built") && degraded.contains("Redis"), "{degraded}");
 
     redis.restart();
-    stores_again(&server, "after").await?;
+    stores_at_last(&server, "after").await?;
     is_ready(&server).await?;
     all_indexed(&server).await?;
     for (id, mode) in
@@ -95,7 +95,7 @@ async fn a_server_starts_without_redis_and_serves_when_it_comes() -> Result<()> 
 #[tokio::test]
 async fn a_server_outlives_its_redis_and_serves_when_it_is_back() -> Result<()> {
     let mut redis = RedisServer::start();
-    let server = Server::start_with(setup(&redis)).await?;
+    let server = Server::start_with(patient(&redis)).await?;
     server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
     all_indexed(&server).await?;
     for _ in 0..2 {
@@ -112,7 +112,7 @@ async fn a_server_outlives_its_redis_and_serves_when_it_is_back() -> Result<()> 
         assert_not_ready(&server).await?;
         assert_unavailable(&server.post("/v1/search", json!({ "query": "word" })).await?);
         redis.restart();
-        stores_again(&server, "after").await?;
+        stores_at_last(&server, "after").await?;
         is_ready(&server).await?;
         assert_eq!(server.search(json!({ "query": "before", "mode": "text" })).await?, ["before"]);
     }
@@ -122,8 +122,10 @@ async fn a_server_outlives_its_redis_and_serves_when_it_is_back() -> Result<()> 
 #[tokio::test]
 async fn a_redis_that_hangs_ends_in_a_timeout_and_a_write_in_doubt() -> Result<()> {
     let redis = RedisServer::start();
-    let server = Server::start_with(setup(&redis)).await?;
-    server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
+    // With the bounds the product has, as this is about them.
+    let setup = Setup { storage: Some(redis.url()), ..Setup::default() };
+    let server = Server::start_with(setup).await?;
+    stores_at_last(&server, "before").await?;
     all_indexed(&server).await?;
     redis.stop();
     let store =
@@ -167,8 +169,7 @@ async fn a_redis_that_hangs_ends_in_a_timeout_and_a_write_in_doubt() -> Result<(
 async fn a_callers_timeout_ends_a_call_that_hangs() -> Result<()> {
     let redis = RedisServer::start();
     // The server's own bounds are out of a test's patience.
-    let config = "[limits]\nstorage_operation_ms = 600000\ncall_ms = 600000\nsearch_ms = 600000\n";
-    let server = Server::start_with(Setup { config: Some(config.into()), ..setup(&redis) }).await?;
+    let server = Server::start_with(patient(&redis)).await?;
     server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
     redis.stop();
     let shortly = |method, path| server.request(method, path).header("x-kenning-timeout-ms", "100");
@@ -182,14 +183,14 @@ async fn a_callers_timeout_ends_a_call_that_hangs() -> Result<()> {
         send(request).await?.assert_error(504, "timeout");
     }
     redis.cont();
-    stores_again(&server, "after").await
+    stores_at_last(&server, "after").await
 }
 
 /// An import must end by itself when storage has gone.
 #[tokio::test]
 async fn an_import_without_redis_gives_up_and_says_where() -> Result<()> {
     let mut redis = RedisServer::start();
-    let server = Server::start_with(setup(&redis)).await?;
+    let server = Server::start_with(patient(&redis)).await?;
     redis.kill();
     let body = "{\"text\":\"x\"}\n".repeat(1_000);
     let answer = server.post_raw("/v1/import", body).await?;

@@ -65,7 +65,7 @@ async fn log_lines_violated_drops_what_is_over() -> Result<()> {
     for deed in ["log 500", "print 5000"] {
         let lines = logged.lines_of(deed).await?;
         assert_eq!(lines.len(), 10, "{deed}: {lines:#?}");
-        serves_on(&*logged.server).await?;
+        serves_on(&logged.server).await?;
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ async fn log_line_bytes_violated_cuts_what_is_over() -> Result<()> {
         assert_eq!(lines.len(), 1, "{deed}: {lines:#?}");
         assert!(lines[0].contains(&letter.to_string().repeat(100)), "{}", lines[0]);
         assert!(!lines[0].contains(&letter.to_string().repeat(101)), "{}", lines[0]);
-        serves_on(&*logged.server).await?;
+        serves_on(&logged.server).await?;
     }
     Ok(())
 }

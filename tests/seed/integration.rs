@@ -33,7 +33,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use futures::future::try_join_all;
-use kenning_tests::{Answer, Caller, until};
+use kenning_tests::{Answer, Caller, RedisServer, until};
 use serde_json::{Value, json};
 
 use super::support::{
@@ -290,7 +290,7 @@ async fn connection_pooling_metrics() -> Result<()> {
 
 #[tokio::test]
 async fn circuit_breaker_integration() -> Result<()> {
-    let mut seed = Seed::start().await?;
+    let mut seed = Seed::patient(RedisServer::start()).await?;
     store_numbered(&seed, 5).await?;
     seed.redis.kill();
     // A connection that breaks under a call leaves its outcome in doubt.

@@ -34,6 +34,20 @@ impl Seed {
         Self::with(redis, setup).await
     }
 
+    /// A server whose Redis may go away. An attempt to connect that is refused takes no
+    /// time, but a machine may be so busy that it passes for one that hangs.
+    pub(super) async fn patient(redis: RedisServer) -> Result<Self> {
+        let config = Some("[limits]\nstorage_operation_ms = 60000\ncall_ms = 60000\n".into());
+        Self::with(redis, Setup { layout: Some("flat"), config, ..Setup::default() }).await
+    }
+
+    /// The same, and its Redis is away already.
+    pub(super) async fn without_redis() -> Result<Self> {
+        let mut redis = RedisServer::start();
+        redis.kill();
+        Self::patient(redis).await
+    }
+
     /// A server with `setup`, but on `redis`.
     pub(super) async fn with(redis: RedisServer, setup: Setup) -> Result<Self> {
         let storage = Some(redis.url());

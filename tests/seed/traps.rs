@@ -71,9 +71,7 @@ async fn the_first_listing_has_the_facts_that_were_there_before() -> Result<()> 
 
 #[tokio::test]
 async fn a_start_without_redis_is_not_remembered() -> Result<()> {
-    let mut redis = RedisServer::start();
-    redis.kill();
-    let mut seed = Seed::on(redis).await?;
+    let mut seed = Seed::without_redis().await?;
     assert_unavailable(&seed.get("/v1/facts").await?);
     seed.redis.restart();
     let answer = seed.post("/v1/facts", json!({ "text": "stored at once" })).await?;

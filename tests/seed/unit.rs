@@ -60,9 +60,7 @@ async fn redis_initialization_timeout() -> Result<()> {
 
 #[tokio::test]
 async fn redis_initialization_connection_failure() -> Result<()> {
-    let mut redis = RedisServer::start();
-    redis.kill();
-    let mut seed = Seed::on(redis).await?;
+    let mut seed = Seed::without_redis().await?;
     assert_not_ready(&seed).await?;
     seed.redis.restart();
     ready(&seed).await
@@ -103,9 +101,7 @@ async fn store_fact_timeout() -> Result<()> {
 
 #[tokio::test]
 async fn store_fact_redis_unavailable() -> Result<()> {
-    let mut redis = RedisServer::start();
-    redis.kill();
-    let seed = Seed::on(redis).await?;
+    let seed = Seed::without_redis().await?;
     let answer = seed.post("/v1/facts", json!({ "text": "Test fact" })).await?;
     assert_unavailable(&answer);
     Ok(())
@@ -227,9 +223,7 @@ async fn asyncio_wait_for_timeout_protection() -> Result<()> {
 
 #[tokio::test]
 async fn graceful_degradation_on_redis_failure() -> Result<()> {
-    let mut redis = RedisServer::start();
-    redis.kill();
-    let seed = Seed::on(redis).await?;
+    let seed = Seed::without_redis().await?;
     assert_unavailable(&seed.post("/v1/facts", json!({ "text": "Test" })).await?);
     for path in ["/v1/facts/some-id", "/v1/facts?query=test", "/v1/facts"] {
         assert_unavailable(&seed.get(path).await?);

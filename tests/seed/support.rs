@@ -28,24 +28,24 @@ impl Seed {
         Self::on(RedisServer::start()).await
     }
 
-    /// A server on what `redis` has, be it running or not.
+    /// A server on what `redis` has. It is patient: a machine may be so busy that a Redis
+    /// that answers, or refuses, passes for one that hangs.
     pub(super) async fn on(redis: RedisServer) -> Result<Self> {
-        let setup = Setup { layout: Some("flat"), ..Setup::default() };
+        let setup = Setup { layout: Some("flat"), ..patient() };
         Self::with(redis, setup).await
-    }
-
-    /// A server whose Redis may go away. An attempt to connect that is refused takes no
-    /// time, but a machine may be so busy that it passes for one that hangs.
-    pub(super) async fn patient(redis: RedisServer) -> Result<Self> {
-        let config = Some("[limits]\nstorage_operation_ms = 60000\ncall_ms = 60000\n".into());
-        Self::with(redis, Setup { layout: Some("flat"), config, ..Setup::default() }).await
     }
 
     /// The same, and its Redis is away already.
     pub(super) async fn without_redis() -> Result<Self> {
         let mut redis = RedisServer::start();
         redis.kill();
-        Self::patient(redis).await
+        Self::on(redis).await
+    }
+
+    /// A server with the limits of a release, for a Redis that is to hang.
+    pub(super) async fn hasty(redis: RedisServer) -> Result<Self> {
+        let setup = Setup { layout: Some("flat"), ..Setup::default() };
+        Self::with(redis, setup).await
     }
 
     /// A server with `setup`, but on `redis`.
@@ -59,6 +59,15 @@ impl Seed {
     pub(super) async fn restart_server(self) -> Result<Self> {
         self.server.kill().await?;
         Self::on(self.redis).await
+    }
+
+    /// Stores a fact on a hasty server, on however busy a machine.
+    pub(super) async fn store_surely(&self, id: &str, text: &str) -> Result<()> {
+        until("a fact is stored", async || {
+            let answer = self.post("/v1/facts", json!({ "text": text, "fact_id": id })).await?;
+            Ok((answer.status == 201).then_some(()))
+        })
+        .await
     }
 
     /// Waits until nothing of what was stored is still being done.
@@ -110,6 +119,12 @@ impl Seed {
     }
 }
 
+/// Limits that no machine is too slow for.
+pub(super) fn patient() -> Setup {
+    let limits = "[limits]\nstorage_operation_ms = 60000\ncall_ms = 60000\nsearch_ms = 60000\n";
+    Setup { config: Some(limits.into()), ..Setup::default() }
+}
+
 /// The text of a bulk string in the Redis protocol.
 fn bulk(answer: &str) -> Option<&str> {
     let (length, rest) = answer.strip_prefix('$')?.split_once("\r\n")?;
@@ -131,7 +146,7 @@ pub(super) fn ids(facts: &[Value]) -> BTreeSet<&str> {
 }
 
 /// Stores with a deadline of its own.
-pub(super) async fn store_within(caller: &Caller, timeout_ms: u32, text: &str) -> Result<Answer> {
+pub(super) async fn store_within(caller: &Caller, timeout_ms: u32, text: String) -> Result<Answer> {
     let request = caller.request(Method::POST, "/v1/facts").json(&json!({ "text": text }));
     send(request.header("x-kenning-timeout-ms", timeout_ms)).await
 }
@@ -184,4 +199,14 @@ pub(super) fn assert_all(answers: &[Answer], status: u16) {
     for answer in answers {
         assert_eq!(answer.status, status, "{}", answer.text);
     }
+}
+
+/// How many came in time; the others may only have been late.
+#[track_caller]
+pub(super) fn in_time(answers: &[Answer], status: u16) -> usize {
+    let is_good = |answer: &&Answer| answer.status == status;
+    for answer in answers.iter().filter(|answer| !is_good(answer)) {
+        answer.assert_error(504, "timeout");
+    }
+    answers.iter().filter(is_good).count()
 }

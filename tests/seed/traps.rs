@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::monitor::Monitor;
 use super::support::{
-    Seed, assert_in_doubt, assert_timeout, assert_unavailable, ids, listed, ready,
+    Seed, assert_in_doubt, assert_timeout, assert_unavailable, ids, listed, patient, ready,
 };
 
 async fn search_within(caller: &Caller, timeout_ms: u32, query: &str) -> Result<Answer> {
@@ -97,12 +97,15 @@ async fn first_calls_at_once_all_work() -> Result<()> {
 
 #[tokio::test]
 async fn every_listing_ends_when_redis_hangs() -> Result<()> {
-    let seed = Seed::start().await?;
-    for n in 0..3 {
-        seed.store(json!({ "text": format!("fact {n}") })).await?;
+    let seed = Seed::hasty(RedisServer::start()).await?;
+    for id in ["a", "b", "c"] {
+        seed.store_surely(id, "fact").await?;
     }
-    let page = seed.get("/v1/facts?limit=1").await?.json;
-    let next = format!("/v1/facts?cursor={}", page["next_cursor"].as_str().context("a cursor")?);
+    let next = until("there is a next page", async || {
+        let page = seed.get("/v1/facts?limit=1").await?.json;
+        Ok(page["next_cursor"].as_str().map(|cursor| format!("/v1/facts?cursor={cursor}")))
+    })
+    .await?;
     seed.redis.stop();
     let paths = ["/v1/facts", "/v1/facts?query=fact", &next, "/v1/export"];
     for answer in try_join_all(paths.map(|path| seed.get(path))).await? {
@@ -190,7 +193,7 @@ async fn a_listing_is_newest_first_and_each_fact_once_page_by_page() -> Result<(
 #[tokio::test]
 async fn a_query_takes_a_few_round_trips_however_many_facts_there_are() -> Result<()> {
     // The flat layout has its background look, whose commands are not the query's.
-    let seed = Seed::with(RedisServer::start(), Setup::default()).await?;
+    let seed = Seed::with(RedisServer::start(), patient()).await?;
     let mut sent = Vec::new();
     for count in [10, 90] {
         let lines: String =
@@ -213,7 +216,7 @@ async fn a_query_takes_a_few_round_trips_however_many_facts_there_are() -> Resul
 /// One place for calls, which whatever goes on after its answer would hold for as long
 /// as these limits let it: longer than anyone waits for the place.
 const ONE_PLACE: &str = "[limits]\nguests = 1\nguest_wait_ms = 60000\nsearch_ms = 600000\n\
-                         storage_operation_ms = 600000\n\
+                         call_ms = 600000\nstorage_operation_ms = 600000\n\
                          fuel_base = 1000000000000000\nfuel_max = 1000000000000000\n";
 
 /// Searches that are given up one after the other.
@@ -234,7 +237,7 @@ async fn searches_that_time_out_while_they_wait_leave_nothing_behind() -> Result
     seed.redis.stop();
     give_up(&seed, "needle").await?;
     // It has the place to itself, and waits for Redis.
-    assert_timeout(&search_within(&seed, 3_000, "needle").await?);
+    search_within(&seed, 3_000, "needle").await?.assert_error(504, "timeout");
     seed.redis.cont();
     assert_eq!(seed.search(json!({ "query": "needle" })).await?, ["a"]);
     Ok(())
@@ -257,7 +260,7 @@ async fn store_in_doubt_and_again(
     seed: &Seed,
     request: impl Fn() -> reqwest::RequestBuilder,
 ) -> Result<Answer> {
-    seed.store(json!({ "text": "before", "fact_id": "before" })).await?;
+    seed.store_surely("before", "before").await?;
     seed.settled().await?;
     // Calls go over the connections in turn. What is sent on one that is already made,
     // Redis does when it goes on.
@@ -280,7 +283,7 @@ async fn store_in_doubt_and_again(
 
 #[tokio::test]
 async fn a_store_in_doubt_is_one_fact_when_repeated_with_its_key() -> Result<()> {
-    let seed = Seed::start().await?;
+    let seed = Seed::hasty(RedisServer::start()).await?;
     let request = || {
         let request = seed.request(Method::POST, "/v1/facts").header("idempotency-key", "order-7");
         request.json(&json!({ "text": "during", "metadata": { "n": 1 } }))
@@ -292,7 +295,7 @@ async fn a_store_in_doubt_is_one_fact_when_repeated_with_its_key() -> Result<()>
 
 #[tokio::test]
 async fn a_store_in_doubt_is_one_fact_when_repeated_with_its_id() -> Result<()> {
-    let seed = Seed::start().await?;
+    let seed = Seed::hasty(RedisServer::start()).await?;
     let request = || {
         let fact = json!({ "text": "during", "metadata": { "n": 1 }, "fact_id": "chosen" });
         seed.request(Method::POST, "/v1/facts").json(&fact)

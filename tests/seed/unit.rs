@@ -52,7 +52,7 @@ async fn redis_initialization_success() -> Result<()> {
 async fn redis_initialization_timeout() -> Result<()> {
     let redis = RedisServer::start();
     redis.stop();
-    let seed = Seed::on(redis).await?;
+    let seed = Seed::hasty(redis).await?;
     assert_not_ready(&seed).await?;
     seed.redis.cont();
     ready(&seed).await
@@ -92,7 +92,7 @@ async fn store_fact_success() -> Result<()> {
 
 #[tokio::test]
 async fn store_fact_timeout() -> Result<()> {
-    let seed = Seed::start().await?;
+    let seed = Seed::hasty(RedisServer::start()).await?;
     seed.redis.stop();
     let answer = seed.post("/v1/facts", json!({ "text": "Test fact" })).await?;
     assert_in_doubt(&answer);
@@ -135,10 +135,10 @@ async fn get_fact_by_id_success() -> Result<()> {
 
 #[tokio::test]
 async fn get_fact_by_id_timeout() -> Result<()> {
-    let seed = Seed::start().await?;
-    let id = seed.store(json!({ "text": "Test content" })).await?;
+    let seed = Seed::hasty(RedisServer::start()).await?;
+    seed.store_surely("a", "Test content").await?;
     seed.redis.stop();
-    assert_timeout(&seed.get(&format!("/v1/facts/{id}")).await?);
+    assert_timeout(&seed.get("/v1/facts/a").await?);
     Ok(())
 }
 
@@ -196,8 +196,8 @@ async fn get_all_facts_with_pipeline() -> Result<()> {
 
 #[tokio::test]
 async fn get_all_facts_timeout() -> Result<()> {
-    let seed = Seed::start().await?;
-    seed.store(json!({ "text": "Fact 1" })).await?;
+    let seed = Seed::hasty(RedisServer::start()).await?;
+    seed.store_surely("a", "Fact 1").await?;
     seed.redis.stop();
     assert_timeout(&seed.get("/v1/facts").await?);
     Ok(())
@@ -213,11 +213,11 @@ async fn get_all_facts_empty() -> Result<()> {
 
 #[tokio::test]
 async fn asyncio_wait_for_timeout_protection() -> Result<()> {
-    let seed = Seed::start().await?;
-    let id = seed.store(json!({ "text": "Test fact" })).await?;
+    let seed = Seed::hasty(RedisServer::start()).await?;
+    seed.store_surely("a", "Test fact").await?;
     seed.redis.stop();
     assert_in_doubt(&seed.post("/v1/facts", json!({ "text": "Another" })).await?);
-    assert_timeout(&seed.get(&format!("/v1/facts/{id}")).await?);
+    assert_timeout(&seed.get("/v1/facts/a").await?);
     Ok(())
 }
 

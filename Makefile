@@ -12,7 +12,7 @@ PULL_MODEL = $(KENNING) model pull --check > /dev/null 2>&1 || { \
   $(KENNING) model pull; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run build components model test test-build test-one lint bench bench-peers demo clean target redis
+.PHONY: help run build components model test test-build test-one lint bench soak bench-peers demo clean target redis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ lint: components ## Check format, lints and the contract
 
 bench: build model redis ## Measure: the sandbox's cost, HTTP, start-up, memory
 	@target/release/bench $(PARTS)
+
+soak: build model redis ## Break everything for ten minutes, check every answer, print the tables
+	@target/release/soak $(PARTS)
 
 bench-peers: build redis $(PEERS)/.installed ## Measure beside redis-py on the same Redis
 	@target/release/bench peers $(PEERS)/bin/python

@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use kenning_tests::report::{Samples, Table, ms};
 
 use crate::generator::{Generator, Verb, fill};
 use crate::load::{Connection, burst};
 use crate::place::{Backend, Place};
-use crate::sample::{Samples, ms};
-use crate::table::Table;
 
 /// Facts that are there before.
 const FACTS: usize = 1_000;

@@ -9,11 +9,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use kenning_tests::report::Samples;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::generator::Generator;
-use crate::sample::Samples;
 
 /// How long callers warm up before a measurement.
 const WARM_UP: Duration = Duration::from_millis(400);

@@ -29,16 +29,13 @@
 mod bursts;
 mod generator;
 mod load;
-mod machine;
 mod metrics;
 mod native;
 mod peers;
 mod place;
-mod sample;
 mod sandbox;
 mod serving;
 mod startup;
-mod table;
 mod texts;
 
 use std::path::Path;
@@ -46,6 +43,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use kenning::runtime::compiler;
+use kenning_tests::report;
 use tokio::runtime::{Builder, Runtime};
 
 /// What `make bench` measures, in this order.
@@ -58,7 +56,7 @@ fn main() -> Result<()> {
         // The host in this process starts this program again to compile the logic.
         [compiler::SUBCOMMAND] => compiler::run_as_child(),
         ["peers", python] => {
-            println!("{}", machine::describe());
+            println!("{}", report::describe());
             generating()?.block_on(peers::measure(Path::new(python)))
         }
         [] => parts(&PARTS),
@@ -71,7 +69,7 @@ fn main() -> Result<()> {
 fn parts(wanted: &[&str]) -> Result<()> {
     let begun = Instant::now();
     let wants = |part: &str| wanted.contains(&part);
-    println!("{}", machine::describe());
+    println!("{}", report::describe());
     let costs = if wants("sandbox") { sandbox::measure()? } else { sandbox::Costs::new() };
     let generating = generating()?;
     if wants("serving") {

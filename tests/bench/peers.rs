@@ -18,13 +18,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kenning_tests::RedisServer;
+use kenning_tests::report::{Table, micros};
 use serde::Deserialize;
 
 use crate::generator::{Generator, Verb, fill};
 use crate::load;
 use crate::place::{Backend, Place};
-use crate::sample::micros;
-use crate::table::Table;
 use crate::texts::Texts;
 
 const ROUNDS: usize = 3;

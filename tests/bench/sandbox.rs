@@ -30,13 +30,12 @@ use kenning_logic::fact::Draft;
 use kenning_logic::search::Query;
 use kenning_storage::TenantId;
 use kenning_tests::RedisServer;
+use kenning_tests::report::{Samples, Table, micros, us};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::generator::Verb;
 use crate::native::Native;
 use crate::place::{BACKENDS, Backend, Place};
-use crate::sample::{Samples, micros, us};
-use crate::table::Table;
 use crate::texts::{Texts, metadata};
 
 /// Facts that a search looks through.

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kenning_tests::Server;
+use kenning_tests::report::{Table, memory, mib, micros, processor_time, us};
 
 use crate::generator::{Generator, VERBS, Verb, fill};
 use crate::load::{self, Load};
-use crate::machine::{memory, processor_time};
 use crate::metrics::{Account, account};
 use crate::place::{BACKENDS, Backend, Place};
-use crate::sample::{mib, micros, us};
 use crate::sandbox::Costs;
-use crate::table::Table;
 
 /// Facts that are read and searched.
 const FACTS: usize = 1_000;

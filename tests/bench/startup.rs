@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use kenning_tests::report::{Memory, Samples, Table, memory, mib, ms};
 use kenning_tests::{Server, Setup};
 
 use crate::generator::fill;
-use crate::machine::{Memory, memory};
 use crate::place::{BACKENDS, Backend, Place};
-use crate::sample::{Samples, mib, ms};
-use crate::table::Table;
 
 const FACTS: usize = 10_000;
 

@@ -12,6 +12,7 @@
 mod backend;
 mod caller;
 mod command;
+pub mod report;
 mod retrieval;
 mod server;
 mod until;

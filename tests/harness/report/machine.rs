@@ -13,7 +13,7 @@ const TICK: Duration = Duration::from_millis(10);
 const WATCH: Duration = Duration::from_millis(500);
 
 /// What all figures depend on: the machine, and what else it does now.
-pub(crate) fn describe() -> String {
+pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?");
@@ -58,14 +58,14 @@ fn redis_version() -> String {
 
 /// A process's memory, in bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Memory {
+pub struct Memory {
     /// Now (VmRSS).
-    pub(crate) resident: u64,
+    pub resident: u64,
     /// At most so far (VmHWM).
-    pub(crate) peak: u64,
+    pub peak: u64,
 }
 
-pub(crate) fn memory(pid: u32) -> Result<Memory> {
+pub fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let bytes = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -76,7 +76,7 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
 }
 
 /// The processor time that a process has used so far, in user and kernel.
-pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
+pub fn processor_time(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The program's name, in parentheses, may hold anything; the fields after it are numbers.
     let fields = stat.rsplit(')').next().unwrap_or_default();

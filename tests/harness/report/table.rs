@@ -1,7 +1,7 @@
 //! Tables as plain text.
 
 /// A table that prints itself: the first columns to the left, figures to the right.
-pub(crate) struct Table {
+pub struct Table {
     title: String,
     notes: Vec<String>,
     /// How many columns name what the figures are of.
@@ -11,21 +11,21 @@ pub(crate) struct Table {
 
 impl Table {
     /// `columns` with their units; the first `named` hold no figures.
-    pub(crate) fn new(title: impl Into<String>, named: usize, columns: &[&str]) -> Self {
+    pub fn new(title: impl Into<String>, named: usize, columns: &[&str]) -> Self {
         let header = columns.iter().map(ToString::to_string).collect();
         Self { title: title.into(), notes: Vec::new(), named, rows: vec![header] }
     }
 
     /// A line under the title.
-    pub(crate) fn note(&mut self, note: impl Into<String>) {
+    pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    pub(crate) fn print(&self) {
+    pub fn print(&self) {
         println!("\n== {}", self.title);
         self.notes.iter().for_each(|note| println!("   {note}"));
         println!();

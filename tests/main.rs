@@ -4,6 +4,7 @@
 mod cli;
 mod components;
 mod durability;
+mod extensions;
 mod flat_layout;
 mod http;
 mod limits;
@@ -12,5 +13,6 @@ mod retrieval;
 mod samples;
 mod sandbox;
 mod seed;
+mod swap;
 mod tidy;
 mod wit;

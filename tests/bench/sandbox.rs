@@ -155,7 +155,7 @@ impl Call {
             }
             Self::Store { text, metadata } => {
                 let draft = wit::Draft { id: None, text, metadata, timestamp: None };
-                let mut stored = kb.store(caller, vec![draft]).await.map_err(failed)?.value;
+                let mut stored = kb.store(caller, vec![Ok(draft)]).await.map_err(failed)?.value;
                 let stored = stored.pop().context("no outcome")?.map_err(failed)?;
                 ensure!(stored.indexed, "not indexed");
             }
@@ -246,11 +246,11 @@ impl Bench {
                 metadata: metadata(random).to_string(),
                 timestamp: None,
             };
-            let drafts = (0..100).map(|_| draft(&mut random)).collect();
+            let drafts = (0..100).map(|_| Ok(draft(&mut random))).collect();
             let caller = self.caller(&self.tenant);
             let stored = self.server.block_on(self.kb.store(&caller, drafts));
             for outcome in stored.map_err(|error| anyhow::anyhow!(error.message))?.value {
-                self.ids.push(outcome.map_err(|error| anyhow::anyhow!(error.message))?.id);
+                self.ids.extend(outcome.map_err(|error| anyhow::anyhow!(error.message))?.ids);
             }
         }
         Ok(())

@@ -9,6 +9,7 @@
 //! # Ok(()) }
 //! ```
 
+mod admin;
 mod backend;
 mod caller;
 mod command;
@@ -18,6 +19,7 @@ mod server;
 mod until;
 mod wire;
 
+pub use admin::noted;
 pub use backend::Backend;
 pub use caller::{Answer, Caller, assert_error_body, send};
 pub use command::{Ran, command, run};

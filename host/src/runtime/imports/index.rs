@@ -72,6 +72,9 @@ impl index_write::Host for State {
             let index = self.services.indexing.index(&self.tenant);
             for id in &ids {
                 let (id, revision) = self.revision(id)?;
+                if self.captured.is_some() {
+                    continue;
+                }
                 index
                     .remove(id.as_str(), revision.0)
                     .map_err(|error| Error::Other(error.to_string()))?;
@@ -110,6 +113,9 @@ impl State {
                 .as_ref()
                 .map(|vectors| vectors.values[position * dimensions..][..dimensions].to_vec());
             new.push(NewEntry { id, revision, text: entry.text, metadata: entry.metadata, vector });
+        }
+        if self.captured.is_some() {
+            return Ok(());
         }
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let upserted = services.indexing.upsert(&tenant, new);

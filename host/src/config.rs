@@ -40,8 +40,8 @@ pub struct Settings {
     /// openai:https://api.openai.com/v1 or ollama:http://127.0.0.1:11434), or hash (for
     /// tests, it knows no meaning) [default: local]. The far one's key, if it wants one,
     /// is in the environment, as KENNING_EMBEDDING_KEY
-    #[arg(long, env = "KENNING_EMBEDDER", value_name = "SPEC")]
-    pub embedder: Option<EmbedderChoice>,
+    #[arg(long, env = "KENNING_EMBEDDER", value_name = "SPEC", hide_env_values = true)]
+    pub embedder: Option<String>,
 
     /// The far embedder's model; with tei, which serves one, your name for it. Another
     /// name has all vectors made again
@@ -130,7 +130,7 @@ impl Config {
             listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
             storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
-            embedder: flags.embedder.or(file.embedder).unwrap_or(EmbedderChoice::Local),
+            embedder: embedder(flags.embedder.or(file.embedder).as_deref())?,
             embedding_model: flags.embedding_model.or(file.embedding_model),
             embedding_dimensions: flags.embedding_dimensions.or(file.embedding_dimensions),
             embedder_threads: flags.embedder_threads.or(file.embedder_threads).unwrap_or(cores),
@@ -166,6 +166,12 @@ impl Config {
         }
         self.limits.check().map_err(anyhow::Error::msg)
     }
+}
+
+/// Its errors do not repeat what was said, which may hold a password.
+fn embedder(spec: Option<&str>) -> anyhow::Result<EmbedderChoice> {
+    let Some(spec) = spec else { return Ok(EmbedderChoice::Local) };
+    spec.parse().map_err(|wrong| anyhow::anyhow!("--embedder: {wrong}"))
 }
 
 /// The variable with the far embedder's key. There is no flag for it: what is on a

@@ -3,13 +3,11 @@
 use std::str::FromStr;
 
 use reqwest::Url;
-use serde::Deserialize;
 
 use super::Protocol;
 
 /// `local`, `hash`, or a protocol and the address of a far embedder.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmbedderChoice {
     Local,
     Hash,
@@ -37,14 +35,6 @@ impl FromStr for EmbedderChoice {
             }
         };
         Ok(Self::Remote { protocol, base: base(address, protocol)? })
-    }
-}
-
-impl TryFrom<String> for EmbedderChoice {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }
 

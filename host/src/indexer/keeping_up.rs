@@ -11,7 +11,7 @@ use kenning_storage::TenantId;
 use tokio::time::{interval_at, sleep_until};
 
 use super::backlog::{After, Backlog};
-use super::step::Outcome;
+use super::step::{Leave, Outcome};
 use super::{Indexer, longer};
 
 /// Tenants seen to at once.
@@ -49,8 +49,8 @@ impl Indexer {
     }
 
     async fn take(&self, turn: Turn) -> (TenantId, Backlog, Outcome) {
-        let Turn { tenant, mut backlog, may_embed } = turn;
-        let outcome = self.step(&tenant, &mut backlog, may_embed).await;
+        let Turn { tenant, mut backlog, leave } = turn;
+        let outcome = self.step(&tenant, &mut backlog, leave).await;
         (tenant, backlog, outcome)
     }
 }
@@ -94,7 +94,7 @@ struct Down {
 struct Turn {
     tenant: TenantId,
     backlog: Backlog,
-    may_embed: bool,
+    leave: Leave,
 }
 
 impl Turns {
@@ -117,10 +117,10 @@ impl Turns {
 
     /// The next tenant that can be worked on; its next turn comes after all others'.
     fn next(&mut self, now: Instant) -> Option<Turn> {
-        let may_embed = self.may_embed(now);
+        let leave = self.leave(now);
         let is_due = |place: &Place| match place.due {
             Due::Now => true,
-            Due::WhenWell => may_embed,
+            Due::WhenWell => leave != Leave::No,
             Due::Rested(at) | Due::Paused(at) => at <= now,
         };
         let first = self.order.iter().position(|tenant| {
@@ -129,14 +129,18 @@ impl Turns {
         let tenant = self.order.remove(first)?;
         self.order.push_back(tenant.clone());
         let backlog = self.places.get_mut(&tenant)?.backlog.take()?;
-        if let Some(down) = self.down.as_mut().filter(|_| may_embed) {
+        if let Some(down) = self.down.as_mut().filter(|_| leave == Leave::AfterProbe) {
             down.trying = Some(tenant.clone());
         }
-        Some(Turn { tenant, backlog, may_embed })
+        Some(Turn { tenant, backlog, leave })
     }
 
-    fn may_embed(&self, now: Instant) -> bool {
-        self.down.as_ref().is_none_or(|down| down.trying.is_none() && down.until <= now)
+    fn leave(&self, now: Instant) -> Leave {
+        match &self.down {
+            None => Leave::Yes,
+            Some(down) if down.trying.is_none() && down.until <= now => Leave::AfterProbe,
+            Some(_) => Leave::No,
+        }
     }
 
     /// When there is something to do that is not to be done now.
@@ -155,12 +159,13 @@ impl Turns {
             .down
             .as_mut()
             .is_some_and(|down| down.trying.take_if(|trying| *trying == tenant).is_some());
+        // A pass ends only after leave to embed.
+        if matches!(outcome, Outcome::Well) || (tried && matches!(outcome, Outcome::Ended(_))) {
+            self.down = None;
+        }
         let due = match outcome {
             Outcome::GoOn | Outcome::Ended(After::Again) => Some(Due::Now),
-            Outcome::Well => {
-                self.down = None;
-                Some(Due::Now)
-            }
+            Outcome::Well => Some(Due::Now),
             Outcome::Worded => Some(Due::WhenWell),
             Outcome::Ended(After::Rest(at)) => Some(Due::Rested(at)),
             Outcome::Ended(After::Done) => None,
@@ -260,7 +265,7 @@ mod tests {
         let mut turns = turns(&["a", "b"]);
         assert_eq!(turn(&mut turns, now, down()).as_deref(), Some("a"));
         let words = turns.next(now).unwrap();
-        assert!(!words.may_embed);
+        assert_eq!(words.leave, Leave::No);
         turns.put_back(words.tenant, words.backlog, Outcome::Worded, now);
         let mut pause = RETRY_FIRST;
         for _ in 0..10 {
@@ -268,14 +273,15 @@ mod tests {
             assert_eq!(turns.wake(now), Some(now + pause));
             now += pause;
             let trying = turns.next(now).unwrap();
-            assert!(trying.may_embed && turns.next(now).is_none(), "one tries");
+            assert_eq!(trying.leave, Leave::AfterProbe);
+            assert!(turns.next(now).is_none(), "one tries");
             turns.put_back(trying.tenant, trying.backlog, down(), now);
             pause = (pause * 2).min(RETRY_LAST);
         }
         now += pause;
         assert!(turn(&mut turns, now, Outcome::Well).is_some());
         let all: Vec<_> = (0..2).filter_map(|_| turns.next(now)).collect();
-        assert!(all.len() == 2 && all.iter().all(|turn| turn.may_embed));
+        assert!(all.len() == 2 && all.iter().all(|turn| turn.leave == Leave::Yes));
     }
 
     #[test]

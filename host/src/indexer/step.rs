@@ -15,6 +15,16 @@ const EMBEDDING: Duration = Duration::from_secs(60);
 /// How long an embedder has to show that it is well.
 const PROBE: Duration = Duration::from_secs(10);
 
+/// Whether a step may embed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    No,
+    /// The embedder was down. Texts that crash it look the same, so it is to show first
+    /// that it is well.
+    AfterProbe,
+    Yes,
+}
+
 /// How a step ended.
 pub(super) enum Outcome {
     /// There may be more, at once.
@@ -38,15 +48,27 @@ impl Indexer {
         &self,
         tenant: &TenantId,
         backlog: &mut Backlog,
-        may_embed: bool,
+        leave: Leave,
     ) -> Outcome {
-        let outcome = match self.word(tenant, backlog).await {
-            Ok(true) => Ok(Outcome::GoOn),
-            Ok(false) if may_embed => self.embed(tenant, backlog).await,
-            Ok(false) => Ok(Outcome::Worded),
-            Err(error) => Err(error),
-        };
-        outcome.unwrap_or_else(Outcome::Failed)
+        match self.word(tenant, backlog).await {
+            Err(error) => return Outcome::Failed(error),
+            Ok(true) => return Outcome::GoOn,
+            Ok(false) => {}
+        }
+        match leave {
+            Leave::No => return Outcome::Worded,
+            Leave::AfterProbe => {
+                if let Err(error) = self.probe().await {
+                    return Outcome::Down(error);
+                }
+            }
+            Leave::Yes => {}
+        }
+        self.embed(tenant, backlog).await.unwrap_or_else(Outcome::Failed)
+    }
+
+    async fn probe(&self) -> Result<(), EmbedError> {
+        self.kb.services().embedder.probe(Instant::now() + PROBE).await
     }
 
     /// Makes pending facts findable by their words, whatever becomes of their vectors;
@@ -106,8 +128,7 @@ impl Indexer {
         if matches!(error, EmbedError::Resting(_) | EmbedError::Overloaded) {
             return Outcome::Down(error);
         }
-        let until = Instant::now() + PROBE;
-        if self.kb.services().embedder.probe(until).await.is_err() {
+        if self.probe().await.is_err() {
             return Outcome::Down(error);
         }
         if let Some(id) = backlog.failed(run, Instant::now()) {

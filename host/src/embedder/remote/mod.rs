@@ -13,6 +13,7 @@ mod openai;
 mod protocol;
 mod tei;
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,9 @@ impl RemoteEmbedder {
     /// It asks the far side nothing yet: that may be away.
     pub fn new(settings: RemoteSettings) -> anyhow::Result<Self> {
         let RemoteSettings { protocol, base, model, dimensions, key, requests, texts } = settings;
+        if base.scheme() == "http" && !is_loopback(&base) {
+            tracing::warn!("texts, and the key if there is one, go to the embedder unencrypted");
+        }
         let embedder = Self {
             protocol,
             model,
@@ -285,6 +289,11 @@ impl Embedder for RemoteEmbedder {
     fn model(&self) -> &str {
         &self.model
     }
+}
+
+fn is_loopback(base: &Url) -> bool {
+    let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// As much of the text as fits, in whole characters.

@@ -267,11 +267,10 @@ async fn reply(path: &str, texts: &[String], mood: Mood) -> std::io::Result<Repl
         text = text.replacen("0.0", number, 1);
     }
     if mood == Mood::Half {
-        let length = text.len();
-        text.truncate(length / 2);
-        let mut half = Response::new(full(text));
-        half.headers_mut().insert("content-length", length.into());
-        return Ok(half);
+        let half = Bytes::from(text).slice(..20);
+        let broken = std::io::Error::other("told to break off");
+        let frames = stream::iter([Ok(Frame::data(half)), Err(broken)]);
+        return Ok(Response::new(BodyExt::boxed(StreamBody::new(frames))));
     }
     Ok(Response::new(full(text)))
 }
@@ -301,6 +300,10 @@ async fn embed(texts: &[String], mood: &Mood) -> Result<Vec<Vec<f32>>> {
     Ok(vectors.iter().map(|vector| shaped(vector)).collect())
 }
 
+fn indexed((index, embedding): (usize, &Vec<f32>)) -> Value {
+    json!({ "object": "embedding", "index": index, "embedding": embedding })
+}
+
 /// As of another space, and never without a direction.
 fn folded(vector: &[f32], dimensions: usize) -> Vec<f32> {
     let mut folded = vec![0.0; dimensions];
@@ -315,12 +318,11 @@ fn folded(vector: &[f32], dimensions: usize) -> Vec<f32> {
 fn as_spoken(path: &str, vectors: &[Vec<f32>], mood: &Mood) -> Value {
     match path {
         "/v1/embeddings" => {
-            let item = |(index, embedding): (usize, &Vec<f32>)| json!({ "object": "embedding", "index": index, "embedding": embedding });
-            let mut data: Vec<Value> = vectors.iter().enumerate().map(item).collect();
+            let mut data: Vec<Value> = vectors.iter().enumerate().map(indexed).collect();
             if *mood == Mood::Shuffled {
                 data.reverse();
             }
-            json!({ "object": "list", "data": data, "model": "fake", "usage": {} })
+            json!({ "object": "list", "data": data, "model": "fake" })
         }
         "/api/embed" => json!({ "model": "fake", "embeddings": vectors, "total_duration": 1 }),
         _ => json!(vectors),

@@ -3,6 +3,7 @@
 
 mod cli;
 mod components;
+mod degradation;
 mod durability;
 mod extensions;
 mod flat_layout;

@@ -134,8 +134,11 @@ pub struct Limits {
     /// Address space of that child process.
     pub compile_memory_bytes: usize,
 
-    /// Texts waiting for the local embedder, in each of its three lanes.
+    /// Texts waiting for the embedder, in each of its three lanes.
     pub embedding_queue: usize,
+    /// Requests to a far embedder at once. Stores and background may have six of
+    /// eight of them, background alone three.
+    pub embedding_requests: usize,
     /// Memory for embeddings kept for texts seen before.
     pub embedding_cache_bytes: usize,
 }
@@ -195,6 +198,7 @@ impl Default for Limits {
             compile_memory_bytes: 4 * 1024 * MIB,
 
             embedding_queue: 1_024,
+            embedding_requests: 8,
             embedding_cache_bytes: 64 * MIB,
         }
     }
@@ -240,6 +244,8 @@ impl Limits {
                 "extension_memory_bytes must be at least four times host_call_bytes",
             ),
             (self.guests > 0, "guests must be at least 1"),
+            (self.embedding_queue > 0, "embedding_queue must be at least 1"),
+            (self.embedding_requests > 0, "embedding_requests must be at least 1"),
             (
                 (1..=100).contains(&self.batch_facts),
                 "batch_facts must be 1 to 100, as the contract says",

@@ -11,8 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::config::{Config, EmbedderWord, LayoutWord};
-use crate::embedder::{Cached, Embedder, HashEmbedder, LocalEmbedder};
+use crate::config::{Config, LayoutWord};
+use crate::embedder::{
+    Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
+};
 use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
 use crate::registry::{Archive, Registry, follow};
@@ -66,7 +68,7 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let storage = storage(config).await?;
     let embedder = embedder(config)?;
     let limits = config.limits.clone();
-    let indexing = Indexing::start(storage.clone(), embedder.profile(), limits.storage_operation);
+    let indexing = Indexing::start(storage.clone(), embedder.clone(), limits.storage_operation);
     let io = tokio::runtime::Handle::current();
     let services = Arc::new(Services { storage, embedder, indexing, limits, io });
     let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
@@ -94,15 +96,19 @@ async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {
 fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
     let cache = config.limits.embedding_cache_bytes;
     Ok(match config.embedder {
-        EmbedderWord::Hash => {
+        EmbedderChoice::Hash => {
             tracing::warn!("the embedder is `hash`, which knows no meaning; it is for tests");
             Arc::new(Cached::new(HashEmbedder, cache))
         }
-        EmbedderWord::Local => {
+        EmbedderChoice::Local => {
             let directory = kenning_model::locate(config.model_dir.as_deref())?;
             let threads = config.embedder_threads;
             let local = LocalEmbedder::load(&directory, threads, config.limits.embedding_queue)?;
             Arc::new(Cached::new(local, cache))
+        }
+        EmbedderChoice::Remote { .. } => {
+            let settings = config.remote_embedder()?;
+            Arc::new(Cached::new(RemoteEmbedder::new(settings)?, cache))
         }
     })
 }

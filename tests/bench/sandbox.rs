@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use kenning::config::{Config, EmbedderWord, Settings};
+use kenning::config::{Config, Settings};
+use kenning::embedder::EmbedderChoice;
 use kenning::indexing::Progress;
 use kenning::kb::{Caller, Kb};
 use kenning::runtime::wit;
@@ -220,7 +221,7 @@ impl Bench {
             data_dir: place.setup("hash").data_dir,
             ..Settings::default()
         };
-        let config = Config { embedder: EmbedderWord::Hash, ..Config::load(settings, None)? };
+        let config = Config { embedder: EmbedderChoice::Hash, ..Config::load(settings, None)? };
         let server = Runtime::new()?;
         let kb = Arc::new(server.block_on(serve::knowledge_base(&config))?);
         server.block_on(async {

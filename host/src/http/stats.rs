@@ -24,7 +24,8 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
     let facts = facts.map_err(|error| app.kb.storage_error(&error))?;
     let index = services.indexing.existing(&caller.tenant).unwrap_or_default().sizes();
     let served = app.kb.served();
-    let profile = services.embedder.profile();
+    let (embedder, space) = (&services.embedder, services.embedder.space());
+    let dimensions = space.map(|space| space.dimensions);
     let storage = services.storage.describe();
     let ready = *services.indexing.progress().borrow() == Progress::Ready;
     let value = json!({
@@ -32,12 +33,13 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
         "facts": facts,
         "indexed": index.vectors,
         "pending": facts.saturating_sub(index.vectors as u64),
-        "model": profile.split('/').next(),
-        "dimensions": services.embedder.dimensions(),
+        "model": embedder.model(),
+        "dimensions": dimensions,
         "embedding": {
-            "kind": services.embedder.kind(),
-            "profile": profile,
-            "dimensions": services.embedder.dimensions(),
+            "kind": embedder.kind(),
+            "model": embedder.model(),
+            "profile": space.map(|space| &space.profile),
+            "dimensions": dimensions,
         },
         "storage": {
             "backend": storage.backend,

@@ -15,7 +15,7 @@ use crate::config::{Config, EmbedderWord, LayoutWord};
 use crate::embedder::{Cached, Embedder, HashEmbedder, LocalEmbedder};
 use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
-use crate::runtime::compiler::{Compiler, digest};
+use crate::runtime::compiler::{self, Compiler, digest};
 use crate::runtime::{Generation, GenerationRef, Registry, Runtime, Services, engine};
 use crate::{heartbeat, http, indexer, server, telemetry};
 
@@ -99,7 +99,8 @@ fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
 
 async fn load_logic(config: &Config, engine: &wasmtime::Engine) -> anyhow::Result<Generation> {
     let given = config.logic.as_ref().map(|path| {
-        std::fs::read(path).with_context(|| format!("cannot read the logic {}", path.display()))
+        let read = compiler::read(path, &config.limits);
+        read.with_context(|| format!("cannot read the logic {}", path.display()))
     });
     let given = given.transpose()?;
     let bytes = given.as_deref().unwrap_or(LOGIC);

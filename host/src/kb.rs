@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use kenning_storage::TenantId;
 use serde_json::json;
 
+use crate::checked;
 use crate::error::{Blame, Code, Error};
 use crate::indexing::Progress;
 use crate::runtime::wit::{self, Answer, Backend, Change, Draft, Fact, FactPage, Query, Stored};
 use crate::runtime::{
-    Call, CallError, Ended, Finished, Generation, GenerationRef, LogicCall, Registry, Runtime,
-    Services,
+    Call, CallError, Deeds, Ended, Finished, Generation, GenerationRef, LogicCall, Registry,
+    Runtime, Services,
 };
 
 /// Who calls, and when the answer has to be there.
@@ -76,6 +77,7 @@ impl Kb {
         let drafts =
             drafts.into_iter().map(|draft| self.check(draft)).collect::<Result<Vec<_>, _>>()?;
         let (bytes, facts) = (drafts.iter().map(draft_bytes).sum(), drafts.len());
+        let chosen: Vec<_> = drafts.iter().map(|draft| draft.id.clone()).collect();
         let finished = self
             .run(caller, "store", bytes, facts, move |logic, store| {
                 Box::pin(async move {
@@ -84,11 +86,8 @@ impl Kb {
             })
             .await?;
         let outcome_unknown = finished.outcome_unknown;
-        let answered = self.answered(finished)?;
-        if answered.value.len() != facts {
-            let error = guest_broke("stored_facts", facts, answered.value.len());
-            return Err(error.with_unknown_outcome().from_guest(answered.generation));
-        }
+        let check = |stored: &Vec<_>, deeds: &Deeds| checked::stored(&chosen, stored, deeds);
+        let answered = self.answered(finished, check)?;
         let outcomes = answered.value.into_iter();
         let outcomes = outcomes.map(|o| o.map_err(|error| self.error(error, outcome_unknown)));
         let value = outcomes.collect();
@@ -157,11 +156,12 @@ impl Kb {
     /// Reads one fact.
     pub async fn get(&self, caller: &Caller, id: String) -> Result<Answered<Fact>, Error> {
         let ids = vec![id.clone()];
-        let answered = self
-            .call(caller, "get", 0, 1, move |logic, store| {
+        let finished = self
+            .run(caller, "get", 0, 1, move |logic, store| {
                 Box::pin(async move { logic.kenning_knowledge_facts().call_get(store, &ids).await })
             })
             .await?;
+        let answered = self.answered(finished, |facts, deeds| checked::got(&id, facts, deeds))?;
         match answered.value.into_iter().next().flatten() {
             Some(value) => Ok(Answered { value, generation: answered.generation }),
             None => Err(not_found(&id).from_guest(answered.generation)),
@@ -178,8 +178,8 @@ impl Kb {
     ) -> Result<Answered<FactPage>, Error> {
         // A substring is looked for in as many facts as the budget allows.
         let facts = if containing.is_some() { usize::MAX / 2 } else { limit as usize };
-        let answered = self
-            .call(caller, "list", 0, facts, move |logic, store| {
+        let finished = self
+            .run(caller, "list", 0, facts, move |logic, store| {
                 Box::pin(async move {
                     logic
                         .kenning_knowledge_facts()
@@ -188,12 +188,7 @@ impl Kb {
                 })
             })
             .await?;
-        let (allowed, used) = (limit as usize, answered.value.facts.len());
-        if used > allowed {
-            let error = guest_broke("page_facts", allowed, used);
-            return Err(error.from_guest(answered.generation));
-        }
-        Ok(answered)
+        self.answered(finished, |page, deeds| checked::listed(limit, page, deeds))
     }
 
     /// Changes one fact.
@@ -209,41 +204,41 @@ impl Kb {
         check_bytes("fact_text_bytes", limits.fact_text_bytes, text)?;
         check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, metadata)?;
         let bytes = text + metadata;
-        self.call(caller, "update", bytes, 1, move |logic, store| {
-            Box::pin(async move {
-                logic.kenning_knowledge_facts().call_update(store, &id, &change).await
+        let asked = id.clone();
+        let finished = self
+            .run(caller, "update", bytes, 1, move |logic, store| {
+                Box::pin(async move {
+                    logic.kenning_knowledge_facts().call_update(store, &id, &change).await
+                })
             })
-        })
-        .await
+            .await?;
+        self.answered(finished, |stored, deeds| checked::updated(&asked, stored, deeds))
     }
 
     /// Deletes one fact.
     pub async fn delete(&self, caller: &Caller, id: String) -> Result<Answered<()>, Error> {
-        self.call(caller, "delete", 0, 1, move |logic, store| {
-            Box::pin(async move { logic.kenning_knowledge_facts().call_delete(store, &id).await })
-        })
-        .await
+        let finished = self
+            .run(caller, "delete", 0, 1, move |logic, store| {
+                Box::pin(
+                    async move { logic.kenning_knowledge_facts().call_delete(store, &id).await },
+                )
+            })
+            .await?;
+        self.answered(finished, |(), _| Ok(()))
     }
 
     /// Searches.
     pub async fn search(&self, caller: &Caller, query: Query) -> Result<Answered<Answer>, Error> {
-        let (bytes, hits) = (query.text.len(), query.top_k as usize);
-        let mut answered = self
-            .call(caller, "search", bytes, hits, move |logic, store| {
+        let (bytes, top_k) = (query.text.len(), query.top_k);
+        let finished = self
+            .run(caller, "search", bytes, top_k as usize, move |logic, store| {
                 Box::pin(async move {
                     logic.kenning_knowledge_search().call_search(store, &query).await
                 })
             })
             .await?;
-        let found = &answered.value.hits;
-        if found.len() > hits {
-            let error = guest_broke("search_hits", hits, found.len());
-            return Err(error.from_guest(answered.generation));
-        }
-        if found.iter().any(|hit| !hit.score.is_finite()) {
-            let error = Error::new(Code::GuestLimit, "the logic gave a score that is no number");
-            return Err(error.from_guest(answered.generation));
-        }
+        let check = |answer: &Answer, deeds: &Deeds| checked::found(top_k, answer, deeds);
+        let mut answered = self.answered(finished, check)?;
         answered.value.degraded.extend(self.unfinished_index());
         Ok(answered)
     }
@@ -254,11 +249,15 @@ impl Kb {
         caller: &Caller,
         ids: Vec<String>,
     ) -> Result<Vec<Option<wit::Entry>>, Error> {
-        let facts = ids.len();
-        let answered = self.call(caller, "entries", 0, facts, move |logic, store| {
-            Box::pin(async move { logic.kenning_knowledge_facts().call_entries(store, &ids).await })
-        });
-        Ok(answered.await?.value)
+        let asked = ids.clone();
+        let finished = self
+            .run(caller, "entries", 0, ids.len(), move |logic, store| {
+                Box::pin(
+                    async move { logic.kenning_knowledge_facts().call_entries(store, &ids).await },
+                )
+            })
+            .await?;
+        Ok(self.answered(finished, |entries, _| checked::entries(&asked, entries))?.value)
     }
 
     fn unfinished_index(&self) -> Option<String> {
@@ -269,17 +268,6 @@ impl Kb {
             }
             Progress::Stalled { reason } => Some(format!("index: not built yet: {reason}")),
         }
-    }
-
-    async fn call<R: Send + 'static>(
-        &self,
-        caller: &Caller,
-        operation: &'static str,
-        bytes: usize,
-        items: usize,
-        run: impl LogicCall<R>,
-    ) -> Result<Answered<R>, Error> {
-        self.answered(self.run(caller, operation, bytes, items, run).await?)
     }
 
     /// A guest call, as the guest ended it.
@@ -308,11 +296,25 @@ impl Kb {
         outcome.map_err(|error| self.call_error(operation, error))
     }
 
-    fn answered<R>(&self, finished: Finished<R>) -> Result<Answered<R>, Error> {
-        let Finished { result, generation, outcome_unknown } = finished;
-        match result {
-            Ok(value) => Ok(Answered { value, generation }),
-            Err(error) => Err(self.error(error, outcome_unknown).from_guest(generation)),
+    /// What the guest answered, if `check` finds that it can be true.
+    fn answered<R>(
+        &self,
+        finished: Finished<R>,
+        check: impl FnOnce(&R, &Deeds) -> Result<(), Error>,
+    ) -> Result<Answered<R>, Error> {
+        let Finished { result, generation, outcome_unknown, deeds } = finished;
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => {
+                let own = matches!(error, wit::Error::Other(_)) && !deeds.host_failed;
+                let error = self.error(error, outcome_unknown).from_guest(generation);
+                return Err(if own { error.blaming(Blame::Guest) } else { error });
+            }
+        };
+        match check(&value, &deeds) {
+            Ok(()) => Ok(Answered { value, generation }),
+            Err(error) if deeds.wrote => Err(error.with_unknown_outcome().from_guest(generation)),
+            Err(error) => Err(error.from_guest(generation)),
         }
     }
 
@@ -387,11 +389,11 @@ impl Kb {
                 let reason = "the call's deadline passed while waiting";
                 self.timeout(waited_for, reason, false)
             }
-            Ended::Overloaded { places } => Error::new(
+            Ended::Overloaded { limit, allowed } => Error::new(
                 Code::Overloaded,
-                format!("all {places} places for running calls (guests) are taken; try again"),
+                format!("all {allowed} places for running calls ({limit}) are taken; try again"),
             )
-            .with_details(json!({ "limit": "guests", "allowed": places })),
+            .with_details(json!({ "limit": limit, "allowed": allowed })),
             Ended::Host(reason) => Error::internal(reason),
         };
         let mapped = mapped.from_guest(error.generation);
@@ -415,10 +417,6 @@ fn draft_bytes(draft: &Draft) -> usize {
 
 fn not_found(id: &str) -> Error {
     Error::new(Code::NotFound, format!("there is no fact with the id {id:?}"))
-}
-
-fn guest_broke(limit: &'static str, allowed: usize, used: usize) -> Error {
-    limit_error(Code::GuestLimit, limit, allowed as u64, Some(used as u64))
 }
 
 fn limit_error(code: Code, limit: &str, allowed: u64, used: Option<u64>) -> Error {

@@ -88,6 +88,8 @@ pub struct Limits {
     pub log_line_bytes: usize,
     /// Guests that run at once. Each holds a pool slot of address space.
     pub guests: usize,
+    /// Of those, one tenant's at most: its calls may be slow, or spin.
+    pub guests_per_tenant: usize,
     /// How long a call waits for one of those places before `overloaded`.
     #[serde(rename = "guest_wait_ms", with = "milliseconds")]
     pub guest_wait: Duration,
@@ -140,6 +142,7 @@ impl Default for Limits {
             log_lines: 100,
             log_line_bytes: KIB,
             guests: 128,
+            guests_per_tenant: 64,
             guest_wait: Duration::from_secs(1),
 
             component_bytes: 50 * MIB,
@@ -179,6 +182,7 @@ impl Limits {
                 "guest_memory_bytes must be at least four times host_call_bytes",
             ),
             (self.guests > 0, "guests must be at least 1"),
+            (self.guests_per_tenant > 0, "guests_per_tenant must be at least 1"),
             (
                 (1..=100).contains(&self.batch_facts),
                 "batch_facts must be 1 to 100, as the contract says",

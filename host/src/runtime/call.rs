@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use kenning_bindings::Logic;
-use kenning_storage::TenantId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use kenning_storage::{FactId, TenantId};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTableError;
@@ -25,6 +24,8 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use super::clock::EpochClock;
 use super::generation::{Generation, GenerationRef};
 use super::imports::GuestLimit;
+use super::pace::{Pace, Turns, workers};
+use super::shares::{Rules, Share, Shares};
 use super::state::{Services, State, Waiting};
 use super::wit;
 
@@ -35,6 +36,10 @@ const GRACE: Duration = Duration::from_millis(100);
 /// A guest worker looks at its timers after this many polls. The default of 61
 /// let eight spinning guests delay a timer by 61 ms and more.
 const EVENT_INTERVAL: u32 = 2;
+
+/// One place in so many is kept for tenants that have no call running, so that a few
+/// tenants with slow calls do not take them all.
+const ONE_KEPT_OF: usize = 8;
 
 /// Runs one export of the logic and gives its result.
 pub trait LogicCall<R>:
@@ -73,6 +78,18 @@ pub struct Finished<R> {
     pub generation: GenerationRef,
     /// A write timed out in it, so it may have happened.
     pub outcome_unknown: bool,
+    pub deeds: Deeds,
+}
+
+/// What a call did that its answer is held against.
+#[derive(Debug, Default)]
+pub struct Deeds {
+    /// The facts that storage gave it or that it wrote; there is nowhere else it could
+    /// have them from.
+    pub facts: Vec<FactId>,
+    pub wrote: bool,
+    /// The host answered one of its imports with a fault of its own.
+    pub host_failed: bool,
 }
 
 /// A call whose guest did not.
@@ -107,7 +124,8 @@ pub enum Ended {
     },
     /// No place to run became free in time.
     Overloaded {
-        places: usize,
+        limit: &'static str,
+        allowed: usize,
     },
     /// A fault of the host.
     Host(String),
@@ -118,7 +136,8 @@ pub struct Runtime {
     engine: Engine,
     guests: GuestWorkers,
     clock: EpochClock,
-    places: Arc<Semaphore>,
+    places: Arc<Shares>,
+    turns: Turns,
     services: Arc<Services>,
 }
 
@@ -127,11 +146,18 @@ impl Runtime {
         let clock = EpochClock::start(&engine)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .thread_name("guest")
+            .worker_threads(workers())
             .enable_all()
             .event_interval(EVENT_INTERVAL)
             .build()?;
-        let places = Arc::new(Semaphore::new(services.limits.guests));
-        Ok(Self { engine, guests: GuestWorkers(Some(guests)), clock, places, services })
+        let limits = &services.limits;
+        let places = Shares::new(Rules {
+            units: limits.guests,
+            per_tenant: limits.guests_per_tenant,
+            for_newcomers: limits.guests / ONE_KEPT_OF,
+        });
+        let (guests, turns) = (GuestWorkers(Some(guests)), Turns::new());
+        Ok(Self { engine, guests, clock, places, turns, services })
     }
 
     /// Runs `run` against `generation`, on the guests' workers, in `call`'s bounds.
@@ -145,16 +171,17 @@ impl Runtime {
         let reference = generation.reference.clone();
         let failed =
             |ended| CallError { ended, generation: reference.clone(), outcome_unknown: false };
-        let place = self.place(call.deadline).await.map_err(failed)?;
+        let place = self.place(&call).await.map_err(failed)?;
         // Nobody can say how far a guest came that does not come back.
         let outcome_unknown = call.may_write();
         let lost = |ended| CallError { outcome_unknown, ..failed(ended) };
         let latest = call.deadline + GRACE;
         let (engine, services) = (self.engine.clone(), self.services.clone());
         let ticking = self.clock.tick();
+        let pace = self.turns.pace(call.tenant.clone());
         let guest = self.guests.handle().spawn(async move {
             let _held = (place, ticking);
-            run_guest(&engine, services, &generation, call, run).await
+            run_guest(&engine, services, &generation, call, pace, run).await
         });
         match timeout_at(latest.into(), AbortOnDropHandle::new(guest)).await {
             Ok(Ok(ended)) => ended,
@@ -164,13 +191,17 @@ impl Runtime {
     }
 
     /// Waits a little for a place to run.
-    async fn place(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Ended> {
+    async fn place(&self, call: &Call) -> Result<Share, Ended> {
         let limits = &self.services.limits;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let place = self.places.clone().acquire_owned();
+        let left = call.deadline.saturating_duration_since(Instant::now());
+        let place = self.places.acquire(&call.tenant);
         match timeout(limits.guest_wait.min(left), place).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(Ended::Overloaded { places: limits.guests }),
+            Ok(place) => Ok(place),
+            Err(_) if self.places.has_its_share(&call.tenant) => {
+                let allowed = limits.guests_per_tenant;
+                Err(Ended::Overloaded { limit: "guests_per_tenant", allowed })
+            }
+            Err(_) => Err(Ended::Overloaded { limit: "guests", allowed: limits.guests }),
         }
     }
 }
@@ -198,16 +229,17 @@ async fn run_guest<R>(
     services: Arc<Services>,
     generation: &Generation,
     call: Call,
+    pace: Pace,
     run: impl LogicCall<R>,
 ) -> Result<Finished<R>, CallError> {
     let begun = Instant::now();
     let reference = generation.reference.clone();
-    let mut store = new_store(engine, services, &call, &reference);
-    let outcome = timeout_at(call.deadline.into(), async {
+    let mut store = new_store(engine, services, &call, pace.clone(), &reference);
+    let guest = pace.run(async {
         let logic = generation.logic.instantiate_async(&mut store).await?;
         run(&logic, &mut store).await
-    })
-    .await;
+    });
+    let outcome = timeout_at(call.deadline.into(), guest).await;
     let outcome = match outcome {
         Ok(Ok(result)) => Ok(result),
         Ok(Err(error)) => Err(classify(&error, &store, call.fuel)),
@@ -215,8 +247,9 @@ async fn run_guest<R>(
     };
     report(&call, &store, begun.elapsed(), outcome.as_ref().err());
     let outcome_unknown = store.data().outcome_unknown || cut_after_writing(&outcome, &store);
+    let deeds = store.data_mut().deeds();
     match outcome {
-        Ok(result) => Ok(Finished { result, generation: reference, outcome_unknown }),
+        Ok(result) => Ok(Finished { result, generation: reference, outcome_unknown, deeds }),
         Err(ended) => Err(CallError { ended, generation: reference, outcome_unknown }),
     }
 }
@@ -226,6 +259,7 @@ fn new_store(
     engine: &Engine,
     services: Arc<Services>,
     call: &Call,
+    pace: Pace,
     generation: &GenerationRef,
 ) -> Store<State> {
     let (bytes, handles) = (services.limits.host_call_bytes, services.limits.guest_handles);
@@ -236,11 +270,11 @@ fn new_store(
     store.set_max_component_handles(handles);
     store.set_fuel(call.fuel).expect("the engine counts fuel");
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| {
+    store.epoch_deadline_callback(move |store| {
         if Instant::now() >= store.data().deadline {
             return Err(DeadlinePassed.into());
         }
-        Ok(UpdateDeadline::Yield(1))
+        Ok(UpdateDeadline::YieldCustom(1, pace.next()))
     });
     store
 }
@@ -256,7 +290,7 @@ fn classify(error: &wasmtime::Error, store: &Store<State>, fuel: u64) -> Ended {
         return deadline(Waiting::Nothing);
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return Ended::Overloaded { places: state.services.limits.guests };
+        return Ended::Overloaded { limit: "guests", allowed: state.services.limits.guests };
     }
     if let Some(broken) = error.downcast_ref::<GuestLimit>() {
         let used = Some(broken.used);

@@ -10,6 +10,8 @@
 //! | `registry` | which generation is active |
 //! | `state` | what one call's wasmtime store holds, and the meters on it |
 //! | `imports` | what a guest may call, one file for each interface |
+//! | `shares` | something scarce, shared by tenants in turn |
+//! | `pace` | keeps busy guests out of the others' way |
 //! | `call` | the one door into a guest: run it in bounds, say how it ended |
 
 mod call;
@@ -19,10 +21,12 @@ mod engine;
 mod generation;
 pub(crate) mod imports;
 pub mod inspect;
+mod pace;
 mod registry;
+mod shares;
 mod state;
 
-pub use call::{Call, CallError, Ended, Finished, LogicCall, Runtime};
+pub use call::{Call, CallError, Deeds, Ended, Finished, LogicCall, Runtime};
 pub use engine::engine;
 pub use generation::{Generation, GenerationRef};
 pub use kenning_bindings::kenning::knowledge::types as wit;

@@ -93,9 +93,11 @@ async fn on_read_hides_what_it_hides_on_every_way_out() -> Result<()> {
 #[tokio::test]
 async fn rerank_orders_hits_and_cannot_invent_any() -> Result<()> {
     let server = serve().await?;
-    for (id, text) in
-        [("a", "tea tea tea"), ("b", "tea and much else"), ("c", "tea with a great many other things besides")]
-    {
+    for (id, text) in [
+        ("a", "tea tea tea"),
+        ("b", "tea and much else"),
+        ("c", "tea with a great many other things besides"),
+    ] {
         server.store(json!({ "text": text, "fact_id": id })).await?;
     }
     let order = async |query: &str| server.search(json!({ "query": query, "mode": "text" })).await;

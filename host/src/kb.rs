@@ -85,12 +85,12 @@ impl Kb {
                 })
             })
             .await?;
-        let outcome_unknown = finished.outcome_unknown;
+        let (outcome_unknown, host_failed) = (finished.outcome_unknown, finished.deeds.host_failed);
         let check = |stored: &Vec<_>, deeds: &Deeds| checked::stored(&chosen, stored, deeds);
         let answered = self.answered(finished, check)?;
         let outcomes = answered.value.into_iter();
-        let outcomes = outcomes.map(|o| o.map_err(|error| self.error(error, outcome_unknown)));
-        let value = outcomes.collect();
+        let failed = |error| self.error(error, outcome_unknown, host_failed);
+        let value = outcomes.map(|outcome| outcome.map_err(failed)).collect();
         Ok(Answered { value, generation: answered.generation })
     }
 
@@ -306,9 +306,8 @@ impl Kb {
         let value = match result {
             Ok(value) => value,
             Err(error) => {
-                let own = matches!(error, wit::Error::Other(_)) && !deeds.host_failed;
-                let error = self.error(error, outcome_unknown).from_guest(generation);
-                return Err(if own { error.blaming(Blame::Guest) } else { error });
+                let error = self.error(error, outcome_unknown, deeds.host_failed);
+                return Err(error.from_guest(generation));
             }
         };
         match check(&value, &deeds) {
@@ -319,7 +318,7 @@ impl Kb {
     }
 
     /// A failure that the guest reported.
-    fn error(&self, error: wit::Error, outcome_unknown: bool) -> Error {
+    fn error(&self, error: wit::Error, outcome_unknown: bool, host_failed: bool) -> Error {
         match error {
             wit::Error::Invalid(problem) => Error::invalid(&problem.pointer, problem.message),
             wit::Error::InvalidFilter(problem) => Error::new(Code::InvalidFilter, problem.message)
@@ -336,7 +335,9 @@ impl Kb {
                 self.timeout(failure.backend, &failure.message, outcome_unknown)
             }
             wit::Error::ProfileMismatch(both) => Error::new(Code::DimensionMismatch, both),
-            wit::Error::Other(reason) => Error::internal(reason),
+            // What the host failed at the guest may have passed on.
+            wit::Error::Other(reason) if host_failed => Error::internal(reason),
+            wit::Error::Other(reason) => Error::internal(reason).blaming(Blame::Guest),
         }
     }
 

@@ -180,7 +180,7 @@ async fn a_component_of_another_version_of_the_contract_is_told_both() -> Result
 #[tokio::test]
 async fn a_component_that_traps_after_its_answer_fails_that_call() -> Result<()> {
     let logic = logic_by(&contract(), |text| {
-        let list = "kenning:knowledge/facts@0.1.0#list\" (func ";
+        let list = "|list\" (func ";
         let (before, after) = text.split_once(list).context("an export `list`")?;
         let (_, after) = after.split_once(')').context("a function's index")?;
         let text = format!("{before}{list}$list){after}");

@@ -130,7 +130,14 @@ impl Config {
             listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
             storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
-            embedder: embedder(flags.embedder.or(file.embedder).as_deref())?,
+            embedder: {
+                // What is wrong in the file is wrong even where a flag goes before it.
+                let in_file = embedder(file.embedder.as_deref())?;
+                match &flags.embedder {
+                    Some(flag) => embedder(Some(flag))?,
+                    None => in_file,
+                }
+            },
             embedding_model: flags.embedding_model.or(file.embedding_model),
             embedding_dimensions: flags.embedding_dimensions.or(file.embedding_dimensions),
             embedder_threads: flags.embedder_threads.or(file.embedder_threads).unwrap_or(cores),

@@ -140,7 +140,14 @@ fn this_program() -> anyhow::Result<PathBuf> {
 /// Tells standard output once the server is ready: scripts wait for this line.
 async fn announce(address: String, kb: Arc<Kb>) {
     let mut progress = kb.services().indexing.progress();
-    let settled = progress.wait_for(|now| !matches!(now, Progress::Building { .. }));
+    let mut known = kb.registry().known();
+    let settled = async {
+        let _ = progress.wait_for(|now| !matches!(now, Progress::Building { .. })).await;
+        let stalled = matches!(&*progress.borrow(), Progress::Stalled { .. });
+        if !stalled {
+            let _ = known.wait_for(|known| *known).await;
+        }
+    };
     // Either way the server answers by now.
     let _ = timeout(READY_WAIT, settled).await;
     println!("listening on http://{address}");

@@ -72,10 +72,8 @@ async fn a_server_starts_without_redis_and_serves_when_it_comes() -> Result<()> 
         assert_unavailable(&answer);
     }
     assert_not_ready(&server).await?;
-    let search = server.post("/v1/search", json!({ "query": "word" })).await?;
-    assert_eq!((search.status, &search.json["results"]), (200, &json!([])), "{}", search.text);
-    let degraded = search.json["degraded"].to_string();
-    assert!(degraded.contains("not built") && degraded.contains("Redis"), "{degraded}");
+    // Nobody knows yet which tenants have hooks that protect their facts.
+    assert_unavailable(&server.post("/v1/search", json!({ "query": "word" })).await?);
 
     redis.restart();
     stores_at_last(&server, "after").await?;

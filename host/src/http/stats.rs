@@ -100,6 +100,9 @@ async fn not_ready(app: &App) -> Option<String> {
     if let Err(error) = services.storage.ping(until).await {
         return Some(error.to_string());
     }
+    if !*app.kb.registry().known().borrow() {
+        return Some("it is not read yet which tenants have guests of their own".into());
+    }
     if let Some(adoption) = services.storage.adoption()
         && adoption.borrow().passes == 0
     {

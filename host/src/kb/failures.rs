@@ -19,7 +19,12 @@ pub(super) struct Words {
 
 impl Words {
     /// A failure that the logic reported.
-    pub(super) fn error(self, error: wit::Error, outcome_unknown: bool) -> Error {
+    pub(super) fn error(
+        self,
+        error: wit::Error,
+        outcome_unknown: bool,
+        host_failed: bool,
+    ) -> Error {
         match error {
             wit::Error::Invalid(problem) => Error::invalid(&problem.pointer, problem.message),
             wit::Error::InvalidFilter(problem) => Error::new(Code::InvalidFilter, problem.message)
@@ -36,7 +41,9 @@ impl Words {
                 self.timeout(failure.backend, &failure.message, outcome_unknown)
             }
             wit::Error::ProfileMismatch(both) => Error::new(Code::DimensionMismatch, both),
-            wit::Error::Other(reason) => Error::internal(reason),
+            // What the host failed at the guest may have passed on.
+            wit::Error::Other(reason) if host_failed => Error::internal(reason),
+            wit::Error::Other(reason) => Error::internal(reason).blaming(Blame::Guest),
         }
     }
 

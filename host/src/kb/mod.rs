@@ -124,6 +124,14 @@ impl Kb {
         caller: &Caller,
         drafts: Vec<Result<Draft, Error>>,
     ) -> Result<Answered<Vec<Result<Kept, Error>>>, Error> {
+        let drafts: Vec<_> = drafts
+            .into_iter()
+            .map(|draft| draft.and_then(|draft| self.check_draft(draft)))
+            .collect();
+        if let [Err(error)] = &drafts[..] {
+            // No guest is needed to say so.
+            return Err(error.clone());
+        }
         if let Some(Ok(draft)) = drafts.first() {
             self.samples.record(&caller.tenant, || Request::Store(draft.clone()));
         }
@@ -132,6 +140,14 @@ impl Kb {
             (visit, stored)
         })
         .await
+    }
+
+    /// The host's own bounds on a draft; the logic has its rules on top.
+    fn check_draft(&self, draft: Draft) -> Result<Draft, Error> {
+        let limits = &self.services.limits;
+        check_bytes("fact_text_bytes", limits.fact_text_bytes, draft.text.len())?;
+        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len())?;
+        Ok(draft)
     }
 
     /// Reads one fact.
@@ -170,6 +186,10 @@ impl Kb {
         id: String,
         change: Change,
     ) -> Result<Answered<Stored>, Error> {
+        let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
+        let limits = &self.services.limits;
+        check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
+        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
         self.visit(caller, Purpose::Write, |mut visit| async {
             let stored = visit.update(id, change).await;
             (visit, stored)
@@ -322,4 +342,11 @@ impl Kb {
         }
         result
     }
+}
+
+fn check_bytes(limit: &str, allowed: usize, used: usize) -> Result<(), Error> {
+    if used <= allowed {
+        return Ok(());
+    }
+    Err(Error::too_large(limit, allowed as u64, used as u64))
 }

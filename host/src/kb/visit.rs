@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::failures::{self, Words, not_found};
 use crate::checked;
-use crate::error::{Blame, Error};
+use crate::error::Error;
 use crate::registry::Snapshot;
 use crate::runtime::wit::{self, Answer, Change, Draft, Entry, Fact, FactPage, Query, Stored};
 use crate::runtime::{Deeds, Generation, Hook, Turn, Verb};
@@ -72,16 +72,7 @@ impl Visit {
 
     /// The drafts to store in place of one.
     async fn prepare(&mut self, draft: Result<Draft, Error>) -> Result<Vec<Draft>, Error> {
-        let draft = draft?;
-        self.check_draft(&draft)?;
-        self.on_store(draft).await
-    }
-
-    /// The host's own bounds on a draft; the logic has its rules on top.
-    fn check_draft(&self, draft: &Draft) -> Result<(), Error> {
-        let limits = &self.turn.services().limits;
-        check_bytes("fact_text_bytes", limits.fact_text_bytes, draft.text.len())?;
-        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len())
+        self.on_store(draft?).await
     }
 
     /// Splits drafts so that each group's texts, handed over twice, fit a host call.
@@ -113,9 +104,11 @@ impl Visit {
         let chosen: Vec<_> = drafts.iter().map(|draft| draft.id.clone()).collect();
         let logic = self.logic();
         let stored = self.turn.store(&logic, drafts).await;
+        let host_failed = matches!(&stored, Ok((_, deeds)) if deeds.host_failed);
         let stored = self.answered(stored, |all, deeds| checked::stored(&chosen, all, deeds))?;
         let (words, unknown) = (self.words, self.outcome_unknown());
-        Ok(stored.into_iter().map(|one| one.map_err(|e| words.error(e, unknown))).collect())
+        let failed = |error| words.error(error, unknown, host_failed);
+        Ok(stored.into_iter().map(|one| one.map_err(failed)).collect())
     }
 
     pub(super) async fn get(&mut self, id: String) -> Result<Fact, Error> {
@@ -146,10 +139,6 @@ impl Visit {
     }
 
     pub(super) async fn update(&mut self, id: String, change: Change) -> Result<Stored, Error> {
-        let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
-        let limits = &self.turn.services().limits;
-        check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
-        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
         let change = match self.snapshot.has(Hook::OnStore) {
             true => self.changed(&id, change).await?,
             false => change,
@@ -219,12 +208,7 @@ impl Visit {
         let (result, deeds) = verb.map_err(|error| self.words.guest_error(&error, unknown))?;
         let value = match result {
             Ok(value) => value,
-            Err(error) => {
-                // Its own words, and none of the host's faults behind them.
-                let own = matches!(error, wit::Error::Other(_)) && !deeds.host_failed;
-                let error = self.words.error(error, unknown);
-                return Err(if own { error.blaming(Blame::Guest) } else { error });
-            }
+            Err(error) => return Err(self.words.error(error, unknown, deeds.host_failed)),
         };
         match check(&value, &deeds) {
             Ok(()) => Ok(value),
@@ -246,13 +230,6 @@ fn add(kept: &mut Result<Kept, Error>, stored: Result<Stored, Error>) {
         }
         Err(error) => *kept = Err(error),
     }
-}
-
-fn check_bytes(limit: &str, allowed: usize, used: usize) -> Result<(), Error> {
-    if used <= allowed {
-        return Ok(());
-    }
-    Err(Error::too_large(limit, allowed as u64, used as u64))
 }
 
 fn draft_bytes(draft: &Draft) -> usize {

@@ -3,9 +3,10 @@
 //! Compiling has no bound of its own: a function of a megabyte takes a second, and
 //! wasmtime does not count slow compiling as a fault. So the server never
 //! compiles. A child of the same binary does, under limits of time, memory and
-//! file size, on few threads that give way to the server's, and leaves its output in a directory that only the server's user can
-//! write. The name there holds the component's digest and a fingerprint of the
-//! engine's settings, so a component is compiled once.
+//! file size, on few threads that give way to the server's, and leaves its output in a
+//! directory that only the server's user can write. The name there holds the
+//! component's digest and a fingerprint of the engine's settings, so a component is
+//! compiled once.
 
 use std::fs;
 use std::hash::{Hash, Hasher};

@@ -44,8 +44,9 @@ impl Places {
         }
     }
 
-    /// A place for `tenant` by `deadline`; free again when it is dropped. A patient call, which no person waits for, is not turned
-    /// away by a full line: it tries again, behind everyone who waits in it.
+    /// A place for `tenant` by `deadline`; free again when it is dropped. A patient call,
+    /// which no person waits for, is not turned away by a full line: it tries again,
+    /// behind everyone who waits in it.
     pub(super) async fn take(
         &self,
         tenant: &TenantId,

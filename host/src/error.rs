@@ -16,11 +16,13 @@ use crate::runtime::GenerationRef;
 pub enum Code {
     InvalidRequest,
     InvalidFilter,
+    Unauthorized,
     Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
     TooLarge,
+    QuotaExceeded,
     Overloaded,
     GuestTrapped,
     GuestOutOfFuel,
@@ -50,10 +52,12 @@ impl Code {
             // A wrong method is a wrong request; only its HTTP status differs.
             Self::InvalidRequest | Self::MethodNotAllowed => "invalid_request",
             Self::InvalidFilter => "invalid_filter",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::TooLarge => "too_large",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::Overloaded => "overloaded",
             Self::GuestTrapped => "guest_trapped",
             Self::GuestOutOfFuel => "guest_out_of_fuel",
@@ -72,12 +76,14 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest | Self::InvalidFilter => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict | Self::DimensionMismatch => 409,
             Self::TooLarge => 413,
             Self::IncompatibleComponent => 422,
+            Self::QuotaExceeded => 429,
             Self::Internal => 500,
             Self::GuestTrapped
             | Self::GuestOutOfFuel
@@ -91,7 +97,8 @@ impl Code {
     fn retryable(self) -> bool {
         matches!(
             self,
-            Self::Overloaded
+            Self::QuotaExceeded
+                | Self::Overloaded
                 | Self::StorageUnavailable
                 | Self::EmbeddingUnavailable
                 | Self::Timeout
@@ -165,6 +172,16 @@ impl Error {
             format!("{limit} is limited to {allowed}, and this request has {used}"),
         )
         .with_details(json!({ "limit": limit, "allowed": allowed, "used": used }))
+    }
+
+    /// The tenant has used up a quota, for so long.
+    pub fn quota(limit: &str, allowed: u64, used: u64, after: Duration) -> Self {
+        let message =
+            format!("this tenant's {limit} are limited to {allowed}, and {used} are used");
+        let mut error = Self::new(Code::QuotaExceeded, message)
+            .with_details(json!({ "limit": limit, "allowed": allowed, "used": used }));
+        error.retry_after = Some(after);
+        error
     }
 
     /// Something is wrong in the host: the caller learns nothing of it, the log

@@ -107,6 +107,10 @@ impl Indexer {
     /// Indexes facts with the vectors that storage has, and marks those without a
     /// usable one as pending.
     async fn rebuild_facts(&self, tenant: &TenantId, ids: &[FactId]) -> Result<(), IndexerError> {
+        // Also while nothing of the tenant's runs: a deletion waits for this.
+        let Ok(_running) = self.kb.services().tenants.begin(tenant, "entries") else {
+            return Ok(());
+        };
         let storage = &self.kb.services().storage;
         let entries = self.entries(tenant, ids).await?;
         let vectors = storage.read_vectors(tenant, ids, self.until()).await?;
@@ -158,6 +162,9 @@ impl Indexer {
             let pending = storage.pending(tenant, after, TEXTS, self.until()).await?;
             let Some((_, last)) = pending.last() else { return Ok(()) };
             after = Some(*last);
+            let Ok(_running) = self.kb.services().tenants.begin(tenant, "entries") else {
+                return Ok(());
+            };
             let vectors = self.embed_facts(tenant, &pending).await?;
             storage.put_vectors(tenant, &vectors, self.until()).await?;
         }

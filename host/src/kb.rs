@@ -14,6 +14,7 @@ use crate::runtime::{
     Call, CallError, Ended, Finished, Generation, GenerationRef, LogicCall, Registry, Runtime,
     Services,
 };
+use crate::tenants;
 
 /// Who calls, and when the answer has to be there.
 #[derive(Clone, Debug)]
@@ -55,6 +56,11 @@ impl Kb {
 
     pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// What serves the guests, for tasks of the host.
+    pub fn shared_services(&self) -> Arc<Services> {
+        self.services.clone()
     }
 
     /// What messages call the storage.
@@ -298,7 +304,11 @@ impl Kb {
             fuel: self.services.limits.fuel(bytes, items),
             operation,
         };
-        let outcome = self.runtime.call(generation, call, run).await;
+        let running = self.services.tenants.begin(&caller.tenant, operation)?;
+        let outcome = tokio::select! {
+            outcome = self.runtime.call(generation, call, run) => outcome,
+            () = running.ended() => return Err(tenants::deleted()),
+        };
         let (Ok(Finished { outcome_unknown, .. }) | Err(CallError { outcome_unknown, .. })) =
             &outcome;
         if *outcome_unknown {
@@ -326,8 +336,13 @@ impl Kb {
             wit::Error::Conflict(id) => {
                 Error::new(Code::Conflict, format!("the fact {id:?} exists with other content"))
             }
-            wit::Error::TooLarge(limit) => {
-                Error::too_large(&limit.limit, limit.allowed, limit.used)
+            wit::Error::TooLarge(wit::Exceeded { limit, allowed, used }) => {
+                match limit.as_str() {
+                    // What storage refused because the tenant is full.
+                    "facts" => tenants::full("facts", allowed, used),
+                    "bytes" => tenants::full("bytes", allowed, used),
+                    limit => Error::too_large(limit, allowed, used),
+                }
             }
             wit::Error::Unavailable(failure) => self.unavailable(failure),
             wit::Error::Timeout(failure) => {

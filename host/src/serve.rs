@@ -17,7 +17,8 @@ use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
 use crate::runtime::compiler::{Compiler, digest};
 use crate::runtime::{Generation, GenerationRef, Registry, Runtime, Services, engine};
-use crate::{heartbeat, http, indexer, server, telemetry};
+use crate::tenants::Tenants;
+use crate::{heartbeat, http, indexer, server, telemetry, tenants};
 
 /// The logic that comes with the host.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
@@ -36,8 +37,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let kb = Arc::new(knowledge_base(&config).await?);
     let indexer = indexer::start(kb.clone());
+    let tenants = tenants::start(kb.shared_services());
     let app = Arc::new(App { kb: kb.clone(), limits: config.limits.clone(), metrics });
-    tracing::warn!("no keys are configured: anyone on this machine may read and write anything");
+    warn_of_exposure(&config);
     let heartbeat = heartbeat::start();
     // Before it says that it listens: whoever waits for that may stop it at once.
     let stopped = stopped()?;
@@ -49,11 +51,25 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     announcing.abort();
     heartbeat.abort();
     indexer.abort();
+    tenants.abort();
     if timeout(config.limits.storage_operation, kb.services().indexing.flush()).await.is_err() {
         tracing::warn!("some vectors were not stored; they will be made again");
     }
     kb.services().storage.close().await;
     Ok(())
+}
+
+fn warn_of_exposure(config: &Config) {
+    if config.admin_key.is_none() {
+        tracing::warn!(
+            "no keys are configured: anyone on this machine may read, write and administer anything"
+        );
+    } else if !config.listen.ip().is_loopback() {
+        tracing::warn!(
+            address = %config.listen,
+            "keys and facts travel unencrypted; put a proxy that ends TLS in front"
+        );
+    }
 }
 
 /// Everything behind the verbs.
@@ -63,7 +79,11 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let limits = config.limits.clone();
     let indexing = Indexing::start(storage.clone(), embedder.profile(), limits.storage_operation);
     let io = tokio::runtime::Handle::current();
-    let services = Arc::new(Services { storage, embedder, indexing, limits, io });
+    let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
+    if let Err(error) = tenants.refresh().await {
+        tracing::warn!(%error, "the tenants are not read yet");
+    }
+    let services = Arc::new(Services { storage, embedder, indexing, tenants, limits, io });
     let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let generation = load_logic(config, &engine).await?;
     tracing::info!(digest = &*generation.reference.digest, "logic loaded");

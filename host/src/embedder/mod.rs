@@ -62,6 +62,9 @@ pub trait Embedder: Send + Sync {
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError>;
 
+    /// Drops what is remembered of a tenant.
+    fn forget(&self, _tenant: &TenantId) {}
+
     /// The space the vectors live in. Vectors of different profiles are never
     /// compared.
     fn profile(&self) -> &str;

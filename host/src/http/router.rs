@@ -6,6 +6,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::admin::tenants;
 use super::{export, facts, health, import, request, search, stats};
 use crate::app::App;
 
@@ -21,6 +22,14 @@ pub fn router(app: Arc<App>) -> Router {
         // In and out, in bulk.
         .route("/v1/export", get(export::export))
         .route("/v1/import", post(import::import))
+        // The operator's.
+        .route("/v1/admin/tenants", get(tenants::list).post(tenants::create))
+        .route(
+            "/v1/admin/tenants/{tenant}",
+            get(tenants::get).patch(tenants::change).delete(tenants::delete),
+        )
+        .route("/v1/admin/tenants/{tenant}/rotate-key", post(tenants::rotate_key))
+        .route("/v1/admin/tenants/{tenant}/revoke-key", post(tenants::revoke_key))
         // Operations.
         .route("/v1/stats", get(stats::stats))
         .route("/healthz", get(health::livez))

@@ -213,6 +213,8 @@ async fn run_guest<R>(
         Ok(Err(error)) => Err(classify(&error, &store, call.fuel)),
         Err(_) => Err(deadline(store.data().waiting)),
     };
+    let left = store.get_fuel().unwrap_or_default();
+    store.data_mut().fuel.left = left;
     report(&call, &store, begun.elapsed(), outcome.as_ref().err());
     let outcome_unknown = store.data().outcome_unknown || cut_after_writing(&outcome, &store);
     match outcome {
@@ -229,14 +231,16 @@ fn new_store(
     generation: &GenerationRef,
 ) -> Store<State> {
     let (bytes, handles) = (services.limits.host_call_bytes, services.limits.guest_handles);
-    let state = State::new(services, call.tenant.clone(), call.deadline, generation);
+    let state = State::new(services, call.tenant.clone(), call.deadline, call.fuel, generation);
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(bytes);
     store.set_max_component_handles(handles);
     store.set_fuel(call.fuel).expect("the engine counts fuel");
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| {
+    store.epoch_deadline_callback(|mut store| {
+        let left = store.get_fuel()?;
+        store.data_mut().fuel.left = left;
         if Instant::now() >= store.data().deadline {
             return Err(DeadlinePassed.into());
         }
@@ -308,7 +312,7 @@ fn cut_after_writing<R>(outcome: &Result<R, Ended>, store: &Store<State>) -> boo
 fn report(call: &Call, store: &Store<State>, elapsed: Duration, ended: Option<&Ended>) {
     let state = store.data();
     state.log.finish();
-    let fuel_used = call.fuel - store.get_fuel().unwrap_or(call.fuel);
+    let fuel_used = call.fuel.saturating_sub(state.fuel.left);
     let in_guest = elapsed.saturating_sub(state.host_time);
     tracing::debug!(
         tenant = %call.tenant,

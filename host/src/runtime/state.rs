@@ -17,6 +17,7 @@ use super::imports::output::LogLines;
 use crate::embedder::Embedder;
 use crate::indexing::Indexing;
 use crate::limits::Limits;
+use crate::tenants::{Meter, Tenants};
 
 /// A table element's cost against the memory limit: one pointer.
 const TABLE_ELEMENT_BYTES: usize = 8;
@@ -29,6 +30,7 @@ pub struct Services {
     pub storage: Arc<dyn Storage>,
     pub embedder: Arc<dyn Embedder>,
     pub indexing: Arc<Indexing>,
+    pub tenants: Arc<Tenants>,
     pub limits: Limits,
     /// The runtime that owns sockets and timers. Guests run on another, so that a
     /// busy guest cannot delay a reply that is not its own.
@@ -73,6 +75,7 @@ pub struct State {
     /// concurrent changes into the order that storage gave them.
     pub(super) revisions: HashMap<FactId, Revision>,
     pub(super) log: LogLines,
+    pub(super) fuel: FuelMeter,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -82,6 +85,7 @@ impl State {
         services: Arc<Services>,
         tenant: TenantId,
         deadline: Instant,
+        fuel: u64,
         generation: &GenerationRef,
     ) -> Self {
         let limits = &services.limits;
@@ -89,6 +93,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.guest_handles);
         Self {
+            fuel: FuelMeter { meter: services.tenants.meter(&tenant), given: fuel, left: fuel },
             memory: Memory::new(limits.guest_memory_bytes, limits.guest_table_elements),
             wasi: wasi(&log),
             table,
@@ -101,6 +106,23 @@ impl State {
             outcome_unknown: false,
             revisions: HashMap::new(),
             services,
+        }
+    }
+}
+
+/// Charges the tenant for the guest's work when the call ends, however it ends: one whose caller
+/// goes away is dropped in the middle.
+pub(super) struct FuelMeter {
+    meter: Option<Arc<Meter>>,
+    given: u64,
+    /// As last seen: at every tick of the epoch, and at the end.
+    pub(super) left: u64,
+}
+
+impl Drop for FuelMeter {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.charge_fuel(self.given.saturating_sub(self.left));
         }
     }
 }

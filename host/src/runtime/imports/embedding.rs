@@ -32,6 +32,7 @@ impl State {
             Purpose::Document => (Lane::Document, services.limits.store_embedding),
         };
         let until = self.until(bound);
+        services.tenants.charge_texts(&tenant, &texts);
         let embedded = services.embedder.embed(&tenant, texts, lane, until);
         let vectors = self.wait(Waiting::Embedding, embedded).await.map_err(to_error)?;
         Ok(Embeddings {

@@ -12,5 +12,6 @@ mod retrieval;
 mod samples;
 mod sandbox;
 mod seed;
+mod tenants;
 mod tidy;
 mod wit;

@@ -169,7 +169,19 @@ fn admin_key_of_environment() -> anyhow::Result<Option<AdminKey>> {
 fn read_file(path: &Path) -> anyhow::Result<Settings> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    toml::from_str(&text).map_err(|error| {
+        let place = place(&text, error.span().map_or(0, |span| span.start));
+        anyhow::anyhow!("in {}, {place}: {}", path.display(), error.message())
+    })
+}
+
+/// The number of a line and its key. Not its value, which may be a secret.
+fn place(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let key = line.split_once('=').map_or("", |(key, _)| key.trim());
+    format!("line {number} {key}").trim_end().to_owned()
 }
 
 fn listen(address: &str) -> anyhow::Result<SocketAddr> {
@@ -235,9 +247,14 @@ mod tests {
 
     #[test]
     fn an_admin_key_that_is_refused_is_not_repeated() {
-        let error = load(Settings::default(), "admin_key = \"hunter2\"").unwrap_err();
-        let said = format!("{error:#}");
-        assert!(said.contains("16 bytes"), "{said}");
-        assert!(!format!("{}", error.root_cause()).contains("hunter2"), "{said}");
+        for (file, why) in [
+            ("\nadmin_key = \"hunter2\"", "16 bytes"),
+            ("\nadmin_key = 1002200", "in quotes"),
+            ("\nadmin_key = \"1002200", "line 2"),
+        ] {
+            let said = format!("{:#}", load(Settings::default(), file).unwrap_err());
+            assert!(said.contains(why) && said.contains("line 2"), "{said}");
+            assert!(!said.contains("hunter2") && !said.contains("1002200"), "{said}");
+        }
     }
 }

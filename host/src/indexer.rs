@@ -162,10 +162,13 @@ impl Indexer {
             let pending = storage.pending(tenant, after, TEXTS, self.until()).await?;
             let Some((_, last)) = pending.last() else { return Ok(()) };
             after = Some(*last);
-            let Ok(_running) = self.kb.services().tenants.begin(tenant, "entries") else {
+            let Ok(running) = self.kb.services().tenants.begin(tenant, "entries") else {
                 return Ok(());
             };
-            let vectors = self.embed_facts(tenant, &pending).await?;
+            let vectors = tokio::select! {
+                vectors = self.embed_facts(tenant, &pending) => vectors?,
+                () = running.ended() => return Ok(()),
+            };
             storage.put_vectors(tenant, &vectors, self.until()).await?;
         }
     }

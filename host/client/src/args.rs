@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
-use crate::Connection;
+use crate::{Connection, TenantVerb};
 
 /// The verbs. Each carries its own [`Connection`], so its options may stand anywhere after it.
 #[derive(Clone, Debug, Subcommand)]
@@ -37,6 +37,9 @@ pub enum Verb {
     Export(Call<ExportArgs>),
     /// Show counts, model, storage, and limits with what is used of them
     Stats(Call<StatsArgs>),
+    /// Create, limit and delete tenants, and change their keys
+    #[command(subcommand)]
+    Tenant(TenantVerb),
 }
 
 const STORE_EXAMPLES: &str = "\
@@ -87,8 +90,8 @@ With --output the file appears under its name only when it is complete.";
 
 impl Verb {
     /// The server this verb is for.
-    pub fn connection(&self) -> &Connection {
-        match self {
+    pub fn connection(&self) -> Connection {
+        let connection = match self {
             Self::Store(call) => &call.connection,
             Self::Get(call) => &call.connection,
             Self::List(call) => &call.connection,
@@ -98,7 +101,9 @@ impl Verb {
             Self::Import(call) => &call.connection,
             Self::Export(call) => &call.connection,
             Self::Stats(call) => &call.connection,
-        }
+            Self::Tenant(verb) => return verb.connection().into(),
+        };
+        connection.clone()
     }
 }
 

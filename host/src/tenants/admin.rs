@@ -185,8 +185,12 @@ impl Tenants {
 }
 
 impl Listed {
+    pub fn record(&self) -> Option<&Record> {
+        self.tenant.as_ref().map(|tenant| &tenant.record)
+    }
+
     fn is_deleted(&self) -> bool {
-        self.tenant.as_ref().is_some_and(|tenant| tenant.record.deleted.is_some())
+        self.record().is_some_and(|record| record.deleted.is_some())
     }
 }
 

@@ -45,7 +45,9 @@ async fn clear(services: &Services, tenant: &TenantId) -> Result<(), Error> {
         let message = "calls of this tenant are still ending; the rest is deleted in a while";
         return Err(Error::new(Code::Overloaded, message));
     }
-    // Vectors on their way find no facts any more; the index holds texts until it is dropped.
+    // Vectors on their way belong to these facts, not to those of a later tenant of the name. If
+    // storage does not take them now, nothing else of this happens either.
+    let _ = timeout(services.limits.storage_operation, services.indexing.flush()).await;
     services.indexing.forget(tenant);
     services.embedder.forget(tenant);
     let until = || Instant::now() + services.limits.storage_operation;

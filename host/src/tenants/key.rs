@@ -99,7 +99,10 @@ impl AdminKey {
 
 impl<'de> Deserialize<'de> for AdminKey {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+        // The usual error would repeat what it found.
+        let text = String::deserialize(from)
+            .map_err(|_| serde::de::Error::custom("admin_key is a text in quotes"))?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
 

@@ -66,7 +66,7 @@ pub(in crate::http) async fn create(
     let name = new.name.ok_or_else(|| Error::invalid("/name", "name is required"))?;
     let name = parse(&name, "/name")?;
     let created = app.kb.services().tenants.create(&name, new.limits).await?;
-    let mut value = described(&name, &created.record);
+    let mut value = described(&name, Some(&created.record));
     show_key(&mut value, &created.key);
     Ok(answer(StatusCode::CREATED, value))
 }
@@ -74,10 +74,7 @@ pub(in crate::http) async fn create(
 /// `GET /v1/admin/tenants/{tenant}`
 pub(in crate::http) async fn get(State(app): State<Arc<App>>, _: Admin, Name(name): Name) -> Reply {
     let listed = app.kb.services().tenants.find(&name).await?;
-    let mut value = match &listed.tenant {
-        Some(tenant) => described(&name, &tenant.record),
-        None => summary(&listed),
-    };
+    let mut value = described(&name, listed.record());
     value["usage"] = quotas(&app, &name).await?;
     Ok(answer(StatusCode::OK, value))
 }
@@ -97,7 +94,7 @@ pub(in crate::http) async fn change(
     Json(change): Json<Change>,
 ) -> Reply {
     let record = app.kb.services().tenants.change_limits(&name, change.limits).await?;
-    Ok(answer(StatusCode::OK, described(&name, &record)))
+    Ok(answer(StatusCode::OK, described(&name, Some(&record))))
 }
 
 /// `DELETE /v1/admin/tenants/{tenant}`
@@ -146,7 +143,7 @@ pub(in crate::http) async fn revoke_key(
 ) -> Reply {
     let id = revocation.key_id.ok_or_else(|| Error::invalid("/key_id", "key_id is required"))?;
     let record = app.kb.services().tenants.revoke_key(&name, &id).await?;
-    Ok(answer(StatusCode::OK, described(&name, &record)))
+    Ok(answer(StatusCode::OK, described(&name, Some(&record))))
 }
 
 fn answer(status: StatusCode, value: Value) -> Response {
@@ -154,7 +151,7 @@ fn answer(status: StatusCode, value: Value) -> Response {
 }
 
 fn summary(listed: &Listed) -> Value {
-    let record = listed.tenant.as_ref().map(|tenant| &tenant.record);
+    let record = listed.record();
     json!({
         "name": listed.name.as_str(),
         "created": record.map(|record| time(record.created)),
@@ -163,13 +160,13 @@ fn summary(listed: &Listed) -> Value {
     })
 }
 
-fn described(name: &TenantId, record: &Record) -> Value {
-    let keys = record.keys.iter().filter(|key| key.is_good()).map(key);
+fn described(name: &TenantId, record: Option<&Record>) -> Value {
+    let keys = record.into_iter().flat_map(|record| &record.keys);
     json!({
         "name": name.as_str(),
-        "created": time(record.created),
-        "keys": keys.collect::<Vec<_>>(),
-        "limits": record.limits,
+        "created": record.map(|record| time(record.created)),
+        "keys": keys.filter(|key| key.is_good()).map(key).collect::<Vec<_>>(),
+        "limits": record.map(|record| record.limits.clone()).unwrap_or_default(),
     })
 }
 

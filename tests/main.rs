@@ -3,7 +3,9 @@
 
 mod cli;
 mod components;
+mod degradation;
 mod durability;
+mod extensions;
 mod flat_layout;
 mod http;
 mod limits;
@@ -12,6 +14,7 @@ mod retrieval;
 mod samples;
 mod sandbox;
 mod seed;
+mod swap;
 mod tenants;
 mod tidy;
 mod wit;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::runtime::GenerationRef;
+use crate::kb::Served;
 
 /// What went wrong, as the interface names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Code {
     Conflict,
     TooLarge,
     QuotaExceeded,
+    /// An extension refused.
+    Rejected,
     Overloaded,
     GuestTrapped,
     GuestOutOfFuel,
@@ -58,6 +60,7 @@ impl Code {
             Self::Conflict => "conflict",
             Self::TooLarge => "too_large",
             Self::QuotaExceeded => "quota_exceeded",
+            Self::Rejected => "rejected",
             Self::Overloaded => "overloaded",
             Self::GuestTrapped => "guest_trapped",
             Self::GuestOutOfFuel => "guest_out_of_fuel",
@@ -82,7 +85,7 @@ impl Code {
             Self::MethodNotAllowed => 405,
             Self::Conflict | Self::DimensionMismatch => 409,
             Self::TooLarge => 413,
-            Self::IncompatibleComponent => 422,
+            Self::IncompatibleComponent | Self::Rejected => 422,
             Self::QuotaExceeded => 429,
             Self::Internal => 500,
             Self::GuestTrapped
@@ -131,7 +134,7 @@ impl Blame {
 }
 
 /// An error as a caller sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     pub code: Code,
     pub message: String,
@@ -140,8 +143,8 @@ pub struct Error {
     pub details: Option<Box<Value>>,
     /// For `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Which guest ran, if one did.
-    pub generation: Option<GenerationRef>,
+    /// Which guests ran, if any did.
+    pub served: Option<Served>,
     /// For the log only.
     pub source: Option<String>,
 }
@@ -155,7 +158,7 @@ impl Error {
             blame: code.blame(),
             details: None,
             retry_after,
-            generation: None,
+            served: None,
             source: None,
         }
     }
@@ -215,8 +218,8 @@ impl Error {
     }
 
     #[must_use]
-    pub fn from_guest(mut self, generation: GenerationRef) -> Self {
-        self.generation.get_or_insert(generation);
+    pub fn from_guests(mut self, served: Served) -> Self {
+        self.served.get_or_insert(served);
         self
     }
 

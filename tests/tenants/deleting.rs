@@ -164,7 +164,7 @@ async fn a_deletion_that_was_cut_off_is_finished_after_the_next_start() -> Resul
     storage.write(&acme, &facts, later()).await?;
     let record = json!({ "created": 1, "deleted": 2, "keys": [], "limits": {} }).to_string();
     for (name, bytes) in
-        [("tenant/acme", record.as_str()), ("extensions/acme/x", "x"), ("extensions/acme2", "x")]
+        [("tenant/acme", record.as_str()), ("extensions/acme", "{}"), ("extensions/acme2", "{}")]
     {
         storage
             .write_document(&DocumentName::parse(name)?, bytes.as_bytes(), None, later())

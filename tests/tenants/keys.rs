@@ -24,7 +24,7 @@ async fn routes(server: &Caller) -> Result<Vec<(Method, String)>> {
         if OPEN.contains(&path.as_str()) || path == "/" {
             continue;
         }
-        let path = path.replace("{id}", "f").replace("{tenant}", "acme").replace("{name}", "x");
+        let path = path.replace("{id}", "f").replace("{t}", "acme").replace("{name}", "x");
         for method in ["get", "post", "put", "patch", "delete"] {
             if operations.get(method).is_some() {
                 let method = Method::from_bytes(method.to_uppercase().as_bytes())?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
+use crate::admin::{ExtensionVerb, LogicVerb};
 use crate::{Connection, TenantVerb};
 
 /// The verbs. Each carries its own [`Connection`], so its options may stand anywhere after it.
@@ -37,6 +38,12 @@ pub enum Verb {
     Export(Call<ExportArgs>),
     /// Show counts, model, storage, and limits with what is used of them
     Stats(Call<StatsArgs>),
+    /// The logic: what a fact is and how search ranks
+    #[command(subcommand)]
+    Logic(LogicVerb),
+    /// A tenant's extensions
+    #[command(subcommand)]
+    Extension(ExtensionVerb),
     /// Create, limit and delete tenants, and change their keys
     #[command(subcommand)]
     Tenant(TenantVerb),
@@ -101,6 +108,8 @@ impl Verb {
             Self::Import(call) => &call.connection,
             Self::Export(call) => &call.connection,
             Self::Stats(call) => &call.connection,
+            Self::Logic(verb) => return verb.connection().clone().as_admin(),
+            Self::Extension(verb) => return verb.connection().clone().as_admin(),
             Self::Tenant(verb) => return verb.connection().into(),
         };
         connection.clone()

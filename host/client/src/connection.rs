@@ -51,15 +51,26 @@ pub struct AdminConnection {
     pub json: bool,
 }
 
+/// The operator's key, from the environment.
+fn admin_key(names: &[&str]) -> Option<Key> {
+    let key = |name: &&str| std::env::var(name).ok().filter(|key| !key.is_empty());
+    names.iter().find_map(key).map(Key)
+}
+
+impl Connection {
+    /// For what operators do to a tenant's guests: with the admin key, where there is one.
+    pub(crate) fn as_admin(self) -> Self {
+        Self { key: admin_key(&["KENNING_ADMIN_KEY"]).or(self.key), ..self }
+    }
+}
+
 impl From<&AdminConnection> for Connection {
     fn from(admin: &AdminConnection) -> Self {
-        let key = ["KENNING_ADMIN_KEY", "KENNING_KEY"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok().filter(|key| !key.is_empty()));
+        let key = admin_key(&["KENNING_ADMIN_KEY", "KENNING_KEY"]);
         Self {
             server: admin.server.clone(),
             tenant: None,
-            key: key.map(Key),
+            key,
             timeout_ms: admin.timeout_ms,
             json: admin.json,
         }

@@ -50,26 +50,6 @@ impl FromRequestParts<Arc<App>> for Who {
     }
 }
 
-/// The operator. On a server without keys, that is whoever reaches it.
-pub(super) struct Admin;
-
-impl FromRequestParts<Arc<App>> for Admin {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        let tenants = &app.kb.services().tenants;
-        if !tenants.need_keys() {
-            return Ok(Self);
-        }
-        match holder(&parts.headers, tenants)? {
-            Holder::Operator => Ok(Self),
-            Holder::Tenant(_) => {
-                Err(forbidden("the admin routes need the admin key; this is a tenant's").into())
-            }
-        }
-    }
-}
-
 fn tenant(headers: &HeaderMap, tenants: &Tenants) -> Result<TenantId, Error> {
     let named = headers.get(TENANT).map(|name| {
         TenantId::parse(&String::from_utf8_lossy(name.as_bytes()))
@@ -91,12 +71,12 @@ fn tenant(headers: &HeaderMap, tenants: &Tenants) -> Result<TenantId, Error> {
     }
 }
 
-fn forbidden(message: &str) -> Error {
+pub(super) fn forbidden(message: &str) -> Error {
     Error::new(Code::Forbidden, message)
 }
 
 /// Whose key the request shows.
-fn holder(headers: &HeaderMap, tenants: &Tenants) -> Result<Holder, Error> {
+pub(super) fn holder(headers: &HeaderMap, tenants: &Tenants) -> Result<Holder, Error> {
     match key(headers) {
         Some(key) => tenants.holder(key),
         None => Err(Error::new(

@@ -11,9 +11,10 @@ use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::engine::{CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
-use super::generation::GenerationRef;
+use super::guest::Guest;
 use super::imports::GuestLimit;
 use super::imports::output::LogLines;
+use super::rehearsal::Captured;
 use crate::embedder::Embedder;
 use crate::indexing::Indexing;
 use crate::limits::Limits;
@@ -76,6 +77,8 @@ pub struct State {
     pub(super) revisions: HashMap<FactId, Revision>,
     pub(super) log: LogLines,
     pub(super) fuel: FuelMeter,
+    /// What a rehearsal wrote, which goes no further. `None` in earnest.
+    pub(super) captured: Option<Captured>,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -85,16 +88,15 @@ impl State {
         services: Arc<Services>,
         tenant: TenantId,
         deadline: Instant,
-        fuel: u64,
-        generation: &GenerationRef,
+        guest: &Guest,
     ) -> Self {
         let limits = &services.limits;
-        let log = LogLines::new(&tenant, generation, limits);
+        let log = LogLines::new(&tenant, guest, limits);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.guest_handles);
         Self {
-            fuel: FuelMeter { meter: services.tenants.meter(&tenant), given: fuel, left: fuel },
-            memory: Memory::new(limits.guest_memory_bytes, limits.guest_table_elements),
+            fuel: FuelMeter::default(),
+            memory: Memory::new(guest.memory_bytes(limits), limits.guest_table_elements),
             wasi: wasi(&log),
             table,
             log,
@@ -105,6 +107,7 @@ impl State {
             host_time: Duration::ZERO,
             outcome_unknown: false,
             revisions: HashMap::new(),
+            captured: None,
             services,
         }
     }
@@ -112,11 +115,19 @@ impl State {
 
 /// Charges the tenant for the guest's work when the call ends, however it ends: one whose caller
 /// goes away is dropped in the middle.
+#[derive(Default)]
 pub(super) struct FuelMeter {
     meter: Option<Arc<Meter>>,
     given: u64,
     /// As last seen: at every tick of the epoch, and at the end.
     pub(super) left: u64,
+}
+
+impl FuelMeter {
+    /// Has what is used of `given` charged.
+    pub(super) fn charge(&mut self, tenants: &Tenants, tenant: &TenantId, given: u64) {
+        *self = Self { meter: tenants.meter(tenant), given, left: given };
+    }
 }
 
 impl Drop for FuelMeter {

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::record::now;
 use super::unavailable;
 use crate::error::{Code, Error};
+use crate::kb::Kb;
 use crate::runtime::Services;
 
 /// How often a host looks for what other hosts changed. A revoked key stays good elsewhere for
@@ -25,12 +26,13 @@ const POLL: Duration = Duration::from_secs(1);
 const END_WAIT: Duration = Duration::from_secs(30);
 
 /// The documents of a tenant's that go with it: `FOLDER/TENANT` and all below.
-const FOLDERS: [&str; 2] = ["extensions", "logic"];
+const FOLDERS: [&str; 3] = ["extensions", "logic", "component/tenant"];
 
 /// Deletes a tenant with all that it has.
-pub async fn delete(services: &Services, tenant: &TenantId) -> Result<(), Error> {
+pub async fn delete(kb: &Kb, tenant: &TenantId) -> Result<(), Error> {
+    let services = kb.services();
     services.tenants.condemn(tenant).await?;
-    clear(services, tenant).await?;
+    clear(kb, tenant).await?;
     // Only one process at a time has an embedded storage.
     if services.storage.describe().backend == "embedded" {
         services.tenants.bury(tenant).await?;
@@ -40,7 +42,8 @@ pub async fn delete(services: &Services, tenant: &TenantId) -> Result<(), Error>
 }
 
 /// Deletes all of a tenant but its record.
-async fn clear(services: &Services, tenant: &TenantId) -> Result<(), Error> {
+async fn clear(kb: &Kb, tenant: &TenantId) -> Result<(), Error> {
+    let services = kb.services();
     if timeout(END_WAIT, services.tenants.calls.end(tenant)).await.is_err() {
         let message = "calls of this tenant are still ending; the rest is deleted in a while";
         return Err(Error::new(Code::Overloaded, message));
@@ -48,7 +51,7 @@ async fn clear(services: &Services, tenant: &TenantId) -> Result<(), Error> {
     // Vectors on their way belong to these facts, not to those of a later tenant of the name. If
     // storage does not take them now, nothing else of this happens either.
     let _ = timeout(services.limits.storage_operation, services.indexing.flush()).await;
-    services.indexing.forget(tenant);
+    forget(kb, tenant);
     services.embedder.forget(tenant);
     let until = || Instant::now() + services.limits.storage_operation;
     while services.storage.delete_tenant(tenant, until()).await.map_err(unavailable)? {}
@@ -66,13 +69,20 @@ async fn clear(services: &Services, tenant: &TenantId) -> Result<(), Error> {
     Ok(())
 }
 
+/// Drops what this host holds of a tenant's texts and guests.
+fn forget(kb: &Kb, tenant: &TenantId) {
+    kb.services().indexing.forget(tenant);
+    kb.samples().forget(tenant);
+    kb.registry().forget(tenant);
+}
+
 /// Follows what other hosts change and finishes deletions, until aborted.
-pub fn start(services: Arc<Services>) -> JoinHandle<()> {
+pub fn start(kb: Arc<Kb>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut is_failing = false;
         loop {
-            let done = match services.tenants.refresh().await {
-                Ok(()) => finish(&services).await,
+            let done = match kb.services().tenants.refresh().await {
+                Ok(()) => finish(&kb).await,
                 failed => failed,
             };
             if let Err(error) = &done
@@ -87,14 +97,15 @@ pub fn start(services: Arc<Services>) -> JoinHandle<()> {
 }
 
 /// Ends what deleted tenants still do here, and frees the names of those that are long gone.
-async fn finish(services: &Services) -> Result<(), Error> {
+async fn finish(kb: &Kb) -> Result<(), Error> {
+    let services = kb.services();
     let directory = services.tenants.directory.load_full();
     for tenant in directory.all() {
         let Some(deleted) = tenant.record.deleted else { continue };
         services.tenants.calls.cancel(&tenant.name);
-        services.indexing.forget(&tenant.name);
+        forget(kb, &tenant.name);
         if now().saturating_sub(deleted) > grace(services) {
-            clear(services, &tenant.name).await?;
+            clear(kb, &tenant.name).await?;
             services.tenants.bury(&tenant.name).await?;
         }
     }

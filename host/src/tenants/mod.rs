@@ -102,20 +102,23 @@ impl Tenants {
         Ok(Some(known.meter.admit(&known.record.limits).map_err(counted)?))
     }
 
-    /// Begins one call of the logic for a tenant; it is under way until the answer is dropped.
-    pub fn begin(&self, tenant: &TenantId, operation: &str) -> Result<Running, Error> {
+    /// Begins one call of guests for a tenant; it is under way until the answer is dropped.
+    pub fn begin(&self, tenant: &TenantId) -> Result<Running, Error> {
         // First under way, then looked up: so a deletion that begins now ends it or stops it.
         let running = self.calls.begin(tenant);
-        let Some(known) = self.get(tenant) else { return Ok(running) };
+        match self.get(tenant) {
+            Some(known) if known.record.deleted.is_some() => Err(deleted()),
+            _ => Ok(running),
+        }
+    }
+
+    /// Whether a tenant has some of the last minute's quotas left; `embeds`, also of embedding.
+    pub fn check(&self, tenant: &TenantId, embeds: bool) -> Result<(), Error> {
+        let Some(known) = self.get(tenant) else { return Ok(()) };
         if known.record.deleted.is_some() {
             return Err(deleted());
         }
-        // What the host asks for itself, to keep an index, is not the tenant's doing.
-        if operation != "entries" {
-            let embeds = matches!(operation, "store" | "update" | "search");
-            known.meter.check(&known.record.limits, embeds).map_err(counted)?;
-        }
-        Ok(running)
+        known.meter.check(&known.record.limits, embeds).map_err(counted)
     }
 
     /// The meter of a tenant that was created.

@@ -12,12 +12,12 @@ use kenning_storage::TenantId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Admin;
 use crate::app::App;
 use crate::error::Error;
 use crate::http::answer::{Refusal, Reply};
 use crate::http::body::Json;
 use crate::http::stats::quotas;
-use crate::http::who::Admin;
 use crate::tenants::{self, KeyRecord, Listed, NewKey, Record};
 
 /// The tenant in the path.
@@ -27,10 +27,9 @@ impl FromRequestParts<Arc<App>> for Name {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        // `{tenant}` alone, or with what the route has behind it.
         let path = Path::<BTreeMap<String, String>>::from_request_parts(parts, app).await;
-        let path = path.map_err(|error| Error::invalid("/tenant", error.body_text()))?;
-        let name = path.get("tenant").map(String::as_str).unwrap_or_default();
+        let path = path.map_err(|error| Error::invalid("/tenant", error.body_text()))?.0;
+        let name = path.get("t").map(String::as_str).unwrap_or_default();
         Ok(Self(parse(name, "/tenant")?))
     }
 }
@@ -71,7 +70,7 @@ pub(in crate::http) async fn create(
     Ok(answer(StatusCode::CREATED, value))
 }
 
-/// `GET /v1/admin/tenants/{tenant}`
+/// `GET /v1/admin/tenants/{t}`
 pub(in crate::http) async fn get(State(app): State<Arc<App>>, _: Admin, Name(name): Name) -> Reply {
     let listed = app.kb.services().tenants.find(&name).await?;
     let mut value = described(&name, listed.record());
@@ -86,7 +85,7 @@ pub(in crate::http) struct Change {
     limits: Limits,
 }
 
-/// `PATCH /v1/admin/tenants/{tenant}`
+/// `PATCH /v1/admin/tenants/{t}`
 pub(in crate::http) async fn change(
     State(app): State<Arc<App>>,
     _: Admin,
@@ -97,13 +96,13 @@ pub(in crate::http) async fn change(
     Ok(answer(StatusCode::OK, described(&name, Some(&record))))
 }
 
-/// `DELETE /v1/admin/tenants/{tenant}`
+/// `DELETE /v1/admin/tenants/{t}`
 pub(in crate::http) async fn delete(
     State(app): State<Arc<App>>,
     _: Admin,
     Name(name): Name,
 ) -> Reply {
-    tenants::delete(app.kb.services(), &name).await?;
+    tenants::delete(&app.kb, &name).await?;
     let message = "Tenant deleted successfully";
     let value = json!({ "status": "success", "message": message, "name": name.as_str() });
     Ok(answer(StatusCode::OK, value))
@@ -115,7 +114,7 @@ pub(in crate::http) struct Rotation {
     grace_seconds: Option<u64>,
 }
 
-/// `POST /v1/admin/tenants/{tenant}/rotate-key`
+/// `POST /v1/admin/tenants/{t}/rotate-key`
 pub(in crate::http) async fn rotate_key(
     State(app): State<Arc<App>>,
     _: Admin,
@@ -134,7 +133,7 @@ pub(in crate::http) struct Revocation {
     key_id: Option<String>,
 }
 
-/// `POST /v1/admin/tenants/{tenant}/revoke-key`
+/// `POST /v1/admin/tenants/{t}/revoke-key`
 pub(in crate::http) async fn revoke_key(
     State(app): State<Arc<App>>,
     _: Admin,

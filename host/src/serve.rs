@@ -18,7 +18,7 @@ use crate::embedder::{
 use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
 use crate::registry::{Archive, Registry, follow};
-use crate::runtime::compiler::Compiler;
+use crate::runtime::compiler::{self, Compiler};
 use crate::runtime::{Generation, GenerationRef, Guest, Loader, Runtime, Services, engine};
 use crate::swap::Swapper;
 use crate::tenants::Tenants;
@@ -141,7 +141,8 @@ fn compiler(config: &Config) -> anyhow::Result<Compiler> {
 
 async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generation> {
     let given = config.logic.as_ref().map(|path| {
-        std::fs::read(path).with_context(|| format!("cannot read the logic {}", path.display()))
+        let read = compiler::read(path, &config.limits);
+        read.with_context(|| format!("cannot read the logic {}", path.display()))
     });
     let given = given.transpose()?;
     let loaded = loader.load(given.as_deref().unwrap_or(LOGIC)).await?;

@@ -78,11 +78,7 @@ impl Words {
     pub(super) fn ended(self, ended: &Ended) -> Error {
         match ended {
             Ended::Deadline { in_guest: true, .. } => self.late("the guests were still computing"),
-            Ended::Overloaded { places } => Error::new(
-                Code::Overloaded,
-                format!("all {places} places for running calls (guests) are taken; try again"),
-            )
-            .with_details(json!({ "limit": "guests", "allowed": places })),
+            Ended::Overloaded { limit, allowed } => Error::overloaded(limit, *allowed),
             other => Error::internal(format!("{other:?}")),
         }
     }
@@ -127,6 +123,14 @@ impl Words {
 /// Which guest it was, for an error's details.
 fn named(guest: &Guest) -> serde_json::Value {
     json!({ "component": guest.component.name(), "generation": guest.reference.number })
+}
+
+/// Adds which generation it was.
+pub(super) fn of_generation(mut error: Error, guest: &Guest) -> Error {
+    if let Some(details) = &mut error.details {
+        details["generation"] = guest.reference.number.into();
+    }
+    error
 }
 
 pub(super) fn not_found(id: &str) -> Error {

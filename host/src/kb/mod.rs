@@ -25,7 +25,7 @@ use crate::error::{Code, Error};
 use crate::indexing::Progress;
 use crate::registry::{LoadError, Registry, Snapshot};
 use crate::runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
-use crate::runtime::{Ended, GenerationRef, Runtime, Services};
+use crate::runtime::{Ended, GenerationRef, Kind, Runtime, Services};
 use crate::tenants;
 
 pub use replay::Observed;
@@ -37,12 +37,20 @@ pub use visit::{Kept, Visit};
 pub struct Caller {
     pub tenant: TenantId,
     pub deadline: Instant,
+    /// No person waits: under load, calls of others go first.
+    pub patient: bool,
 }
 
 impl Caller {
     /// A caller who waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
-        Self { tenant, deadline: Instant::now() + time }
+        Self { tenant, deadline: Instant::now() + time, patient: false }
+    }
+
+    /// The same for work in bulk and in the background.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
 }
 
@@ -308,8 +316,15 @@ impl Kb {
         let words = failures::Words { storage: self.storage_name, purpose };
         let running = self.services.tenants.begin(&caller.tenant)?;
         let tenant = caller.tenant.clone();
-        let turn = self.runtime.turn(tenant, caller.deadline, false, move |turn| {
-            work(Visit::new(turn, snapshot, words))
+        let kind = if caller.patient { Kind::Background } else { Kind::Served };
+        let on_worker = running.again();
+        let turn = self.runtime.turn(tenant, caller.deadline, kind, move |turn| {
+            let visit = work(Visit::new(turn, snapshot, words));
+            async move {
+                // Whoever goes away stops waiting at once, and the worker a moment later.
+                let _under_way = on_worker;
+                visit.await
+            }
         });
         let ended = tokio::select! {
             ended = turn => ended,

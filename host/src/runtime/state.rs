@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::call::Deeds;
 use super::engine::{CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
 use super::guest::Guest;
 use super::imports::GuestLimit;
@@ -75,6 +76,10 @@ pub struct State {
     /// The revisions of the facts this call wrote; the index needs them to put
     /// concurrent changes into the order that storage gave them.
     pub(super) revisions: HashMap<FactId, Revision>,
+    /// The facts that storage gave this call or that it wrote.
+    pub(super) facts: Vec<FactId>,
+    /// An import failed in a way that is the host's fault.
+    pub(super) host_failed: bool,
     pub(super) log: LogLines,
     pub(super) fuel: FuelMeter,
     /// What a rehearsal wrote, which goes no further. `None` in earnest.
@@ -108,7 +113,18 @@ impl State {
             outcome_unknown: false,
             revisions: HashMap::new(),
             captured: None,
+            facts: Vec::new(),
+            host_failed: false,
             services,
+        }
+    }
+
+    /// What this call did, at its end.
+    pub(super) fn deeds(&mut self) -> Deeds {
+        Deeds {
+            facts: std::mem::take(&mut self.facts),
+            wrote: !self.revisions.is_empty(),
+            host_failed: self.host_failed,
         }
     }
 }

@@ -29,6 +29,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// The same call, for a part of it that may outlive the other.
+    pub fn again(&self) -> Self {
+        self.calls.begin(&self.tenant)
+    }
+
     /// Waits until the tenant is deleted.
     pub async fn ended(&self) {
         self.end.cancelled().await;

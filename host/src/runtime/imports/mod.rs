@@ -87,8 +87,15 @@ impl State {
             StorageError::InvalidCursor => {
                 Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
             }
-            StorageError::Corrupt(reason) => Error::Other(reason),
+            StorageError::Corrupt(reason) => self.host_fault(reason),
         }
+    }
+
+    /// A fault of the host in the guest's words. A guest that passes it on is not to
+    /// blame for it.
+    fn host_fault(&mut self, reason: impl ToString) -> Error {
+        self.host_failed = true;
+        Error::Other(reason.to_string())
     }
 }
 

@@ -56,7 +56,11 @@ impl State {
         let bytes = services.limits.host_call_bytes;
         let read = services.storage.read(&tenant, &ids, bytes, until);
         match self.wait(Waiting::Storage, read).await {
-            Ok(hashes) => Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect()),
+            Ok(hashes) => {
+                let found = ids.into_iter().zip(&hashes).filter(|(_, hash)| hash.is_some());
+                self.facts.extend(found.map(|(id, _)| id));
+                Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect())
+            }
             Err(error) => Err(self.storage_error(error)),
         }
     }
@@ -80,6 +84,7 @@ impl State {
         let happened = revisions.iter().map(Option::is_some).collect();
         for (write, revision) in writes.into_iter().zip(revisions) {
             if let Some(revision) = revision {
+                self.facts.push(write.id.clone());
                 self.revisions.insert(write.id, revision);
             }
         }
@@ -145,6 +150,7 @@ impl State {
         for (write, exists) in writes.iter().zip(exist) {
             let happens = self.captured.as_mut().is_some_and(|all| all.write(write, exists));
             if happens {
+                self.facts.push(write.id.clone());
                 self.revisions.insert(write.id.clone(), REHEARSED);
             }
             happened.push(happens);

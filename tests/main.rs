@@ -15,5 +15,6 @@ mod samples;
 mod sandbox;
 mod seed;
 mod swap;
+mod tenants;
 mod tidy;
 mod wit;

@@ -12,7 +12,8 @@
 //!    another in its place; [`runtime`] is the one door into a guest, and what a guest may call.
 //! 5. [`embedder`], [`indexing`] and the storage crate serve those calls;
 //!    [`indexer`] keeps the indexes in step in the background.
-//! 6. [`error`] is how a failure leaves, [`telemetry`] and [`heartbeat`] how the
+//! 6. [`tenants`] says who comes in by which key, and what each may use.
+//! 7. [`error`] is how a failure leaves, [`telemetry`] and [`heartbeat`] how the
 //!    operator sees what goes on.
 
 pub mod app;
@@ -32,3 +33,4 @@ pub mod serve;
 pub mod server;
 pub mod swap;
 pub mod telemetry;
+pub mod tenants;

@@ -64,19 +64,26 @@ pub struct Caller {
     client: Client,
     url: String,
     tenant: Option<String>,
+    key: Option<String>,
 }
 
 impl Caller {
     /// A caller of the server at `url`, as the tenant `default`.
     pub fn new(url: &str) -> Self {
         kenning_model::install_tls_provider();
-        Self { client: Client::new(), url: url.to_string(), tenant: None }
+        Self { client: Client::new(), url: url.to_string(), tenant: None, key: None }
     }
 
     /// The same server, as another tenant.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Self {
         Self { tenant: Some(name.to_string()), ..self.clone() }
+    }
+
+    /// The same server, with a key.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_string()), ..self.clone() }
     }
 
     /// The server's address.
@@ -87,8 +94,12 @@ impl Caller {
     /// A request that is not sent yet.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.url));
-        match &self.tenant {
+        let request = match &self.tenant {
             Some(tenant) => request.header("x-kenning-tenant", tenant),
+            None => request,
+        };
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
             None => request,
         }
     }

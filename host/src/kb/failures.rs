@@ -8,6 +8,7 @@ use super::Purpose;
 use crate::error::{Blame, Code, Error};
 use crate::runtime::wit::{self, Backend};
 use crate::runtime::{Component, Ended, Guest, GuestError};
+use crate::tenants;
 
 /// How messages call what failed.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +34,13 @@ impl Words {
             wit::Error::Conflict(id) => {
                 Error::new(Code::Conflict, format!("the fact {id:?} exists with other content"))
             }
-            wit::Error::TooLarge(limit) => {
-                Error::too_large(&limit.limit, limit.allowed, limit.used)
+            wit::Error::TooLarge(wit::Exceeded { limit, allowed, used }) => {
+                match limit.as_str() {
+                    // What storage refused because the tenant is full.
+                    "facts" => tenants::full("facts", allowed, used),
+                    "bytes" => tenants::full("bytes", allowed, used),
+                    limit => Error::too_large(limit, allowed, used),
+                }
             }
             wit::Error::Unavailable(failure) => self.unavailable(failure),
             wit::Error::Timeout(failure) => {

@@ -147,7 +147,9 @@ pub(super) async fn run_guest<P: Pre, R>(
         Ok(Err(error)) => Err(classify(&error, &store, task.fuel)),
         Err(_) => Err(deadline(store.data().waiting)),
     };
-    let fuel_used = task.fuel - store.get_fuel().unwrap_or(task.fuel);
+    let left = store.get_fuel().unwrap_or_default();
+    store.data_mut().fuel.left = left;
+    let fuel_used = task.fuel.saturating_sub(left);
     report(guest, task.operation, &store, begun.elapsed(), fuel_used, result.as_ref().err());
     let outcome_unknown =
         store.data().outcome_unknown || cut_after_writing(result.is_err(), store.data());
@@ -164,7 +166,11 @@ fn new_store(whose: &Whose, guest: &Guest, fuel: u64) -> Store<State> {
     let services = whose.services.clone();
     let (bytes, handles) = (services.limits.host_call_bytes, services.limits.guest_handles);
     let mut state = State::new(services, whose.tenant.clone(), whose.deadline, guest);
-    state.captured = whose.rehearsed.then(Captured::default);
+    match whose.rehearsed {
+        true => state.captured = Some(Captured::default()),
+        // A rehearsal is the operator's doing.
+        false => state.fuel.charge(&state.services.tenants, &state.tenant, fuel),
+    }
     let mut store = Store::new(&whose.engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(bytes);
@@ -172,7 +178,9 @@ fn new_store(whose: &Whose, guest: &Guest, fuel: u64) -> Store<State> {
     store.set_fuel(fuel).expect("the engine counts fuel");
     store.set_epoch_deadline(1);
     let pace = whose.pace.clone();
-    store.epoch_deadline_callback(move |store| {
+    store.epoch_deadline_callback(move |mut store| {
+        let left = store.get_fuel()?;
+        store.data_mut().fuel.left = left;
         if Instant::now() >= store.data().deadline {
             return Err(DeadlinePassed.into());
         }

@@ -26,6 +26,6 @@ pub use limits::StorageLimits;
 pub use name::{DocumentName, FactId, InvalidName, TenantId};
 pub use open::open;
 pub use storage::{
-    Adoption, Condition, Description, Document, Hash, IdPage, Layout, Revision, Storage,
-    StoredVector, Vector, Write,
+    Adoption, Condition, Description, Document, Hash, IdPage, Layout, Revision, Room, Storage,
+    StoredVector, Usage, Vector, Write,
 };

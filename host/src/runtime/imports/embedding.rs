@@ -32,6 +32,9 @@ impl State {
             Purpose::Document => (Lane::Document, services.limits.store_embedding),
         };
         let until = self.until(bound);
+        if self.captured.is_none() {
+            services.tenants.charge_texts(&tenant, &texts);
+        }
         let embedded = services.embedder.embed(&tenant, texts, lane, until);
         let vectors = self.wait(Waiting::Embedding, embedded).await.map_err(to_error)?;
         // Nothing was embedded by an embedder that does not know its space yet.

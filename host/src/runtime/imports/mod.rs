@@ -82,6 +82,8 @@ impl State {
                 Error::Timeout(failure(reason))
             }
             StorageError::TooLarge { limit, allowed, used } => too_large(limit, allowed, used),
+            // A quota of the tenant: `kb` says so to the caller.
+            StorageError::Full { quota, allowed, used } => too_large(quota, allowed, used),
             StorageError::InvalidCursor => {
                 Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
             }

@@ -1,7 +1,9 @@
 //! `storage` and `storage-write`: the tenant's facts.
 
+use std::time::Instant;
+
 use kenning_bindings::kenning::knowledge::{storage, storage_write};
-use kenning_storage::{Condition, FactId, IdPage, Revision, Write};
+use kenning_storage::{Condition, FactId, IdPage, Revision, Room, StorageError, Write};
 use wasmtime::Result;
 
 use super::{check_items, fact_id, fact_ids};
@@ -74,7 +76,9 @@ impl State {
         if self.captured.is_some() {
             return self.rehearse_writes(writes).await;
         }
-        let written = services.storage.write(&tenant, &writes, until);
+        let room = services.tenants.room(&tenant);
+        self.check_room(room, &writes, until).await?;
+        let written = services.storage.write_within(&tenant, &writes, room, until);
         let written = self.wait(Waiting::StorageWrite, written).await;
         let revisions = written.map_err(|error| self.storage_error(error))?;
         let happened = revisions.iter().map(Option::is_some).collect();
@@ -85,6 +89,37 @@ impl State {
             }
         }
         Ok(happened)
+    }
+
+    /// Refuses a batch as a whole that has no room, so that none of it is written. Writers at once
+    /// that get past this together are stopped by storage, write by write.
+    async fn check_room(
+        &mut self,
+        room: Room,
+        writes: &[Write],
+        until: Instant,
+    ) -> Result<(), Error> {
+        if writes.len() < 2 || room == Room::default() {
+            return Ok(());
+        }
+        let (services, tenant) = (self.services.clone(), self.tenant.clone());
+        let used = services.storage.usage(&tenant, until);
+        let used = self.wait(Waiting::Storage, used).await;
+        let used = used.map_err(|error| self.storage_error(error))?;
+        let new = writes.iter().filter(|write| write.condition == Condition::Absent);
+        let bytes = |write: &Write| -> usize {
+            write.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+        };
+        let (facts, bytes) = new.fold((0, 0), |sum, write| (sum.0 + 1, sum.1 + bytes(write)));
+        let quotas = [
+            ("facts", room.facts, used.facts, facts),
+            ("bytes", room.bytes, used.bytes, bytes as u64),
+        ];
+        let full = quotas.into_iter().find_map(|(quota, allowed, used, more)| {
+            let allowed = allowed.filter(|allowed| used + more > *allowed)?;
+            Some(StorageError::Full { quota, allowed, used })
+        });
+        full.map_or(Ok(()), |full| Err(self.storage_error(full)))
     }
 
     async fn delete_hash(&mut self, id: &str) -> Result<bool, Error> {

@@ -86,6 +86,11 @@ impl Keys {
         format!("{}vector:", self.prefix)
     }
 
+    /// Number: the bytes of the tenant's facts, as in `Usage`.
+    pub(super) fn bytes(&self) -> String {
+        format!("{}bytes", self.prefix)
+    }
+
     /// Number: the tenant's last revision.
     pub(super) fn revision(&self) -> String {
         format!("{}revision", self.prefix)

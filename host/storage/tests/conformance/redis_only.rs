@@ -165,11 +165,12 @@ async fn keys_are_those_of_the_layout() {
         ("kenning:{default}:pending", "zset"),
         ("kenning:{default}:vector:f", "hash"),
         ("kenning:{default}:revision", "string"),
+        ("kenning:{default}:bytes", "string"),
         ("kenning:tenants", "set"),
     ] {
         assert_eq!(server.command(&["TYPE", key]), format!("+{kind}\r\n"), "{key}");
     }
-    assert_eq!(server.command(&["DBSIZE"]), ":7\r\n");
+    assert_eq!(server.command(&["DBSIZE"]), ":8\r\n");
     let fields = server.command(&["HGETALL", "kenning:{default}:fact:f"]);
     assert_eq!(fields, "*2\r\n$7\r\ncontent\r\n$1\r\nf\r\n");
 }

@@ -12,6 +12,8 @@
 mod backend;
 mod caller;
 mod command;
+mod crowd;
+mod fault_proxy;
 pub mod report;
 mod retrieval;
 mod server;
@@ -19,8 +21,10 @@ mod until;
 mod wire;
 
 pub use backend::Backend;
-pub use caller::{Answer, Caller, assert_error_body, send};
+pub use caller::{Answer, Caller, assert_error_body, error_body_fault, send};
 pub use command::{Ran, command, run};
+pub use crowd::{Crowd, Cut, Tally, VERBS};
+pub use fault_proxy::{Fault, FaultProxy};
 pub use kenning_storage::testing::RedisServer;
 pub use retrieval::{Collection, Quality, Question};
 pub use server::{Server, Setup, component, kenning};

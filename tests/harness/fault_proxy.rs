@@ -50,8 +50,9 @@ struct Shared {
     /// What goes wrong, and for which commands, counted since it began to.
     fault: watch::Sender<(Fault, Range<usize>)>,
     counted: AtomicUsize,
-    /// How often flows were forgotten.
+    /// How often flows were forgotten, and hung up on.
     forgotten: watch::Sender<usize>,
+    hung_up: watch::Sender<usize>,
     connections: AtomicUsize,
     commands: AtomicUsize,
 }
@@ -65,6 +66,7 @@ impl FaultProxy {
             fault: watch::Sender::new((Fault::None, 0..usize::MAX)),
             counted: AtomicUsize::new(0),
             forgotten: watch::Sender::new(0),
+            hung_up: watch::Sender::new(0),
             connections: AtomicUsize::new(0),
             commands: AtomicUsize::new(0),
         });
@@ -87,6 +89,9 @@ impl FaultProxy {
     pub fn set_for(&self, fault: Fault, commands: Range<usize>) {
         self.shared.counted.store(0, Ordering::SeqCst);
         self.shared.fault.send_replace((fault, commands));
+        if fault == Fault::HangUp {
+            self.shared.hung_up.send_modify(|times| *times += 1);
+        }
     }
 
     /// Nothing goes wrong any more.
@@ -152,7 +157,7 @@ async fn listen(listener: TcpListener, redis: u16, shared: Arc<Shared>) {
 
 async fn carry(near: TcpStream, redis: u16, shared: Arc<Shared>) {
     let mut forgotten = shared.forgotten.subscribe();
-    let mut fault = shared.fault.subscribe();
+    let mut hung_up = shared.hung_up.subscribe();
     let Ok(far) = TcpStream::connect(("127.0.0.1", redis)).await else { return };
     // Without it the kernel holds small packets back.
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
@@ -166,7 +171,7 @@ async fn carry(near: TcpStream, redis: u16, shared: Arc<Shared>) {
     let back = carry_replies(&mut replies, &mut near_writes, expected, &shared);
     tokio::select! {
         _ = async { tokio::join!(there, back) } => {}
-        _ = fault.wait_for(|(fault, _)| *fault == Fault::HangUp) => {}
+        _ = hung_up.changed() => {}
         // Where the proxy is gone, nobody is there to be kept waiting.
         Ok(()) = forgotten.changed() => loop {
             if commands.read().await.unwrap_or(0) == 0 {

@@ -54,8 +54,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(server: &Caller, number: usize, seed: u64) -> Self {
-        let name = format!("m{number}");
+    pub(super) fn new(server: &Caller, name: &str, number: usize, seed: u64) -> Self {
+        let name = format!("{name}{number}");
         Self {
             caller: server.tenant(&name),
             name,

@@ -28,7 +28,12 @@ pub struct Crowd {
 impl Crowd {
     /// `size` callers of `server`, who do the same whenever they are made with this `seed`.
     pub fn new(server: &Caller, size: usize, seed: u64) -> Self {
-        let member = |number| Member::new(server, number, seed);
+        Self::named(server, "m", size, seed)
+    }
+
+    /// The same, as tenants whose names begin so.
+    pub fn named(server: &Caller, name: &str, size: usize, seed: u64) -> Self {
+        let member = |number| Member::new(server, name, number, seed);
         Self { members: (0..size).map(member).collect() }
     }
 

@@ -53,8 +53,13 @@ pub(super) struct Connections {
     client: Client,
     config: AsyncConnectionConfig,
     silence: Duration,
-    small: Vec<Slot>,
-    bulk: Vec<Slot>,
+    small: Pool,
+    bulk: Pool,
+}
+
+/// Connections that are taken in turn.
+struct Pool {
+    slots: Vec<Slot>,
     turn: AtomicUsize,
 }
 
@@ -65,7 +70,6 @@ impl Connections {
     /// Prepares connections to `url`; none is made yet.
     pub(super) fn new(url: &str, limits: &StorageLimits) -> Result<Self, OpenError> {
         let info = connection_info(url)?;
-        let slots = |count: usize| (0..count.max(1)).map(|_| Slot::default()).collect();
         Ok(Self {
             address: address(&info),
             client: Client::open(info).map_err(|error| malformed(&error))?,
@@ -74,9 +78,8 @@ impl Connections {
                 .set_response_timeout(None)
                 .set_connection_timeout(Some(limits.connect)),
             silence: limits.operation.mul_f32(SILENCE),
-            small: slots(limits.small_connections),
-            bulk: slots(limits.bulk_connections),
-            turn: AtomicUsize::new(0),
+            small: Pool::new(limits.small_connections),
+            bulk: Pool::new(limits.bulk_connections),
         })
     }
 
@@ -94,8 +97,7 @@ impl Connections {
         effect: Effect,
         end: Instant,
     ) -> Result<Vec<Value>, StorageError> {
-        let slots = if size == Size::Small { &self.small } else { &self.bulk };
-        let slot = &slots[self.turn.fetch_add(1, Ordering::Relaxed) % slots.len()];
+        let slot = if size == Size::Small { self.small.next() } else { self.bulk.next() };
         match self.attempt(slot, pipeline, end).await {
             // A read may be read twice. A write may have happened, and the answer to a second one
             // would be about the first.
@@ -165,8 +167,10 @@ impl Connections {
         else {
             return;
         };
-        link.close();
-        for slot in self.small.iter().chain(&self.bulk) {
+        if !link.close() {
+            return;
+        }
+        for slot in self.small.slots.iter().chain(&self.bulk.slots) {
             if let Some(other) = &*lock(slot)
                 && !other.was_heard_after(since)
             {
@@ -177,6 +181,17 @@ impl Connections {
             silent_ms = since.elapsed().as_millis(),
             "Redis is silent; connecting to it again"
         );
+    }
+}
+
+impl Pool {
+    fn new(connections: usize) -> Self {
+        let slots = (0..connections.max(1)).map(|_| Slot::default()).collect();
+        Self { slots, turn: AtomicUsize::new(0) }
+    }
+
+    fn next(&self) -> &Slot {
+        &self.slots[self.turn.fetch_add(1, Ordering::Relaxed) % self.slots.len()]
     }
 }
 

@@ -62,9 +62,9 @@ impl Link {
         is_possible && !self.is_closed.load(Ordering::Relaxed)
     }
 
-    /// Says that it broke.
-    pub(super) fn close(&self) {
-        self.is_closed.store(true, Ordering::Relaxed);
+    /// Takes no further request; whether it would have until now.
+    pub(super) fn close(&self) -> bool {
+        !self.is_closed.swap(true, Ordering::Relaxed)
     }
 
     /// The connection, once it is made.

@@ -78,3 +78,26 @@ impl World {
 pub(super) fn short_operations() -> Setup {
     Setup::patient_but("storage_operation_ms = 1000")
 }
+
+/// A crowd that notices nothing would prove nothing.
+#[tokio::test]
+async fn what_is_wrong_or_lost_is_noticed() -> Result<()> {
+    let tampered: [&[&str]; 4] = [
+        &["HSET", "kenning:{m0}:fact:m0f1", "content", "fact m1f1 of m1 version 0"],
+        &["HSET", "kenning:{m1}:fact:m1f1", "metadata", "{\"of\":\"m0\"}"],
+        &["DEL", "kenning:{m2}:fact:m2f1"],
+        &["ZREM", "kenning:{m3}:order", "m3f1"],
+    ];
+    for (command, is_lost) in tampered.into_iter().zip([false, false, true, true]) {
+        let mut world = World::start(Setup::patient()).await?;
+        world.redis.command(command);
+        world.crowd.reckon().await?;
+        let tally = world.crowd.tally();
+        let noticed = (!tally.wrong.is_empty(), !tally.lost.is_empty());
+        assert!(if is_lost { noticed.1 } else { noticed.0 }, "{command:?}: {tally:#?}");
+        world.crowd.call(2 * VERBS.len()).await;
+        let tally = world.crowd.tally();
+        assert!(!tally.wrong.is_empty() || !tally.lost.is_empty(), "{command:?}: {tally:#?}");
+    }
+    Ok(())
+}

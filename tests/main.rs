@@ -3,7 +3,9 @@
 
 mod cli;
 mod components;
+mod degradation;
 mod durability;
+mod extensions;
 mod faults;
 mod flat_layout;
 mod http;
@@ -13,5 +15,6 @@ mod retrieval;
 mod samples;
 mod sandbox;
 mod seed;
+mod swap;
 mod tidy;
 mod wit;

@@ -6,14 +6,17 @@
 //! 1. [`serve`] puts the parts together; [`config`] is what the operator decided
 //!    and [`limits`] every number that is enforced.
 //! 2. [`server`] accepts connections, [`http`] turns requests into verbs.
-//! 3. [`kb`] is the verbs; every face meets here.
-//! 4. [`runtime`] is the one door into a guest, and what a guest may call.
+//! 3. [`kb`] is the verbs; every face meets here. What a guest answers is checked before
+//!    anyone sees it (`checked`).
+//! 4. [`registry`] knows which generation of which guest is active, [`swap`] puts
+//!    another in its place; [`runtime`] is the one door into a guest, and what a guest may call.
 //! 5. [`embedder`], [`indexing`] and the storage crate serve those calls;
 //!    [`indexer`] keeps the indexes in step in the background.
 //! 6. [`error`] is how a failure leaves, [`telemetry`] and [`heartbeat`] how the
 //!    operator sees what goes on.
 
 pub mod app;
+mod checked;
 pub mod config;
 pub mod embedder;
 pub mod error;
@@ -23,7 +26,9 @@ pub mod indexer;
 pub mod indexing;
 pub mod kb;
 pub mod limits;
+pub mod registry;
 pub mod runtime;
 pub mod serve;
 pub mod server;
+pub mod swap;
 pub mod telemetry;

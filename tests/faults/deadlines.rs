@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use http::Method;
 use kenning_tests::{
-    Answer, Caller, Fault, FaultProxy, RedisServer, Server, Setup, component, send, until,
+    Answer, Caller, FakeEmbedder, Fault, FaultProxy, Mood, RedisServer, Server, Setup, component,
+    send, until,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -100,6 +101,28 @@ async fn a_search_answers_with_what_it_has() -> Result<()> {
     })
     .await?;
     assert_eq!(answer.json["results"].as_array().map(Vec::len), Some(150));
+    Ok(())
+}
+
+/// The embedding never comes, and what the words found takes its time to be read: for that there
+/// is enough left.
+#[tokio::test]
+async fn a_search_answers_by_words_when_its_embedding_does_not_come() -> Result<()> {
+    let (redis, embedder) = (RedisServer::start(), FakeEmbedder::start()?);
+    let proxy = FaultProxy::start(redis.port()).await?;
+    let setup = Setup { storage: Some(proxy.url()), ..Setup::patient_but("embedding_ms = 60000") };
+    let server = Server::start_with(embedder.embeds_for(setup, "openai", "fake-model")).await?;
+    let id = server.store(json!({ "text": "needle" })).await?;
+    embedder.be(Mood::Silent);
+    proxy.set(Fault::Delay(Duration::from_millis(400)));
+    let answer = until("words are answered", async || {
+        let answer = search_within(&server, 4_000, json!({ "query": "a needle" })).await?;
+        Ok((answer.status == 200).then_some(answer))
+    })
+    .await?;
+    assert_eq!(answer.json["results"][0]["doc_id"], *id, "{}", answer.text);
+    let degraded = answer.json["degraded"][0].as_str().unwrap_or_default();
+    assert!(degraded.starts_with("vector: "), "{degraded}");
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 
 mod cancel;
 mod faults;
+mod guests;
 
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use kenning_tests::report;
 use tokio::runtime::Builder;
 
 /// What `make soak` runs, in this order.
-const PARTS: [&str; 2] = ["faults", "cancel"];
+const PARTS: [&str; 3] = ["faults", "cancel", "guests"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +37,7 @@ async fn run(part: &str) -> Result<()> {
     match part {
         "faults" => faults::run().await,
         "cancel" => cancel::run().await,
+        "guests" => guests::run().await,
         _ => bail!("{part} is in the list and not here"),
     }
 }

@@ -3,20 +3,20 @@
 //! Compiling has no bound of its own: a function of a megabyte takes a second, and
 //! wasmtime does not count slow compiling as a fault. So the server never
 //! compiles. A child of the same binary does, under limits of time, memory and
-//! file size, and leaves its output in a directory that only the server's user can
+//! file size, on few threads that give way to the server's, and leaves its output in a directory that only the server's user can
 //! write. The name there holds the component's digest and a fingerprint of the
 //! engine's settings, so a component is compiled once.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
@@ -25,6 +25,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::engine;
+use super::inspect::{self, Inspection};
 use crate::limits::Limits;
 
 /// The hidden subcommand that the child is started with.
@@ -32,6 +33,15 @@ pub const SUBCOMMAND: &str = "compile-component";
 
 /// Machine code is two to four times the size of what it was made from.
 const OUTPUT_FACTOR: u64 = 10;
+
+/// Threads of the compiler, on however many cores: its processor time is bounded by
+/// `compile_ms` on each.
+const THREADS: u64 = 2;
+
+/// How far the compiler stands back: a core that both want is the server's for two
+/// thirds. The compiler stands back from all other programs as well, so with more it
+/// would not be done in time on a machine that is busy with them.
+const NICE: i32 = 3;
 
 /// A child's reason at most; it may quote the component.
 const REASON_BYTES: usize = 2 * 1024;
@@ -49,6 +59,25 @@ pub enum CompileError {
     Refused(String),
     #[error("the compiler could not be run: {0}")]
     Failed(String),
+}
+
+/// The component in the file at `path`. One that is too large is not read.
+pub fn read(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    check_size(file.metadata()?.len(), limits)?;
+    let mut bytes = Vec::new();
+    // A pipe or a device does not say beforehand what it holds.
+    file.take(limits.component_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    check_size(bytes.len() as u64, limits)?;
+    Ok(bytes)
+}
+
+fn check_size(used: u64, limits: &Limits) -> Result<(), CompileError> {
+    let allowed = limits.component_bytes as u64;
+    if used > allowed {
+        return Err(CompileError::TooLarge { allowed, used });
+    }
+    Ok(())
 }
 
 /// Compiles components and keeps what it compiled.
@@ -75,17 +104,29 @@ impl Compiler {
         Ok(Self { program, directory, limits })
     }
 
-    /// The component in `bytes`, ready to be linked.
-    pub async fn load(&self, engine: &Engine, bytes: &[u8]) -> Result<Component, CompileError> {
-        let (allowed, used) = (self.limits.component_bytes as u64, bytes.len() as u64);
-        if used > allowed {
-            return Err(CompileError::TooLarge { allowed, used });
-        }
-        let output = self.directory.join(format!("{}-{}.cwasm", hex(bytes), fingerprint(engine)));
-        if !output.exists() {
+    /// The component in `bytes`, ready to be linked, and its outline.
+    pub async fn load(
+        &self,
+        engine: &Engine,
+        bytes: &[u8],
+    ) -> Result<(Component, Inspection), CompileError> {
+        check_size(bytes.len() as u64, &self.limits)?;
+        let output = self.output(engine, &hex(bytes));
+        if outline_of(&output).is_none() {
             self.compile(bytes, &output).await?;
         }
-        load_compiled(engine, &output)
+        let outline = outline_of(&output).ok_or_else(|| failed("the outline cannot be read"))?;
+        Ok((load_compiled(engine, &output)?, outline))
+    }
+
+    /// The component with `digest`, if it was compiled before.
+    pub fn find(&self, engine: &Engine, digest: &str) -> Option<(Component, Inspection)> {
+        let output = self.output(engine, digest.strip_prefix("sha256:")?);
+        Some((load_compiled(engine, &output).ok()?, outline_of(&output)?))
+    }
+
+    fn output(&self, engine: &Engine, hex: &str) -> PathBuf {
+        self.directory.join(format!("{hex}-{}.cwasm", fingerprint(engine)))
     }
 
     async fn compile(&self, bytes: &[u8], output: &Path) -> Result<(), CompileError> {
@@ -98,18 +139,25 @@ impl Compiler {
             output: made.path().to_path_buf(),
             limits: self.limits.clone(),
         };
-        self.run_child(&order).await?;
+        let outline = self.run_child(&order).await?;
         made.as_file().sync_all().map_err(failed)?;
         made.persist(output).map_err(failed)?;
+        // Last: where there is an outline, there is the code that it is of.
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
+        file.write_all(&outline).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(outline_path(output)).map_err(failed)?;
         Ok(())
     }
 
-    async fn run_child(&self, order: &Order) -> Result<(), CompileError> {
+    /// Gives the outline that the child printed.
+    async fn run_child(&self, order: &Order) -> Result<Vec<u8>, CompileError> {
         let mut child = Command::new(&self.program)
             .arg(SUBCOMMAND)
             .env_clear()
+            .env("RAYON_NUM_THREADS", THREADS.to_string())
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -126,7 +174,7 @@ impl Compiler {
             Err(_) => return Err(CompileError::TooSlow(self.limits.compile)),
         };
         if ended.status.success() {
-            return Ok(());
+            return Ok(ended.stdout);
         }
         let reason = reason(&ended.stderr);
         match ended.status.signal() {
@@ -150,10 +198,34 @@ pub fn run_as_child() -> anyhow::Result<()> {
     let order: Order = serde_json::from_reader(std::io::stdin())?;
     let bytes = fs::read(&order.input)?;
     limit_this_process(&order.limits, bytes.len() as u64)?;
+    let outline = check(&bytes)?;
     let engine = engine::compiling_engine(&order.limits).map_err(wasmtime_error)?;
     let compiled = engine.precompile_component(&bytes).map_err(wasmtime_error)?;
     fs::write(&order.output, compiled)?;
+    serde_json::to_writer(std::io::stdout(), &outline)?;
     Ok(())
+}
+
+/// Where the outline of a compiled component lies.
+fn outline_path(compiled: &Path) -> PathBuf {
+    compiled.with_extension("json")
+}
+
+fn outline_of(compiled: &Path) -> Option<Inspection> {
+    serde_json::from_slice(&fs::read(outline_path(compiled)).ok()?).ok()
+}
+
+/// Refuses what no compiling would make fit, before the time is spent.
+fn check(bytes: &[u8]) -> anyhow::Result<Inspection> {
+    let seen = inspect::inspect(bytes)?;
+    if let Some(version) = seen.foreign_version() {
+        let (package, ours) = (inspect::PACKAGE, inspect::VERSION);
+        anyhow::bail!(
+            "it is built against {package}@{version}, and this host offers {package}@{ours}: \
+             build it against this host's wit/"
+        );
+    }
+    Ok(seen)
 }
 
 /// wasmtime's error, with its causes: what the child says on standard error is what
@@ -165,7 +237,7 @@ fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
 fn limit_this_process(limits: &Limits, input: u64) -> std::io::Result<()> {
     let bounds = [
         (Resource::As, limits.compile_memory_bytes as u64),
-        (Resource::Cpu, limits.compile.as_secs() * 2 + 1),
+        (Resource::Cpu, limits.compile.as_secs() * THREADS + 1),
         (Resource::Fsize, (1 << 20) + input * OUTPUT_FACTOR),
         (Resource::Nofile, 32),
         (Resource::Core, 0),
@@ -173,6 +245,7 @@ fn limit_this_process(limits: &Limits, input: u64) -> std::io::Result<()> {
     for (resource, bound) in bounds {
         setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) })?;
     }
+    nice(NICE)?;
     Ok(())
 }
 

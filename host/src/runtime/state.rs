@@ -10,10 +10,12 @@ use tokio::runtime::Handle;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::call::Deeds;
 use super::engine::{CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
-use super::generation::GenerationRef;
+use super::guest::Guest;
 use super::imports::GuestLimit;
 use super::imports::output::LogLines;
+use super::rehearsal::Captured;
 use crate::embedder::Embedder;
 use crate::indexing::Indexing;
 use crate::limits::Limits;
@@ -72,7 +74,13 @@ pub struct State {
     /// The revisions of the facts this call wrote; the index needs them to put
     /// concurrent changes into the order that storage gave them.
     pub(super) revisions: HashMap<FactId, Revision>,
+    /// The facts that storage gave this call or that it wrote.
+    pub(super) facts: Vec<FactId>,
+    /// An import failed in a way that is the host's fault.
+    pub(super) host_failed: bool,
     pub(super) log: LogLines,
+    /// What a rehearsal wrote, which goes no further. `None` in earnest.
+    pub(super) captured: Option<Captured>,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -82,14 +90,14 @@ impl State {
         services: Arc<Services>,
         tenant: TenantId,
         deadline: Instant,
-        generation: &GenerationRef,
+        guest: &Guest,
     ) -> Self {
         let limits = &services.limits;
-        let log = LogLines::new(&tenant, generation, limits);
+        let log = LogLines::new(&tenant, guest, limits);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.guest_handles);
         Self {
-            memory: Memory::new(limits.guest_memory_bytes, limits.guest_table_elements),
+            memory: Memory::new(guest.memory_bytes(limits), limits.guest_table_elements),
             wasi: wasi(&log),
             table,
             log,
@@ -100,7 +108,19 @@ impl State {
             host_time: Duration::ZERO,
             outcome_unknown: false,
             revisions: HashMap::new(),
+            captured: None,
+            facts: Vec::new(),
+            host_failed: false,
             services,
+        }
+    }
+
+    /// What this call did, at its end.
+    pub(super) fn deeds(&mut self) -> Deeds {
+        Deeds {
+            facts: std::mem::take(&mut self.facts),
+            wrote: !self.revisions.is_empty(),
+            host_failed: self.host_failed,
         }
     }
 }

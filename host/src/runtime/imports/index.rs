@@ -1,7 +1,7 @@
 //! `index` and `index-write`: what search reads.
 
 use kenning_bindings::kenning::knowledge::{index, index_write};
-use kenning_index::{Candidate, FactIndex, Filter};
+use kenning_index::{Candidate, FactIndex, Filter, IndexError};
 use kenning_storage::{FactId, Revision};
 use wasmtime::Result;
 
@@ -28,9 +28,8 @@ impl index::Host for State {
             let Some(index) = state.services.indexing.existing(&state.tenant) else {
                 return Ok(Vec::new());
             };
-            index
-                .nearest(&target.values, filter.as_ref(), limit)
-                .map_err(|error| Error::Other(error.to_string()))
+            let found = index.nearest(&target.values, filter.as_ref(), limit);
+            found.map_err(|error| state.index_error(&error))
         });
         Ok(found.map(to_candidates))
     }
@@ -48,9 +47,8 @@ impl index::Host for State {
             let Some(index) = state.services.indexing.existing(&state.tenant) else {
                 return Ok(Vec::new());
             };
-            index
-                .matching(&text, filter.as_ref(), limit)
-                .map_err(|error| Error::Other(error.to_string()))
+            let found = index.matching(&text, filter.as_ref(), limit);
+            found.map_err(|error| state.index_error(&error))
         });
         Ok(found.map(to_candidates))
     }
@@ -72,9 +70,11 @@ impl index_write::Host for State {
             let index = self.services.indexing.index(&self.tenant);
             for id in &ids {
                 let (id, revision) = self.revision(id)?;
-                index
-                    .remove(id.as_str(), revision.0)
-                    .map_err(|error| Error::Other(error.to_string()))?;
+                if self.captured.is_some() {
+                    continue;
+                }
+                let removed = index.remove(id.as_str(), revision.0);
+                removed.map_err(|error| self.index_error(&error))?;
             }
             Ok(())
         });
@@ -84,7 +84,7 @@ impl index_write::Host for State {
 
 impl State {
     /// Index work is computing, not waiting; the meter is the same.
-    fn search_index<T>(&mut self, work: impl FnOnce(&Self) -> T) -> T {
+    fn search_index<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         let begun = std::time::Instant::now();
         self.waiting = Waiting::Index;
         let answer = work(self);
@@ -102,7 +102,7 @@ impl State {
         if let Some(vectors) = &vectors {
             self.check_profile(vectors, entries.len())?;
         }
-        let dimensions = self.services.embedder.dimensions();
+        let dimensions = self.services.embedder.space().map_or(0, |space| space.dimensions);
         let mut new = Vec::with_capacity(entries.len());
         for (position, entry) in entries.into_iter().enumerate() {
             let (id, revision) = self.revision(&entry.id)?;
@@ -111,9 +111,21 @@ impl State {
                 .map(|vectors| vectors.values[position * dimensions..][..dimensions].to_vec());
             new.push(NewEntry { id, revision, text: entry.text, metadata: entry.metadata, vector });
         }
+        if self.captured.is_some() {
+            return Ok(());
+        }
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let upserted = services.indexing.upsert(&tenant, new);
-        self.wait(Waiting::Index, upserted).await.map_err(|error| Error::Other(error.to_string()))
+        let upserted = self.wait(Waiting::Index, upserted).await;
+        upserted.map_err(|error| self.index_error(&error))
+    }
+
+    /// What the index refused. A full one is the host's fault, all else the guest's.
+    fn index_error(&mut self, error: &IndexError) -> Error {
+        match error {
+            IndexError::Full => self.host_fault(error),
+            _ => Error::Other(error.to_string()),
+        }
     }
 
     /// The revision that this call gave to `id`.
@@ -130,15 +142,15 @@ impl State {
 
     /// `count` vectors of the embedder's profile.
     fn check_profile(&self, vectors: &Embeddings, count: usize) -> Result<(), Error> {
-        let embedder = &self.services.embedder;
-        if vectors.profile != embedder.profile() {
+        let space = self.services.embedder.space();
+        let Some(space) = space.filter(|space| space.profile == vectors.profile) else {
+            let of_index = space.map_or("an embedder that was not reached yet", |s| &s.profile);
             return Err(Error::ProfileMismatch(format!(
-                "the vector is of {} and the index of {}",
-                vectors.profile,
-                embedder.profile()
+                "the vector is of {} and the index of {of_index}",
+                vectors.profile
             )));
-        }
-        let wanted = count * embedder.dimensions();
+        };
+        let wanted = count * space.dimensions;
         if vectors.values.len() != wanted {
             return Err(Error::Invalid(Problem {
                 pointer: "/values".into(),

@@ -9,6 +9,7 @@
 pub(super) mod budget;
 mod embedding;
 mod index;
+pub(super) mod link;
 pub(super) mod output;
 mod storage;
 
@@ -69,9 +70,9 @@ impl State {
         now + bound.min(left - reserve(left))
     }
 
-    /// The same for an import whose answer is worth nothing to a guest that cannot read
-    /// storage after it, which may need all of its own bound.
-    fn until_reading(&self, bound: Duration) -> Instant {
+    /// The same for an import after which the guest is still to read storage, whether it was
+    /// answered or not.
+    fn until_before_reading(&self, bound: Duration) -> Instant {
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
         let reading = self.services.limits.storage_operation;
@@ -103,8 +104,15 @@ impl State {
             StorageError::InvalidCursor => {
                 Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
             }
-            StorageError::Corrupt(reason) => Error::Other(reason),
+            StorageError::Corrupt(reason) => self.host_fault(reason),
         }
+    }
+
+    /// A fault of the host in the guest's words. A guest that passes it on is not to
+    /// blame for it.
+    fn host_fault(&mut self, reason: impl ToString) -> Error {
+        self.host_failed = true;
+        Error::Other(reason.to_string())
     }
 }
 

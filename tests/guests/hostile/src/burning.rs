@@ -33,6 +33,7 @@ pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
             black_box(recurse(amount(text, 1)));
         }
         "trap" => std::process::abort(),
+        "abort-in-drop" => drop(AbortsInDrop),
         "panic" => panic!("this logic panics when it is told to"),
         "sleep" => sleep(amount(text, 60)),
         "exit" => std::process::exit(amount(text, 0) as i32),
@@ -41,7 +42,17 @@ pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
     Some(Vec::new())
 }
 
+struct AbortsInDrop;
+
+impl Drop for AbortsInDrop {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+/// Says first that it is about to.
 fn spin() {
+    log(Level::Warn, "spinning");
     let mut turns = 0_u64;
     loop {
         turns = black_box(turns.wrapping_add(1));

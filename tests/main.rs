@@ -6,6 +6,7 @@ mod components;
 mod degradation;
 mod durability;
 mod extensions;
+mod faults;
 mod flat_layout;
 mod http;
 mod limits;

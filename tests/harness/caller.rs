@@ -50,12 +50,24 @@ impl Answer {
 /// Asserts the form of an error, in an answer of its own or within another.
 #[track_caller]
 pub fn assert_error_body(error: &Value) {
-    assert_eq!(error["status"], "error", "{error}");
+    assert_eq!(error_body_fault(error), None, "{error}");
+}
+
+/// What is missing or malformed in an error.
+pub fn error_body_fault(error: &Value) -> Option<&'static str> {
     let message = error["message"].as_str().unwrap_or_default();
-    assert!(!message.is_empty() && !message.contains("struct "), "{error}");
-    assert!(error["retryable"].is_boolean(), "{error}");
     let blame = error["blame"].as_str().unwrap_or_default();
-    assert!(["caller", "guest", "backend", "host"].contains(&blame), "{error}");
+    if error["status"] != "error" {
+        Some("status")
+    } else if message.is_empty() || message.contains("struct ") {
+        Some("message")
+    } else if !error["retryable"].is_boolean() {
+        Some("retryable")
+    } else if !["caller", "guest", "backend", "host"].contains(&blame) {
+        Some("blame")
+    } else {
+        None
+    }
 }
 
 /// One tenant's way to a server.

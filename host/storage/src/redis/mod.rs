@@ -5,9 +5,9 @@
 //! What is durable is up to the server's `appendfsync`, and a replica may lag behind: this backend
 //! trades the embedded one's guarantees for hosts that share one storage.
 //!
-//! `keys` names the keys, `connection` reaches the server, `scripts` runs the Lua in `scripts/`,
-//! `answers` reads what comes back, `fault` words what failed, `adopt` takes in foreign facts,
-//! `documents` keeps what operators decided.
+//! `keys` names the keys, `connection` reaches the server over a few `link`s, `scripts` runs the Lua
+//! in `scripts/`, `answers` reads what comes back, `fault` words what failed, `adopt` takes in
+//! foreign facts, `documents` keeps what operators decided.
 
 mod adopt;
 mod answers;
@@ -15,6 +15,7 @@ mod connection;
 mod documents;
 mod fault;
 mod keys;
+mod link;
 mod scripts;
 mod timestamp;
 

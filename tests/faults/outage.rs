@@ -5,6 +5,8 @@ use http::Method;
 use kenning_tests::{Answer, Caller, RedisServer, Server, Setup, all_indexed, send, until};
 use serde_json::json;
 
+use super::support::World;
+
 fn patient(redis: &RedisServer) -> Setup {
     Setup { storage: Some(redis.url()), ..Setup::patient() }
 }
@@ -57,6 +59,20 @@ async fn is_ready(caller: &Caller) -> Result<()> {
         Ok((caller.get("/readyz").await?.status == 200).then_some(()))
     })
     .await
+}
+
+/// Everyone calls every verb while Redis is away, twice.
+#[tokio::test]
+async fn refused_and_let_in_again() -> Result<()> {
+    let mut world = World::start(Setup::patient()).await?;
+    for _ in 0..2 {
+        world.redis.kill();
+        // A connection that broke under a write leaves it in doubt.
+        world.fails_with(&["storage_unavailable", "timeout"]).await?;
+        world.redis.restart();
+        world.recovers().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -125,6 +141,10 @@ async fn a_redis_that_hangs_ends_in_a_timeout_and_a_write_in_doubt() -> Result<(
     let server = Server::start_with(setup).await?;
     stores_at_last(&server, "before").await?;
     all_indexed(&server).await?;
+    // Only what is sent can be in doubt: over each connection, calls have gone.
+    for _ in 0..8 {
+        server.get("/v1/facts/before").await?;
+    }
     redis.stop();
     let store =
         server.post("/v1/facts", json!({ "text": "word during", "fact_id": "during" })).await?;

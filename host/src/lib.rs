@@ -17,6 +17,8 @@ pub mod app;
 pub mod config;
 pub mod embedder;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod heartbeat;
 pub mod http;
 pub mod indexer;

@@ -15,6 +15,8 @@ mod call;
 mod clock;
 pub mod compiler;
 mod engine;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod generation;
 pub(crate) mod imports;
 mod registry;

@@ -8,10 +8,10 @@
 //! opens it again after a failed disk, `writer` is the thread.
 
 mod changes;
-mod codec;
+pub(crate) mod codec;
 mod handle;
 mod reads;
-mod tables;
+pub(crate) mod tables;
 mod writer;
 
 use std::path::{Path, PathBuf};

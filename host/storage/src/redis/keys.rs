@@ -6,22 +6,22 @@
 use crate::{FactId, Layout, TenantId};
 
 /// The set of all tenants.
-pub(super) const TENANTS: &str = "kenning:tenants";
+pub(crate) const TENANTS: &str = "kenning:tenants";
 
 /// What other programs' facts begin with, and ours in the flat layout.
-pub(super) const FLAT_PREFIX: &str = "fact:";
+pub(crate) const FLAT_PREFIX: &str = "fact:";
 
 /// The tenant whose facts are laid out flat.
-pub(super) const FLAT_TENANT: &str = "default";
+pub(crate) const FLAT_TENANT: &str = "default";
 
 /// One tenant's keys.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     prefix: String,
     facts: String,
 }
 
 impl Keys {
-    pub(super) fn new(layout: Layout, tenant: &TenantId) -> Self {
+    pub(crate) fn new(layout: Layout, tenant: &TenantId) -> Self {
         let prefix = format!("kenning:{{{tenant}}}:");
         let is_flat = layout == Layout::Flat && tenant.as_str() == FLAT_TENANT;
         let facts = if is_flat { FLAT_PREFIX.to_owned() } else { format!("{prefix}fact:") };
@@ -29,27 +29,27 @@ impl Keys {
     }
 
     /// Hash: exactly the fields that were written.
-    pub(super) fn fact(&self, id: &FactId) -> String {
+    pub(crate) fn fact(&self, id: &FactId) -> String {
         format!("{}{id}", self.facts)
     }
 
     /// Sorted set: ids by order.
-    pub(super) fn order(&self) -> String {
+    pub(crate) fn order(&self) -> String {
         format!("{}order", self.prefix)
     }
 
     /// Sorted set: ids that wait for a vector, by revision.
-    pub(super) fn pending(&self) -> String {
+    pub(crate) fn pending(&self) -> String {
         format!("{}pending", self.prefix)
     }
 
     /// Hash: `profile`, `digest`, `values` and the `revision` of the text it embeds.
-    pub(super) fn vector(&self, id: &FactId) -> String {
+    pub(crate) fn vector(&self, id: &FactId) -> String {
         format!("{}vector:{id}", self.prefix)
     }
 
     /// Number: the tenant's last revision.
-    pub(super) fn revision(&self) -> String {
+    pub(crate) fn revision(&self) -> String {
         format!("{}revision", self.prefix)
     }
 }

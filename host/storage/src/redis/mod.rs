@@ -8,13 +8,13 @@
 //! `keys` names the keys, `connection` reaches the server, `scripts` runs the Lua in `scripts/`,
 //! `answers` reads what comes back, `fault` words what failed, `adopt` takes in foreign facts.
 
-mod adopt;
+pub(crate) mod adopt;
 mod answers;
 mod connection;
 mod fault;
-mod keys;
+pub(crate) mod keys;
 mod scripts;
-mod timestamp;
+pub(crate) mod timestamp;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -21,6 +21,8 @@ mod checked;
 pub mod config;
 pub mod embedder;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod heartbeat;
 pub mod http;
 pub mod indexer;

@@ -220,7 +220,7 @@ impl Import {
     }
 }
 
-fn to_draft(line: &[u8]) -> Result<Draft, Error> {
+pub(super) fn to_draft(line: &[u8]) -> Result<Draft, Error> {
     let line: ImportLine = parse(line)?;
     Ok(Draft {
         id: line.fact_id,

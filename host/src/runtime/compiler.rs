@@ -187,7 +187,7 @@ impl Compiler {
 }
 
 /// What a child said on standard error, as one line.
-fn reason(said: &[u8]) -> String {
+pub(super) fn reason(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(&said[..said.len().min(REASON_BYTES)]);
     let words: Vec<&str> = said.split_whitespace().collect();
     let line = words.join(" ");
@@ -201,7 +201,7 @@ pub fn run_as_child() -> anyhow::Result<()> {
     limit_this_process(&order.limits, bytes.len() as u64)?;
     let outline = check(&bytes)?;
     let engine = engine::compiling_engine(&order.limits).map_err(wasmtime_error)?;
-    let compiled = engine.precompile_component(&bytes).map_err(wasmtime_error)?;
+    let compiled = compile(&engine, &bytes)?;
     fs::write(&order.output, compiled)?;
     serde_json::to_writer(std::io::stdout(), &outline)?;
     Ok(())
@@ -217,7 +217,7 @@ fn outline_of(compiled: &Path) -> Option<Inspection> {
 }
 
 /// Refuses what no compiling would make fit, before the time is spent.
-fn check(bytes: &[u8]) -> anyhow::Result<Inspection> {
+pub(super) fn check(bytes: &[u8]) -> anyhow::Result<Inspection> {
     let seen = inspect::inspect(bytes)?;
     if let Some(version) = seen.foreign_version() {
         let (package, ours) = (inspect::PACKAGE, inspect::VERSION);
@@ -227,6 +227,11 @@ fn check(bytes: &[u8]) -> anyhow::Result<Inspection> {
         );
     }
     Ok(seen)
+}
+
+/// Machine code from a component's bytes, which may be anything.
+pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    engine.precompile_component(bytes).map_err(wasmtime_error)
 }
 
 /// wasmtime's error, with its causes: what the child says on standard error is what
@@ -251,7 +256,7 @@ fn limit_this_process(limits: &Limits, input: u64) -> std::io::Result<()> {
 }
 
 #[expect(unsafe_code, reason = "wasmtime cannot check that machine code is what it made itself")]
-fn load_compiled(engine: &Engine, path: &Path) -> Result<Component, CompileError> {
+pub(super) fn load_compiled(engine: &Engine, path: &Path) -> Result<Component, CompileError> {
     // SAFETY: the file was written by our own compiler child into a directory that
     // only this user can write (mode 0700, made so in `Compiler::new`), under a name
     // that only a finished compilation gets. wasmtime itself refuses output of

@@ -23,6 +23,8 @@ mod call;
 mod clock;
 pub mod compiler;
 mod engine;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod generation;
 mod guest;
 pub(crate) mod imports;

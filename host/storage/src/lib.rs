@@ -12,6 +12,8 @@
 mod cursor;
 mod embedded;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod limits;
 mod name;
 mod open;

@@ -9,13 +9,13 @@
 //! failed disk, `writer` is the thread and `request` what it takes.
 
 mod changes;
-mod codec;
+pub(crate) mod codec;
 mod deletion;
 mod documents;
 mod handle;
 mod reads;
 mod request;
-mod tables;
+pub(crate) mod tables;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -6,13 +6,13 @@
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
 /// (tenant, id).
-type FactKey = (&'static str, &'static str);
+pub(crate) type FactKey = (&'static str, &'static str);
 
 /// (order, revision of the last write, hash as `codec` writes it).
 type FactRow = (u64, u64, &'static [u8]);
 
 /// (tenant, order, id): the listing.
-type OrderKey = (&'static str, u64, &'static str);
+pub(crate) type OrderKey = (&'static str, u64, &'static str);
 
 /// (tenant, revision of the fact's last write).
 type PendingKey = (&'static str, u64);

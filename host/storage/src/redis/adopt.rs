@@ -244,7 +244,7 @@ impl Pass<'_> {
 }
 
 /// The fact a key names, if it can be one: side keys such as `fact:origin:session:x` cannot.
-fn id_of(key: &[u8]) -> Option<FactId> {
+pub(crate) fn id_of(key: &[u8]) -> Option<FactId> {
     let id = key.strip_prefix(FLAT_PREFIX.as_bytes())?;
     FactId::parse(std::str::from_utf8(id).ok()?).ok()
 }

@@ -9,15 +9,15 @@
 //! in `scripts/`, `answers` reads what comes back, `fault` words what failed, `adopt` takes in
 //! foreign facts, `documents` keeps what operators decided.
 
-mod adopt;
+pub(crate) mod adopt;
 mod answers;
 mod connection;
 mod documents;
 mod fault;
-mod keys;
+pub(crate) mod keys;
 mod link;
 mod scripts;
-mod timestamp;
+pub(crate) mod timestamp;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

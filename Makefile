@@ -3,7 +3,7 @@
 CARGO ?= cargo
 COMPONENTS := target/components
 COMPONENT_TARGET := wasm32-wasip2
-GUESTS := logic hostile
+GUESTS := logic hostile hooks
 KENNING := target/release/kenning
 PEERS := target/peers
 
@@ -23,7 +23,7 @@ run: build model ## Install what is missing, build, and serve at http://127.0.0.
 build: components ## Build the binary and the components
 	$(CARGO) build --release --workspace
 
-components: target ## Build the logic, and a misbehaving one for the tests, as components
+components: target ## Build the logic, and guests for the tests, as components
 	RUSTFLAGS='-Ctarget-feature=+simd128' $(CARGO) build $(GUESTS:%=--package kenning-%) \
 	  --target $(COMPONENT_TARGET) --profile component
 	@mkdir -p $(COMPONENTS)

@@ -3,7 +3,10 @@
 
 mod cli;
 mod components;
+mod degradation;
 mod durability;
+mod extensions;
+mod faults;
 mod flat_layout;
 mod http;
 mod limits;
@@ -12,5 +15,7 @@ mod retrieval;
 mod samples;
 mod sandbox;
 mod seed;
+mod swap;
+mod tenants;
 mod tidy;
 mod wit;

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use kenning_index::limits::DIMENSIONS;
 use serde::Deserialize;
 
+use crate::embedder::{EmbedderChoice, Key, RemoteSettings};
 use crate::limits::Limits;
+use crate::tenants::AdminKey;
 
 const LISTEN: &str = "127.0.0.1:7171";
 const LOG: &str = "info";
+const ADMIN_KEY: &str = "KENNING_ADMIN_KEY";
 
 /// Flags of `kenning serve`; each has an environment variable and a key of the same
 /// name in `kenning.toml`.
@@ -33,10 +37,23 @@ pub struct Settings {
     #[arg(long, env = "KENNING_LAYOUT", value_name = "LAYOUT")]
     pub layout: Option<LayoutWord>,
 
-    /// What embeds: local (all-MiniLM-L6-v2 in this process) or hash (for tests, it
-    /// knows no meaning) [default: local]
-    #[arg(long, env = "KENNING_EMBEDDER", value_name = "SPEC")]
-    pub embedder: Option<EmbedderWord>,
+    /// What embeds: local (all-MiniLM-L6-v2 in this process), openai:BASE_URL,
+    /// ollama:BASE_URL or tei:BASE_URL (a far one, such as
+    /// openai:https://api.openai.com/v1 or ollama:http://127.0.0.1:11434), or hash (for
+    /// tests, it knows no meaning) [default: local]. The far one's key, if it wants one,
+    /// is in the environment, as KENNING_EMBEDDING_KEY
+    #[arg(long, env = "KENNING_EMBEDDER", value_name = "SPEC", hide_env_values = true)]
+    pub embedder: Option<String>,
+
+    /// The far embedder's model; with tei, which serves one, your name for it. Another
+    /// name has all vectors made again
+    #[arg(long, env = "KENNING_EMBEDDING_MODEL", value_name = "NAME")]
+    pub embedding_model: Option<String>,
+
+    /// How long to ask the far embedder's vectors to be, where its model can
+    /// [default: as the model gives them]
+    #[arg(long, env = "KENNING_EMBEDDING_DIMENSIONS", value_name = "N")]
+    pub embedding_dimensions: Option<usize>,
 
     /// Threads of the local embedder [default: one for each core]
     #[arg(long, env = "KENNING_EMBEDDER_THREADS", value_name = "N")]
@@ -62,6 +79,11 @@ pub struct Settings {
     #[arg(long, env = "KENNING_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
+    /// The operator's key; only from KENNING_ADMIN_KEY or the file, never a flag, which other
+    /// users of the machine could read
+    #[arg(skip)]
+    pub admin_key: Option<AdminKey>,
+
     #[arg(skip)]
     pub limits: Option<Limits>,
 }
@@ -72,14 +94,6 @@ pub struct Settings {
 pub enum LayoutWord {
     Tenant,
     Flat,
-}
-
-/// See `Settings::embedder`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum EmbedderWord {
-    Local,
-    Hash,
 }
 
 /// See `Settings::log_format`.
@@ -96,20 +110,24 @@ pub struct Config {
     pub listen: SocketAddr,
     pub storage: String,
     pub layout: LayoutWord,
-    pub embedder: EmbedderWord,
+    pub embedder: EmbedderChoice,
+    pub embedding_model: Option<String>,
+    pub embedding_dimensions: Option<usize>,
     pub embedder_threads: usize,
     pub model_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
     pub logic: Option<PathBuf>,
     pub log: String,
     pub log_format: LogFormat,
+    /// Without one the server is open, and on loopback only.
+    pub admin_key: Option<AdminKey>,
     pub limits: Limits,
 }
 
 impl Config {
     /// `flags` (which hold the environment too) over the file at `path`, if any.
     pub fn load(flags: Settings, path: Option<&Path>) -> anyhow::Result<Self> {
-        refuse_keys()?;
+        let admin_key = admin_key_of_environment()?.or(flags.admin_key);
         let file = path.map(read_file).transpose()?.unwrap_or_default();
         let data_dir = match flags.data_dir.or(file.data_dir) {
             Some(directory) => directory,
@@ -121,13 +139,23 @@ impl Config {
             listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
             storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
-            embedder: flags.embedder.or(file.embedder).unwrap_or(EmbedderWord::Local),
+            embedder: {
+                // What is wrong in the file is wrong even where a flag goes before it.
+                let in_file = embedder(file.embedder.as_deref())?;
+                match &flags.embedder {
+                    Some(flag) => embedder(Some(flag))?,
+                    None => in_file,
+                }
+            },
+            embedding_model: flags.embedding_model.or(file.embedding_model),
+            embedding_dimensions: flags.embedding_dimensions.or(file.embedding_dimensions),
             embedder_threads: flags.embedder_threads.or(file.embedder_threads).unwrap_or(cores),
             model_dir: flags.model_dir.or(file.model_dir),
             data_dir,
             logic: flags.logic.or(file.logic),
             log: flags.log.or(file.log).unwrap_or_else(|| LOG.into()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            admin_key: admin_key.or(file.admin_key),
             limits: file.limits.unwrap_or_default(),
         };
         config.check()?;
@@ -135,32 +163,102 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        if !self.listen.ip().is_loopback() {
+        if self.admin_key.is_none() && !self.listen.ip().is_loopback() {
             bail!(
-                "without keys the server listens on loopback only, and {} is not; keys come with \
-                 a later release, so put a proxy that checks them in front",
+                "without keys the server listens on loopback only, and {} is not; set \
+                 KENNING_ADMIN_KEY to serve others, who then need keys",
                 self.listen
             );
         }
         if self.embedder_threads == 0 {
             bail!("--embedder-threads must be 1 or more");
         }
+        if matches!(self.embedder, EmbedderChoice::Remote { .. }) {
+            self.remote_embedder()?;
+        } else if self.embedding_model.is_some() || self.embedding_dimensions.is_some() {
+            bail!(
+                "--embedding-model and --embedding-dimensions are for a far embedder; say which \
+                 with --embedder"
+            );
+        }
         self.limits.check().map_err(anyhow::Error::msg)
     }
 }
 
-/// A server that was given a key and did not ask for it would be a trap.
-fn refuse_keys() -> anyhow::Result<()> {
-    if std::env::var_os("KENNING_ADMIN_KEY").is_some() {
-        bail!("KENNING_ADMIN_KEY is set, but this release has no keys yet; unset it to go on");
+/// Its errors do not repeat what was said, which may hold a password.
+fn embedder(spec: Option<&str>) -> anyhow::Result<EmbedderChoice> {
+    let Some(spec) = spec else { return Ok(EmbedderChoice::Local) };
+    spec.parse().map_err(|wrong| anyhow::anyhow!("--embedder: {wrong}"))
+}
+
+/// The variable with the far embedder's key. There is no flag for it: what is on a
+/// command line can be read by every user of the machine.
+const EMBEDDING_KEY: &str = "KENNING_EMBEDDING_KEY";
+
+/// A longer name of a model is a mistake; it is stored with every vector.
+const MODEL_NAME_BYTES: usize = 200;
+
+impl Config {
+    /// What a far embedder needs to know.
+    pub fn remote_embedder(&self) -> anyhow::Result<RemoteSettings> {
+        let EmbedderChoice::Remote { protocol, base } = &self.embedder else {
+            bail!("--embedder names no far embedder");
+        };
+        let model = self.embedding_model.clone().unwrap_or_default();
+        if model.is_empty() || model.len() > MODEL_NAME_BYTES || model.contains(char::is_control) {
+            bail!(
+                "a far embedder needs --embedding-model NAME, of 1 to {MODEL_NAME_BYTES} bytes \
+                 without control characters"
+            );
+        }
+        if self.embedding_dimensions.is_some_and(|wanted| !(1..=DIMENSIONS).contains(&wanted)) {
+            bail!("--embedding-dimensions must be 1 to {DIMENSIONS}");
+        }
+        Ok(RemoteSettings {
+            protocol: *protocol,
+            base: base.clone(),
+            model,
+            dimensions: self.embedding_dimensions,
+            key: embedding_key()?,
+            requests: self.limits.embedding_requests,
+            texts: self.limits.embedding_queue,
+        })
     }
-    Ok(())
+}
+
+fn embedding_key() -> anyhow::Result<Option<Key>> {
+    let Some(key) = std::env::var_os(EMBEDDING_KEY).filter(|key| !key.is_empty()) else {
+        return Ok(None);
+    };
+    let key = key.to_str().and_then(Key::new);
+    // The error says nothing of what is in it.
+    let key = key.with_context(|| format!("{EMBEDDING_KEY} holds what no HTTP header can"))?;
+    Ok(Some(key))
+}
+
+/// An empty one is refused like any that is too short: whoever sets it means to have keys.
+fn admin_key_of_environment() -> anyhow::Result<Option<AdminKey>> {
+    let Some(key) = std::env::var_os(ADMIN_KEY) else { return Ok(None) };
+    let key = AdminKey::parse(&key.to_string_lossy());
+    key.map(Some).map_err(|reason| anyhow::anyhow!("{ADMIN_KEY}: {reason}"))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Settings> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    toml::from_str(&text).map_err(|error| {
+        let place = place(&text, error.span().map_or(0, |span| span.start));
+        anyhow::anyhow!("in {}, {place}: {}", path.display(), error.message())
+    })
+}
+
+/// The number of a line and its key. Not its value, which may be a secret.
+fn place(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let key = line.split_once('=').map_or("", |(key, _)| key.trim());
+    format!("line {number} {key}").trim_end().to_owned()
 }
 
 fn listen(address: &str) -> anyhow::Result<SocketAddr> {
@@ -197,7 +295,7 @@ mod tests {
         let file = "log = \"warn\"\nembedder = \"hash\"\ndata_dir = \"somewhere\"";
         let config = load(flags, file).unwrap();
         assert_eq!(config.log, "debug");
-        assert_eq!(config.embedder, EmbedderWord::Hash);
+        assert_eq!(config.embedder, EmbedderChoice::Hash);
         assert_eq!(config.storage, "embedded:somewhere/facts");
         assert_eq!(config.layout, LayoutWord::Tenant);
     }
@@ -217,8 +315,43 @@ mod tests {
     }
 
     #[test]
+    fn a_far_embedder_needs_a_model() {
+        let file = "embedder = \"ollama:http://127.0.0.1:11434\"";
+        let error = load(Settings::default(), file).unwrap_err().to_string();
+        assert!(error.contains("--embedding-model"), "{error}");
+        let named = format!("{file}\nembedding_model = \"nomic-embed-text\"");
+        let config = load(Settings::default(), &named).unwrap();
+        assert_eq!(config.remote_embedder().unwrap().model, "nomic-embed-text");
+        for wrong in ["embedding_dimensions = 0", "embedding_dimensions = 8193"] {
+            let error = load(Settings::default(), &format!("{named}\n{wrong}")).unwrap_err();
+            assert!(error.to_string().contains("1 to 8192"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_model_without_a_far_embedder_is_refused() {
+        let error = load(Settings::default(), "embedding_model = \"m\"").unwrap_err();
+        assert!(error.to_string().contains("far embedder"), "{error}");
+    }
+
+    #[test]
     fn an_address_that_others_can_reach_is_refused_without_keys() {
         let flags = Settings { listen: Some("0.0.0.0:7171".into()), ..Settings::default() };
-        assert!(load(flags, "").unwrap_err().to_string().contains("loopback"));
+        assert!(load(flags.clone(), "").unwrap_err().to_string().contains("loopback"));
+        let config = load(flags, "admin_key = \"0123456789abcdef\"").unwrap();
+        assert!(config.admin_key.unwrap().is("0123456789abcdef"));
+    }
+
+    #[test]
+    fn an_admin_key_that_is_refused_is_not_repeated() {
+        for (file, why) in [
+            ("\nadmin_key = \"hunter2\"", "16 bytes"),
+            ("\nadmin_key = 1002200", "in quotes"),
+            ("\nadmin_key = \"1002200", "line 2"),
+        ] {
+            let said = format!("{:#}", load(Settings::default(), file).unwrap_err());
+            assert!(said.contains(why) && said.contains("line 2"), "{said}");
+            assert!(!said.contains("hunter2") && !said.contains("1002200"), "{said}");
+        }
     }
 }

@@ -9,18 +9,22 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::runtime::GenerationRef;
+use crate::kb::Served;
 
 /// What went wrong, as the interface names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     InvalidRequest,
     InvalidFilter,
+    Unauthorized,
     Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
     TooLarge,
+    QuotaExceeded,
+    /// An extension refused.
+    Rejected,
     Overloaded,
     GuestTrapped,
     GuestOutOfFuel,
@@ -50,10 +54,13 @@ impl Code {
             // A wrong method is a wrong request; only its HTTP status differs.
             Self::InvalidRequest | Self::MethodNotAllowed => "invalid_request",
             Self::InvalidFilter => "invalid_filter",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::TooLarge => "too_large",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::Rejected => "rejected",
             Self::Overloaded => "overloaded",
             Self::GuestTrapped => "guest_trapped",
             Self::GuestOutOfFuel => "guest_out_of_fuel",
@@ -72,12 +79,14 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest | Self::InvalidFilter => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict | Self::DimensionMismatch => 409,
             Self::TooLarge => 413,
-            Self::IncompatibleComponent => 422,
+            Self::IncompatibleComponent | Self::Rejected => 422,
+            Self::QuotaExceeded => 429,
             Self::Internal => 500,
             Self::GuestTrapped
             | Self::GuestOutOfFuel
@@ -91,7 +100,8 @@ impl Code {
     fn retryable(self) -> bool {
         matches!(
             self,
-            Self::Overloaded
+            Self::QuotaExceeded
+                | Self::Overloaded
                 | Self::StorageUnavailable
                 | Self::EmbeddingUnavailable
                 | Self::Timeout
@@ -124,7 +134,7 @@ impl Blame {
 }
 
 /// An error as a caller sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     pub code: Code,
     pub message: String,
@@ -133,8 +143,8 @@ pub struct Error {
     pub details: Option<Box<Value>>,
     /// For `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Which guest ran, if one did.
-    pub generation: Option<GenerationRef>,
+    /// Which guests ran, if any did.
+    pub served: Option<Served>,
     /// For the log only.
     pub source: Option<String>,
 }
@@ -148,7 +158,7 @@ impl Error {
             blame: code.blame(),
             details: None,
             retry_after,
-            generation: None,
+            served: None,
             source: None,
         }
     }
@@ -165,6 +175,25 @@ impl Error {
             format!("{limit} is limited to {allowed}, and this request has {used}"),
         )
         .with_details(json!({ "limit": limit, "allowed": allowed, "used": used }))
+    }
+
+    /// The tenant has used up a quota, for so long.
+    pub fn quota(limit: &str, allowed: u64, used: u64, after: Duration) -> Self {
+        let message =
+            format!("this tenant's {limit} are limited to {allowed}, and {used} are used");
+        let mut error = Self::new(Code::QuotaExceeded, message)
+            .with_details(json!({ "limit": limit, "allowed": allowed, "used": used }));
+        error.retry_after = Some(after);
+        error
+    }
+
+    /// All that `limit` allows is taken.
+    pub fn overloaded(limit: &str, allowed: usize) -> Self {
+        Self::new(
+            Code::Overloaded,
+            format!("the server is busy: all {allowed} of its {limit} are taken; try again"),
+        )
+        .with_details(json!({ "limit": limit, "allowed": allowed }))
     }
 
     /// Something is wrong in the host: the caller learns nothing of it, the log
@@ -198,8 +227,8 @@ impl Error {
     }
 
     #[must_use]
-    pub fn from_guest(mut self, generation: GenerationRef) -> Self {
-        self.generation.get_or_insert(generation);
+    pub fn from_guests(mut self, served: Served) -> Self {
+        self.served.get_or_insert(served);
         self
     }
 

@@ -9,18 +9,26 @@
 //! # Ok(()) }
 //! ```
 
+mod admin;
 mod backend;
 mod caller;
 mod command;
+mod crowd;
+mod fake_embedder;
+mod fault_proxy;
 pub mod report;
 mod retrieval;
 mod server;
 mod until;
 mod wire;
 
+pub use admin::noted;
 pub use backend::Backend;
-pub use caller::{Answer, Caller, assert_error_body, send};
+pub use caller::{Answer, Caller, assert_error_body, error_body_fault, send};
 pub use command::{Ran, command, run};
+pub use crowd::{Crowd, Cut, Tally, VERBS};
+pub use fake_embedder::{FakeEmbedder, Mood};
+pub use fault_proxy::{Fault, FaultProxy};
 pub use kenning_storage::testing::RedisServer;
 pub use retrieval::{Collection, Quality, Question};
 pub use server::{Server, Setup, component, kenning};

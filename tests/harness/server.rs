@@ -28,6 +28,8 @@ pub struct Setup {
     pub embedder: Option<&'static str>,
     /// The text of a `kenning.toml`.
     pub config: Option<String>,
+    /// The operator's key; with one, callers need keys.
+    pub admin_key: Option<&'static str>,
     /// A component to use as the logic.
     pub logic: Option<PathBuf>,
     /// Kept by the caller across restarts; otherwise the server's own.
@@ -37,6 +39,8 @@ pub struct Setup {
     /// Where its log goes and what is in it, as `--log` says; otherwise errors, to
     /// this process's standard error.
     pub log: Option<(PathBuf, &'static str)>,
+    /// Further variables of its environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// Bounds on waiting that a disk or a core busy with other tests could reach.
@@ -152,15 +156,20 @@ fn command(setup: &Setup, directory: &Path) -> Result<Command> {
     }
     let mut command = Command::new(kenning()?);
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--embedder", setup.embedder.unwrap_or("hash")])
+        .args(["serve", "--listen", "127.0.0.1:0"])
         .arg("--data-dir")
         .arg(data_dir)
+        .env("KENNING_EMBEDDER", setup.embedder.unwrap_or("hash"))
         .env("KENNING_LOG", "error")
+        .envs(setup.environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
     if let Some((path, filter)) = &setup.log {
         command.env("KENNING_LOG", filter).stderr(File::create(path)?);
+    }
+    if let Some(key) = setup.admin_key {
+        command.env("KENNING_ADMIN_KEY", key);
     }
     if let Some(storage) = &setup.storage {
         command.args(["--storage", storage]);

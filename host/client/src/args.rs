@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
-use crate::Connection;
+use crate::admin::{ExtensionVerb, LogicVerb};
+use crate::{Connection, TenantVerb};
 
 /// The verbs. Each carries its own [`Connection`], so its options may stand anywhere after it.
 #[derive(Clone, Debug, Subcommand)]
@@ -37,6 +38,15 @@ pub enum Verb {
     Export(Call<ExportArgs>),
     /// Show counts, model, storage, and limits with what is used of them
     Stats(Call<StatsArgs>),
+    /// The logic: what a fact is and how search ranks
+    #[command(subcommand)]
+    Logic(LogicVerb),
+    /// A tenant's extensions
+    #[command(subcommand)]
+    Extension(ExtensionVerb),
+    /// Create, limit and delete tenants, and change their keys
+    #[command(subcommand)]
+    Tenant(TenantVerb),
 }
 
 const STORE_EXAMPLES: &str = "\
@@ -87,8 +97,8 @@ With --output the file appears under its name only when it is complete.";
 
 impl Verb {
     /// The server this verb is for.
-    pub fn connection(&self) -> &Connection {
-        match self {
+    pub fn connection(&self) -> Connection {
+        let connection = match self {
             Self::Store(call) => &call.connection,
             Self::Get(call) => &call.connection,
             Self::List(call) => &call.connection,
@@ -98,7 +108,11 @@ impl Verb {
             Self::Import(call) => &call.connection,
             Self::Export(call) => &call.connection,
             Self::Stats(call) => &call.connection,
-        }
+            Self::Logic(verb) => return verb.connection().clone().as_admin(),
+            Self::Extension(verb) => return verb.connection().clone().as_admin(),
+            Self::Tenant(verb) => return verb.connection().into(),
+        };
+        connection.clone()
     }
 }
 

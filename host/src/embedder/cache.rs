@@ -12,12 +12,15 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{EmbedError, Embedder, Lane, Vector};
+use super::{EmbedError, Embedder, Lane, Space, Vector};
 
-type Key = [u8; 32];
+type Key = (TenantId, [u8; 32]);
 
 /// Memory of an entry beside its numbers: the key, the pointer and the cache's own.
 const ENTRY_BYTES: u64 = 128;
+
+/// Numbers in a vector, for an estimate, where the embedder does not know yet.
+const USUAL_DIMENSIONS: usize = 768;
 
 /// An embedder with a memory.
 pub struct Cached<E> {
@@ -37,21 +40,16 @@ impl Weighter<Key, Vector> for Bytes {
 impl<E: Embedder> Cached<E> {
     /// Remembers up to `bytes` of embeddings; the least useful go first.
     pub fn new(embedder: E, bytes: usize) -> Self {
-        let entry = ENTRY_BYTES as usize + embedder.dimensions() * size_of::<f32>();
+        let dimensions = embedder.space().map_or(USUAL_DIMENSIONS, |space| space.dimensions);
+        let entry = ENTRY_BYTES as usize + dimensions * size_of::<f32>();
         let cache = Cache::with_weighter(bytes / entry, bytes as u64, Bytes);
         Self { embedder, cache }
     }
+}
 
-    fn key(&self, tenant: &TenantId, text: &str) -> Key {
-        // Neither a profile nor a tenant's name holds a zero byte.
-        let mut hasher = Sha256::new();
-        for part in [self.embedder.profile(), tenant.as_str()] {
-            hasher.update(part);
-            hasher.update([0]);
-        }
-        hasher.update(text);
-        hasher.finalize().into()
-    }
+/// The space is no part of it: an embedder has one.
+fn key(tenant: &TenantId, text: &str) -> Key {
+    (tenant.clone(), Sha256::digest(text).into())
 }
 
 #[async_trait]
@@ -63,7 +61,7 @@ impl<E: Embedder> Embedder for Cached<E> {
         lane: Lane,
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError> {
-        let keys: Vec<Key> = texts.iter().map(|text| self.key(tenant, text)).collect();
+        let keys: Vec<Key> = texts.iter().map(|text| key(tenant, text)).collect();
         let mut vectors: Vec<Option<Vector>> = keys.iter().map(|key| self.cache.get(key)).collect();
         let missing: Vec<usize> =
             (0..texts.len()).filter(|position| vectors[*position].is_none()).collect();
@@ -74,7 +72,7 @@ impl<E: Embedder> Embedder for Cached<E> {
             let unknown = missing.iter().map(|at| std::mem::take(&mut texts[*at])).collect();
             let embedded = self.embedder.embed(tenant, unknown, lane, until).await?;
             for (at, vector) in missing.into_iter().zip(embedded) {
-                self.cache.insert(keys[at], Arc::clone(&vector));
+                self.cache.insert(keys[at].clone(), Arc::clone(&vector));
                 vectors[at] = Some(vector);
             }
         }
@@ -82,16 +80,28 @@ impl<E: Embedder> Embedder for Cached<E> {
         vectors.into_iter().map(|vector| vector.ok_or_else(short)).collect()
     }
 
-    fn profile(&self) -> &str {
-        self.embedder.profile()
+    fn forget(&self, tenant: &TenantId) {
+        self.cache.retain(|key, _| key.0 != *tenant);
     }
 
-    fn dimensions(&self) -> usize {
-        self.embedder.dimensions()
+    async fn probe(&self, until: Instant) -> Result<(), EmbedError> {
+        self.embedder.probe(until).await
+    }
+
+    fn space(&self) -> Option<&Space> {
+        self.embedder.space()
+    }
+
+    fn owns(&self, profile: &str) -> bool {
+        self.embedder.owns(profile)
     }
 
     fn kind(&self) -> &'static str {
         self.embedder.kind()
+    }
+
+    fn model(&self) -> &str {
+        self.embedder.model()
     }
 }
 
@@ -119,16 +129,16 @@ mod tests {
             HashEmbedder.embed(tenant, texts, lane, until).await
         }
 
-        fn profile(&self) -> &str {
-            HashEmbedder.profile()
-        }
-
-        fn dimensions(&self) -> usize {
-            HashEmbedder.dimensions()
+        fn space(&self) -> Option<&Space> {
+            HashEmbedder.space()
         }
 
         fn kind(&self) -> &'static str {
             HashEmbedder.kind()
+        }
+
+        fn model(&self) -> &str {
+            HashEmbedder.model()
         }
     }
 
@@ -154,5 +164,17 @@ mod tests {
         embed(&cached, "a", &["one"]).await;
         embed(&cached, "b", &["one"]).await;
         assert_eq!(cached.embedder.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_of_one_tenant_is_kept_of_others() {
+        let cached = Cached::new(Counting(AtomicUsize::new(0)), 1 << 20);
+        embed(&cached, "a", &["one"]).await;
+        embed(&cached, "b", &["one"]).await;
+        cached.forget(&TenantId::parse("a").unwrap());
+        embed(&cached, "b", &["one"]).await;
+        assert_eq!(cached.embedder.0.load(Ordering::Relaxed), 2);
+        embed(&cached, "a", &["one"]).await;
+        assert_eq!(cached.embedder.0.load(Ordering::Relaxed), 3);
     }
 }

@@ -6,11 +6,15 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::error::{Code, Error};
-use crate::kb::Answered;
-use crate::runtime::GenerationRef;
+use crate::kb::{Answered, Served};
 
 pub(super) const GENERATION: HeaderName = HeaderName::from_static("x-kenning-generation");
 pub(super) const DIGEST: HeaderName = HeaderName::from_static("x-kenning-digest");
+/// `name=generation` of each extension, in their order.
+pub(super) const EXTENSIONS: HeaderName = HeaderName::from_static("x-kenning-extensions");
+
+/// How to come back with a key (RFC 6750).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"kenning\"");
 
 /// A handler's answer: what the guest said, and which guest it was.
 pub(super) type Reply = Result<Response, Refusal>;
@@ -30,15 +34,19 @@ impl From<Error> for Refusal {
 /// `value` as JSON, with the generation it came from.
 pub(super) fn reply<T: Serialize>(status: StatusCode, answered: Answered<T>) -> Response {
     let mut response = (status, Json(answered.value)).into_response();
-    name_generation(&mut response, &answered.generation);
+    name_guests(&mut response, &answered.served);
     response
 }
 
-pub(super) fn name_generation(response: &mut Response, generation: &GenerationRef) {
+/// Which guests answered: the logic, and the extensions whose hooks stand in its way.
+pub(super) fn name_guests(response: &mut Response, served: &Served) {
     let headers = response.headers_mut();
-    headers.insert(GENERATION, generation.number.into());
-    if let Ok(digest) = HeaderValue::from_str(&generation.digest) {
+    headers.insert(GENERATION, served.logic.number.into());
+    if let Ok(digest) = HeaderValue::from_str(&served.logic.digest) {
         headers.insert(DIGEST, digest);
+    }
+    if let Some(Ok(extensions)) = served.extensions.as_deref().map(HeaderValue::from_str) {
+        headers.insert(EXTENSIONS, extensions);
     }
 }
 
@@ -49,11 +57,15 @@ impl IntoResponse for Refusal {
         metrics::counter!("kenning_errors_total", "code" => error.code.as_str()).increment(1);
         let status = StatusCode::from_u16(error.code.status()).unwrap_or_default();
         let mut response = (status, Json(error.body())).into_response();
-        if let Some(generation) = &error.generation {
-            name_generation(&mut response, generation);
+        if let Some(served) = &error.served {
+            name_guests(&mut response, served);
         }
         if let Some(after) = error.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if error.code == Code::Unauthorized {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         response
     }

@@ -6,13 +6,13 @@ use std::time::Instant;
 use axum::extract::State;
 use http::StatusCode;
 use kenning_index::FactIndex;
-use kenning_storage::{Layout, StorageError};
+use kenning_storage::{Layout, TenantId, Usage};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Reply, reply};
 use super::who::Who;
 use crate::app::App;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::indexing::Progress;
 use crate::kb::Answered;
 use crate::limits::Limits;
@@ -21,11 +21,13 @@ use crate::limits::Limits;
 pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
     let services = app.kb.services();
     let caller = who.within(app.limits.storage_operation);
-    let facts = services.storage.count(&caller.tenant, caller.deadline).await;
-    let facts = facts.map_err(|error| app.kb.storage_error(&error))?;
+    let usage = services.storage.usage(&caller.tenant, caller.deadline).await;
+    let usage = usage.map_err(|error| app.kb.storage_error(&error))?;
+    let facts = usage.facts;
     let index = services.indexing.existing(&caller.tenant).unwrap_or_default().sizes();
-    let generation = app.kb.generation();
-    let profile = services.embedder.profile();
+    let served = app.kb.served();
+    let (embedder, space) = (&services.embedder, services.embedder.space());
+    let dimensions = space.map(|space| space.dimensions);
     let storage = services.storage.describe();
     let ready = *services.indexing.progress().borrow() == Progress::Ready;
     let value = json!({
@@ -33,12 +35,13 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
         "facts": facts,
         "indexed": index.vectors,
         "pending": facts.saturating_sub(index.vectors as u64),
-        "model": profile.split('/').next(),
-        "dimensions": services.embedder.dimensions(),
+        "model": embedder.model(),
+        "dimensions": dimensions,
         "embedding": {
-            "kind": services.embedder.kind(),
-            "profile": profile,
-            "dimensions": services.embedder.dimensions(),
+            "kind": embedder.kind(),
+            "model": embedder.model(),
+            "profile": space.map(|space| &space.profile),
+            "dimensions": dimensions,
         },
         "storage": {
             "backend": storage.backend,
@@ -55,11 +58,37 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
             "bytes": index.bytes,
         },
         "limits": limits(&app.limits),
-        "generation": generation.number,
-        "digest": &*generation.digest,
+        "quotas": used_of_quotas(&app, &caller.tenant, usage),
+        "generation": served.logic.number,
+        "digest": &*served.logic.digest,
         "version": env!("CARGO_PKG_VERSION"),
     });
-    Ok(reply(StatusCode::OK, Answered { value, generation }))
+    Ok(reply(StatusCode::OK, Answered { value, served }))
+}
+
+/// Each quota of a tenant, with what is used of it.
+pub(super) async fn quotas(app: &App, tenant: &TenantId) -> Result<Value, Error> {
+    let until = Instant::now() + app.limits.storage_operation;
+    let usage = app.kb.services().storage.usage(tenant, until).await;
+    let usage = usage.map_err(|error| app.kb.storage_error(&error))?;
+    Ok(used_of_quotas(app, tenant, usage))
+}
+
+fn used_of_quotas(app: &App, tenant: &TenantId, usage: Usage) -> Value {
+    let known = app.kb.services().tenants.get(tenant);
+    let counted = known.as_ref().map(|known| known.meter.used());
+    let quotas = known.map(|known| known.record.limits.clone()).unwrap_or_default();
+    let extensions = app.kb.registry().loaded(tenant).map_or(0, |own| own.extensions.len());
+    quotas.with_used(|name| match (name, &counted) {
+        ("extensions", _) => extensions as u64,
+        ("facts", _) => usage.facts,
+        ("bytes", _) => usage.bytes,
+        ("requests_per_second", Some(used)) => used.requests,
+        ("concurrent_calls", Some(used)) => used.running,
+        ("fuel_per_minute", Some(used)) => used.fuel,
+        ("embedding_tokens_per_minute", Some(used)) => used.tokens,
+        _ => 0,
+    })
 }
 
 /// Each limit by its name in `kenning.toml`, with the unit its name ends in.
@@ -80,15 +109,15 @@ fn limits(limits: &Limits) -> Value {
 /// `GET /readyz`: 503, with the reason, while storage does not answer or the index
 /// is still being built.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Reply {
-    let generation = app.kb.generation();
+    let served = app.kb.served();
     match not_ready(&app).await {
         None => {
             let value = json!({ "status": "ready" });
-            Ok(reply(StatusCode::OK, Answered { value, generation }))
+            Ok(reply(StatusCode::OK, Answered { value, served }))
         }
         Some(reason) => {
             let value = json!({ "status": "not_ready", "reason": reason });
-            Ok(reply(StatusCode::SERVICE_UNAVAILABLE, Answered { value, generation }))
+            Ok(reply(StatusCode::SERVICE_UNAVAILABLE, Answered { value, served }))
         }
     }
 }
@@ -98,6 +127,9 @@ async fn not_ready(app: &App) -> Option<String> {
     let until = Instant::now() + app.limits.storage_operation;
     if let Err(error) = services.storage.ping(until).await {
         return Some(error.to_string());
+    }
+    if !*app.kb.registry().known().borrow() {
+        return Some("it is not read yet which tenants have guests of their own".into());
     }
     if let Some(adoption) = services.storage.adoption()
         && adoption.borrow().passes == 0
@@ -110,21 +142,5 @@ async fn not_ready(app: &App) -> Option<String> {
             Some(format!("the index is being built: {facts} facts so far"))
         }
         Progress::Stalled { reason } => Some(format!("the index is not built yet: {reason}")),
-    }
-}
-
-impl crate::kb::Kb {
-    /// A storage failure outside a guest call.
-    fn storage_error(&self, error: &StorageError) -> Error {
-        let name = self.storage_name();
-        match error {
-            StorageError::Unavailable(reason) => {
-                Error::new(Code::StorageUnavailable, format!("{name} not available: {reason}"))
-            }
-            StorageError::Timeout { .. } => {
-                Error::new(Code::Timeout, format!("{name} operation timeout"))
-            }
-            other => Error::internal(other),
-        }
     }
 }

@@ -57,6 +57,12 @@ impl Shares {
         Arc::new(Self { rules, standing: Mutex::new(standing) })
     }
 
+    /// A unit, if there is one for `tenant` now.
+    pub(super) fn try_acquire(self: &Arc<Self>, tenant: &TenantId) -> Option<Share> {
+        let taken = self.standing().try_take(&self.rules, tenant);
+        taken.then(|| self.share(tenant))
+    }
+
     /// Waits for a unit. Whoever gives up waiting is passed over.
     pub(super) async fn acquire(self: &Arc<Self>, tenant: &TenantId) -> Share {
         let waiting = match self.take_or_wait(tenant) {
@@ -78,14 +84,11 @@ impl Shares {
         tenant: &TenantId,
     ) -> Result<Share, oneshot::Receiver<Share>> {
         let mut standing = self.standing();
-        let (free, now) = (standing.free, standing.tick());
-        let its = standing.tenants.entry(tenant.clone()).or_default();
-        its.waiting.retain(|waiting| !waiting.is_closed());
-        if its.waiting.is_empty() && self.rules.allow(free, its.held) {
-            its.held += 1;
-            standing.free -= 1;
+        if standing.try_take(&self.rules, tenant) {
             return Ok(self.share(tenant));
         }
+        let now = standing.tick();
+        let its = standing.tenants.entry(tenant.clone()).or_default();
         if its.waiting.is_empty() {
             its.since = now;
         }
@@ -133,6 +136,20 @@ impl Standing {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
+    }
+
+    /// Takes a unit, unless others of the tenant wait for one.
+    fn try_take(&mut self, rules: &Rules, tenant: &TenantId) -> bool {
+        let free = self.free;
+        let its = self.tenants.entry(tenant.clone()).or_default();
+        its.waiting.retain(|waiting| !waiting.is_closed());
+        let taken = its.waiting.is_empty() && rules.allow(free, its.held);
+        if taken {
+            its.held += 1;
+            self.free -= 1;
+        }
+        self.forget(tenant);
+        taken
     }
 
     /// Gives a unit to whoever is to have it next.

@@ -12,12 +12,14 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 
 use super::call::Deeds;
 use super::engine::{CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
-use super::generation::GenerationRef;
+use super::guest::Guest;
 use super::imports::GuestLimit;
 use super::imports::output::LogLines;
+use super::rehearsal::Captured;
 use crate::embedder::Embedder;
 use crate::indexing::Indexing;
 use crate::limits::Limits;
+use crate::tenants::{Meter, Tenants};
 
 /// A table element's cost against the memory limit: one pointer.
 const TABLE_ELEMENT_BYTES: usize = 8;
@@ -30,6 +32,7 @@ pub struct Services {
     pub storage: Arc<dyn Storage>,
     pub embedder: Arc<dyn Embedder>,
     pub indexing: Arc<Indexing>,
+    pub tenants: Arc<Tenants>,
     pub limits: Limits,
     /// The runtime that owns sockets and timers. Guests run on another, so that a
     /// busy guest cannot delay a reply that is not its own.
@@ -78,6 +81,9 @@ pub struct State {
     /// An import failed in a way that is the host's fault.
     pub(super) host_failed: bool,
     pub(super) log: LogLines,
+    pub(super) fuel: FuelMeter,
+    /// What a rehearsal wrote, which goes no further. `None` in earnest.
+    pub(super) captured: Option<Captured>,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -87,14 +93,15 @@ impl State {
         services: Arc<Services>,
         tenant: TenantId,
         deadline: Instant,
-        generation: &GenerationRef,
+        guest: &Guest,
     ) -> Self {
         let limits = &services.limits;
-        let log = LogLines::new(&tenant, generation, limits);
+        let log = LogLines::new(&tenant, guest, limits);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.guest_handles);
         Self {
-            memory: Memory::new(limits.guest_memory_bytes, limits.guest_table_elements),
+            fuel: FuelMeter::default(),
+            memory: Memory::new(guest.memory_bytes(limits), limits.guest_table_elements),
             wasi: wasi(&log),
             table,
             log,
@@ -105,6 +112,7 @@ impl State {
             host_time: Duration::ZERO,
             outcome_unknown: false,
             revisions: HashMap::new(),
+            captured: None,
             facts: Vec::new(),
             host_failed: false,
             services,
@@ -117,6 +125,31 @@ impl State {
             facts: std::mem::take(&mut self.facts),
             wrote: !self.revisions.is_empty(),
             host_failed: self.host_failed,
+        }
+    }
+}
+
+/// Charges the tenant for the guest's work when the call ends, however it ends: one whose caller
+/// goes away is dropped in the middle.
+#[derive(Default)]
+pub(super) struct FuelMeter {
+    meter: Option<Arc<Meter>>,
+    given: u64,
+    /// As last seen: at every tick of the epoch, and at the end.
+    pub(super) left: u64,
+}
+
+impl FuelMeter {
+    /// Has what is used of `given` charged.
+    pub(super) fn charge(&mut self, tenants: &Tenants, tenant: &TenantId, given: u64) {
+        *self = Self { meter: tenants.meter(tenant), given, left: given };
+    }
+}
+
+impl Drop for FuelMeter {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.charge_fuel(self.given.saturating_sub(self.left));
         }
     }
 }

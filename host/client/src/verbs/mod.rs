@@ -2,11 +2,13 @@
 
 mod export;
 mod facts;
+mod guests;
 mod import;
 mod list;
 mod search;
 mod show;
 mod stats;
+mod tenant;
 
 use crate::{Error, Exit, Server, Terminal, Verb};
 
@@ -24,6 +26,9 @@ pub(crate) async fn perform(
         Verb::List(call) => list::list(server, &call.args, terminal).await?,
         Verb::Search(call) => search::search(server, &call.args, terminal).await?,
         Verb::Stats(_) => stats::stats(server, terminal).await?,
+        Verb::Logic(verb) => guests::logic(verb, server, terminal).await?,
+        Verb::Extension(verb) => guests::extension(verb, server, terminal).await?,
+        Verb::Tenant(verb) => tenant::tenant(server, verb, terminal).await?,
         Verb::Import(call) => return import::import(server, &call.args, terminal).await,
         Verb::Export(call) => return export::export(server, &call.args, terminal).await,
     }

@@ -159,6 +159,7 @@ impl Pass<'_> {
             keys.pending(),
             keys.revision(),
             TENANTS.to_owned(),
+            keys.bytes(),
         ]);
         call.arg(id.as_str()).arg(FLAT_TENANT).arg(order);
         call
@@ -207,6 +208,7 @@ impl Pass<'_> {
             keys.pending(),
             keys.revision(),
             keys.vector(id),
+            keys.bytes(),
         ]);
         call.arg(id.as_str());
         call

@@ -5,17 +5,21 @@
 //! What is durable is up to the server's `appendfsync`, and a replica may lag behind: this backend
 //! trades the embedded one's guarantees for hosts that share one storage.
 //!
-//! `keys` names the keys, `connection` reaches the server, `scripts` runs the Lua in `scripts/`,
-//! `answers` reads what comes back, `fault` words what failed, `adopt` takes in foreign facts.
+//! `keys` names the keys, `connection` reaches the server over a few `link`s, `scripts` runs the Lua
+//! in `scripts/`, `answers` reads what comes back, `fault` words what failed, `adopt` takes in
+//! foreign facts, `documents` keeps what operators decided.
 
 mod adopt;
 mod answers;
 mod connection;
+mod documents;
 mod fault;
 mod keys;
+mod link;
 mod scripts;
 mod timestamp;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -25,10 +29,11 @@ use redis::{Cmd, Value};
 use tokio::sync::watch;
 
 use crate::cursor::Place;
-use crate::limits::{MAX_EXACT, check_batch, page_size};
+use crate::limits::{DELETION_STEP, MAX_EXACT, check_batch, page_size};
 use crate::{
-    Adoption, Condition, Description, FactId, Hash, IdPage, Layout, OpenError, Revision, Storage,
-    StorageError, StorageLimits, StoredVector, TenantId, Vector, Write, vector_bytes,
+    Adoption, Condition, Description, Document, DocumentName, FactId, Hash, IdPage, Layout,
+    OpenError, Revision, Room, Storage, StorageError, StorageLimits, StoredVector, TenantId, Usage,
+    Vector, Write, vector_bytes,
 };
 use adopt::Adopter;
 use connection::{Connections, Effect, Size};
@@ -74,10 +79,18 @@ impl Redis {
         size: Size,
         deadline: Instant,
     ) -> Result<Vec<Value>, StorageError> {
+        self.send(commands, (size, Effect::Read), deadline).await
+    }
+
+    async fn send(
+        &self,
+        commands: &[Cmd],
+        (size, effect): (Size, Effect),
+        deadline: Instant,
+    ) -> Result<Vec<Value>, StorageError> {
         self.check_open()?;
         let end = self.limits.end(deadline)?.into();
-        let pipeline = scripts::pipeline(commands);
-        self.connections.run(&pipeline, size, Effect::Read, end).await
+        self.connections.run(&scripts::pipeline(commands), size, effect, end).await
     }
 
     async fn run_script(
@@ -94,7 +107,7 @@ impl Redis {
 }
 
 /// The call that performs `write`.
-fn write_call(keys: &Keys, tenant: &TenantId, write: &Write) -> Cmd {
+fn write_call(keys: &Keys, tenant: &TenantId, write: &Write, room: Room) -> Cmd {
     let mut call = scripts::WRITE.call(&[
         keys.fact(&write.id),
         keys.order(),
@@ -102,6 +115,7 @@ fn write_call(keys: &Keys, tenant: &TenantId, write: &Write) -> Cmd {
         keys.revision(),
         keys.vector(&write.id),
         keys::TENANTS.to_owned(),
+        keys.bytes(),
     ]);
     let condition = match write.condition {
         Condition::Absent => "absent",
@@ -109,7 +123,12 @@ fn write_call(keys: &Keys, tenant: &TenantId, write: &Write) -> Cmd {
     };
     call.arg(write.id.as_str()).arg(tenant.as_str()).arg(condition);
     call.arg(write.order.min(MAX_EXACT));
-    for (name, value) in &write.fields {
+    let most = |quota: Option<u64>| quota.map_or(MAX_EXACT, |most| most.min(MAX_EXACT));
+    call.arg(most(room.facts)).arg(most(room.bytes));
+    // Each name once, so that the script can add up what changes.
+    let fields: BTreeMap<&str, &str> =
+        write.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for (name, value) in fields {
         call.arg(name).arg(value);
     }
     call
@@ -166,23 +185,24 @@ impl Storage for Redis {
         answers::page(answers::one(values)?, limit)
     }
 
-    async fn write(
+    async fn write_within(
         &self,
         tenant: &TenantId,
         writes: &[Write],
+        room: Room,
         deadline: Instant,
     ) -> Result<Vec<Option<Revision>>, StorageError> {
         check_batch(writes.len())?;
         let keys = self.keys(tenant);
         let possible = |write: &&Write| !write.fields.is_empty();
         let calls: Vec<Cmd> =
-            writes.iter().filter(possible).map(|w| write_call(&keys, tenant, w)).collect();
+            writes.iter().filter(possible).map(|w| write_call(&keys, tenant, w, room)).collect();
         if calls.is_empty() {
             return Ok(vec![None; writes.len()]);
         }
         let kind = (Size::Small, Effect::Write);
         let values = self.run_script(&scripts::WRITE, calls, kind, deadline).await?;
-        let mut revisions = answers::revisions(values)?.into_iter();
+        let mut revisions = answers::revisions(values, room)?.into_iter();
         let answer = |write: &Write| {
             if write.fields.is_empty() { None } else { revisions.next().flatten() }
         };
@@ -202,6 +222,7 @@ impl Storage for Redis {
             keys.pending(),
             keys.revision(),
             keys.vector(id),
+            keys.bytes(),
         ]);
         call.arg(id.as_str());
         let kind = (Size::Small, Effect::Write);
@@ -297,10 +318,88 @@ impl Storage for Redis {
         Ok(tenants)
     }
 
+    async fn usage(&self, tenant: &TenantId, deadline: Instant) -> Result<Usage, StorageError> {
+        let keys = self.keys(tenant);
+        let (mut facts, mut bytes) = (redis::cmd("ZCARD"), redis::cmd("GET"));
+        facts.arg(keys.order());
+        bytes.arg(keys.bytes());
+        answers::usage(self.read_with(&[facts, bytes], Size::Small, deadline).await?)
+    }
+
     async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError> {
         let mut command = redis::cmd("ZCARD");
         command.arg(self.keys(tenant).order());
         answers::one(self.read_with(&[command], Size::Small, deadline).await?)
+    }
+
+    async fn delete_tenant(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let keys = self.keys(tenant);
+        let mut call = scripts::DELETE_TENANT.call(&[
+            keys.order(),
+            keys.pending(),
+            keys.revision(),
+            keys::TENANTS.to_owned(),
+            keys.bytes(),
+        ]);
+        call.arg(tenant.as_str()).arg(DELETION_STEP).arg(keys.facts()).arg(keys.vectors());
+        let kind = (Size::Bulk, Effect::Write);
+        let values = self.run_script(&scripts::DELETE_TENANT, vec![call], kind, deadline).await?;
+        Ok(answers::one::<usize>(values)? == DELETION_STEP)
+    }
+
+    async fn read_document(
+        &self,
+        name: &DocumentName,
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Option<Document>, StorageError> {
+        self.read_document_whole(name, max_bytes, deadline).await
+    }
+
+    async fn write_document(
+        &self,
+        name: &DocumentName,
+        bytes: &[u8],
+        expected: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Option<u64>, StorageError> {
+        self.write_document_whole(name, bytes, expected, deadline).await
+    }
+
+    async fn delete_document(
+        &self,
+        name: &DocumentName,
+        expected: u64,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let call = documents::delete_call(name, expected);
+        let kind = (Size::Small, Effect::Write);
+        let values = self.run_script(&scripts::DELETE_DOCUMENT, vec![call], kind, deadline).await?;
+        Ok(answers::one::<u64>(values)? == 1)
+    }
+
+    async fn list_documents(
+        &self,
+        prefix: &str,
+        deadline: Instant,
+    ) -> Result<Vec<(DocumentName, u64)>, StorageError> {
+        let mut call =
+            scripts::LIST_DOCUMENTS.call(&[keys::DOCUMENT_NAMES, keys::DOCUMENT_VERSIONS]);
+        call.arg(prefix);
+        let kind = (Size::Bulk, Effect::Read);
+        let values = self.run_script(&scripts::LIST_DOCUMENTS, vec![call], kind, deadline).await?;
+        answers::documents(answers::one(values)?)
+    }
+
+    async fn documents_revision(&self, deadline: Instant) -> Result<u64, StorageError> {
+        let mut command = redis::cmd("GET");
+        command.arg(keys::DOCUMENTS_REVISION);
+        let values = self.read_with(&[command], Size::Small, deadline).await?;
+        Ok(answers::one::<Option<u64>>(values)?.unwrap_or_default())
     }
 
     async fn ping(&self, deadline: Instant) -> Result<(), StorageError> {

@@ -127,8 +127,8 @@ async fn who_computes_for_long_has_its_turn_among_those_who_never_end() -> Resul
     let limits = "fuel_base = 1000000000000000\nfuel_max = 1000000000000000\n\
                   search_ms = 60000\ncall_ms = 60000";
     let (server, directory) = logging(limits).await?;
-    let (spinning, other) = (server.tenant("busy"), server.tenant("other"));
-    let spinners = begin("spin", &spinning, 8);
+    let (busy, other) = (server.tenant("busy"), server.tenant("other"));
+    let spinners = begin("spin", &busy, 8);
     all_say("spinning", directory.path(), 8).await?;
     for _ in 0..3 {
         serves_on(&other).await?;

@@ -167,6 +167,15 @@ impl Error {
         .with_details(json!({ "limit": limit, "allowed": allowed, "used": used }))
     }
 
+    /// All that `limit` allows is taken.
+    pub fn overloaded(limit: &str, allowed: usize) -> Self {
+        Self::new(
+            Code::Overloaded,
+            format!("the server is busy: all {allowed} of its {limit} are taken; try again"),
+        )
+        .with_details(json!({ "limit": limit, "allowed": allowed }))
+    }
+
     /// Something is wrong in the host: the caller learns nothing of it, the log
     /// does.
     pub fn internal(source: impl std::fmt::Display) -> Self {

@@ -20,12 +20,20 @@ use crate::runtime::{
 pub struct Caller {
     pub tenant: TenantId,
     pub deadline: Instant,
+    /// No person waits: under load, calls of others go first.
+    pub patient: bool,
 }
 
 impl Caller {
     /// A caller who waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
-        Self { tenant, deadline: Instant::now() + time }
+        Self { tenant, deadline: Instant::now() + time, patient: false }
+    }
+
+    /// The same for work in bulk and in the background.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
 }
 
@@ -297,6 +305,7 @@ impl Kb {
             deadline: caller.deadline,
             fuel: self.services.limits.fuel(bytes, items),
             operation,
+            patient: caller.patient,
         };
         let outcome = self.runtime.call(generation, call, run).await;
         let (Ok(Finished { outcome_unknown, .. }) | Err(CallError { outcome_unknown, .. })) =
@@ -387,11 +396,7 @@ impl Kb {
                 let reason = "the call's deadline passed while waiting";
                 self.timeout(waited_for, reason, false)
             }
-            Ended::Overloaded { places } => Error::new(
-                Code::Overloaded,
-                format!("all {places} places for running calls (guests) are taken; try again"),
-            )
-            .with_details(json!({ "limit": "guests", "allowed": places })),
+            Ended::Overloaded { limit, allowed } => Error::overloaded(limit, allowed),
             Ended::Host(reason) => Error::internal(reason),
         };
         let mapped = mapped.from_guest(error.generation);

@@ -88,6 +88,9 @@ pub struct Limits {
     pub log_line_bytes: usize,
     /// Guests that run at once. Each holds a pool slot of address space.
     pub guests: usize,
+    /// Calls that wait for one of those places; who comes then is refused at once.
+    /// Twice as many as run, so that nobody waits for more than two rounds of calls.
+    pub guests_waiting: usize,
     /// How long a call waits for one of those places before `overloaded`.
     #[serde(rename = "guest_wait_ms", with = "milliseconds")]
     pub guest_wait: Duration,
@@ -140,6 +143,7 @@ impl Default for Limits {
             log_lines: 100,
             log_line_bytes: KIB,
             guests: 128,
+            guests_waiting: 256,
             guest_wait: Duration::from_secs(1),
 
             component_bytes: 50 * MIB,

@@ -173,7 +173,7 @@ impl Import {
         if drafts.is_empty() {
             return Ok(());
         }
-        let caller = self.who.within(self.app.limits.call);
+        let caller = self.who.within(self.app.limits.call).patient();
         match self.app.kb.store_each(&caller, drafts).await {
             Ok(answered) => {
                 self.failures = 0;

@@ -16,8 +16,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use kenning_bindings::Logic;
 use kenning_storage::TenantId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
@@ -25,6 +24,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use super::clock::EpochClock;
 use super::generation::{Generation, GenerationRef};
 use super::imports::GuestLimit;
+use super::places::Places;
 use super::state::{Services, State, Waiting};
 use super::wit;
 
@@ -59,6 +59,8 @@ pub struct Call {
     pub fuel: u64,
     /// The export, for logs and metrics.
     pub operation: &'static str,
+    /// It waits for a place until its deadline, behind calls that do not.
+    pub patient: bool,
 }
 
 impl Call {
@@ -105,9 +107,10 @@ pub enum Ended {
         in_guest: bool,
         backend: &'static str,
     },
-    /// No place to run became free in time.
+    /// There is no place to run, or to wait for one.
     Overloaded {
-        places: usize,
+        limit: &'static str,
+        allowed: usize,
     },
     /// A fault of the host.
     Host(String),
@@ -118,7 +121,7 @@ pub struct Runtime {
     engine: Engine,
     guests: GuestWorkers,
     clock: EpochClock,
-    places: Arc<Semaphore>,
+    places: Places,
     services: Arc<Services>,
 }
 
@@ -130,7 +133,7 @@ impl Runtime {
             .enable_all()
             .event_interval(EVENT_INTERVAL)
             .build()?;
-        let places = Arc::new(Semaphore::new(services.limits.guests));
+        let places = Places::new(&services.limits);
         Ok(Self { engine, guests: GuestWorkers(Some(guests)), clock, places, services })
     }
 
@@ -145,7 +148,7 @@ impl Runtime {
         let reference = generation.reference.clone();
         let failed =
             |ended| CallError { ended, generation: reference.clone(), outcome_unknown: false };
-        let place = self.place(call.deadline).await.map_err(failed)?;
+        let place = self.places.take(call.deadline, call.patient).await.map_err(failed)?;
         // Nobody can say how far a guest came that does not come back.
         let outcome_unknown = call.may_write();
         let lost = |ended| CallError { outcome_unknown, ..failed(ended) };
@@ -160,17 +163,6 @@ impl Runtime {
             Ok(Ok(ended)) => ended,
             Ok(Err(panicked)) => Err(lost(Ended::Host(panicked.to_string()))),
             Err(_) => Err(lost(Ended::Deadline { in_guest: true, backend: "guest" })),
-        }
-    }
-
-    /// Waits a little for a place to run.
-    async fn place(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Ended> {
-        let limits = &self.services.limits;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let place = self.places.clone().acquire_owned();
-        match timeout(limits.guest_wait.min(left), place).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(Ended::Overloaded { places: limits.guests }),
         }
     }
 }
@@ -256,7 +248,7 @@ fn classify(error: &wasmtime::Error, store: &Store<State>, fuel: u64) -> Ended {
         return deadline(Waiting::Nothing);
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return Ended::Overloaded { places: state.services.limits.guests };
+        return Ended::Overloaded { limit: "guests", allowed: state.services.limits.guests };
     }
     if let Some(broken) = error.downcast_ref::<GuestLimit>() {
         let used = Some(broken.used);

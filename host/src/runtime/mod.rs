@@ -9,6 +9,7 @@
 //! | `registry` | which generation is active |
 //! | `state` | what one call's wasmtime store holds, and the meters on it |
 //! | `imports` | what a guest may call, one file for each interface |
+//! | `places` | places to run, and the bounded line before them |
 //! | `call` | the one door into a guest: run it in bounds, say how it ended |
 
 mod call;
@@ -17,6 +18,7 @@ pub mod compiler;
 mod engine;
 mod generation;
 pub(crate) mod imports;
+mod places;
 mod registry;
 mod state;
 

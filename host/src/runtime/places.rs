@@ -1,0 +1,125 @@
+//! Places to run, and the line before them. Both are bounded: whoever finds the line
+//! full is refused at once, since a longer one would only make everybody late.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use super::call::Ended;
+use crate::limits::Limits;
+
+/// A patient call that found the line full tries again after this long.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A place; free again when it is dropped.
+pub(super) type Place = OwnedSemaphorePermit;
+
+pub(super) struct Places {
+    guests: usize,
+    places: Arc<Semaphore>,
+    waiting: usize,
+    line: Semaphore,
+    wait: Duration,
+}
+
+impl Places {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            guests: limits.guests,
+            places: Arc::new(Semaphore::new(limits.guests)),
+            waiting: limits.guests_waiting,
+            line: Semaphore::new(limits.guests_waiting),
+            wait: limits.guest_wait,
+        }
+    }
+
+    /// A place by `deadline`. A patient call, which no person waits for, is not turned
+    /// away by a full line: it tries again, behind everyone who waits in it.
+    pub(super) async fn take(&self, deadline: Instant, patient: bool) -> Result<Place, Ended> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.in_line(left).await {
+                Err(_) if patient && !left.is_zero() => sleep(PAUSE.min(left)).await,
+                taken => return taken,
+            }
+        }
+    }
+
+    async fn in_line(&self, left: Duration) -> Result<Place, Ended> {
+        // Those who wait are served first: while any do, there is none to take here.
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        let full = |limit, allowed| Ended::Overloaded { limit, allowed };
+        let in_line = self.line.try_acquire();
+        let _in_line = in_line.map_err(|_| full("guests_waiting", self.waiting))?;
+        match timeout(self.wait.min(left), self.places.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(full("guests", self.guests)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(guests: usize, guests_waiting: usize, guest_wait: Duration) -> Places {
+        Places::new(&Limits { guests, guests_waiting, guest_wait, ..Limits::default() })
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[tokio::test]
+    async fn a_call_in_the_line_gets_the_place_that_becomes_free_obeyed() {
+        let places = places(1, 1, Duration::from_secs(60));
+        let first = places.take(soon(), false).await.unwrap();
+        let (second, ()) = tokio::join!(places.take(soon(), false), async { drop(first) });
+        assert!(second.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_finds_the_line_full_is_refused_violated() {
+        let places = places(1, 1, Duration::from_secs(3_600));
+        let _first = places.take(soon(), false).await.unwrap();
+        let mut second = std::pin::pin!(places.take(soon(), false));
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        let full = Ended::Overloaded { limit: "guests_waiting", allowed: 1 };
+        assert_eq!(places.take(soon(), false).await.err(), Some(full));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_leaves_the_line_makes_room_in_it() {
+        let places = places(1, 1, Duration::from_secs(3_600));
+        let _first = places.take(soon(), false).await.unwrap();
+        for _ in 0..3 {
+            let mut next = std::pin::pin!(places.take(soon(), false));
+            assert!(futures::poll!(next.as_mut()).is_pending());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_too_long_names_the_places() {
+        let places = places(1, 1, Duration::from_millis(1));
+        let _first = places.take(soon(), false).await.unwrap();
+        let full = Ended::Overloaded { limit: "guests", allowed: 1 };
+        assert_eq!(places.take(soon(), false).await.err(), Some(full));
+    }
+
+    #[tokio::test]
+    async fn a_patient_call_outlasts_a_full_line() {
+        let places = places(1, 0, Duration::from_millis(1));
+        let first = places.take(soon(), false).await.unwrap();
+        let (second, ()) = tokio::join!(places.take(soon(), true), async {
+            sleep(3 * PAUSE).await;
+            drop(first);
+        });
+        assert!(second.is_ok());
+        let late = places.take(Instant::now(), true).await;
+        assert!(late.is_err(), "its deadline ends it");
+    }
+}

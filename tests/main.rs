@@ -3,11 +3,13 @@
 
 mod cli;
 mod components;
+mod crash;
 mod durability;
 mod flat_layout;
 mod http;
 mod limits;
 mod openapi;
+mod overload;
 mod retrieval;
 mod samples;
 mod sandbox;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::http::Bodies;
 use crate::kb::Kb;
 use crate::limits::Limits;
 
@@ -11,6 +12,7 @@ use crate::limits::Limits;
 pub struct App {
     pub kb: Arc<Kb>,
     pub limits: Limits,
+    pub bodies: Bodies,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
 }

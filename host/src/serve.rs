@@ -13,10 +13,12 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::config::{Config, EmbedderWord, LayoutWord};
 use crate::embedder::{Cached, Embedder, HashEmbedder, LocalEmbedder};
+use crate::http::Bodies;
 use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
 use crate::runtime::compiler::{Compiler, digest};
 use crate::runtime::{Generation, GenerationRef, Registry, Runtime, Services, engine};
+use crate::server::Routes;
 use crate::{heartbeat, http, indexer, server, telemetry};
 
 /// The logic that comes with the host.
@@ -36,13 +38,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let kb = Arc::new(knowledge_base(&config).await?);
     let indexer = indexer::start(kb.clone());
-    let app = Arc::new(App { kb: kb.clone(), limits: config.limits.clone(), metrics });
+    let limits = config.limits.clone();
+    let bodies = Bodies::new(limits.bodies_bytes);
+    let app = Arc::new(App { kb: kb.clone(), limits, bodies, metrics });
     tracing::warn!("no keys are configured: anyone on this machine may read and write anything");
     let heartbeat = heartbeat::start();
     // Before it says that it listens: whoever waits for that may stop it at once.
     let stopped = stopped()?;
     let announcing = tokio::spawn(announce(address.to_string(), kb.clone()));
-    let drained = server::run(listener, http::router(app), &config.limits, stopped).await;
+    let routes = Routes { all: http::router(app.clone()), without_place: http::without_place(app) };
+    let drained = server::run(listener, routes, &config.limits, stopped).await;
     if !drained {
         tracing::warn!("some calls were still running when the drain ended (shutdown_drain_ms)");
     }

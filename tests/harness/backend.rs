@@ -22,6 +22,11 @@ impl Backend {
         Ok(Self { redis: Some(RedisServer::start()), ..Self::embedded()? })
     }
 
+    /// Its Redis, to be killed and started.
+    pub fn redis_server(&mut self) -> Option<&mut RedisServer> {
+        self.redis.as_mut()
+    }
+
     /// What a server needs to know to serve it.
     pub fn setup(&self) -> Setup {
         Setup {

@@ -12,6 +12,7 @@
 mod backend;
 mod caller;
 mod command;
+pub mod crash;
 pub mod report;
 mod retrieval;
 mod server;

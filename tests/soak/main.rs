@@ -4,6 +4,9 @@
 //! A part ends with an error if a promise was broken: an answer that was wrong, lost, torn or
 //! somebody else's. How long things took it prints and never judges.
 
+mod crash;
+mod overload;
+
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -11,7 +14,7 @@ use kenning_tests::report;
 use tokio::runtime::Builder;
 
 /// What `make soak` runs, in this order.
-const PARTS: [&str; 0] = [];
+const PARTS: [&str; 2] = ["overload", "crash"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +34,8 @@ fn main() -> Result<()> {
 
 async fn run(part: &str) -> Result<()> {
     match part {
+        "overload" => overload::measure().await,
+        "crash" => crash::measure().await,
         _ => bail!("{part} is in the list and not here"),
     }
 }

@@ -91,7 +91,7 @@ pub(super) async fn store(
     State(app): State<Arc<App>>,
     who: Who,
     headers: HeaderMap,
-    Json(fact): Json<NewFact>,
+    Json(fact, _held): Json<NewFact>,
 ) -> Reply {
     let mut draft = fact.into_draft()?;
     if draft.id.is_none() {
@@ -139,7 +139,7 @@ pub(super) struct Batch {
 pub(super) async fn store_batch(
     State(app): State<Arc<App>>,
     who: Who,
-    Json(batch): Json<Batch>,
+    Json(batch, _held): Json<Batch>,
 ) -> Reply {
     let (allowed, used) = (app.limits.batch_facts, batch.facts.len());
     if used == 0 {
@@ -223,7 +223,7 @@ pub(super) async fn update(
     State(app): State<Arc<App>>,
     who: Who,
     Id(id): Id,
-    Json(change): Json<FactChange>,
+    Json(change, _held): Json<FactChange>,
 ) -> Reply {
     let change = Change { text: change.text, metadata: metadata(change.metadata)? };
     let answered = app.kb.update(&who.within(app.limits.call), id, change).await?;

@@ -2,6 +2,7 @@
 //! files holds one group of them, or one thing that all of them share.
 
 mod answer;
+mod bodies;
 mod body;
 mod export;
 mod facts;
@@ -14,4 +15,5 @@ mod search;
 mod stats;
 mod who;
 
-pub use router::router;
+pub use bodies::Bodies;
+pub use router::{router, without_place};

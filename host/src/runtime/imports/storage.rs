@@ -49,11 +49,16 @@ impl State {
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let until = self.until(services.limits.storage_operation);
         let bytes = services.limits.host_call_bytes;
+        let known = services.indexing.revisions(&tenant, &ids);
         let read = services.storage.read(&tenant, &ids, bytes, until);
-        match self.wait(Waiting::Storage, read).await {
-            Ok(hashes) => Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect()),
-            Err(error) => Err(self.storage_error(error)),
+        let read = self.wait(Waiting::Storage, read).await;
+        let hashes = read.map_err(|error| self.storage_error(error))?;
+        for ((id, known), hash) in ids.iter().zip(known).zip(&hashes) {
+            if let (Some(revision), None) = (known, hash) {
+                services.indexing.forget(&tenant, id, revision);
+            }
         }
+        Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect())
     }
 
     async fn write_hashes(
@@ -80,14 +85,20 @@ impl State {
         let id = fact_id(id)?;
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let until = self.until(services.limits.storage_operation);
+        let known = services.indexing.revisions(&tenant, std::slice::from_ref(&id));
         let deleted = services.storage.delete(&tenant, &id, until);
-        match self.wait(Waiting::StorageWrite, deleted).await {
-            Ok(revision) => {
-                let happened = revision.is_some();
-                self.revisions.extend(revision.map(|revision| (id, revision)));
-                Ok(happened)
+        let deleted = self.wait(Waiting::StorageWrite, deleted).await;
+        match deleted.map_err(|error| self.storage_error(error))? {
+            Some(revision) => {
+                self.revisions.insert(id, revision);
+                Ok(true)
             }
-            Err(error) => Err(self.storage_error(error)),
+            None => {
+                if let Some(revision) = known.into_iter().flatten().next() {
+                    services.indexing.forget(&tenant, &id, revision);
+                }
+                Ok(false)
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod cli;
 mod components;
+mod crash;
 mod degradation;
 mod durability;
 mod extensions;
@@ -11,6 +12,7 @@ mod flat_layout;
 mod http;
 mod limits;
 mod openapi;
+mod overload;
 mod retrieval;
 mod samples;
 mod sandbox;

@@ -206,6 +206,11 @@ async fn run_guest<R>(
         Err(_) => Err(deadline(store.data().waiting)),
     };
     report(&call, &store, begun.elapsed(), outcome.as_ref().err());
+    let state = store.data();
+    if !state.unindexed.is_empty() {
+        // Its pending mark is there; the indexer need not find it by chance.
+        state.services.indexing.mark_late(&state.tenant);
+    }
     let outcome_unknown = store.data().outcome_unknown || cut_after_writing(&outcome, &store);
     match outcome {
         Ok(result) => Ok(Finished { result, generation: reference, outcome_unknown }),

@@ -1,7 +1,7 @@
 //! What one call's wasmtime store holds: whose call it is, what it may use, and
 //! the meters that say what it used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,8 @@ pub struct State {
     /// The revisions of the facts this call wrote; the index needs them to put
     /// concurrent changes into the order that storage gave them.
     pub(super) revisions: HashMap<FactId, Revision>,
+    /// Those of them that the index does not have yet.
+    pub(super) unindexed: HashSet<FactId>,
     pub(super) log: LogLines,
     wasi: WasiCtx,
     table: ResourceTable,
@@ -100,6 +102,7 @@ impl State {
             host_time: Duration::ZERO,
             outcome_unknown: false,
             revisions: HashMap::new(),
+            unindexed: HashSet::new(),
             services,
         }
     }

@@ -111,9 +111,15 @@ impl State {
                 .map(|vectors| vectors.values[position * dimensions..][..dimensions].to_vec());
             new.push(NewEntry { id, revision, text: entry.text, metadata: entry.metadata, vector });
         }
+        let ids: Vec<FactId> = new.iter().map(|entry| entry.id.clone()).collect();
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let upserted = services.indexing.upsert(&tenant, new);
-        self.wait(Waiting::Index, upserted).await.map_err(|error| Error::Other(error.to_string()))
+        let upserted = self.wait(Waiting::Index, upserted).await;
+        upserted.map_err(|error| Error::Other(error.to_string()))?;
+        for id in &ids {
+            self.unindexed.remove(id);
+        }
+        Ok(())
     }
 
     /// The revision that this call gave to `id`.

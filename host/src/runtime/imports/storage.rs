@@ -75,6 +75,7 @@ impl State {
         let happened = revisions.iter().map(Option::is_some).collect();
         for (write, revision) in writes.into_iter().zip(revisions) {
             if let Some(revision) = revision {
+                self.unindexed.insert(write.id.clone());
                 self.revisions.insert(write.id, revision);
             }
         }

@@ -1,47 +1,44 @@
 //! More callers than there are places to run and to wait.
 
-use anyhow::Result;
-use kenning_tests::{Answer, until};
+use anyhow::{Context, Result};
+use kenning_tests::{Server, Setup, component, until};
 use tokio::task::JoinSet;
 
 use super::{assert_overloaded, obedient, serves_again, tell};
 
-const TWO_AND_THREE: &str = "guests = 2\nguests_waiting = 3\nsearch_ms = 600000";
+/// Two that run, three that wait, and no end to either.
+const TWO_AND_THREE: &str = "guests = 2\nguests_waiting = 3\nguest_wait_ms = 3600000\n\
+                             search_ms = 3600000";
 
 /// Both places are taken for good, so that what happens to the others depends on no
 /// clock: as many as the line holds wait, and all others are told.
 #[tokio::test]
 async fn those_beyond_the_line_are_refused_and_those_in_it_are_served() -> Result<()> {
-    let server = obedient(TWO_AND_THREE).await?;
+    let directory = tempfile::tempdir()?;
+    let log = directory.path().join("log");
+    let setup = Setup {
+        logic: Some(component("hostile")?),
+        log: Some((log.clone(), "warn")),
+        ..Setup::patient_but(TWO_AND_THREE)
+    };
+    let server = Server::start_with(setup).await?;
     let mut sleepers = JoinSet::new();
     for _ in 0..2 {
         let caller = (*server).clone();
         sleepers.spawn(async move { tell(&caller, "sleep 3600").await });
     }
-    let mut callers = JoinSet::new();
-    let one_more = |callers: &mut JoinSet<Result<Answer>>| {
-        let caller = (*server).clone();
-        callers.spawn(async move { tell(&caller, "anything").await });
-    };
-    for _ in 0..3 {
-        one_more(&mut callers);
-    }
-    // Some of those may come before the sleepers, so that there is room behind them.
-    let mut refused = 0;
-    until("the places are taken and the line is full", async || {
-        one_more(&mut callers);
-        while let Some(answer) = callers.try_join_next() {
-            let answer = answer??;
-            if answer.status != 200 {
-                assert_overloaded(&answer, &["guests_waiting"]);
-                refused += 1;
-            }
-        }
-        Ok((callers.len() == 3 && refused > 0).then_some(()))
+    until("both places are taken", async || {
+        Ok((std::fs::read_to_string(&log)?.matches("asleep").count() == 2).then_some(()))
     })
     .await?;
+    let mut callers = JoinSet::new();
+    for _ in 0..53 {
+        let caller = (*server).clone();
+        callers.spawn(async move { tell(&caller, "anything").await });
+    }
     for _ in 0..50 {
-        assert_overloaded(&tell(&server, "anything").await?, &["guests_waiting"]);
+        let answer = callers.join_next().await.context("a caller")???;
+        assert_overloaded(&answer, &["guests_waiting"]);
     }
 
     sleepers.shutdown().await;

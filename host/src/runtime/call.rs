@@ -151,6 +151,11 @@ pub(super) async fn run_guest<P: Pre, R>(
     store.data_mut().fuel.left = left;
     let fuel_used = task.fuel.saturating_sub(left);
     report(guest, task.operation, &store, begun.elapsed(), fuel_used, result.as_ref().err());
+    let state = store.data();
+    if !state.unindexed.is_empty() {
+        // Its pending mark is there; the indexer need not find it by chance.
+        state.services.indexing.mark_late(&state.tenant);
+    }
     let outcome_unknown =
         store.data().outcome_unknown || cut_after_writing(result.is_err(), store.data());
     let deeds = store.data_mut().deeds();

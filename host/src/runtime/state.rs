@@ -1,7 +1,7 @@
 //! What one call's wasmtime store holds: whose call it is, what it may use, and
 //! the meters that say what it used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,8 @@ pub struct State {
     /// The revisions of the facts this call wrote; the index needs them to put
     /// concurrent changes into the order that storage gave them.
     pub(super) revisions: HashMap<FactId, Revision>,
+    /// Those of them that the index does not have yet.
+    pub(super) unindexed: HashSet<FactId>,
     /// The facts that storage gave this call or that it wrote.
     pub(super) facts: Vec<FactId>,
     /// An import failed in a way that is the host's fault.
@@ -115,6 +117,7 @@ impl State {
             captured: None,
             facts: Vec::new(),
             host_failed: false,
+            unindexed: HashSet::new(),
             services,
         }
     }

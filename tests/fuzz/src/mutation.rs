@@ -105,6 +105,7 @@ mod tests {
         assert_eq!(first, again);
         again.sort();
         again.dedup();
-        assert!(again.len() > 700, "only {} different ones", again.len());
+        // Half of them begin with nothing, of which there are few.
+        assert!(again.len() > 500, "only {} different ones", again.len());
     }
 }

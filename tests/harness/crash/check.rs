@@ -138,26 +138,42 @@ async fn check_index(
         }
     }
     let over = ledgers.iter_mut().flat_map(|ledger| ledger.over.drain(..).collect::<Vec<_>>());
-    let mut searches: Vec<(&str, String, Option<String>)> =
-        over.map(|word| ("text", word, None)).collect();
+    let search = |mode, query, wanted| Search { mode, query, wanted };
+    let mut searches: Vec<Search> = over.map(|word| search("text", word, None)).collect();
     for (id, entry) in ledgers.iter().flat_map(|ledger| &ledger.facts) {
         if let Some(word) = &entry.now {
-            searches.push(("text", word.clone(), Some(id.clone())));
-            searches.push(("vector", text(word), Some(id.clone())));
+            searches.push(search("text", word.clone(), Some(id.clone())));
+            searches.push(search("vector", text(word), Some(id.clone())));
         }
     }
     tally.searched += searches.len();
     let wrong: Vec<Option<String>> = stream::iter(searches)
-        .map(|(mode, query, id)| async move {
-            let asked = json!({ "query": query, "mode": mode, "top_k": 1 });
-            let found = caller.search(asked).await?;
-            let wanted: Vec<String> = id.into_iter().collect();
-            let problem = || format!("{query} by {mode}: {found:?}, not {wanted:?}");
-            anyhow::Ok((found != wanted).then(problem))
-        })
+        .map(|search| async move { search.problem(caller).await })
         .buffer_unordered(SEARCHES)
         .try_collect()
         .await?;
     tally.disagreeing.extend(wrong.into_iter().flatten());
     Ok(())
+}
+
+/// A search, and the only fact that it may find.
+struct Search {
+    mode: &'static str,
+    query: String,
+    wanted: Option<String>,
+}
+
+impl Search {
+    /// What is wrong, if it stays wrong: the indexer may still be at it.
+    async fn problem(&self, caller: &Caller) -> Result<Option<String>> {
+        let Self { mode, query, wanted } = self;
+        let asked = json!({ "query": query, "mode": mode, "top_k": 1 });
+        let mut last = Vec::new();
+        let agrees = until("the index agrees", async || {
+            last = caller.search(asked.clone()).await?;
+            Ok((last.first() == wanted.as_ref()).then_some(()))
+        });
+        let agrees = agrees.await;
+        Ok(agrees.err().map(|_| format!("{query} by {mode}: {last:?}, not {wanted:?}")))
+    }
 }

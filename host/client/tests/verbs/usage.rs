@@ -28,11 +28,20 @@ fn a_wrong_command_line_is_refused_before_anything_is_sent() {
 #[test]
 fn every_verb_has_help_with_an_example_and_a_server() {
     for verb in Cli::command().get_subcommands_mut() {
-        let help = verb.render_long_help().to_string();
-        assert!(help.contains("KENNING_SERVER"), "{help}");
+        let mut help = String::new();
+        match verb.has_subcommands() {
+            true => verb.get_subcommands_mut().for_each(|one| help += &one_verbs_help(one)),
+            false => help = one_verbs_help(verb),
+        }
         let name = verb.get_name();
         assert!(name == "stats" || help.contains(&format!("kenning {name} ")), "{help}");
     }
+}
+
+fn one_verbs_help(verb: &mut clap::Command) -> String {
+    let help = verb.render_long_help().to_string();
+    assert!(help.contains("KENNING_SERVER"), "{help}");
+    help
 }
 
 #[test]

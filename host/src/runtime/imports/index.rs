@@ -114,10 +114,15 @@ impl State {
         if self.captured.is_some() {
             return Ok(());
         }
+        let ids: Vec<FactId> = new.iter().map(|entry| entry.id.clone()).collect();
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let upserted = services.indexing.upsert(&tenant, new);
         let upserted = self.wait(Waiting::Index, upserted).await;
-        upserted.map_err(|error| self.index_error(&error))
+        upserted.map_err(|error| self.index_error(&error))?;
+        for id in &ids {
+            self.unindexed.remove(id);
+        }
+        Ok(())
     }
 
     /// What the index refused. A full one is the host's fault, all else the guest's.

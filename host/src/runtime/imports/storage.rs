@@ -88,6 +88,7 @@ impl State {
         for (write, revision) in writes.into_iter().zip(revisions) {
             if let Some(revision) = revision {
                 self.facts.push(write.id.clone());
+                self.unindexed.insert(write.id.clone());
                 self.revisions.insert(write.id, revision);
             }
         }

@@ -88,7 +88,7 @@ pub fn start(kb: Arc<Kb>) -> JoinHandle<()> {
             if let Err(error) = &done
                 && !is_failing
             {
-                tracing::warn!(%error, "tenants cannot be followed; their last known keys stay good");
+                tracing::warn!(%error, "tenants not followed; their last known keys stay good");
             }
             is_failing = done.is_err();
             sleep(POLL).await;

@@ -5,6 +5,7 @@
 //! | `engine` | one configuration for the compiler and the server |
 //! | `clock` | the thread that makes busy guests yield |
 //! | `compiler` | the child process that turns a component into machine code |
+//! | `inspect` | what a component's bytes say of it: hooks, imports, needs |
 //! | `generation` | one loaded version of a guest |
 //! | `registry` | which generation is active |
 //! | `state` | what one call's wasmtime store holds, and the meters on it |
@@ -17,6 +18,7 @@ pub mod compiler;
 mod engine;
 mod generation;
 pub(crate) mod imports;
+pub mod inspect;
 mod registry;
 mod state;
 

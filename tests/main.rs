@@ -4,6 +4,7 @@
 mod cli;
 mod components;
 mod durability;
+mod examples;
 mod flat_layout;
 mod http;
 mod limits;

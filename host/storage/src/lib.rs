@@ -5,7 +5,8 @@
 //! conformance suite (`tests/conformance`) runs over all of them: what it asserts is the contract,
 //! and what differs between backends is said in the prose of [`Storage`].
 //!
-//! Every operation names its tenant and ends by its deadline. Nothing here caches: a read sees
+//! Every operation on facts names its tenant; documents are the operators'. Each ends by its
+//! deadline. Nothing here caches: a read sees
 //! every write that was acknowledged before it began.
 
 mod cursor;
@@ -22,9 +23,9 @@ mod vector_bytes;
 
 pub use error::{OpenError, StorageError};
 pub use limits::StorageLimits;
-pub use name::{FactId, InvalidName, TenantId};
+pub use name::{DocumentName, FactId, InvalidName, TenantId};
 pub use open::open;
 pub use storage::{
-    Adoption, Condition, Description, Hash, IdPage, Layout, Revision, Storage, StoredVector,
-    Vector, Write,
+    Adoption, Condition, Description, Document, Hash, IdPage, Layout, Revision, Storage,
+    StoredVector, Vector, Write,
 };

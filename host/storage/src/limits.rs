@@ -37,6 +37,21 @@ pub(crate) const BATCH: usize = 100;
 /// The most ids in one answer of `page` or `pending`.
 pub(crate) const PAGE: usize = 1_000;
 
+/// The most bytes of one document: a component of 50 MiB with room to spare.
+pub(crate) const DOCUMENT_BYTES: usize = 64 << 20;
+
+/// Redis: documents above this are kept in pieces of this size, so that each step moves little
+/// enough to end well within `operation` over 100 Mbit/s.
+pub(crate) const DOCUMENT_CHUNK: usize = 4 << 20;
+
+/// A document may be some hundred times larger than a fact, and no caller who wants a fact waits
+/// for it: reading or writing one may take this many times `operation`.
+pub(crate) const DOCUMENT_PATIENCE: u32 = 5;
+
+/// Facts that one step of deleting a tenant takes: on Redis a step holds up everyone else's
+/// commands, for about a millisecond with this.
+pub(crate) const DELETION_STEP: usize = 500;
+
 /// Orders and revisions live in Redis as doubles, which count exactly up to here: 2^53 - 1.
 /// In microseconds since 1970 that is the year 2255.
 pub(crate) const MAX_EXACT: u64 = (1 << 53) - 1;
@@ -65,6 +80,12 @@ impl StorageLimits {
         }
         Ok(deadline.min(now + self.operation))
     }
+
+    /// As `end`, for a document's bytes.
+    pub(crate) fn document_end(&self, deadline: Instant) -> Result<Instant, StorageError> {
+        self.end(deadline)?;
+        Ok(deadline.min(Instant::now() + DOCUMENT_PATIENCE * self.operation))
+    }
 }
 
 /// Refuses more than [`BATCH`] things in one operation.
@@ -73,6 +94,20 @@ pub(crate) fn check_batch(used: usize) -> Result<(), StorageError> {
         return Ok(());
     }
     Err(StorageError::TooLarge { limit: "storage-batch", allowed: BATCH as u64, used: used as u64 })
+}
+
+/// Refuses a document that is too large to write.
+pub(crate) fn check_document(used: usize) -> Result<(), StorageError> {
+    check_document_read(used as u64, DOCUMENT_BYTES)
+}
+
+/// Refuses a document that is too large for its reader.
+pub(crate) fn check_document_read(used: u64, allowed: usize) -> Result<(), StorageError> {
+    let allowed = allowed as u64;
+    if used <= allowed {
+        return Ok(());
+    }
+    Err(StorageError::TooLarge { limit: "document-bytes", allowed, used })
 }
 
 /// A page's size within what is allowed.

@@ -1,7 +1,8 @@
 //! Names that are safe to build keys from.
 //!
-//! Both kinds are checked once, where they come in; after that the type is the proof. Neither may
-//! hold `:`, `{` or `}`, so no two names meet in one key, whatever the layout.
+//! Each kind is checked once, where it comes in; after that the type is the proof. None may hold
+//! `{` or `}`, and tenants and facts no `:` either, so no two names meet in one key, whatever the
+//! layout. Documents have keys of their own, of which the name is the end.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub struct InvalidName {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $most:literal, $rule:literal, $first:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $most:literal, $rule:literal, $first:expr, $rest:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -27,7 +28,7 @@ macro_rules! name {
 
             /// Checks `name`.
             pub fn parse(name: &str) -> Result<Self, InvalidName> {
-                match fault(name, Self::MAX_BYTES, $first) {
+                match fault(name, Self::MAX_BYTES, $first, $rest) {
                     None => Ok(Self(name.into())),
                     Some(found) => Err(InvalidName { what: $what, rule: $rule, found }),
                 }
@@ -73,7 +74,8 @@ name!(
     "a tenant's name",
     63,
     "1 to 63 ASCII letters, digits, '.', '_' and '-', beginning with a letter or a digit",
-    |byte: u8| byte.is_ascii_alphanumeric()
+    |byte: u8| byte.is_ascii_alphanumeric(),
+    in_a_key
 );
 
 name!(
@@ -82,12 +84,31 @@ name!(
     "a fact's id",
     128,
     "1 to 128 ASCII letters, digits, '.', '_' and '-', beginning with a letter, a digit or '_'",
-    |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_'
+    |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_',
+    in_a_key
 );
 
+name!(
+    /// A document's name: 1 to 200 bytes, `[A-Za-z0-9._/:-]+`. Cheap to clone.
+    DocumentName,
+    "a document's name",
+    200,
+    "1 to 200 ASCII letters, digits, '.', '_', '-', '/' and ':'",
+    |_| true,
+    |c: char| in_a_key(c) || matches!(c, '/' | ':')
+);
+
+fn in_a_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
 /// What is wrong with `name`, as the end of the sentence "this one …".
-fn fault(name: &str, most: usize, may_begin: impl Fn(u8) -> bool) -> Option<String> {
-    let may_follow = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+fn fault(
+    name: &str,
+    most: usize,
+    may_begin: impl Fn(u8) -> bool,
+    may_follow: impl Fn(char) -> bool,
+) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".into());
     }
@@ -126,6 +147,24 @@ mod tests {
     #[test]
     fn length_of_an_id_violated() {
         assert!(FactId::parse(&"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn length_of_a_documents_name_obeyed_and_violated() {
+        assert!(DocumentName::parse(&"x".repeat(200)).is_ok());
+        let message = DocumentName::parse(&"x".repeat(201)).unwrap_err().to_string();
+        assert!(message.ends_with("has 201 bytes"), "{message}");
+        assert!(DocumentName::parse("").is_err());
+    }
+
+    #[test]
+    fn a_documents_name_has_folders_and_no_braces() {
+        for good in ["tenant/Acme", "component/sha256:0af9", "-", "/"] {
+            assert!(DocumentName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["a b", "a{b", "a}b", "a*", "ä", "a\0"] {
+            assert!(DocumentName::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::{FactId, StorageError, TenantId};
+use crate::{DocumentName, FactId, StorageError, TenantId};
 
 /// The fields of one fact, names and values, in no particular order.
 pub type Hash = Vec<(String, String)>;
@@ -70,6 +70,16 @@ pub struct Vector {
     pub values: Vec<f32>,
 }
 
+/// One document of the control plane: what operators decided, apart from every tenant's facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Grows with each write of the document and is never used again, not even by a later
+    /// document of the same name.
+    pub version: u64,
+    /// What was written.
+    pub bytes: Vec<u8>,
+}
+
 /// How keys are laid out in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
@@ -124,7 +134,12 @@ pub struct Adoption {
 /// **Durability.** Embedded: what was acknowledged is on disk (fsync). Redis: it is what the
 /// server was told by `appendfsync`; with `always` it is on disk.
 ///
-/// **Sizes.** At most 100 ids, writes or vectors in one call, else `TooLarge`.
+/// **Sizes.** At most 100 ids, writes or vectors in one call and 64 MiB in one document, else
+/// `TooLarge`.
+///
+/// **Documents** belong to no tenant. They are durable like facts and seen by every host on the
+/// same storage. Reading or writing a document's bytes may take five times the storage's own
+/// bound.
 #[async_trait]
 pub trait Storage: Send + Sync {
     /// Reads hashes of `ids`, in their order and in one round trip; `None` where there is no such
@@ -217,6 +232,54 @@ pub trait Storage: Send + Sync {
 
     /// How many facts a tenant has.
     async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError>;
+
+    /// Deletes a tenant's facts with their places, pending marks and vectors, a bounded number in
+    /// each call; `true` while there is more to delete. With the last of them go its revisions and
+    /// its registration, so a tenant of that name begins anew. What is written meanwhile may stay:
+    /// stop the tenant's callers first. In the flat layout the facts are also gone for the programs
+    /// that share them.
+    async fn delete_tenant(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+    ) -> Result<bool, StorageError>;
+
+    /// Reads a document; `None` where there is none. More than `max_bytes` is `TooLarge`.
+    async fn read_document(
+        &self,
+        name: &DocumentName,
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Option<Document>, StorageError>;
+
+    /// Writes a document if its version is still `expected`, with `None` if there is none; gives
+    /// the new version, or `None` where it was not.
+    async fn write_document(
+        &self,
+        name: &DocumentName,
+        bytes: &[u8],
+        expected: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Option<u64>, StorageError>;
+
+    /// Deletes a document if its version is still `expected`; `false` where it was not.
+    async fn delete_document(
+        &self,
+        name: &DocumentName,
+        expected: u64,
+        deadline: Instant,
+    ) -> Result<bool, StorageError>;
+
+    /// The documents whose names begin with `prefix`, by name, with their versions.
+    async fn list_documents(
+        &self,
+        prefix: &str,
+        deadline: Instant,
+    ) -> Result<Vec<(DocumentName, u64)>, StorageError>;
+
+    /// Grows with every document that any host writes or deletes, and is 0 before the first: by
+    /// asking only this a host notices what others changed.
+    async fn documents_revision(&self, deadline: Instant) -> Result<u64, StorageError>;
 
     /// Whether the backend answers.
     async fn ping(&self, deadline: Instant) -> Result<(), StorageError>;

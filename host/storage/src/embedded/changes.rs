@@ -1,4 +1,4 @@
-//! What a write does to the tables. Each change reads first and then writes, so that a request
+//! What a write does to a tenant's facts. Each change reads first and then writes, so that a request
 //! that fails has changed nothing.
 
 use redb::ReadableTable;
@@ -11,7 +11,7 @@ use crate::{
     Condition, FactId, Hash, Revision, StorageError, StoredVector, TenantId, Write, vector_bytes,
 };
 
-/// One request to the writer.
+/// One change of one tenant's facts.
 pub(super) enum Change {
     Write(Vec<Write>),
     Delete(FactId),

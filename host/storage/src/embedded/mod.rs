@@ -4,13 +4,17 @@
 //! fsync for each write, a hundred pay it together. Readers take a snapshot and never wait for the
 //! writer. One process at a time may have the file open.
 //!
-//! `tables` says what the file holds, `changes` what a write does to it, `handle` opens it and
-//! opens it again after a failed disk, `writer` is the thread.
+//! `tables` says what the file holds, `changes` what a write does to it, `deletion` what deleting a
+//! tenant does, `documents` are beside them; `handle` opens the file and opens it again after a
+//! failed disk, `writer` is the thread and `request` what it takes.
 
 mod changes;
 mod codec;
+mod deletion;
+mod documents;
 mod handle;
 mod reads;
+mod request;
 mod tables;
 mod writer;
 
@@ -23,13 +27,15 @@ use redb::ReadTransaction;
 use tokio::time::timeout_at;
 
 use crate::cursor::Place;
-use crate::limits::{check_batch, page_size};
+use crate::limits::{DELETION_STEP, check_batch, check_document, page_size};
 use crate::{
-    Description, FactId, Hash, IdPage, OpenError, Revision, Storage, StorageError, StorageLimits,
-    StoredVector, TenantId, Vector, Write,
+    Description, Document, DocumentName, FactId, Hash, IdPage, OpenError, Revision, Storage,
+    StorageError, StorageLimits, StoredVector, TenantId, Vector, Write,
 };
 use changes::Change;
+use documents::DocumentChange;
 use handle::{Fault, Handle};
+use request::Request;
 use writer::Writer;
 
 pub(crate) struct Embedded {
@@ -60,10 +66,17 @@ impl Embedded {
         deadline: Instant,
         read: impl FnOnce(&ReadTransaction) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let end = self.limits.end(deadline)?.into();
+        self.snapshot_until(self.limits.end(deadline)?, read).await
+    }
+
+    async fn snapshot_until<T: Send + 'static>(
+        &self,
+        end: Instant,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StorageError> {
         let handle = Arc::clone(&self.handle);
         let task = tokio::task::spawn_blocking(move || handle.read(read));
-        match timeout_at(end, task).await {
+        match timeout_at(end.into(), task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(StorageError::Corrupt("a read of facts.redb failed midway".into())),
             Err(_) => Err(StorageError::Timeout { wrote: false }),
@@ -77,7 +90,18 @@ impl Embedded {
         deadline: Instant,
     ) -> Result<Vec<Option<Revision>>, StorageError> {
         let end = self.limits.end(deadline)?;
-        self.writer.submit(tenant.clone(), change, end).await
+        self.writer.submit(Request::Facts(tenant.clone(), change), end).await
+    }
+
+    /// Changes a document; the documents' revision with it, `None` if it was not as expected.
+    async fn change_document(
+        &self,
+        change: DocumentChange,
+        deadline: Instant,
+    ) -> Result<Option<u64>, StorageError> {
+        let end = self.limits.document_end(deadline)?;
+        let answers = self.writer.submit(Request::Document(change), end).await?;
+        Ok(answers.into_iter().next().flatten().map(|Revision(revision)| revision))
     }
 }
 
@@ -176,6 +200,61 @@ impl Storage for Embedded {
     async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError> {
         let tenant = tenant.clone();
         self.snapshot(deadline, move |tx| reads::count(tx, &tenant)).await
+    }
+
+    async fn delete_tenant(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let end = self.limits.end(deadline)?;
+        let deleted = self.writer.submit(Request::DeleteTenant(tenant.clone()), end).await?;
+        Ok(deleted.len() == DELETION_STEP)
+    }
+
+    async fn read_document(
+        &self,
+        name: &DocumentName,
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Option<Document>, StorageError> {
+        let (end, name) = (self.limits.document_end(deadline)?, name.clone());
+        self.snapshot_until(end, move |tx| documents::read(tx, &name, max_bytes)).await
+    }
+
+    async fn write_document(
+        &self,
+        name: &DocumentName,
+        bytes: &[u8],
+        expected: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Option<u64>, StorageError> {
+        check_document(bytes.len())?;
+        let (name, bytes) = (name.clone(), bytes.to_vec());
+        self.change_document(DocumentChange::Write { name, bytes, expected }, deadline).await
+    }
+
+    async fn delete_document(
+        &self,
+        name: &DocumentName,
+        expected: u64,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let change = DocumentChange::Delete { name: name.clone(), expected };
+        Ok(self.change_document(change, deadline).await?.is_some())
+    }
+
+    async fn list_documents(
+        &self,
+        prefix: &str,
+        deadline: Instant,
+    ) -> Result<Vec<(DocumentName, u64)>, StorageError> {
+        let prefix = prefix.to_owned();
+        self.snapshot(deadline, move |tx| documents::list(tx, &prefix)).await
+    }
+
+    async fn documents_revision(&self, deadline: Instant) -> Result<u64, StorageError> {
+        self.snapshot(deadline, documents::revision).await
     }
 
     async fn ping(&self, deadline: Instant) -> Result<(), StorageError> {

@@ -23,12 +23,20 @@ type VectorRow = (u64, &'static str, &'static [u8], &'static [u8]);
 /// (the tenant's last revision, how many facts it has).
 type TenantRow = (u64, u64);
 
+/// (version, bytes).
+type DocumentRow = (u64, &'static [u8]);
+
 pub(super) const FACTS: TableDefinition<'_, FactKey, FactRow> = TableDefinition::new("facts");
 pub(super) const ORDER: TableDefinition<'_, OrderKey, ()> = TableDefinition::new("order");
 /// To the id of a fact that waits for a vector.
 pub(super) const PENDING: TableDefinition<'_, PendingKey, &str> = TableDefinition::new("pending");
 pub(super) const VECTORS: TableDefinition<'_, FactKey, VectorRow> = TableDefinition::new("vectors");
 pub(super) const TENANTS: TableDefinition<'_, &str, TenantRow> = TableDefinition::new("tenants");
+pub(super) const DOCUMENTS: TableDefinition<'_, &str, DocumentRow> =
+    TableDefinition::new("documents");
+/// One row: the version that a document got last, and one more for each that was deleted.
+pub(super) const DOCUMENTS_REVISION: TableDefinition<'_, (), u64> =
+    TableDefinition::new("documents_revision");
 
 /// All tables of one write transaction.
 pub(super) struct Tables<'t> {
@@ -37,6 +45,8 @@ pub(super) struct Tables<'t> {
     pub(super) pending: Table<'t, PendingKey, &'static str>,
     pub(super) vectors: Table<'t, FactKey, VectorRow>,
     pub(super) tenants: Table<'t, &'static str, TenantRow>,
+    pub(super) documents: Table<'t, &'static str, DocumentRow>,
+    pub(super) documents_revision: Table<'t, (), u64>,
 }
 
 impl<'t> Tables<'t> {
@@ -48,6 +58,8 @@ impl<'t> Tables<'t> {
             pending: tx.open_table(PENDING)?,
             vectors: tx.open_table(VECTORS)?,
             tenants: tx.open_table(TENANTS)?,
+            documents: tx.open_table(DOCUMENTS)?,
+            documents_revision: tx.open_table(DOCUMENTS_REVISION)?,
         })
     }
 }

@@ -7,9 +7,9 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 
-use super::changes::Change;
 use super::handle::{Fault, Handle};
-use crate::{Revision, StorageError, StorageLimits, TenantId};
+use super::request::Request;
+use crate::{Revision, StorageError, StorageLimits};
 
 /// A commit takes no further jobs once they hold this much, so that a small write never waits for
 /// more than about this much of others.
@@ -18,8 +18,7 @@ const COMMIT_BYTES: usize = 16 << 20;
 type Answer = Result<Vec<Option<Revision>>, StorageError>;
 
 struct Job {
-    tenant: TenantId,
-    change: Change,
+    request: Request,
     /// When its caller stops waiting.
     end: Instant,
     reply: oneshot::Sender<Answer>,
@@ -42,12 +41,12 @@ impl Writer {
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Queues a change and waits until it is durable, both until `end`.
-    pub(super) async fn submit(&self, tenant: TenantId, change: Change, end: Instant) -> Answer {
+    /// Queues a request and waits until it is durable, both until `end`.
+    pub(super) async fn submit(&self, request: Request, end: Instant) -> Answer {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let queue = queue.ok_or_else(stopped)?;
         let (reply, answer) = oneshot::channel();
-        let job = Job { tenant, change, end, reply };
+        let job = Job { request, end, reply };
         match timeout_at(end.into(), queue.send(job)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(stopped()),
@@ -78,11 +77,11 @@ fn stopped() -> StorageError {
 
 fn run(handle: &Handle, mut jobs: mpsc::Receiver<Job>, most: usize) {
     while let Some(first) = jobs.blocking_recv() {
-        let mut bytes = first.change.bytes();
+        let mut bytes = first.request.bytes();
         let mut batch = vec![first];
         while batch.len() < most && bytes < COMMIT_BYTES {
             let Ok(job) = jobs.try_recv() else { break };
-            bytes += job.change.bytes();
+            bytes += job.request.bytes();
             batch.push(job);
         }
         commit(handle, batch);
@@ -101,7 +100,7 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
         return;
     }
     let answers = handle.write(|tables| {
-        let one = |job: &Job| match job.change.apply(tables, &job.tenant) {
+        let one = |job: &Job| match job.request.apply(tables) {
             Ok(revisions) => Ok(Ok(revisions)),
             Err(Fault::Request(error)) => Ok(Err(error)),
             Err(fault) => Err(fault),

@@ -4,7 +4,7 @@ use redis::{FromRedisValue, Value};
 
 use super::fault;
 use crate::cursor::Place;
-use crate::{FactId, Hash, IdPage, Revision, StorageError, Vector, vector_bytes};
+use crate::{DocumentName, FactId, Hash, IdPage, Revision, StorageError, Vector, vector_bytes};
 
 /// One answer as a `T`; a refusal is its error.
 pub(super) fn parse<T: FromRedisValue>(value: Value) -> Result<T, StorageError> {
@@ -95,4 +95,36 @@ pub(super) fn vector(value: Value) -> Result<Option<Vector>, StorageError> {
         (None, None, None) => Ok(None),
         _ => Err(StorageError::Corrupt("a vector without all of its parts".into())),
     }
+}
+
+/// A document, or where its bytes are.
+pub(super) struct DocumentHead {
+    pub(super) version: u64,
+    pub(super) length: u64,
+    /// None where `bytes` are all.
+    pub(super) pieces: u64,
+    pub(super) token: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The answer to `HMGET version length pieces token bytes`.
+pub(super) fn document_head(value: Value) -> Result<Option<DocumentHead>, StorageError> {
+    type Parts = (Option<u64>, Option<u64>, Option<u64>, Option<String>, Option<Vec<u8>>);
+    match parse::<Parts>(value)? {
+        (Some(version), Some(length), Some(pieces), Some(token), Some(bytes)) => {
+            Ok(Some(DocumentHead { version, length, pieces, token, bytes }))
+        }
+        (None, None, None, None, None) => Ok(None),
+        _ => Err(StorageError::Corrupt("a document without all of its parts".into())),
+    }
+}
+
+/// Names and versions in turn.
+pub(super) fn documents(value: Value) -> Result<Vec<(DocumentName, u64)>, StorageError> {
+    let rows: Vec<(String, u64)> = parse(value)?;
+    let row = |(name, version): (String, u64)| {
+        let name = DocumentName::parse(&name);
+        Ok((name.map_err(|error| StorageError::Corrupt(error.to_string()))?, version))
+    };
+    rows.into_iter().map(row).collect()
 }

@@ -1,9 +1,10 @@
 //! Keys in Redis.
 //!
 //! A tenant's name holds no `}` and no `:`, so no two tenants' keys meet, and all keys of a tenant
-//! share one hash tag.
+//! share one hash tag. Documents lie under `kenning:control:`, where no tenant's key begins, and
+//! share one hash tag, too.
 
-use crate::{FactId, Layout, TenantId};
+use crate::{DocumentName, FactId, Layout, TenantId};
 
 /// The set of all tenants.
 pub(super) const TENANTS: &str = "kenning:tenants";
@@ -13,6 +14,33 @@ pub(super) const FLAT_PREFIX: &str = "fact:";
 
 /// The tenant whose facts are laid out flat.
 pub(super) const FLAT_TENANT: &str = "default";
+
+/// Sorted set: the names of all documents, in the order of their bytes.
+pub(super) const DOCUMENT_NAMES: &str = "kenning:control:{control}:names";
+
+/// Hash: every document's version by its name.
+pub(super) const DOCUMENT_VERSIONS: &str = "kenning:control:{control}:versions";
+
+/// Number: grows with every document written or deleted.
+pub(super) const DOCUMENTS_REVISION: &str = "kenning:control:{control}:revision";
+
+/// Number: grows with every document that is written in pieces.
+pub(super) const DOCUMENT_TOKENS: &str = "kenning:control:{control}:tokens";
+
+/// Hash: `version`, `length`, and `bytes` or, where there are `pieces`, their `token`.
+pub(super) fn document(name: &DocumentName) -> String {
+    format!("kenning:control:{{control}}:document:{name}")
+}
+
+/// String: the `n`th piece of a document, from 1, as one write with `token` wrote it.
+pub(super) fn piece(name: &DocumentName, token: &str, n: u64) -> String {
+    format!("{}{token}:{n}", pieces_prefix(name))
+}
+
+/// What the keys of a document's pieces begin with.
+pub(super) fn pieces_prefix(name: &DocumentName) -> String {
+    format!("kenning:control:{{control}}:piece:{name}:")
+}
 
 /// One tenant's keys.
 pub(super) struct Keys {
@@ -43,9 +71,19 @@ impl Keys {
         format!("{}pending", self.prefix)
     }
 
+    /// What the keys of facts begin with.
+    pub(super) fn facts(&self) -> &str {
+        &self.facts
+    }
+
     /// Hash: `profile`, `digest`, `values` and the `revision` of the text it embeds.
     pub(super) fn vector(&self, id: &FactId) -> String {
-        format!("{}vector:{id}", self.prefix)
+        format!("{}{id}", self.vectors())
+    }
+
+    /// What the keys of vectors begin with.
+    pub(super) fn vectors(&self) -> String {
+        format!("{}vector:", self.prefix)
     }
 
     /// Number: the tenant's last revision.
@@ -60,6 +98,16 @@ mod tests {
 
     fn keys(layout: Layout, tenant: &str) -> Keys {
         Keys::new(layout, &TenantId::parse(tenant).unwrap())
+    }
+
+    #[test]
+    fn no_document_meets_a_tenant_or_another_document() {
+        let name = |name| DocumentName::parse(name).unwrap();
+        let key = document(&name("a"));
+        assert!(!key.starts_with("kenning:{") && !key.starts_with(FLAT_PREFIX));
+        // Numbers hold no `:`, so the end of a key says where its name ended.
+        assert_ne!(piece(&name("a:1"), "2", 3), piece(&name("a"), "1", 2));
+        assert!(key != piece(&name("a"), "1", 1));
     }
 
     #[test]

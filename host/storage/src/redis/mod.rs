@@ -6,11 +6,13 @@
 //! trades the embedded one's guarantees for hosts that share one storage.
 //!
 //! `keys` names the keys, `connection` reaches the server, `scripts` runs the Lua in `scripts/`,
-//! `answers` reads what comes back, `fault` words what failed, `adopt` takes in foreign facts.
+//! `answers` reads what comes back, `fault` words what failed, `adopt` takes in foreign facts,
+//! `documents` keeps what operators decided.
 
 mod adopt;
 mod answers;
 mod connection;
+mod documents;
 mod fault;
 mod keys;
 mod scripts;
@@ -25,10 +27,11 @@ use redis::{Cmd, Value};
 use tokio::sync::watch;
 
 use crate::cursor::Place;
-use crate::limits::{MAX_EXACT, check_batch, page_size};
+use crate::limits::{DELETION_STEP, MAX_EXACT, check_batch, page_size};
 use crate::{
-    Adoption, Condition, Description, FactId, Hash, IdPage, Layout, OpenError, Revision, Storage,
-    StorageError, StorageLimits, StoredVector, TenantId, Vector, Write, vector_bytes,
+    Adoption, Condition, Description, Document, DocumentName, FactId, Hash, IdPage, Layout,
+    OpenError, Revision, Storage, StorageError, StorageLimits, StoredVector, TenantId, Vector,
+    Write, vector_bytes,
 };
 use adopt::Adopter;
 use connection::{Connections, Effect, Size};
@@ -74,10 +77,18 @@ impl Redis {
         size: Size,
         deadline: Instant,
     ) -> Result<Vec<Value>, StorageError> {
+        self.send(commands, (size, Effect::Read), deadline).await
+    }
+
+    async fn send(
+        &self,
+        commands: &[Cmd],
+        (size, effect): (Size, Effect),
+        deadline: Instant,
+    ) -> Result<Vec<Value>, StorageError> {
         self.check_open()?;
         let end = self.limits.end(deadline)?.into();
-        let pipeline = scripts::pipeline(commands);
-        self.connections.run(&pipeline, size, Effect::Read, end).await
+        self.connections.run(&scripts::pipeline(commands), size, effect, end).await
     }
 
     async fn run_script(
@@ -301,6 +312,75 @@ impl Storage for Redis {
         let mut command = redis::cmd("ZCARD");
         command.arg(self.keys(tenant).order());
         answers::one(self.read_with(&[command], Size::Small, deadline).await?)
+    }
+
+    async fn delete_tenant(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let keys = self.keys(tenant);
+        let mut call = scripts::DELETE_TENANT.call(&[
+            keys.order(),
+            keys.pending(),
+            keys.revision(),
+            keys::TENANTS.to_owned(),
+        ]);
+        call.arg(tenant.as_str()).arg(DELETION_STEP).arg(keys.facts()).arg(keys.vectors());
+        let kind = (Size::Bulk, Effect::Write);
+        let values = self.run_script(&scripts::DELETE_TENANT, vec![call], kind, deadline).await?;
+        Ok(answers::one::<usize>(values)? == DELETION_STEP)
+    }
+
+    async fn read_document(
+        &self,
+        name: &DocumentName,
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Option<Document>, StorageError> {
+        self.read_document_whole(name, max_bytes, deadline).await
+    }
+
+    async fn write_document(
+        &self,
+        name: &DocumentName,
+        bytes: &[u8],
+        expected: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Option<u64>, StorageError> {
+        self.write_document_whole(name, bytes, expected, deadline).await
+    }
+
+    async fn delete_document(
+        &self,
+        name: &DocumentName,
+        expected: u64,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let call = documents::delete_call(name, expected);
+        let kind = (Size::Small, Effect::Write);
+        let values = self.run_script(&scripts::DELETE_DOCUMENT, vec![call], kind, deadline).await?;
+        Ok(answers::one::<u64>(values)? == 1)
+    }
+
+    async fn list_documents(
+        &self,
+        prefix: &str,
+        deadline: Instant,
+    ) -> Result<Vec<(DocumentName, u64)>, StorageError> {
+        let mut call =
+            scripts::LIST_DOCUMENTS.call(&[keys::DOCUMENT_NAMES, keys::DOCUMENT_VERSIONS]);
+        call.arg(prefix);
+        let kind = (Size::Bulk, Effect::Read);
+        let values = self.run_script(&scripts::LIST_DOCUMENTS, vec![call], kind, deadline).await?;
+        answers::documents(answers::one(values)?)
+    }
+
+    async fn documents_revision(&self, deadline: Instant) -> Result<u64, StorageError> {
+        let mut command = redis::cmd("GET");
+        command.arg(keys::DOCUMENTS_REVISION);
+        let values = self.read_with(&[command], Size::Small, deadline).await?;
+        Ok(answers::one::<Option<u64>>(values)?.unwrap_or_default())
     }
 
     async fn ping(&self, deadline: Instant) -> Result<(), StorageError> {

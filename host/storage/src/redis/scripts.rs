@@ -31,6 +31,10 @@ script!(PUT_VECTOR, "put_vector.lua");
 script!(ADOPT, "adopt.lua");
 script!(FORGET, "forget.lua");
 script!(MARK, "mark.lua");
+script!(DELETE_TENANT, "delete_tenant.lua");
+script!(WRITE_DOCUMENT, "write_document.lua");
+script!(DELETE_DOCUMENT, "delete_document.lua");
+script!(LIST_DOCUMENTS, "list_documents.lua");
 
 impl Source {
     /// A call with `keys`; its arguments are added to it.

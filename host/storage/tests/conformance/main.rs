@@ -3,6 +3,7 @@
 
 mod backends;
 mod deleting;
+mod documents;
 mod durability;
 mod embedded_only;
 mod flat_only;
@@ -77,6 +78,17 @@ over_every_backend! {
     tenancy::names_that_look_alike_do_not_meet,
     tenancy::a_tenant_is_known_from_its_first_fact,
     tenancy::facts_are_counted_by_tenant,
+    tenancy::a_deleted_tenant_is_gone_and_begins_anew,
+    tenancy::a_large_tenant_is_deleted_in_steps,
+    documents::a_document_is_read_as_it_was_written,
+    documents::a_document_is_written_only_over_the_expected_version,
+    documents::a_version_is_never_used_again,
+    documents::of_concurrent_writers_of_one_version_exactly_one_wins,
+    documents::documents_are_listed_by_prefix,
+    documents::the_revision_grows_with_every_change_and_only_then,
+    documents::document_bytes_obeyed_and_violated,
+    documents::a_document_that_is_replaced_is_read_old_or_new,
+    documents::documents_survive_closing_and_opening,
     vectors::each_write_waits_for_a_vector_with_its_newest_revision,
     vectors::a_vector_of_the_newest_revision_ends_the_wait,
     vectors::a_vector_of_an_older_revision_does_not,

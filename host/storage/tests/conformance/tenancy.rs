@@ -66,3 +66,40 @@ pub(crate) async fn facts_are_counted_by_tenant(backend: &mut impl Backend) {
     assert_eq!(storage.count(&tenant("other"), later()).await, Ok(1));
     assert_eq!(storage.count(&tenant("nobody"), later()).await, Ok(0));
 }
+
+pub(crate) async fn a_deleted_tenant_is_gone_and_begins_anew(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    let other = tenant("other");
+    storage.write(&other, &[absent("f", 1)], later()).await.unwrap();
+    let revisions = put(&*storage, &[("f", 1), ("waits", 2)]).await;
+    put_vector(&*storage, "f", revisions[0], 1.0).await;
+
+    assert_eq!(storage.delete_tenant(&default_tenant(), later()).await, Ok(false));
+    assert_eq!(get(&*storage, "f").await, None);
+    assert!(list(&*storage).await.is_empty());
+    assert!(pending(&*storage).await.is_empty());
+    assert_eq!(read_vector(&*storage, "f").await, None);
+    assert_eq!(storage.count(&default_tenant(), later()).await, Ok(0));
+    assert_eq!(storage.tenants(later()).await, Ok(vec![other.clone()]));
+    assert_eq!(get_of(&*storage, &other, "f").await, Some(hash(&[("content", "f")])));
+
+    assert_eq!(storage.delete_tenant(&default_tenant(), later()).await, Ok(false));
+    assert_eq!(put(&*storage, &[("f", 1)]).await, revisions[..1], "revisions begin anew");
+    assert_eq!(read_vector(&*storage, "f").await, None);
+}
+
+pub(crate) async fn a_large_tenant_is_deleted_in_steps(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    let names: Vec<String> = (0..1_234).map(|n| format!("f{n}")).collect();
+    let facts: Vec<(&str, u64)> = names.iter().map(String::as_str).zip(0..).collect();
+    put(&*storage, &facts).await;
+    let mut left = 1_234;
+    while storage.delete_tenant(&default_tenant(), later()).await.unwrap() {
+        let count = storage.count(&default_tenant(), later()).await.unwrap();
+        assert!(count < left, "each step deletes some");
+        left = count;
+    }
+    assert!(left < 1_000, "no single step deletes so many");
+    assert!(list(&*storage).await.is_empty());
+    assert_eq!(storage.tenants(later()).await, Ok(vec![]));
+}

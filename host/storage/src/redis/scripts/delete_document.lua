@@ -1,0 +1,16 @@
+-- KEYS: document, names, versions, revision
+-- ARGV: name, the expected version, what keys of pieces begin with
+-- Answers 1, or 0 if the expected version is not there.
+if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then
+  return 0
+end
+local old = redis.call('HMGET', KEYS[1], 'pieces', 'token')
+-- Hosts that do not hear of a deletion would go by what is gone: if this is refused, all is.
+redis.call('INCR', KEYS[4])
+redis.call('UNLINK', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+for i = 1, tonumber(old[1] or 0) do
+  redis.call('UNLINK', ARGV[3] .. old[2] .. ':' .. i)
+end
+return 1

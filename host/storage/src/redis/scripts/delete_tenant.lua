@@ -1,0 +1,15 @@
+-- KEYS: order, pending, revision, tenants
+-- ARGV: tenant, how many, what keys of facts begin with, what keys of vectors begin with
+-- Deletes so many of a tenant's facts, newest first; answers how many there were. The call that
+-- finds fewer leaves nothing of the tenant.
+local ids = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[2] - 1)
+for _, id in ipairs(ids) do
+  redis.call('UNLINK', ARGV[3] .. id, ARGV[4] .. id)
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('ZREM', KEYS[2], id)
+end
+if #ids < tonumber(ARGV[2]) then
+  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
+  redis.call('SREM', KEYS[4], ARGV[1])
+end
+return #ids

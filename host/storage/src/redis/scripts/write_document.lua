@@ -1,0 +1,32 @@
+-- KEYS: document, names, versions, revision, then the keys of its pieces, in order
+-- ARGV: name, the expected version or '', what keys of pieces begin with, length, then the bytes,
+-- or, if there are pieces, their token
+-- Answers the version, or nothing if the expected one is not there.
+if (redis.call('HGET', KEYS[3], ARGV[1]) or '') ~= ARGV[2] then
+  return false
+end
+-- Pieces expire unless a document names them, so that a writer that died leaves nothing.
+for i = 5, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then
+    return redis.error_reply('EXPIRED a piece of the document is gone; write it again')
+  end
+end
+local old = redis.call('HMGET', KEYS[1], 'pieces', 'token')
+-- First the command that Redis may refuse (out of memory, read-only): later ones are not.
+local version = redis.call('INCR', KEYS[4])
+if #KEYS > 4 then
+  for i = 5, #KEYS do
+    redis.call('PERSIST', KEYS[i])
+  end
+  redis.call('HSET', KEYS[1], 'version', version, 'length', ARGV[4],
+    'pieces', #KEYS - 4, 'token', ARGV[5], 'bytes', '')
+else
+  redis.call('HSET', KEYS[1], 'version', version, 'length', ARGV[4],
+    'pieces', 0, 'token', '', 'bytes', ARGV[5])
+end
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('HSET', KEYS[3], ARGV[1], version)
+for i = 1, tonumber(old[1] or 0) do
+  redis.call('UNLINK', ARGV[3] .. old[2] .. ':' .. i)
+end
+return version

@@ -1,6 +1,7 @@
 //! Every test that drives the product from outside, through a real server in a
 //! process of its own. This is the table of contents.
 
+mod authoring;
 mod cli;
 mod components;
 mod durability;

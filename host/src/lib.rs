@@ -12,8 +12,10 @@
 //!    [`indexer`] keeps the indexes in step in the background.
 //! 6. [`error`] is how a failure leaves, [`telemetry`] and [`heartbeat`] how the
 //!    operator sees what goes on.
+//! 7. [`check`] says offline whether this host would take a component.
 
 pub mod app;
+pub mod check;
 pub mod config;
 pub mod embedder;
 pub mod error;

@@ -3,7 +3,7 @@
 CARGO ?= cargo
 COMPONENTS := target/components
 COMPONENT_TARGET := wasm32-wasip2
-GUESTS := logic hostile
+GUESTS := logic hostile hooks
 EXAMPLES := chunk dedupe recency-boost redact-pii row-access
 KENNING := target/release/kenning
 LANGUAGES := target/languages
@@ -31,7 +31,7 @@ run: build model ## Install what is missing, build, and serve at http://127.0.0.
 build: components ## Build the binary and the components
 	$(CARGO) build --release --workspace
 
-components: target ## Build the guests in Rust: the logic, the examples, and one that misbehaves
+components: target ## Build the guests in Rust: the logic, the examples, and those of the tests
 	RUSTFLAGS='-Ctarget-feature=+simd128' $(CARGO) build $(GUESTS:%=--package kenning-%) \
 	  $(EXAMPLES:%=--package kenning-example-%) --target $(COMPONENT_TARGET) --profile component
 	@mkdir -p $(COMPONENTS)

@@ -180,10 +180,13 @@ async fn a_component_that_does_not_fit_is_told_why() -> Result<()> {
 async fn a_component_is_checked_against_the_limits_that_are_given() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("kenning.toml");
-    fs::write(&config, "[limits]\nguest_memory_bytes = 65536\n")?;
+    fs::write(&config, "[limits]\nextension_memory_bytes = 65536\n")?;
     let config = config.to_str().context("a path that is text")?;
     let ran = check(&component("row-access")?, &["--config", config]).await?;
-    assert!(ran.code == Some(1) && ran.out.contains("guest_memory_bytes allows 65536"), "{ran:?}");
+    assert!(
+        ran.code == Some(1) && ran.out.contains("extension_memory_bytes allows 65536"),
+        "{ran:?}"
+    );
     fs::write(folder.path().join("kenning.toml"), "[limits]\ncomponent_bytes = 1000\n")?;
     let ran = check(&component("row-access")?, &["--config", config]).await?;
     assert!(ran.code == Some(1) && ran.err.contains("component_bytes is limited"), "{ran:?}");

@@ -4,8 +4,10 @@
 mod authoring;
 mod cli;
 mod components;
+mod degradation;
 mod durability;
 mod examples;
+mod extensions;
 mod flat_layout;
 mod http;
 mod limits;
@@ -14,5 +16,6 @@ mod retrieval;
 mod samples;
 mod sandbox;
 mod seed;
+mod swap;
 mod tidy;
 mod wit;

@@ -6,10 +6,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::kb::Kb;
 use crate::limits::Limits;
+use crate::swap::Swapper;
 
 /// One running server.
 pub struct App {
     pub kb: Arc<Kb>,
+    pub swapper: Swapper,
     pub limits: Limits,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,

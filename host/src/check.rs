@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::limits::Limits;
 use crate::runtime::compiler::{Compiler, digest};
 use crate::runtime::inspect::{Inspection, inspect};
-use crate::runtime::{engine, links};
+use crate::runtime::{Loader, engine};
 
 /// What a component can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,8 +80,7 @@ fn outline_problems(seen: &Inspection, limits: &Limits) -> Vec<String> {
         (true, false) => problems
             .push("it is a logic and has hooks; a component is one or the other".to_string()),
         (false, true) => problems.push(format!(
-            "it has no hook and is no logic: this host speaks {}, and it exports {}",
-            "kenning:knowledge 0.1",
+            "it has no hook of kenning:knowledge@0.1.0 and is no logic; it exports {}",
             listed(&seen.exports)
         )),
         _ => {}
@@ -94,10 +93,13 @@ fn outline_problems(seen: &Inspection, limits: &Limits) -> Vec<String> {
             problems.push(format!("it imports {import}, which only a logic may"));
         }
     }
-    let allowed = limits.guest_memory_bytes as u64;
-    if seen.memory_bytes > allowed {
+    let (limit, allowed) = match seen.is_logic {
+        true => ("guest_memory_bytes", limits.guest_memory_bytes),
+        false => ("extension_memory_bytes", limits.extension_memory_bytes),
+    };
+    if seen.memory_bytes > allowed as u64 {
         problems.push(format!(
-            "its memories begin with {} bytes, and guest_memory_bytes allows {allowed}",
+            "its memories begin with {} bytes, and {limit} allows {allowed}",
             seen.memory_bytes
         ));
     }
@@ -117,11 +119,15 @@ async fn runtime_problem(
     let directory = tempfile::tempdir().context("cannot make a directory for the compiler")?;
     let compiler = Compiler::new(program, directory.path().join("components"), limits.clone())
         .context("cannot use a directory for the compiler")?;
-    let component = match compiler.load(&engine, bytes).await {
-        Ok(component) => component,
+    let loaded = match Loader::new(compiler, engine).load(bytes).await {
+        Ok(loaded) => loaded,
         Err(error) => return Ok(Some(error.to_string())),
     };
-    Ok(links(&engine, &component).err().map(|error| format!("it does not fit: {error:#}")))
+    let linked = match loaded.inspection.is_logic {
+        true => loaded.logic().map(drop),
+        false => loaded.extension(&loaded.inspection.grants_needed).map(drop),
+    };
+    Ok(linked.err().map(|error| format!("it does not fit this host: {error}")))
 }
 
 #[cfg(test)]
@@ -161,6 +167,6 @@ mod tests {
         let seen = Inspection { logic_only_imports: import, ..extension() };
         assert_problem(seen, "which only a logic may");
         let seen = Inspection { memory_bytes: u64::MAX, ..extension() };
-        assert_problem(seen, "guest_memory_bytes allows 67108864");
+        assert_problem(seen, "extension_memory_bytes allows 33554432");
     }
 }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use kenning_index::limits::DIMENSIONS;
 use serde::Deserialize;
 
+use crate::embedder::{EmbedderChoice, Key, RemoteSettings};
 use crate::limits::Limits;
 
 const LISTEN: &str = "127.0.0.1:7171";
@@ -33,10 +35,23 @@ pub struct Settings {
     #[arg(long, env = "KENNING_LAYOUT", value_name = "LAYOUT")]
     pub layout: Option<LayoutWord>,
 
-    /// What embeds: local (all-MiniLM-L6-v2 in this process) or hash (for tests, it
-    /// knows no meaning) [default: local]
-    #[arg(long, env = "KENNING_EMBEDDER", value_name = "SPEC")]
-    pub embedder: Option<EmbedderWord>,
+    /// What embeds: local (all-MiniLM-L6-v2 in this process), openai:BASE_URL,
+    /// ollama:BASE_URL or tei:BASE_URL (a far one, such as
+    /// openai:https://api.openai.com/v1 or ollama:http://127.0.0.1:11434), or hash (for
+    /// tests, it knows no meaning) [default: local]. The far one's key, if it wants one,
+    /// is in the environment, as KENNING_EMBEDDING_KEY
+    #[arg(long, env = "KENNING_EMBEDDER", value_name = "SPEC", hide_env_values = true)]
+    pub embedder: Option<String>,
+
+    /// The far embedder's model; with tei, which serves one, your name for it. Another
+    /// name has all vectors made again
+    #[arg(long, env = "KENNING_EMBEDDING_MODEL", value_name = "NAME")]
+    pub embedding_model: Option<String>,
+
+    /// How long to ask the far embedder's vectors to be, where its model can
+    /// [default: as the model gives them]
+    #[arg(long, env = "KENNING_EMBEDDING_DIMENSIONS", value_name = "N")]
+    pub embedding_dimensions: Option<usize>,
 
     /// Threads of the local embedder [default: one for each core]
     #[arg(long, env = "KENNING_EMBEDDER_THREADS", value_name = "N")]
@@ -74,14 +89,6 @@ pub enum LayoutWord {
     Flat,
 }
 
-/// See `Settings::embedder`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum EmbedderWord {
-    Local,
-    Hash,
-}
-
 /// See `Settings::log_format`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -96,7 +103,9 @@ pub struct Config {
     pub listen: SocketAddr,
     pub storage: String,
     pub layout: LayoutWord,
-    pub embedder: EmbedderWord,
+    pub embedder: EmbedderChoice,
+    pub embedding_model: Option<String>,
+    pub embedding_dimensions: Option<usize>,
     pub embedder_threads: usize,
     pub model_dir: Option<PathBuf>,
     pub data_dir: PathBuf,
@@ -121,7 +130,9 @@ impl Config {
             listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
             storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
-            embedder: flags.embedder.or(file.embedder).unwrap_or(EmbedderWord::Local),
+            embedder: embedder(flags.embedder.or(file.embedder).as_deref())?,
+            embedding_model: flags.embedding_model.or(file.embedding_model),
+            embedding_dimensions: flags.embedding_dimensions.or(file.embedding_dimensions),
             embedder_threads: flags.embedder_threads.or(file.embedder_threads).unwrap_or(cores),
             model_dir: flags.model_dir.or(file.model_dir),
             data_dir,
@@ -145,8 +156,67 @@ impl Config {
         if self.embedder_threads == 0 {
             bail!("--embedder-threads must be 1 or more");
         }
+        if matches!(self.embedder, EmbedderChoice::Remote { .. }) {
+            self.remote_embedder()?;
+        } else if self.embedding_model.is_some() || self.embedding_dimensions.is_some() {
+            bail!(
+                "--embedding-model and --embedding-dimensions are for a far embedder; say which \
+                 with --embedder"
+            );
+        }
         self.limits.check().map_err(anyhow::Error::msg)
     }
+}
+
+/// Its errors do not repeat what was said, which may hold a password.
+fn embedder(spec: Option<&str>) -> anyhow::Result<EmbedderChoice> {
+    let Some(spec) = spec else { return Ok(EmbedderChoice::Local) };
+    spec.parse().map_err(|wrong| anyhow::anyhow!("--embedder: {wrong}"))
+}
+
+/// The variable with the far embedder's key. There is no flag for it: what is on a
+/// command line can be read by every user of the machine.
+const EMBEDDING_KEY: &str = "KENNING_EMBEDDING_KEY";
+
+/// A longer name of a model is a mistake; it is stored with every vector.
+const MODEL_NAME_BYTES: usize = 200;
+
+impl Config {
+    /// What a far embedder needs to know.
+    pub fn remote_embedder(&self) -> anyhow::Result<RemoteSettings> {
+        let EmbedderChoice::Remote { protocol, base } = &self.embedder else {
+            bail!("--embedder names no far embedder");
+        };
+        let model = self.embedding_model.clone().unwrap_or_default();
+        if model.is_empty() || model.len() > MODEL_NAME_BYTES || model.contains(char::is_control) {
+            bail!(
+                "a far embedder needs --embedding-model NAME, of 1 to {MODEL_NAME_BYTES} bytes \
+                 without control characters"
+            );
+        }
+        if self.embedding_dimensions.is_some_and(|wanted| !(1..=DIMENSIONS).contains(&wanted)) {
+            bail!("--embedding-dimensions must be 1 to {DIMENSIONS}");
+        }
+        Ok(RemoteSettings {
+            protocol: *protocol,
+            base: base.clone(),
+            model,
+            dimensions: self.embedding_dimensions,
+            key: embedding_key()?,
+            requests: self.limits.embedding_requests,
+            texts: self.limits.embedding_queue,
+        })
+    }
+}
+
+fn embedding_key() -> anyhow::Result<Option<Key>> {
+    let Some(key) = std::env::var_os(EMBEDDING_KEY).filter(|key| !key.is_empty()) else {
+        return Ok(None);
+    };
+    let key = key.to_str().and_then(Key::new);
+    // The error says nothing of what is in it.
+    let key = key.with_context(|| format!("{EMBEDDING_KEY} holds what no HTTP header can"))?;
+    Ok(Some(key))
 }
 
 /// A server that was given a key and did not ask for it would be a trap.
@@ -197,7 +267,7 @@ mod tests {
         let file = "log = \"warn\"\nembedder = \"hash\"\ndata_dir = \"somewhere\"";
         let config = load(flags, file).unwrap();
         assert_eq!(config.log, "debug");
-        assert_eq!(config.embedder, EmbedderWord::Hash);
+        assert_eq!(config.embedder, EmbedderChoice::Hash);
         assert_eq!(config.storage, "embedded:somewhere/facts");
         assert_eq!(config.layout, LayoutWord::Tenant);
     }
@@ -214,6 +284,26 @@ mod tests {
         for file in ["lissten = \"x\"", "[limits]\nserach_ms = 1", "embedder = \"magic\""] {
             assert!(load(Settings::default(), file).is_err(), "{file}");
         }
+    }
+
+    #[test]
+    fn a_far_embedder_needs_a_model() {
+        let file = "embedder = \"ollama:http://127.0.0.1:11434\"";
+        let error = load(Settings::default(), file).unwrap_err().to_string();
+        assert!(error.contains("--embedding-model"), "{error}");
+        let named = format!("{file}\nembedding_model = \"nomic-embed-text\"");
+        let config = load(Settings::default(), &named).unwrap();
+        assert_eq!(config.remote_embedder().unwrap().model, "nomic-embed-text");
+        for wrong in ["embedding_dimensions = 0", "embedding_dimensions = 8193"] {
+            let error = load(Settings::default(), &format!("{named}\n{wrong}")).unwrap_err();
+            assert!(error.to_string().contains("1 to 8192"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_model_without_a_far_embedder_is_refused() {
+        let error = load(Settings::default(), "embedding_model = \"m\"").unwrap_err();
+        assert!(error.to_string().contains("far embedder"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::runtime::GenerationRef;
+use crate::kb::Served;
 
 /// What went wrong, as the interface names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Code {
     MethodNotAllowed,
     Conflict,
     TooLarge,
+    /// An extension refused.
+    Rejected,
     Overloaded,
     GuestTrapped,
     GuestOutOfFuel,
@@ -54,6 +56,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::TooLarge => "too_large",
+            Self::Rejected => "rejected",
             Self::Overloaded => "overloaded",
             Self::GuestTrapped => "guest_trapped",
             Self::GuestOutOfFuel => "guest_out_of_fuel",
@@ -77,7 +80,7 @@ impl Code {
             Self::MethodNotAllowed => 405,
             Self::Conflict | Self::DimensionMismatch => 409,
             Self::TooLarge => 413,
-            Self::IncompatibleComponent => 422,
+            Self::IncompatibleComponent | Self::Rejected => 422,
             Self::Internal => 500,
             Self::GuestTrapped
             | Self::GuestOutOfFuel
@@ -124,7 +127,7 @@ impl Blame {
 }
 
 /// An error as a caller sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     pub code: Code,
     pub message: String,
@@ -133,8 +136,8 @@ pub struct Error {
     pub details: Option<Box<Value>>,
     /// For `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Which guest ran, if one did.
-    pub generation: Option<GenerationRef>,
+    /// Which guests ran, if any did.
+    pub served: Option<Served>,
     /// For the log only.
     pub source: Option<String>,
 }
@@ -148,7 +151,7 @@ impl Error {
             blame: code.blame(),
             details: None,
             retry_after,
-            generation: None,
+            served: None,
             source: None,
         }
     }
@@ -198,8 +201,8 @@ impl Error {
     }
 
     #[must_use]
-    pub fn from_guest(mut self, generation: GenerationRef) -> Self {
-        self.generation.get_or_insert(generation);
+    pub fn from_guests(mut self, served: Served) -> Self {
+        self.served.get_or_insert(served);
         self
     }
 

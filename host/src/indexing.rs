@@ -14,6 +14,8 @@ use kenning_storage::{FactId, Revision, Storage, StoredVector, TenantId, Vector}
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::embedder::Embedder;
+
 /// Vectors waiting to be stored. When storage is down this fills, and what does
 /// not fit is made again later.
 const VECTORS_QUEUED: usize = 4_096;
@@ -54,7 +56,7 @@ enum Queued {
 /// All tenants' indexes.
 pub struct Indexing {
     indexes: RwLock<HashMap<TenantId, Arc<Index>>>,
-    profile: String,
+    embedder: Arc<dyn Embedder>,
     vectors: mpsc::Sender<Queued>,
     late: Mutex<HashSet<TenantId>>,
     /// Some tenant was added to `late`.
@@ -63,12 +65,16 @@ pub struct Indexing {
 }
 
 impl Indexing {
-    /// Empty indexes for vectors of `profile`, and the task that stores vectors.
-    pub fn start(storage: Arc<dyn Storage>, profile: &str, operation: Duration) -> Arc<Self> {
+    /// Empty indexes for vectors of `embedder`, and the task that stores vectors.
+    pub fn start(
+        storage: Arc<dyn Storage>,
+        embedder: Arc<dyn Embedder>,
+        operation: Duration,
+    ) -> Arc<Self> {
         let (vectors, queued) = mpsc::channel(VECTORS_QUEUED);
         let indexing = Arc::new(Self {
             indexes: RwLock::default(),
-            profile: profile.to_string(),
+            embedder,
             vectors,
             late: Mutex::default(),
             has_late: Notify::new(),
@@ -106,29 +112,35 @@ impl Indexing {
     ) -> Result<(), IndexError> {
         let index = self.index(tenant);
         let mut late = false;
+        let mut refused = Ok(());
         for entry in entries {
-            index.upsert(&Entry {
+            let upserted = index.upsert(&Entry {
                 id: entry.id.as_str(),
                 revision: entry.revision.0,
                 text: &entry.text,
                 metadata: &entry.metadata,
                 vector: entry.vector.as_deref(),
-            })?;
-            late |= match entry.vector {
-                Some(values) => {
+            });
+            late |= match (upserted, entry.vector) {
+                (Ok(_), Some(values)) => {
                     let vector = self.stored_vector(entry.id, entry.revision, &entry.text, values);
                     self.vectors.try_send(Queued::Vector(tenant.clone(), vector)).is_err()
                 }
-                None => true,
+                (Ok(_), None) => true,
+                // It must not keep the others from being found.
+                (Err(error), _) => {
+                    refused = Err(error);
+                    true
+                }
             };
         }
         if late {
             self.mark_late(tenant);
         }
-        Ok(())
+        refused
     }
 
-    /// A vector of this host's profile, as storage keeps it.
+    /// A vector of the embedder's space, as storage keeps it.
     pub fn stored_vector(
         &self,
         id: FactId,
@@ -136,13 +148,16 @@ impl Indexing {
         text: &str,
         values: Vec<f32>,
     ) -> StoredVector {
-        let profile = self.profile.clone();
+        // An embedder that made a vector knows its space; an empty one is of no space.
+        let space = self.embedder.space();
+        let profile = space.map(|space| space.profile.clone()).unwrap_or_default();
         StoredVector { id, revision, vector: Vector { profile, digest: digest(text), values } }
     }
 
-    /// The numbers of `vector`, if they embed `text` in this host's profile.
+    /// The numbers of `vector`, if they embed `text` in the embedder's space.
     pub fn usable(&self, vector: Vector, text: &str) -> Option<Vec<f32>> {
-        (vector.profile == self.profile && vector.digest == digest(text)).then_some(vector.values)
+        let usable = vector.digest == digest(text) && self.embedder.owns(&vector.profile);
+        usable.then_some(vector.values)
     }
 
     /// Waits until the vectors queued so far are stored, or cannot be: then they are

@@ -7,7 +7,8 @@
 //!    and [`limits`] every number that is enforced.
 //! 2. [`server`] accepts connections, [`http`] turns requests into verbs.
 //! 3. [`kb`] is the verbs; every face meets here.
-//! 4. [`runtime`] is the one door into a guest, and what a guest may call.
+//! 4. [`registry`] knows which generation of which guest is active, [`swap`] puts
+//!    another in its place; [`runtime`] is the one door into a guest, and what a guest may call.
 //! 5. [`embedder`], [`indexing`] and the storage crate serve those calls;
 //!    [`indexer`] keeps the indexes in step in the background.
 //! 6. [`error`] is how a failure leaves, [`telemetry`] and [`heartbeat`] how the
@@ -25,7 +26,9 @@ pub mod indexer;
 pub mod indexing;
 pub mod kb;
 pub mod limits;
+pub mod registry;
 pub mod runtime;
 pub mod serve;
 pub mod server;
+pub mod swap;
 pub mod telemetry;

@@ -86,23 +86,59 @@ pub struct Limits {
     pub log_lines: u32,
     /// Bytes of one log line.
     pub log_line_bytes: usize,
+    /// An extension's linear memories and tables, summed, and at most
+    /// `guest_memory_bytes`.
+    pub extension_memory_bytes: usize,
+    /// Work of one hook of an extension, whatever its input; some 0.1 s.
+    pub extension_fuel_base: u64,
     /// Guests that run at once. Each holds a pool slot of address space.
     pub guests: usize,
     /// How long a call waits for one of those places before `overloaded`.
     #[serde(rename = "guest_wait_ms", with = "milliseconds")]
     pub guest_wait: Duration,
 
+    /// Extensions of one tenant. Each hook of each costs its calls an instance.
+    pub extensions: usize,
+    /// Recent requests that a candidate for promotion is asked again; 0 keeps none.
+    pub proof_requests: usize,
+    /// How long they may take.
+    #[serde(rename = "proof_ms", with = "milliseconds")]
+    pub proof: Duration,
+    /// Of them, in percent: how many may fail with the candidate and not without.
+    pub proof_errors_percent: u64,
+    /// How much of the order of hits must stay, in percent of average overlap.
+    pub proof_overlap_percent: u64,
+    /// Fuel and time of the candidate at most, in percent of the live generation's.
+    pub proof_fuel_percent: u64,
+    pub proof_time_percent: u64,
+    /// How long a promoted generation is watched.
+    #[serde(rename = "watch_ms", with = "milliseconds")]
+    pub watch: Duration,
+    /// Its calls before it is judged.
+    pub watch_calls: u64,
+    /// How much more of its calls may fail than of the generation before, in percent
+    /// of all.
+    pub watch_errors_percent: u64,
+    /// The mean time of its calls at most, in percent of the generation before.
+    pub watch_time_percent: u64,
+
     /// A component's size. JavaScript and Python components carry their runtime,
     /// 12 to 18 MB.
     pub component_bytes: usize,
+    /// How long a component may take to arrive.
+    #[serde(rename = "component_upload_ms", with = "milliseconds")]
+    pub component_upload: Duration,
     /// Compiling one component, in its child process.
     #[serde(rename = "compile_ms", with = "milliseconds")]
     pub compile: Duration,
     /// Address space of that child process.
     pub compile_memory_bytes: usize,
 
-    /// Texts waiting for the local embedder, in each of its three lanes.
+    /// Texts waiting for the embedder, in each of its three lanes.
     pub embedding_queue: usize,
+    /// Requests to a far embedder at once. Stores and background may have six of
+    /// eight of them, background alone three.
+    pub embedding_requests: usize,
     /// Memory for embeddings kept for texts seen before.
     pub embedding_cache_bytes: usize,
 }
@@ -137,16 +173,32 @@ impl Default for Limits {
             fuel_base: 2_000_000_000,
             fuel_per_unit: 5_000_000,
             fuel_max: 20_000_000_000,
+            extension_memory_bytes: 32 * MIB,
+            extension_fuel_base: 500_000_000,
             log_lines: 100,
             log_line_bytes: KIB,
             guests: 128,
             guest_wait: Duration::from_secs(1),
 
+            extensions: 16,
+            proof_requests: 200,
+            proof: Duration::from_secs(10),
+            proof_errors_percent: 1,
+            proof_overlap_percent: 70,
+            proof_fuel_percent: 200,
+            proof_time_percent: 500,
+            watch: Duration::from_secs(60),
+            watch_calls: 20,
+            watch_errors_percent: 5,
+            watch_time_percent: 500,
+
             component_bytes: 50 * MIB,
+            component_upload: Duration::from_secs(60),
             compile: Duration::from_secs(60),
             compile_memory_bytes: 4 * 1024 * MIB,
 
             embedding_queue: 1_024,
+            embedding_requests: 8,
             embedding_cache_bytes: 64 * MIB,
         }
     }
@@ -156,8 +208,17 @@ impl Limits {
     /// The fuel of a call with `bytes` of input that handles `items` facts or
     /// hits.
     pub fn fuel(&self, bytes: usize, items: usize) -> u64 {
+        self.fuel_from(self.fuel_base, bytes, items)
+    }
+
+    /// The same of one hook of an extension.
+    pub fn extension_fuel(&self, bytes: usize, items: usize) -> u64 {
+        self.fuel_from(self.extension_fuel_base, bytes, items)
+    }
+
+    fn fuel_from(&self, base: u64, bytes: usize, items: usize) -> u64 {
         let units = (bytes / KIB + items) as u64;
-        self.fuel_base.saturating_add(units.saturating_mul(self.fuel_per_unit)).min(self.fuel_max)
+        base.saturating_add(units.saturating_mul(self.fuel_per_unit)).min(self.fuel_max)
     }
 
     /// Refuses numbers that could not work together.
@@ -178,7 +239,13 @@ impl Limits {
                 4 * self.host_call_bytes <= self.guest_memory_bytes,
                 "guest_memory_bytes must be at least four times host_call_bytes",
             ),
+            (
+                4 * self.host_call_bytes <= self.extension_memory_bytes,
+                "extension_memory_bytes must be at least four times host_call_bytes",
+            ),
             (self.guests > 0, "guests must be at least 1"),
+            (self.embedding_queue > 0, "embedding_queue must be at least 1"),
+            (self.embedding_requests > 0, "embedding_requests must be at least 1"),
             (
                 (1..=100).contains(&self.batch_facts),
                 "batch_facts must be 1 to 100, as the contract says",

@@ -11,12 +11,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::config::{Config, EmbedderWord, LayoutWord};
-use crate::embedder::{Cached, Embedder, HashEmbedder, LocalEmbedder};
+use crate::config::{Config, LayoutWord};
+use crate::embedder::{
+    Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
+};
 use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
-use crate::runtime::compiler::{Compiler, digest};
-use crate::runtime::{Generation, GenerationRef, Registry, Runtime, Services, engine};
+use crate::registry::{Archive, Registry, follow};
+use crate::runtime::compiler::Compiler;
+use crate::runtime::{Generation, GenerationRef, Guest, Loader, Runtime, Services, engine};
+use crate::swap::Swapper;
 use crate::{heartbeat, http, indexer, server, telemetry};
 
 /// The logic that comes with the host.
@@ -36,7 +40,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let kb = Arc::new(knowledge_base(&config).await?);
     let indexer = indexer::start(kb.clone());
-    let app = Arc::new(App { kb: kb.clone(), limits: config.limits.clone(), metrics });
+    let following = tokio::spawn(follow::follow(kb.clone()));
+    let swapper = Swapper::new(kb.clone());
+    let app = Arc::new(App { kb: kb.clone(), swapper, limits: config.limits.clone(), metrics });
     tracing::warn!("no keys are configured: anyone on this machine may read and write anything");
     let heartbeat = heartbeat::start();
     // Before it says that it listens: whoever waits for that may stop it at once.
@@ -49,6 +55,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     announcing.abort();
     heartbeat.abort();
     indexer.abort();
+    following.abort();
     if timeout(config.limits.storage_operation, kb.services().indexing.flush()).await.is_err() {
         tracing::warn!("some vectors were not stored; they will be made again");
     }
@@ -61,14 +68,19 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let storage = storage(config).await?;
     let embedder = embedder(config)?;
     let limits = config.limits.clone();
-    let indexing = Indexing::start(storage.clone(), embedder.profile(), limits.storage_operation);
+    let indexing = Indexing::start(storage.clone(), embedder.clone(), limits.storage_operation);
     let io = tokio::runtime::Handle::current();
     let services = Arc::new(Services { storage, embedder, indexing, limits, io });
     let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let generation = load_logic(config, &engine).await?;
-    tracing::info!(digest = &*generation.reference.digest, "logic loaded");
+    let loader = Loader::new(compiler(config)?, engine.clone());
+    let built_in = load_logic(config, &loader).await?;
+    tracing::info!(digest = &*built_in.guest.reference.digest, "logic loaded");
+    let limits = &services.limits;
+    let archive =
+        Archive::new(services.storage.clone(), limits.storage_operation, limits.component_bytes);
+    let registry = Arc::new(Registry::new(archive, loader, Arc::new(built_in)));
     let runtime = Runtime::new(engine, services.clone())?;
-    Ok(Kb::new(runtime, Registry::new(generation), services))
+    Ok(Kb::new(runtime, registry, services))
 }
 
 async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {
@@ -84,32 +96,40 @@ async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {
 fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
     let cache = config.limits.embedding_cache_bytes;
     Ok(match config.embedder {
-        EmbedderWord::Hash => {
+        EmbedderChoice::Hash => {
             tracing::warn!("the embedder is `hash`, which knows no meaning; it is for tests");
             Arc::new(Cached::new(HashEmbedder, cache))
         }
-        EmbedderWord::Local => {
+        EmbedderChoice::Local => {
             let directory = kenning_model::locate(config.model_dir.as_deref())?;
             let threads = config.embedder_threads;
             let local = LocalEmbedder::load(&directory, threads, config.limits.embedding_queue)?;
             Arc::new(Cached::new(local, cache))
         }
+        EmbedderChoice::Remote { .. } => {
+            let settings = config.remote_embedder()?;
+            Arc::new(Cached::new(RemoteEmbedder::new(settings)?, cache))
+        }
     })
 }
 
-async fn load_logic(config: &Config, engine: &wasmtime::Engine) -> anyhow::Result<Generation> {
+fn compiler(config: &Config) -> anyhow::Result<Compiler> {
+    let directory = config.data_dir.join("components");
+    Compiler::new(this_program()?, directory.clone(), config.limits.clone())
+        .with_context(|| format!("cannot use {}", directory.display()))
+}
+
+async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generation> {
     let given = config.logic.as_ref().map(|path| {
         std::fs::read(path).with_context(|| format!("cannot read the logic {}", path.display()))
     });
     let given = given.transpose()?;
-    let bytes = given.as_deref().unwrap_or(LOGIC);
-    let directory = config.data_dir.join("components");
-    let compiler = Compiler::new(this_program()?, directory.clone(), config.limits.clone())
-        .with_context(|| format!("cannot use {}", directory.display()))?;
-    let component = compiler.load(engine, bytes).await?;
-    let reference = GenerationRef { number: 1, digest: digest(bytes).into() };
-    Generation::link(engine, &component, reference)
-        .map_err(|error| anyhow::anyhow!("the logic does not fit this host: {error:#}"))
+    let loaded = loader.load(given.as_deref().unwrap_or(LOGIC)).await?;
+    let reference = GenerationRef { number: 1, digest: loaded.digest.clone() };
+    let linked = loaded.logic();
+    linked
+        .map(|linked| Generation::new(Guest::logic(reference), linked))
+        .map_err(|error| anyhow::anyhow!("the logic does not fit this host: {error}"))
 }
 
 fn this_program() -> anyhow::Result<PathBuf> {

@@ -141,9 +141,10 @@ impl Embedder for Native {
         let texts = texts.iter().map(ToString::to_string).collect();
         let embedded = embedder.embed(&self.tenant, texts, lane, self.until(bound));
         let vectors = self.wait(embedded).map_err(failed)?;
+        let space = embedder.space();
         Ok(Embeddings {
-            profile: embedder.profile().to_string(),
-            dimensions: embedder.dimensions() as u32,
+            profile: space.map(|space| space.profile.clone()).unwrap_or_default(),
+            dimensions: space.map_or(0, |space| space.dimensions as u32),
             values: vectors.iter().flat_map(|vector| vector.iter().copied()).collect(),
         })
     }
@@ -170,7 +171,7 @@ impl Index for Native {
     }
 
     fn upsert(&self, entries: &[EntryRef<'_>], vectors: Option<&Embeddings>) -> Result<()> {
-        let dimensions = self.services().embedder.dimensions();
+        let dimensions = self.services().embedder.space().map_or(0, |space| space.dimensions);
         let mut new = Vec::with_capacity(entries.len());
         for (position, entry) in entries.iter().enumerate() {
             let (id, revision) = self.revision(entry.id)?;

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use kenning::config::{Config, EmbedderWord, Settings};
+use kenning::config::{Config, Settings};
+use kenning::embedder::EmbedderChoice;
 use kenning::indexing::Progress;
 use kenning::kb::{Caller, Kb};
 use kenning::runtime::wit;
@@ -155,7 +156,7 @@ impl Call {
             }
             Self::Store { text, metadata } => {
                 let draft = wit::Draft { id: None, text, metadata, timestamp: None };
-                let mut stored = kb.store(caller, vec![draft]).await.map_err(failed)?.value;
+                let mut stored = kb.store(caller, vec![Ok(draft)]).await.map_err(failed)?.value;
                 let stored = stored.pop().context("no outcome")?.map_err(failed)?;
                 ensure!(stored.indexed, "not indexed");
             }
@@ -220,7 +221,7 @@ impl Bench {
             data_dir: place.setup("hash").data_dir,
             ..Settings::default()
         };
-        let config = Config { embedder: EmbedderWord::Hash, ..Config::load(settings, None)? };
+        let config = Config { embedder: EmbedderChoice::Hash, ..Config::load(settings, None)? };
         let server = Runtime::new()?;
         let kb = Arc::new(server.block_on(serve::knowledge_base(&config))?);
         server.block_on(async {
@@ -246,11 +247,11 @@ impl Bench {
                 metadata: metadata(random).to_string(),
                 timestamp: None,
             };
-            let drafts = (0..100).map(|_| draft(&mut random)).collect();
+            let drafts = (0..100).map(|_| Ok(draft(&mut random))).collect();
             let caller = self.caller(&self.tenant);
             let stored = self.server.block_on(self.kb.store(&caller, drafts));
             for outcome in stored.map_err(|error| anyhow::anyhow!(error.message))?.value {
-                self.ids.push(outcome.map_err(|error| anyhow::anyhow!(error.message))?.id);
+                self.ids.extend(outcome.map_err(|error| anyhow::anyhow!(error.message))?.ids);
             }
         }
         Ok(())

@@ -9,18 +9,22 @@
 //! # Ok(()) }
 //! ```
 
+mod admin;
 mod backend;
 mod caller;
 mod command;
+mod fake_embedder;
 pub mod report;
 mod retrieval;
 mod server;
 mod until;
 mod wire;
 
+pub use admin::noted;
 pub use backend::Backend;
 pub use caller::{Answer, Caller, assert_error_body, send};
 pub use command::{Ran, command, run};
+pub use fake_embedder::{FakeEmbedder, Mood};
 pub use kenning_storage::testing::RedisServer;
 pub use retrieval::{Collection, Quality, Question};
 pub use server::{Server, Setup, component, kenning};

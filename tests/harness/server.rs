@@ -37,6 +37,8 @@ pub struct Setup {
     /// Where its log goes and what is in it, as `--log` says; otherwise errors, to
     /// this process's standard error.
     pub log: Option<(PathBuf, &'static str)>,
+    /// Further variables of its environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// Bounds on waiting that a disk or a core busy with other tests could reach.
@@ -152,10 +154,12 @@ fn command(setup: &Setup, directory: &Path) -> Result<Command> {
     }
     let mut command = Command::new(kenning()?);
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--embedder", setup.embedder.unwrap_or("hash")])
+        .args(["serve", "--listen", "127.0.0.1:0"])
         .arg("--data-dir")
         .arg(data_dir)
+        .env("KENNING_EMBEDDER", setup.embedder.unwrap_or("hash"))
         .env("KENNING_LOG", "error")
+        .envs(setup.environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);

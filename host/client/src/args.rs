@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
 use crate::Connection;
+use crate::admin::{ExtensionVerb, LogicVerb};
 
 /// The verbs. Each carries its own [`Connection`], so its options may stand anywhere after it.
 #[derive(Clone, Debug, Subcommand)]
@@ -37,6 +38,12 @@ pub enum Verb {
     Export(Call<ExportArgs>),
     /// Show counts, model, storage, and limits with what is used of them
     Stats(Call<StatsArgs>),
+    /// The logic: what a fact is and how search ranks
+    #[command(subcommand)]
+    Logic(LogicVerb),
+    /// A tenant's extensions
+    #[command(subcommand)]
+    Extension(ExtensionVerb),
 }
 
 const STORE_EXAMPLES: &str = "\
@@ -98,6 +105,8 @@ impl Verb {
             Self::Import(call) => &call.connection,
             Self::Export(call) => &call.connection,
             Self::Stats(call) => &call.connection,
+            Self::Logic(verb) => verb.connection(),
+            Self::Extension(verb) => verb.connection(),
         }
     }
 }

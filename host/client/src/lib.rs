@@ -7,6 +7,7 @@
 //! In reading order:
 //!
 //! 1. `args`: what a person may type, with the help they read.
+//!    [`admin`] is the same of what an operator may type.
 //! 2. [`Server`]: one request, its answer, and what can go wrong between the two.
 //! 3. [`Terminal`]: where a verb reads and writes, and in which of three forms.
 //! 4. `verbs`: one file per verb, or per family of small ones.
@@ -17,6 +18,7 @@
 //! change with any release. Elsewhere: one record a line, tab-separated, stable for `cut` and
 //! `awk`. With `--json`: what the server said, byte for byte.
 
+pub mod admin;
 mod answers;
 mod args;
 mod connection;

@@ -3,8 +3,8 @@
 //! One name serves as a folder, a package, a file and a part of a URL, so it is what all
 //! of them take.
 
-/// Bytes of a name: a package registry's and a URL's readers agree on less, not on more.
-const BYTES: usize = 64;
+/// Bytes of a name, as the server takes it.
+const BYTES: usize = 63;
 
 /// Names that would be taken for something else in the project.
 const TAKEN: [&str; 2] = ["kenning-extension", "test"];

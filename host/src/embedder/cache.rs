@@ -12,12 +12,15 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{EmbedError, Embedder, Lane, Vector};
+use super::{EmbedError, Embedder, Lane, Space, Vector};
 
 type Key = [u8; 32];
 
 /// Memory of an entry beside its numbers: the key, the pointer and the cache's own.
 const ENTRY_BYTES: u64 = 128;
+
+/// Numbers in a vector, for an estimate, where the embedder does not know yet.
+const USUAL_DIMENSIONS: usize = 768;
 
 /// An embedder with a memory.
 pub struct Cached<E> {
@@ -37,21 +40,21 @@ impl Weighter<Key, Vector> for Bytes {
 impl<E: Embedder> Cached<E> {
     /// Remembers up to `bytes` of embeddings; the least useful go first.
     pub fn new(embedder: E, bytes: usize) -> Self {
-        let entry = ENTRY_BYTES as usize + embedder.dimensions() * size_of::<f32>();
+        let dimensions = embedder.space().map_or(USUAL_DIMENSIONS, |space| space.dimensions);
+        let entry = ENTRY_BYTES as usize + dimensions * size_of::<f32>();
         let cache = Cache::with_weighter(bytes / entry, bytes as u64, Bytes);
         Self { embedder, cache }
     }
+}
 
-    fn key(&self, tenant: &TenantId, text: &str) -> Key {
-        // Neither a profile nor a tenant's name holds a zero byte.
-        let mut hasher = Sha256::new();
-        for part in [self.embedder.profile(), tenant.as_str()] {
-            hasher.update(part);
-            hasher.update([0]);
-        }
-        hasher.update(text);
-        hasher.finalize().into()
-    }
+/// The space is no part of it: an embedder has one.
+fn key(tenant: &TenantId, text: &str) -> Key {
+    // A tenant's name holds no zero byte.
+    let mut hasher = Sha256::new();
+    hasher.update(tenant.as_str());
+    hasher.update([0]);
+    hasher.update(text);
+    hasher.finalize().into()
 }
 
 #[async_trait]
@@ -63,7 +66,7 @@ impl<E: Embedder> Embedder for Cached<E> {
         lane: Lane,
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError> {
-        let keys: Vec<Key> = texts.iter().map(|text| self.key(tenant, text)).collect();
+        let keys: Vec<Key> = texts.iter().map(|text| key(tenant, text)).collect();
         let mut vectors: Vec<Option<Vector>> = keys.iter().map(|key| self.cache.get(key)).collect();
         let missing: Vec<usize> =
             (0..texts.len()).filter(|position| vectors[*position].is_none()).collect();
@@ -82,16 +85,24 @@ impl<E: Embedder> Embedder for Cached<E> {
         vectors.into_iter().map(|vector| vector.ok_or_else(short)).collect()
     }
 
-    fn profile(&self) -> &str {
-        self.embedder.profile()
+    async fn probe(&self, until: Instant) -> Result<(), EmbedError> {
+        self.embedder.probe(until).await
     }
 
-    fn dimensions(&self) -> usize {
-        self.embedder.dimensions()
+    fn space(&self) -> Option<&Space> {
+        self.embedder.space()
+    }
+
+    fn owns(&self, profile: &str) -> bool {
+        self.embedder.owns(profile)
     }
 
     fn kind(&self) -> &'static str {
         self.embedder.kind()
+    }
+
+    fn model(&self) -> &str {
+        self.embedder.model()
     }
 }
 
@@ -119,16 +130,16 @@ mod tests {
             HashEmbedder.embed(tenant, texts, lane, until).await
         }
 
-        fn profile(&self) -> &str {
-            HashEmbedder.profile()
-        }
-
-        fn dimensions(&self) -> usize {
-            HashEmbedder.dimensions()
+        fn space(&self) -> Option<&Space> {
+            HashEmbedder.space()
         }
 
         fn kind(&self) -> &'static str {
             HashEmbedder.kind()
+        }
+
+        fn model(&self) -> &str {
+            HashEmbedder.model()
         }
     }
 

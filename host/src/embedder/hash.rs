@@ -4,17 +4,21 @@
 //! they share words or spelling (Weinberger et al., "Feature Hashing for Large
 //! Scale Multitask Learning", ICML 2009).
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use kenning_storage::TenantId;
 
-use super::{EmbedError, Embedder, Lane, Vector};
+use super::{EmbedError, Embedder, Lane, Space, Vector};
 
 const DIMENSIONS: usize = 384;
 
 /// A whole word counts as much as this many of its letter triples.
 const WORD_WEIGHT: i32 = 3;
+
+static SPACE: LazyLock<Space> =
+    LazyLock::new(|| Space { profile: "hash/384/1".into(), dimensions: DIMENSIONS });
 
 /// See the module.
 pub struct HashEmbedder;
@@ -31,15 +35,15 @@ impl Embedder for HashEmbedder {
         Ok(texts.iter().map(|text| hash_text(text)).collect())
     }
 
-    fn profile(&self) -> &str {
-        "hash/384/1"
-    }
-
-    fn dimensions(&self) -> usize {
-        DIMENSIONS
+    fn space(&self) -> Option<&Space> {
+        Some(&SPACE)
     }
 
     fn kind(&self) -> &'static str {
+        "hash"
+    }
+
+    fn model(&self) -> &str {
         "hash"
     }
 }

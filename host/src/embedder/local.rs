@@ -17,7 +17,7 @@ use kenning_storage::TenantId;
 use tokio::time::timeout_at;
 
 use super::queue::{Job, Queue};
-use super::{EmbedError, Embedder, Lane, Vector};
+use super::{EmbedError, Embedder, Lane, Space, Vector};
 
 /// Texts in one forward pass, and their bytes: some 4,096 tokens, a tenth of a
 /// second at most.
@@ -27,7 +27,7 @@ const BATCH_BYTES: usize = 16 * 1024;
 /// The model, its threads and their queue.
 pub struct LocalEmbedder {
     queue: Arc<Queue>,
-    profile: String,
+    space: Space,
 }
 
 impl LocalEmbedder {
@@ -42,7 +42,8 @@ impl LocalEmbedder {
                 .spawn(move || work(&model, &queue))
                 .expect("the system has room for the embedder's threads");
         }
-        Ok(Self { queue, profile: model.profile().to_string() })
+        let space = Space { profile: model.profile().to_string(), dimensions: DIMENSIONS };
+        Ok(Self { queue, space })
     }
 }
 
@@ -74,16 +75,16 @@ impl Embedder for LocalEmbedder {
         Ok(vectors)
     }
 
-    fn profile(&self) -> &str {
-        &self.profile
-    }
-
-    fn dimensions(&self) -> usize {
-        DIMENSIONS
+    fn space(&self) -> Option<&Space> {
+        Some(&self.space)
     }
 
     fn kind(&self) -> &'static str {
         "local"
+    }
+
+    fn model(&self) -> &str {
+        self.space.profile.split('/').next().unwrap_or_default()
     }
 }
 

@@ -6,11 +6,12 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::error::{Code, Error};
-use crate::kb::Answered;
-use crate::runtime::GenerationRef;
+use crate::kb::{Answered, Served};
 
 pub(super) const GENERATION: HeaderName = HeaderName::from_static("x-kenning-generation");
 pub(super) const DIGEST: HeaderName = HeaderName::from_static("x-kenning-digest");
+/// `name=generation` of each extension, in their order.
+pub(super) const EXTENSIONS: HeaderName = HeaderName::from_static("x-kenning-extensions");
 
 /// A handler's answer: what the guest said, and which guest it was.
 pub(super) type Reply = Result<Response, Refusal>;
@@ -30,15 +31,19 @@ impl From<Error> for Refusal {
 /// `value` as JSON, with the generation it came from.
 pub(super) fn reply<T: Serialize>(status: StatusCode, answered: Answered<T>) -> Response {
     let mut response = (status, Json(answered.value)).into_response();
-    name_generation(&mut response, &answered.generation);
+    name_guests(&mut response, &answered.served);
     response
 }
 
-pub(super) fn name_generation(response: &mut Response, generation: &GenerationRef) {
+/// Which guests answered: the logic, and the extensions whose hooks stand in its way.
+pub(super) fn name_guests(response: &mut Response, served: &Served) {
     let headers = response.headers_mut();
-    headers.insert(GENERATION, generation.number.into());
-    if let Ok(digest) = HeaderValue::from_str(&generation.digest) {
+    headers.insert(GENERATION, served.logic.number.into());
+    if let Ok(digest) = HeaderValue::from_str(&served.logic.digest) {
         headers.insert(DIGEST, digest);
+    }
+    if let Some(Ok(extensions)) = served.extensions.as_deref().map(HeaderValue::from_str) {
+        headers.insert(EXTENSIONS, extensions);
     }
 }
 
@@ -49,8 +54,8 @@ impl IntoResponse for Refusal {
         metrics::counter!("kenning_errors_total", "code" => error.code.as_str()).increment(1);
         let status = StatusCode::from_u16(error.code.status()).unwrap_or_default();
         let mut response = (status, Json(error.body())).into_response();
-        if let Some(generation) = &error.generation {
-            name_generation(&mut response, generation);
+        if let Some(served) = &error.served {
+            name_guests(&mut response, served);
         }
         if let Some(after) = error.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());

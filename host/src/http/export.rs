@@ -11,12 +11,12 @@ use bytes::Bytes;
 use futures::stream;
 use http::header;
 
-use super::answer::{Refusal, name_generation};
+use super::answer::{Refusal, name_guests};
 use super::facts::FactAnswer;
 use super::who::Who;
 use crate::app::App;
 use crate::error::Error;
-use crate::runtime::GenerationRef;
+use crate::kb::Served;
 
 /// Facts in one piece of the stream.
 const PAGE: u32 = 500;
@@ -25,14 +25,14 @@ const PAGE: u32 = 500;
 struct Piece {
     lines: Bytes,
     cursor: Option<String>,
-    generation: GenerationRef,
+    served: Served,
 }
 
 /// `GET /v1/export`
 pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Response, Refusal> {
     // The first page is read before the status is sent, so that a failure has one.
     let first = piece(&app, &who, None).await?;
-    let generation = first.generation.clone();
+    let served = first.served.clone();
     let pieces = stream::try_unfold(Some(Ok(first)), move |next: Option<Result<Piece, String>>| {
         let (app, who) = (app.clone(), who.clone());
         async move {
@@ -46,7 +46,7 @@ pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Resp
     });
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     let mut response = (content_type, Body::from_stream(pieces)).into_response();
-    name_generation(&mut response, &generation);
+    name_guests(&mut response, &served);
     Ok(response)
 }
 
@@ -56,10 +56,10 @@ async fn piece(app: &App, who: &Who, cursor: Option<String>) -> Result<Piece, Er
     let mut lines = Vec::new();
     for fact in answered.value.facts {
         let fact = FactAnswer::try_from(fact);
-        let fact = fact.map_err(|error| error.from_guest(answered.generation.clone()))?;
+        let fact = fact.map_err(|error| error.from_guests(answered.served.clone()))?;
         serde_json::to_writer(&mut lines, &fact).map_err(Error::internal)?;
         lines.push(b'\n');
     }
-    let (cursor, generation) = (answered.value.cursor, answered.generation);
-    Ok(Piece { lines: lines.into(), cursor, generation })
+    let (cursor, served) = (answered.value.cursor, answered.served);
+    Ok(Piece { lines: lines.into(), cursor, served })
 }

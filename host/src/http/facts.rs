@@ -15,8 +15,8 @@ use super::body::{Json, metadata};
 use crate::app::App;
 use crate::error::{Code, Error};
 use crate::http::who::Who;
-use crate::kb::Answered;
-use crate::runtime::wit::{Change, Draft, Fact, Stored};
+use crate::kb::{Answered, Kept};
+use crate::runtime::wit::{Change, Draft, Fact};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_BYTES: usize = 255;
@@ -97,21 +97,26 @@ pub(super) async fn store(
     if draft.id.is_none() {
         draft.id = id_from_key(&headers)?;
     }
-    let answered = app.kb.store(&who.within(app.limits.call), vec![draft]).await?;
-    let generation = answered.generation;
+    let answered = app.kb.store(&who.within(app.limits.call), vec![Ok(draft)]).await?;
+    let served = answered.served;
     let outcome = answered.value.into_iter().next();
     let outcome = outcome.unwrap_or_else(|| Err(Error::internal("no outcome for a draft")));
-    let stored = outcome.map_err(|error| error.from_guest(generation.clone()))?;
-    Ok(reply(StatusCode::CREATED, Answered { value: success(&stored), generation }))
+    let kept = outcome.map_err(|error| error.from_guests(served.clone()))?;
+    Ok(reply(StatusCode::CREATED, Answered { value: success(&kept), served }))
 }
 
-fn success(stored: &Stored) -> Value {
-    json!({
+fn success(kept: &Kept) -> Value {
+    let mut answer = json!({
         "status": "success",
         "message": "Fact stored successfully",
-        "fact_id": stored.id,
-        "indexed": stored.indexed,
-    })
+        "fact_id": kept.ids.first(),
+        "indexed": kept.indexed,
+    });
+    if kept.ids.len() > 1 {
+        // An extension split the draft.
+        answer["fact_ids"] = json!(kept.ids);
+    }
+    answer
 }
 
 /// Repeating a request with its key stores the same id again, which the logic
@@ -150,10 +155,10 @@ pub(super) async fn store_batch(
     }
     let drafts = batch.facts.iter().map(|fact| to_draft(fact)).collect();
     let caller = who.within(app.limits.call);
-    let answered = app.kb.store_each(&caller, drafts).await?;
+    let answered = app.kb.store(&caller, drafts).await?;
     let results: Vec<Value> = answered.value.iter().map(outcome).collect();
     let value = json!({ "results": results });
-    Ok(reply(StatusCode::OK, Answered { value, generation: answered.generation }))
+    Ok(reply(StatusCode::OK, Answered { value, served: answered.served }))
 }
 
 fn to_draft(fact: &RawValue) -> Result<Draft, Error> {
@@ -161,9 +166,9 @@ fn to_draft(fact: &RawValue) -> Result<Draft, Error> {
     fact.into_draft()
 }
 
-fn outcome(outcome: &Result<Stored, Error>) -> Value {
+fn outcome(outcome: &Result<Kept, Error>) -> Value {
     match outcome {
-        Ok(stored) => success(stored),
+        Ok(kept) => success(kept),
         Err(error) => error.body(),
     }
 }
@@ -171,10 +176,10 @@ fn outcome(outcome: &Result<Stored, Error>) -> Value {
 /// `GET /v1/facts/{id}`
 pub(super) async fn get(State(app): State<Arc<App>>, who: Who, Id(id): Id) -> Reply {
     let answered = app.kb.get(&who.within(app.limits.call), id).await?;
-    let generation = answered.generation;
+    let served = answered.served;
     let fact = FactAnswer::try_from(answered.value);
-    let value = fact.map_err(|error| error.from_guest(generation.clone()))?;
-    Ok(reply(StatusCode::OK, Answered { value, generation }))
+    let value = fact.map_err(|error| error.from_guests(served.clone()))?;
+    Ok(reply(StatusCode::OK, Answered { value, served }))
 }
 
 #[derive(Deserialize)]
@@ -196,11 +201,11 @@ pub(super) async fn list(
     let containing = parameters.query.filter(|query| !query.is_empty());
     let caller = who.within(app.limits.call);
     let answered = app.kb.list(&caller, containing, limit, parameters.cursor).await?;
-    let (page, generation) = (answered.value, answered.generation);
+    let (page, served) = (answered.value, answered.served);
     let facts: Result<Vec<_>, Error> = page.facts.into_iter().map(FactAnswer::try_from).collect();
-    let facts = facts.map_err(|error| error.from_guest(generation.clone()))?;
+    let facts = facts.map_err(|error| error.from_guests(served.clone()))?;
     let value = json!({ "facts": facts, "next_cursor": page.cursor });
-    Ok(reply(StatusCode::OK, Answered { value, generation }))
+    Ok(reply(StatusCode::OK, Answered { value, served }))
 }
 
 fn list_limit(limit: Option<&str>, most: usize) -> Result<u32, Error> {
@@ -233,7 +238,7 @@ pub(super) async fn update(
         "fact_id": answered.value.id,
         "indexed": answered.value.indexed,
     });
-    Ok(reply(StatusCode::OK, Answered { value, generation: answered.generation }))
+    Ok(reply(StatusCode::OK, Answered { value, served: answered.served }))
 }
 
 /// `DELETE /v1/facts/{id}`
@@ -244,5 +249,5 @@ pub(super) async fn delete(State(app): State<Arc<App>>, who: Who, Id(id): Id) ->
         "message": "Fact deleted successfully",
         "fact_id": id,
     });
-    Ok(reply(StatusCode::OK, Answered { value, generation: answered.generation }))
+    Ok(reply(StatusCode::OK, Answered { value, served: answered.served }))
 }

@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::answer::{Refusal, name_generation};
+use super::answer::{Refusal, name_guests};
 use super::body::{metadata, parse};
 use super::lines::{Line, Lines};
 use super::who::Who;
 use crate::app::App;
 use crate::error::{Code, Error};
-use crate::runtime::wit::{Draft, Stored};
+use crate::kb::Kept;
+use crate::runtime::wit::Draft;
 
 /// Facts stored together. Their embeddings should be ready within the bound that a
 /// store waits for them.
@@ -53,7 +54,7 @@ pub(super) async fn import(
     who: Who,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let generation = app.kb.generation();
+    let served = app.kb.served();
     let (answers, lines) = mpsc::channel(16);
     let body = request.into_body().into_data_stream();
     tokio::spawn(Import::new(app, who, answers).run(body));
@@ -62,7 +63,7 @@ pub(super) async fn import(
     });
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     let mut response = (content_type, Body::from_stream(lines)).into_response();
-    name_generation(&mut response, &generation);
+    name_guests(&mut response, &served);
     Ok(response)
 }
 
@@ -174,7 +175,7 @@ impl Import {
             return Ok(());
         }
         let caller = self.who.within(self.app.limits.call);
-        match self.app.kb.store_each(&caller, drafts).await {
+        match self.app.kb.store(&caller, drafts).await {
             Ok(answered) => {
                 self.failures = 0;
                 for (number, outcome) in numbers.into_iter().zip(answered.value) {
@@ -197,7 +198,7 @@ impl Import {
         }
     }
 
-    async fn report(&mut self, number: u64, outcome: Result<Stored, Error>) {
+    async fn report(&mut self, number: u64, outcome: Result<Kept, Error>) {
         match outcome {
             Ok(_) => self.imported += 1,
             Err(error) => self.report_error(number, &error).await,

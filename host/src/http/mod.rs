@@ -1,6 +1,7 @@
 //! HTTP with JSON, under `/v1`. `router` is the table of routes; each of the other
 //! files holds one group of them, or one thing that all of them share.
 
+mod admin;
 mod answer;
 mod body;
 mod export;

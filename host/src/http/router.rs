@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{export, facts, health, import, request, search, stats};
+use super::{admin, export, facts, health, import, request, search, stats};
 use crate::app::App;
 
 /// All that the server answers.
@@ -21,6 +21,19 @@ pub fn router(app: Arc<App>) -> Router {
         // In and out, in bulk.
         .route("/v1/export", get(export::export))
         .route("/v1/import", post(import::import))
+        // Guests.
+        .route("/v1/admin/logic", get(admin::logic::list).post(admin::logic::swap))
+        .route("/v1/admin/logic/rollback", post(admin::logic::rollback))
+        .route("/v1/admin/tenants/{t}/extensions", get(admin::extensions::list))
+        .route(
+            "/v1/admin/tenants/{t}/extensions/{name}",
+            put(admin::extensions::install).delete(admin::extensions::remove),
+        )
+        .route(
+            "/v1/admin/tenants/{t}/extensions/{name}/rollback",
+            post(admin::extensions::rollback),
+        )
+        .route("/v1/admin/tenants/{t}/extensions/{name}/logs", get(admin::extensions::logs))
         // Operations.
         .route("/v1/stats", get(stats::stats))
         .route("/healthz", get(health::livez))

@@ -102,12 +102,12 @@ pub(super) async fn search(
     let begun = Instant::now();
     let query = request.into_query(&app)?;
     let answered = app.kb.search(&who.within(app.limits.search), query).await?;
-    let (answer, generation) = (answered.value, answered.generation);
+    let (answer, served) = (answered.value, answered.served);
     let results: Result<Vec<_>, Error> = answer.hits.into_iter().map(hit_answer).collect();
-    let results = results.map_err(|error| error.from_guest(generation.clone()))?;
+    let results = results.map_err(|error| error.from_guests(served.clone()))?;
     let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
     let value = json!({ "results": results, "degraded": answer.degraded, "took_ms": took_ms });
-    Ok(reply(StatusCode::OK, Answered { value, generation }))
+    Ok(reply(StatusCode::OK, Answered { value, served }))
 }
 
 fn hit_answer(hit: Hit) -> Result<HitAnswer, Error> {

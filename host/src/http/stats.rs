@@ -6,13 +6,12 @@ use std::time::Instant;
 use axum::extract::State;
 use http::StatusCode;
 use kenning_index::FactIndex;
-use kenning_storage::{Layout, StorageError};
+use kenning_storage::Layout;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Reply, reply};
 use super::who::Who;
 use crate::app::App;
-use crate::error::{Code, Error};
 use crate::indexing::Progress;
 use crate::kb::Answered;
 use crate::limits::Limits;
@@ -24,8 +23,9 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
     let facts = services.storage.count(&caller.tenant, caller.deadline).await;
     let facts = facts.map_err(|error| app.kb.storage_error(&error))?;
     let index = services.indexing.existing(&caller.tenant).unwrap_or_default().sizes();
-    let generation = app.kb.generation();
-    let profile = services.embedder.profile();
+    let served = app.kb.served();
+    let (embedder, space) = (&services.embedder, services.embedder.space());
+    let dimensions = space.map(|space| space.dimensions);
     let storage = services.storage.describe();
     let ready = *services.indexing.progress().borrow() == Progress::Ready;
     let value = json!({
@@ -33,12 +33,13 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
         "facts": facts,
         "indexed": index.vectors,
         "pending": facts.saturating_sub(index.vectors as u64),
-        "model": profile.split('/').next(),
-        "dimensions": services.embedder.dimensions(),
+        "model": embedder.model(),
+        "dimensions": dimensions,
         "embedding": {
-            "kind": services.embedder.kind(),
-            "profile": profile,
-            "dimensions": services.embedder.dimensions(),
+            "kind": embedder.kind(),
+            "model": embedder.model(),
+            "profile": space.map(|space| &space.profile),
+            "dimensions": dimensions,
         },
         "storage": {
             "backend": storage.backend,
@@ -55,11 +56,11 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
             "bytes": index.bytes,
         },
         "limits": limits(&app.limits),
-        "generation": generation.number,
-        "digest": &*generation.digest,
+        "generation": served.logic.number,
+        "digest": &*served.logic.digest,
         "version": env!("CARGO_PKG_VERSION"),
     });
-    Ok(reply(StatusCode::OK, Answered { value, generation }))
+    Ok(reply(StatusCode::OK, Answered { value, served }))
 }
 
 /// Each limit by its name in `kenning.toml`, with the unit its name ends in.
@@ -80,15 +81,15 @@ fn limits(limits: &Limits) -> Value {
 /// `GET /readyz`: 503, with the reason, while storage does not answer or the index
 /// is still being built.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Reply {
-    let generation = app.kb.generation();
+    let served = app.kb.served();
     match not_ready(&app).await {
         None => {
             let value = json!({ "status": "ready" });
-            Ok(reply(StatusCode::OK, Answered { value, generation }))
+            Ok(reply(StatusCode::OK, Answered { value, served }))
         }
         Some(reason) => {
             let value = json!({ "status": "not_ready", "reason": reason });
-            Ok(reply(StatusCode::SERVICE_UNAVAILABLE, Answered { value, generation }))
+            Ok(reply(StatusCode::SERVICE_UNAVAILABLE, Answered { value, served }))
         }
     }
 }
@@ -110,21 +111,5 @@ async fn not_ready(app: &App) -> Option<String> {
             Some(format!("the index is being built: {facts} facts so far"))
         }
         Progress::Stalled { reason } => Some(format!("the index is not built yet: {reason}")),
-    }
-}
-
-impl crate::kb::Kb {
-    /// A storage failure outside a guest call.
-    fn storage_error(&self, error: &StorageError) -> Error {
-        let name = self.storage_name();
-        match error {
-            StorageError::Unavailable(reason) => {
-                Error::new(Code::StorageUnavailable, format!("{name} not available: {reason}"))
-            }
-            StorageError::Timeout { .. } => {
-                Error::new(Code::Timeout, format!("{name} operation timeout"))
-            }
-            other => Error::internal(other),
-        }
     }
 }

@@ -7,84 +7,52 @@
 //! 3. *A timer* around everything ends a call that waits, which neither of the
 //!    other two can see; every import has its own, shorter one.
 //!
-//! The wasmtime store is dropped when the call ends, however it ends, so no state
-//! passes from one call to the next and no failure outlives its call.
+//! The wasmtime store is dropped when the guest's part ends, however it ends, so no
+//! state passes from one to the next and no failure outlives its call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kenning_bindings::Logic;
 use kenning_storage::TenantId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{timeout, timeout_at};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::timeout_at;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
-use super::clock::EpochClock;
-use super::generation::{Generation, GenerationRef};
+use super::generation::Pre;
+use super::guest::Guest;
 use super::imports::GuestLimit;
+use super::rehearsal::Captured;
 use super::state::{Services, State, Waiting};
-use super::wit;
 
-/// How much later than its deadline a call may be noticed to be over before the
-/// caller is answered without it.
-const GRACE: Duration = Duration::from_millis(100);
-
-/// A guest worker looks at its timers after this many polls. The default of 61
-/// let eight spinning guests delay a timer by 61 ms and more.
-const EVENT_INTERVAL: u32 = 2;
-
-/// Runs one export of the logic and gives its result.
-pub trait LogicCall<R>:
-    for<'a> FnOnce(&'a Logic, &'a mut Store<State>) -> Running<'a, R> + Send + 'static
+/// Runs one export of a guest and gives its result.
+pub trait GuestCall<B, R>:
+    for<'a> FnOnce(&'a B, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<R>> + Send
 {
 }
 
-impl<R, F> LogicCall<R> for F where
-    F: for<'a> FnOnce(&'a Logic, &'a mut Store<State>) -> BoxFuture<'a, GuestResult<R>>
-        + Send
-        + 'static
+impl<B, R, F> GuestCall<B, R> for F where
+    F: for<'a> FnOnce(&'a B, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<R>> + Send
 {
 }
 
-type Running<'a, R> = BoxFuture<'a, GuestResult<R>>;
-type GuestResult<R> = wasmtime::Result<Result<R, wit::Error>>;
-
-/// Whose call it is and what it may use.
-pub struct Call {
-    pub tenant: TenantId,
-    pub deadline: Instant,
-    pub fuel: u64,
+/// What one guest is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
     /// The export, for logs and metrics.
     pub operation: &'static str,
+    pub fuel: u64,
 }
 
-impl Call {
-    fn may_write(&self) -> bool {
-        matches!(self.operation, "store" | "update" | "delete")
-    }
-}
-
-/// A call whose guest came to its end.
-pub struct Finished<R> {
-    pub result: Result<R, wit::Error>,
-    pub generation: GenerationRef,
-    /// A write timed out in it, so it may have happened.
-    pub outcome_unknown: bool,
-}
-
-/// A call whose guest did not.
+/// A guest that did not come to its end.
 #[derive(Debug)]
-pub struct CallError {
+pub struct GuestError {
     pub ended: Ended,
-    pub generation: GenerationRef,
-    pub outcome_unknown: bool,
+    pub guest: Arc<Guest>,
 }
 
 /// How a call ended that did not come to its end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     Trapped(String),
     OutOfFuel {
@@ -113,128 +81,77 @@ pub enum Ended {
     Host(String),
 }
 
-/// Runs guests.
-pub struct Runtime {
-    engine: Engine,
-    guests: GuestWorkers,
-    clock: EpochClock,
-    places: Arc<Semaphore>,
-    services: Arc<Services>,
-}
-
-impl Runtime {
-    pub fn new(engine: Engine, services: Arc<Services>) -> std::io::Result<Self> {
-        let clock = EpochClock::start(&engine)?;
-        let guests = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("guest")
-            .enable_all()
-            .event_interval(EVENT_INTERVAL)
-            .build()?;
-        let places = Arc::new(Semaphore::new(services.limits.guests));
-        Ok(Self { engine, guests: GuestWorkers(Some(guests)), clock, places, services })
-    }
-
-    /// Runs `run` against `generation`, on the guests' workers, in `call`'s bounds.
-    /// A caller that goes away takes the guest with it.
-    pub async fn call<R: Send + 'static>(
-        &self,
-        generation: Arc<Generation>,
-        call: Call,
-        run: impl LogicCall<R>,
-    ) -> Result<Finished<R>, CallError> {
-        let reference = generation.reference.clone();
-        let failed =
-            |ended| CallError { ended, generation: reference.clone(), outcome_unknown: false };
-        let place = self.place(call.deadline).await.map_err(failed)?;
-        // Nobody can say how far a guest came that does not come back.
-        let outcome_unknown = call.may_write();
-        let lost = |ended| CallError { outcome_unknown, ..failed(ended) };
-        let latest = call.deadline + GRACE;
-        let (engine, services) = (self.engine.clone(), self.services.clone());
-        let ticking = self.clock.tick();
-        let guest = self.guests.handle().spawn(async move {
-            let _held = (place, ticking);
-            run_guest(&engine, services, &generation, call, run).await
-        });
-        match timeout_at(latest.into(), AbortOnDropHandle::new(guest)).await {
-            Ok(Ok(ended)) => ended,
-            Ok(Err(panicked)) => Err(lost(Ended::Host(panicked.to_string()))),
-            Err(_) => Err(lost(Ended::Deadline { in_guest: true, backend: "guest" })),
-        }
-    }
-
-    /// Waits a little for a place to run.
-    async fn place(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Ended> {
-        let limits = &self.services.limits;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let place = self.places.clone().acquire_owned();
-        match timeout(limits.guest_wait.min(left), place).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(Ended::Overloaded { places: limits.guests }),
+impl Ended {
+    /// Whether it is the guest's own doing.
+    pub fn is_guests(&self) -> bool {
+        match self {
+            Self::Trapped(_)
+            | Self::OutOfFuel { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Limit { .. } => true,
+            Self::Deadline { in_guest, .. } => *in_guest,
+            Self::Overloaded { .. } | Self::Host(_) => false,
         }
     }
 }
 
-/// Guests' own workers: a guest that computes delays no socket and no timer of the
-/// server's. Dropped, they end without waiting for what still runs on them.
-struct GuestWorkers(Option<tokio::runtime::Runtime>);
-
-impl GuestWorkers {
-    fn handle(&self) -> &tokio::runtime::Handle {
-        self.0.as_ref().expect("taken only when dropped").handle()
-    }
+/// Whose call it is, and what its guests share.
+pub(super) struct Whose {
+    pub(super) engine: Engine,
+    pub(super) services: Arc<Services>,
+    pub(super) tenant: TenantId,
+    pub(super) deadline: Instant,
+    /// What the guests write is captured and dropped.
+    pub(super) rehearsed: bool,
 }
 
-impl Drop for GuestWorkers {
-    fn drop(&mut self) {
-        if let Some(workers) = self.0.take() {
-            workers.shutdown_background();
-        }
-    }
+/// One guest's part of a call.
+pub(super) struct Part<R> {
+    pub(super) result: Result<R, GuestError>,
+    /// A write timed out in it, or it was cut after it wrote.
+    pub(super) outcome_unknown: bool,
+    pub(super) fuel_used: u64,
 }
 
-async fn run_guest<R>(
-    engine: &Engine,
-    services: Arc<Services>,
-    generation: &Generation,
-    call: Call,
-    run: impl LogicCall<R>,
-) -> Result<Finished<R>, CallError> {
+/// Runs `run` in a fresh instance of `guest`.
+pub(super) async fn run_guest<P: Pre, R>(
+    whose: &Whose,
+    guest: &Arc<Guest>,
+    pre: &P,
+    task: Task,
+    run: impl GuestCall<P::Bindings, R>,
+) -> Part<R> {
     let begun = Instant::now();
-    let reference = generation.reference.clone();
-    let mut store = new_store(engine, services, &call, &reference);
-    let outcome = timeout_at(call.deadline.into(), async {
-        let logic = generation.logic.instantiate_async(&mut store).await?;
-        run(&logic, &mut store).await
+    let mut store = new_store(whose, guest, task.fuel);
+    let outcome = timeout_at(whose.deadline.into(), async {
+        let bindings = pre.instantiate(&mut store).await?;
+        run(&bindings, &mut store).await
     })
     .await;
-    let outcome = match outcome {
+    let result = match outcome {
         Ok(Ok(result)) => Ok(result),
-        Ok(Err(error)) => Err(classify(&error, &store, call.fuel)),
+        Ok(Err(error)) => Err(classify(&error, &store, task.fuel)),
         Err(_) => Err(deadline(store.data().waiting)),
     };
-    report(&call, &store, begun.elapsed(), outcome.as_ref().err());
-    let outcome_unknown = store.data().outcome_unknown || cut_after_writing(&outcome, &store);
-    match outcome {
-        Ok(result) => Ok(Finished { result, generation: reference, outcome_unknown }),
-        Err(ended) => Err(CallError { ended, generation: reference, outcome_unknown }),
-    }
+    let fuel_used = task.fuel - store.get_fuel().unwrap_or(task.fuel);
+    report(guest, task.operation, &store, begun.elapsed(), fuel_used, result.as_ref().err());
+    let outcome_unknown =
+        store.data().outcome_unknown || cut_after_writing(result.is_err(), store.data());
+    let result = result.map_err(|ended| GuestError { ended, guest: guest.clone() });
+    Part { result, outcome_unknown, fuel_used }
 }
 
 /// A store with its limits armed, also for what runs while instantiating.
-fn new_store(
-    engine: &Engine,
-    services: Arc<Services>,
-    call: &Call,
-    generation: &GenerationRef,
-) -> Store<State> {
+fn new_store(whose: &Whose, guest: &Guest, fuel: u64) -> Store<State> {
+    let services = whose.services.clone();
     let (bytes, handles) = (services.limits.host_call_bytes, services.limits.guest_handles);
-    let state = State::new(services, call.tenant.clone(), call.deadline, generation);
-    let mut store = Store::new(engine, state);
+    let mut state = State::new(services, whose.tenant.clone(), whose.deadline, guest);
+    state.captured = whose.rehearsed.then(Captured::default);
+    let mut store = Store::new(&whose.engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(bytes);
     store.set_max_component_handles(handles);
-    store.set_fuel(call.fuel).expect("the engine counts fuel");
+    store.set_fuel(fuel).expect("the engine counts fuel");
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {
         if Instant::now() >= store.data().deadline {
@@ -297,22 +214,32 @@ fn deadline(waiting: Waiting) -> Ended {
     Ended::Deadline { in_guest, backend: waiting.as_str() }
 }
 
-/// A call that was cut left behind what it had written, and maybe what it was
+/// A guest that was cut left behind what it had written, and maybe what it was
 /// writing.
-fn cut_after_writing<R>(outcome: &Result<R, Ended>, store: &Store<State>) -> bool {
-    let state = store.data();
-    outcome.is_err() && (state.waiting == Waiting::StorageWrite || !state.revisions.is_empty())
+fn cut_after_writing(was_cut: bool, state: &State) -> bool {
+    was_cut && (state.waiting == Waiting::StorageWrite || !state.revisions.is_empty())
 }
 
-/// One line and a few numbers for each call; never what a fact or a query says.
-fn report(call: &Call, store: &Store<State>, elapsed: Duration, ended: Option<&Ended>) {
+/// One line and a few numbers for each guest; never what a fact or a query says.
+fn report(
+    guest: &Guest,
+    operation: &'static str,
+    store: &Store<State>,
+    elapsed: Duration,
+    fuel_used: u64,
+    ended: Option<&Ended>,
+) {
     let state = store.data();
     state.log.finish();
-    let fuel_used = call.fuel - store.get_fuel().unwrap_or(call.fuel);
     let in_guest = elapsed.saturating_sub(state.host_time);
+    if state.captured.is_none() {
+        guest.meter.count(in_guest, fuel_used, ended.is_some_and(Ended::is_guests));
+    }
     tracing::debug!(
-        tenant = %call.tenant,
-        operation = call.operation,
+        tenant = %state.tenant,
+        component = guest.component.name(),
+        generation = guest.reference.number,
+        operation,
         fuel_used,
         guest_us = in_guest.as_micros() as u64,
         host_us = state.host_time.as_micros() as u64,
@@ -320,10 +247,9 @@ fn report(call: &Call, store: &Store<State>, elapsed: Duration, ended: Option<&E
         ?ended,
         "guest call"
     );
-    metrics::histogram!("kenning_guest_seconds", "operation" => call.operation)
+    metrics::histogram!("kenning_guest_seconds", "operation" => operation)
         .record(in_guest.as_secs_f64());
-    metrics::histogram!("kenning_import_seconds", "operation" => call.operation)
+    metrics::histogram!("kenning_import_seconds", "operation" => operation)
         .record(state.host_time.as_secs_f64());
-    metrics::counter!("kenning_guest_fuel_total", "operation" => call.operation)
-        .increment(fuel_used);
+    metrics::counter!("kenning_guest_fuel_total", "operation" => operation).increment(fuel_used);
 }

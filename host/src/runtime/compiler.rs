@@ -25,6 +25,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::engine;
+use super::inspect::{Inspection, inspect};
 use crate::limits::Limits;
 
 /// The hidden subcommand that the child is started with.
@@ -75,17 +76,32 @@ impl Compiler {
         Ok(Self { program, directory, limits })
     }
 
-    /// The component in `bytes`, ready to be linked.
-    pub async fn load(&self, engine: &Engine, bytes: &[u8]) -> Result<Component, CompileError> {
+    /// The component in `bytes`, ready to be linked, and its outline.
+    pub async fn load(
+        &self,
+        engine: &Engine,
+        bytes: &[u8],
+    ) -> Result<(Component, Inspection), CompileError> {
         let (allowed, used) = (self.limits.component_bytes as u64, bytes.len() as u64);
         if used > allowed {
             return Err(CompileError::TooLarge { allowed, used });
         }
-        let output = self.directory.join(format!("{}-{}.cwasm", hex(bytes), fingerprint(engine)));
-        if !output.exists() {
+        let output = self.output(engine, &hex(bytes));
+        if outline_of(&output).is_none() {
             self.compile(bytes, &output).await?;
         }
-        load_compiled(engine, &output)
+        let outline = outline_of(&output).ok_or_else(|| failed("the outline cannot be read"))?;
+        Ok((load_compiled(engine, &output)?, outline))
+    }
+
+    /// The component with `digest`, if it was compiled before.
+    pub fn find(&self, engine: &Engine, digest: &str) -> Option<(Component, Inspection)> {
+        let output = self.output(engine, digest.strip_prefix("sha256:")?);
+        Some((load_compiled(engine, &output).ok()?, outline_of(&output)?))
+    }
+
+    fn output(&self, engine: &Engine, hex: &str) -> PathBuf {
+        self.directory.join(format!("{hex}-{}.cwasm", fingerprint(engine)))
     }
 
     async fn compile(&self, bytes: &[u8], output: &Path) -> Result<(), CompileError> {
@@ -98,18 +114,24 @@ impl Compiler {
             output: made.path().to_path_buf(),
             limits: self.limits.clone(),
         };
-        self.run_child(&order).await?;
+        let outline = self.run_child(&order).await?;
         made.as_file().sync_all().map_err(failed)?;
         made.persist(output).map_err(failed)?;
+        // Last: where there is an outline, there is the code that it is of.
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
+        file.write_all(&outline).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(outline_path(output)).map_err(failed)?;
         Ok(())
     }
 
-    async fn run_child(&self, order: &Order) -> Result<(), CompileError> {
+    /// Gives the outline that the child printed.
+    async fn run_child(&self, order: &Order) -> Result<Vec<u8>, CompileError> {
         let mut child = Command::new(&self.program)
             .arg(SUBCOMMAND)
             .env_clear()
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -126,7 +148,7 @@ impl Compiler {
             Err(_) => return Err(CompileError::TooSlow(self.limits.compile)),
         };
         if ended.status.success() {
-            return Ok(());
+            return Ok(ended.stdout);
         }
         let reason = reason(&ended.stderr);
         match ended.status.signal() {
@@ -150,10 +172,21 @@ pub fn run_as_child() -> anyhow::Result<()> {
     let order: Order = serde_json::from_reader(std::io::stdin())?;
     let bytes = fs::read(&order.input)?;
     limit_this_process(&order.limits, bytes.len() as u64)?;
+    let outline = inspect(&bytes)?;
     let engine = engine::compiling_engine(&order.limits).map_err(wasmtime_error)?;
     let compiled = engine.precompile_component(&bytes).map_err(wasmtime_error)?;
     fs::write(&order.output, compiled)?;
+    serde_json::to_writer(std::io::stdout(), &outline)?;
     Ok(())
+}
+
+/// Where the outline of a compiled component lies.
+fn outline_path(compiled: &Path) -> PathBuf {
+    compiled.with_extension("json")
+}
+
+fn outline_of(compiled: &Path) -> Option<Inspection> {
+    serde_json::from_slice(&fs::read(outline_path(compiled)).ok()?).ok()
 }
 
 /// wasmtime's error, with its causes: what the child says on standard error is what

@@ -1,16 +1,74 @@
-//! One loaded version of a guest.
+//! One loaded version of a guest: compiled and linked, so that a call needs only to
+//! instantiate it.
 
 use std::sync::Arc;
 
-use kenning_bindings::LogicPre;
-use kenning_bindings::kenning::knowledge as interfaces;
-use wasmtime::Engine;
-use wasmtime::component::{Component, HasSelf, Linker};
+use futures::future::BoxFuture;
+use kenning_bindings::on_query::{OnQueryExtension, OnQueryExtensionPre};
+use kenning_bindings::on_read::{OnReadExtension, OnReadExtensionPre};
+use kenning_bindings::on_store::{OnStoreExtension, OnStoreExtensionPre};
+use kenning_bindings::rerank::{RerankExtension, RerankExtensionPre};
+use kenning_bindings::self_test::{SelfTested, SelfTestedPre};
+use kenning_bindings::{Logic, LogicPre};
+use wasmtime::component::{Component, Instance, InstancePre};
+use wasmtime::{Engine, Store};
 
-use super::imports::budget;
+use super::imports::link;
+use super::inspect::{Grant, Hook};
 use super::state::State;
 
-/// Which version of the logic answered.
+/// The bindings of one world, ready to be instantiated.
+pub trait Pre: Send + Sync {
+    type Bindings: Send + Sync;
+
+    fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+    ) -> BoxFuture<'a, wasmtime::Result<Self::Bindings>>;
+}
+
+macro_rules! pre {
+    ($($pre:ty => $bindings:ty),+ $(,)?) => {
+        $(impl Pre for $pre {
+            type Bindings = $bindings;
+
+            fn instantiate<'a>(
+                &'a self,
+                store: &'a mut Store<State>,
+            ) -> BoxFuture<'a, wasmtime::Result<Self::Bindings>> {
+                Box::pin(self.instantiate_async(store))
+            }
+        })+
+    };
+}
+
+/// What a component exports to have a hook.
+fn interface(hook: Hook) -> String {
+    format!("kenning:knowledge/{}@0.1.0", hook.name())
+}
+
+/// Nothing but the instance.
+impl Pre for InstancePre<State> {
+    type Bindings = Instance;
+
+    fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+    ) -> BoxFuture<'a, wasmtime::Result<Instance>> {
+        Box::pin(self.instantiate_async(store))
+    }
+}
+
+pre!(
+    LogicPre<State> => Logic,
+    OnStoreExtensionPre<State> => OnStoreExtension,
+    OnQueryExtensionPre<State> => OnQueryExtension,
+    OnReadExtensionPre<State> => OnReadExtension,
+    RerankExtensionPre<State> => RerankExtension,
+    SelfTestedPre<State> => SelfTested,
+);
+
+/// Which version of a guest answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationRef {
     pub number: u64,
@@ -18,34 +76,69 @@ pub struct GenerationRef {
     pub digest: Arc<str>,
 }
 
-/// A component, compiled and linked: a call needs only to instantiate it.
-pub struct Generation {
-    pub reference: GenerationRef,
+/// A logic, linked to all that a logic may import.
+pub struct LinkedLogic {
     pub(super) logic: LogicPre<State>,
+    pub(super) self_test: Option<SelfTestedPre<State>>,
 }
 
-impl Generation {
-    /// Links `component` against all that the logic may import.
-    pub fn link(
-        engine: &Engine,
-        component: &Component,
-        reference: GenerationRef,
-    ) -> wasmtime::Result<Self> {
-        let logic = LogicPre::new(logic_linker(engine)?.instantiate_pre(component)?)?;
-        Ok(Self { reference, logic })
+impl LinkedLogic {
+    pub fn link(engine: &Engine, component: &Component) -> wasmtime::Result<Self> {
+        let instance = link::logic(engine)?.instantiate_pre(component)?;
+        let self_test = self_test(component, &instance)?;
+        Ok(Self { logic: LogicPre::new(instance)?, self_test })
     }
 }
 
-fn logic_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::<State>::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    interfaces::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    interfaces::storage::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    interfaces::storage_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    interfaces::embedding::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    interfaces::index::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    interfaces::index_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    interfaces::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    budget::add_to_linker(&mut linker)?;
-    Ok(linker)
+const SELF_TEST: &str = "kenning:proof/self-test@0.1.0";
+
+fn self_test(
+    component: &Component,
+    instance: &InstancePre<State>,
+) -> wasmtime::Result<Option<SelfTestedPre<State>>> {
+    let has = component.get_export_index(None, SELF_TEST).is_some();
+    has.then(|| SelfTestedPre::new(instance.clone())).transpose()
+}
+
+/// An extension's hooks, linked to what it was granted. A component has those that it
+/// exports.
+#[derive(Clone)]
+pub struct LinkedExtension {
+    pub(super) instance: InstancePre<State>,
+    pub(super) on_store: Option<OnStoreExtensionPre<State>>,
+    pub(super) on_query: Option<OnQueryExtensionPre<State>>,
+    pub(super) on_read: Option<OnReadExtensionPre<State>>,
+    pub(super) rerank: Option<RerankExtensionPre<State>>,
+    pub(super) self_test: Option<SelfTestedPre<State>>,
+}
+
+impl LinkedExtension {
+    /// An error names the import that is neither offered nor granted.
+    pub fn link(
+        engine: &Engine,
+        component: &Component,
+        grants: &[Grant],
+    ) -> wasmtime::Result<Self> {
+        let instance = link::extension(engine, grants)?.instantiate_pre(component)?;
+        let has = |hook: Hook| component.get_export_index(None, &interface(hook)).is_some();
+        let (store, query) = (has(Hook::OnStore), has(Hook::OnQuery));
+        let (read, rerank) = (has(Hook::OnRead), has(Hook::Rerank));
+        Ok(Self {
+            on_store: store.then(|| OnStoreExtensionPre::new(instance.clone())).transpose()?,
+            on_query: query.then(|| OnQueryExtensionPre::new(instance.clone())).transpose()?,
+            on_read: read.then(|| OnReadExtensionPre::new(instance.clone())).transpose()?,
+            self_test: self_test(component, &instance)?,
+            rerank: rerank.then(|| RerankExtensionPre::new(instance.clone())).transpose()?,
+            instance,
+        })
+    }
+
+    pub fn has(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::OnStore => self.on_store.is_some(),
+            Hook::OnQuery => self.on_query.is_some(),
+            Hook::OnRead => self.on_read.is_some(),
+            Hook::Rerank => self.rerank.is_some(),
+        }
+    }
 }

@@ -5,26 +5,43 @@
 //! | `engine` | one configuration for the compiler and the server |
 //! | `clock` | the thread that makes busy guests yield |
 //! | `compiler` | the child process that turns a component into machine code |
+//! | `loader` | components by their digest, loaded once |
 //! | `inspect` | what a component's bytes say of it: hooks, imports, needs |
-//! | `generation` | one loaded version of a guest |
-//! | `registry` | which generation is active |
-//! | `state` | what one call's wasmtime store holds, and the meters on it |
+//! | `generation` | one loaded version of a guest, linked |
+//! | `guest` | who a loaded guest is; `meter` how it fares, `loglines` what it said |
+//! | `state` | what one guest's wasmtime store holds, and the meters on it |
 //! | `imports` | what a guest may call, one file for each interface |
 //! | `call` | the one door into a guest: run it in bounds, say how it ended |
+//! | `turn` | a call's turn on the guests' workers, with one guest or several |
+//! | `verbs` | what a turn may ask of guests: the logic's verbs, the extensions' hooks |
+//! | `rehearsal` | what a guest writes when it only rehearses |
 
 mod call;
 mod clock;
 pub mod compiler;
 mod engine;
 mod generation;
+mod guest;
 pub(crate) mod imports;
 pub mod inspect;
-mod registry;
+mod loader;
+mod loglines;
+mod meter;
+mod rehearsal;
 mod state;
+mod turn;
+mod verbs;
 
-pub use call::{Call, CallError, Ended, Finished, LogicCall, Runtime};
+pub use call::{Ended, GuestCall, GuestError, Task};
 pub use engine::engine;
-pub use generation::{Generation, GenerationRef};
+pub use generation::{GenerationRef, LinkedExtension, LinkedLogic};
+pub use guest::{Component, Guest};
+pub use inspect::{Grant, Hook};
 pub use kenning_bindings::kenning::knowledge::types as wit;
-pub use registry::Registry;
+pub use loader::{Loaded, Loader};
+pub use loglines::{LogBuffer, LogLine};
+pub use meter::{Meter, Reading};
 pub use state::Services;
+pub use turn::{Runtime, Turn};
+pub use verbs::Generation;
+pub(crate) use verbs::Verb;

@@ -11,9 +11,10 @@ use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::engine::{CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
-use super::generation::GenerationRef;
+use super::guest::Guest;
 use super::imports::GuestLimit;
 use super::imports::output::LogLines;
+use super::rehearsal::Captured;
 use crate::embedder::Embedder;
 use crate::indexing::Indexing;
 use crate::limits::Limits;
@@ -73,6 +74,8 @@ pub struct State {
     /// concurrent changes into the order that storage gave them.
     pub(super) revisions: HashMap<FactId, Revision>,
     pub(super) log: LogLines,
+    /// What a rehearsal wrote, which goes no further. `None` in earnest.
+    pub(super) captured: Option<Captured>,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -82,14 +85,14 @@ impl State {
         services: Arc<Services>,
         tenant: TenantId,
         deadline: Instant,
-        generation: &GenerationRef,
+        guest: &Guest,
     ) -> Self {
         let limits = &services.limits;
-        let log = LogLines::new(&tenant, generation, limits);
+        let log = LogLines::new(&tenant, guest, limits);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.guest_handles);
         Self {
-            memory: Memory::new(limits.guest_memory_bytes, limits.guest_table_elements),
+            memory: Memory::new(guest.memory_bytes(limits), limits.guest_table_elements),
             wasi: wasi(&log),
             table,
             log,
@@ -100,6 +103,7 @@ impl State {
             host_time: Duration::ZERO,
             outcome_unknown: false,
             revisions: HashMap::new(),
+            captured: None,
             services,
         }
     }

@@ -2,6 +2,7 @@
 
 mod export;
 mod facts;
+mod guests;
 mod import;
 mod list;
 mod search;
@@ -24,6 +25,8 @@ pub(crate) async fn perform(
         Verb::List(call) => list::list(server, &call.args, terminal).await?,
         Verb::Search(call) => search::search(server, &call.args, terminal).await?,
         Verb::Stats(_) => stats::stats(server, terminal).await?,
+        Verb::Logic(verb) => guests::logic(verb, server, terminal).await?,
+        Verb::Extension(verb) => guests::extension(verb, server, terminal).await?,
         Verb::Import(call) => return import::import(server, &call.args, terminal).await,
         Verb::Export(call) => return export::export(server, &call.args, terminal).await,
     }

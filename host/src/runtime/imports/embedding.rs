@@ -34,18 +34,26 @@ impl State {
         let until = self.until(bound);
         let embedded = services.embedder.embed(&tenant, texts, lane, until);
         let vectors = self.wait(Waiting::Embedding, embedded).await.map_err(to_error)?;
+        // Nothing was embedded by an embedder that does not know its space yet.
+        let space = services.embedder.space();
         Ok(Embeddings {
-            profile: services.embedder.profile().to_string(),
-            dimensions: services.embedder.dimensions() as u32,
+            profile: space.map(|space| space.profile.clone()).unwrap_or_default(),
+            dimensions: space.map_or(0, |space| space.dimensions as u32),
             values: vectors.iter().flat_map(|vector| vector.iter().copied()).collect(),
         })
     }
 }
 
 fn to_error(error: EmbedError) -> Error {
-    let failure = Failure { backend: Backend::Embedding, message: error.to_string() };
+    let message = error.to_string();
     match error {
-        EmbedError::Timeout => Error::Timeout(failure),
-        EmbedError::Overloaded | EmbedError::Unavailable(_) => Error::Unavailable(failure),
+        EmbedError::Timeout => Error::Timeout(Failure { backend: Backend::Embedding, message }),
+        EmbedError::Mismatch { .. } => Error::ProfileMismatch(message),
+        EmbedError::Overloaded
+        | EmbedError::Resting(_)
+        | EmbedError::Refused(_)
+        | EmbedError::Unavailable(_) => {
+            Error::Unavailable(Failure { backend: Backend::Embedding, message })
+        }
     }
 }

@@ -72,6 +72,9 @@ impl index_write::Host for State {
             let index = self.services.indexing.index(&self.tenant);
             for id in &ids {
                 let (id, revision) = self.revision(id)?;
+                if self.captured.is_some() {
+                    continue;
+                }
                 index
                     .remove(id.as_str(), revision.0)
                     .map_err(|error| Error::Other(error.to_string()))?;
@@ -102,7 +105,7 @@ impl State {
         if let Some(vectors) = &vectors {
             self.check_profile(vectors, entries.len())?;
         }
-        let dimensions = self.services.embedder.dimensions();
+        let dimensions = self.services.embedder.space().map_or(0, |space| space.dimensions);
         let mut new = Vec::with_capacity(entries.len());
         for (position, entry) in entries.into_iter().enumerate() {
             let (id, revision) = self.revision(&entry.id)?;
@@ -110,6 +113,9 @@ impl State {
                 .as_ref()
                 .map(|vectors| vectors.values[position * dimensions..][..dimensions].to_vec());
             new.push(NewEntry { id, revision, text: entry.text, metadata: entry.metadata, vector });
+        }
+        if self.captured.is_some() {
+            return Ok(());
         }
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let upserted = services.indexing.upsert(&tenant, new);
@@ -130,15 +136,15 @@ impl State {
 
     /// `count` vectors of the embedder's profile.
     fn check_profile(&self, vectors: &Embeddings, count: usize) -> Result<(), Error> {
-        let embedder = &self.services.embedder;
-        if vectors.profile != embedder.profile() {
+        let space = self.services.embedder.space();
+        let Some(space) = space.filter(|space| space.profile == vectors.profile) else {
+            let of_index = space.map_or("an embedder that was not reached yet", |s| &s.profile);
             return Err(Error::ProfileMismatch(format!(
-                "the vector is of {} and the index of {}",
-                vectors.profile,
-                embedder.profile()
+                "the vector is of {} and the index of {of_index}",
+                vectors.profile
             )));
-        }
-        let wanted = count * embedder.dimensions();
+        };
+        let wanted = count * space.dimensions;
         if vectors.values.len() != wanted {
             return Err(Error::Invalid(Problem {
                 pointer: "/values".into(),

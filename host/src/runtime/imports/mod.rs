@@ -9,6 +9,7 @@
 pub(super) mod budget;
 mod embedding;
 mod index;
+pub(super) mod link;
 pub(super) mod output;
 mod storage;
 

@@ -13,7 +13,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::limits::Limits;
-use crate::runtime::generation::GenerationRef;
+use crate::runtime::guest::{Component, Guest};
+use crate::runtime::loglines::LogBuffer;
 use crate::runtime::state::State;
 use crate::runtime::wit::Level;
 
@@ -28,7 +29,10 @@ pub(in crate::runtime) struct LogLines {
 
 struct Shared {
     tenant: TenantId,
+    component: Component,
     generation: u64,
+    /// Where an extension's lines are kept for whoever brought it.
+    kept: Option<Arc<LogBuffer>>,
     lines: u32,
     line_bytes: usize,
     progress: Mutex<Progress>,
@@ -42,15 +46,13 @@ struct Progress {
 }
 
 impl LogLines {
-    pub(in crate::runtime) fn new(
-        tenant: &TenantId,
-        generation: &GenerationRef,
-        limits: &Limits,
-    ) -> Self {
+    pub(in crate::runtime) fn new(tenant: &TenantId, guest: &Guest, limits: &Limits) -> Self {
         Self {
             shared: Arc::new(Shared {
                 tenant: tenant.clone(),
-                generation: generation.number,
+                component: guest.component.clone(),
+                generation: guest.reference.number,
+                kept: guest.lines.clone(),
                 lines: limits.log_lines,
                 line_bytes: limits.log_line_bytes,
                 progress: Mutex::default(),
@@ -100,13 +102,34 @@ impl LogLines {
 
     fn emit(&self, level: Level, line: &str) {
         let line = cut(line, self.shared.line_bytes);
-        let (tenant, generation) = (&self.shared.tenant, self.shared.generation);
-        match level {
-            Level::Debug => tracing::debug!(target: "guest", %tenant, generation, "{line}"),
-            Level::Info => tracing::info!(target: "guest", %tenant, generation, "{line}"),
-            Level::Warn => tracing::warn!(target: "guest", %tenant, generation, "{line}"),
-            Level::Error => tracing::error!(target: "guest", %tenant, generation, "{line}"),
+        let Shared { tenant, component, generation, kept, .. } = &*self.shared;
+        if let Some(kept) = kept {
+            kept.push(word(level), *generation, line);
         }
+        let component = component.name();
+        match level {
+            Level::Debug => {
+                tracing::debug!(target: "guest", %tenant, component, generation, "{line}");
+            }
+            Level::Info => {
+                tracing::info!(target: "guest", %tenant, component, generation, "{line}")
+            }
+            Level::Warn => {
+                tracing::warn!(target: "guest", %tenant, component, generation, "{line}")
+            }
+            Level::Error => {
+                tracing::error!(target: "guest", %tenant, component, generation, "{line}");
+            }
+        }
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 

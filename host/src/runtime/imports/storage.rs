@@ -1,12 +1,15 @@
 //! `storage` and `storage-write`: the tenant's facts.
 
 use kenning_bindings::kenning::knowledge::{storage, storage_write};
-use kenning_storage::{Condition, IdPage, Write};
+use kenning_storage::{Condition, FactId, IdPage, Revision, Write};
 use wasmtime::Result;
 
 use super::{check_items, fact_id, fact_ids};
 use crate::runtime::state::{State, Waiting};
 use crate::runtime::wit::{Error, Field, Hash};
+
+/// The revision of what was written in a rehearsal: storage gave it none.
+const REHEARSED: Revision = Revision(0);
 
 impl storage::Host for State {
     async fn read(&mut self, ids: Vec<String>) -> Result<Result<Vec<Option<Hash>>, Error>> {
@@ -64,6 +67,9 @@ impl State {
         let writes = writes.into_iter().map(to_write).collect::<Result<Vec<_>, _>>()?;
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let until = self.until(services.limits.storage_operation);
+        if self.captured.is_some() {
+            return self.rehearse_writes(writes).await;
+        }
         let written = services.storage.write(&tenant, &writes, until);
         let written = self.wait(Waiting::StorageWrite, written).await;
         let revisions = written.map_err(|error| self.storage_error(error))?;
@@ -79,6 +85,9 @@ impl State {
     async fn delete_hash(&mut self, id: &str) -> Result<bool, Error> {
         let id = fact_id(id)?;
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
+        if self.captured.is_some() {
+            return self.rehearse_delete(id).await;
+        }
         let until = self.until(services.limits.storage_operation);
         let deleted = services.storage.delete(&tenant, &id, until);
         match self.wait(Waiting::StorageWrite, deleted).await {
@@ -89,6 +98,47 @@ impl State {
             }
             Err(error) => Err(self.storage_error(error)),
         }
+    }
+}
+
+/// Rehearsals: what is there is looked at, what would change is not changed.
+impl State {
+    async fn rehearse_writes(&mut self, writes: Vec<Write>) -> Result<Vec<bool>, Error> {
+        let ids: Vec<FactId> = writes.iter().map(|write| write.id.clone()).collect();
+        let exist = self.exist(&ids).await?;
+        let mut happened = Vec::with_capacity(writes.len());
+        for (write, exists) in writes.iter().zip(exist) {
+            let happens = self.captured.as_mut().is_some_and(|all| all.write(write, exists));
+            if happens {
+                self.revisions.insert(write.id.clone(), REHEARSED);
+            }
+            happened.push(happens);
+        }
+        Ok(happened)
+    }
+
+    async fn rehearse_delete(&mut self, id: FactId) -> Result<bool, Error> {
+        let exists = self.exist(std::slice::from_ref(&id)).await?[0];
+        let happens = self.captured.as_mut().is_some_and(|all| all.delete(&id, exists));
+        if happens {
+            self.revisions.insert(id, REHEARSED);
+        }
+        Ok(happens)
+    }
+
+    /// Which of the facts there are.
+    async fn exist(&mut self, ids: &[FactId]) -> Result<Vec<bool>, Error> {
+        let mut exist = Vec::with_capacity(ids.len());
+        while exist.len() < ids.len() {
+            let (services, tenant) = (self.services.clone(), self.tenant.clone());
+            let until = self.until(services.limits.storage_operation);
+            let bytes = services.limits.host_call_bytes;
+            let read = services.storage.read(&tenant, &ids[exist.len()..], bytes, until);
+            let read = self.wait(Waiting::Storage, read).await;
+            let read = read.map_err(|error| self.storage_error(error))?;
+            exist.extend(read.iter().map(Option::is_some));
+        }
+        Ok(exist)
     }
 }
 

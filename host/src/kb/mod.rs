@@ -1,0 +1,316 @@
+//! The verbs. HTTP, the indexer and whatever face comes next all meet here; each
+//! verb takes one snapshot of the active generations and one turn on the guests'
+//! workers.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `visit` | what a verb does in its turn: hooks, logic, checks |
+//! | `hooks` | the tenant's extensions, one after the other, and what if one fails |
+//! | `failures` | what the caller is told of a guest's failure |
+//! | `samples` | recent requests; `replay` makes them again for a candidate |
+
+mod failures;
+mod hooks;
+mod replay;
+mod samples;
+mod visit;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kenning_storage::{StorageError, TenantId};
+use tokio::time::timeout_at;
+
+use crate::error::{Code, Error};
+use crate::indexing::Progress;
+use crate::registry::{LoadError, Registry, Snapshot};
+use crate::runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
+use crate::runtime::{Ended, GenerationRef, Runtime, Services};
+
+pub use replay::Observed;
+pub use samples::{Request, Samples};
+pub use visit::{Kept, Visit};
+
+/// Who calls, and when the answer has to be there.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub tenant: TenantId,
+    pub deadline: Instant,
+}
+
+impl Caller {
+    /// A caller who waits for `time`.
+    pub fn within(tenant: TenantId, time: Duration) -> Self {
+        Self { tenant, deadline: Instant::now() + time }
+    }
+}
+
+/// Which guests served a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub logic: GenerationRef,
+    /// `name=generation` of each extension, in their order, with commas between.
+    pub extensions: Option<Arc<str>>,
+}
+
+/// A value, and the guests that made it.
+pub struct Answered<T> {
+    pub value: T,
+    pub served: Served,
+}
+
+/// The knowledge base.
+pub struct Kb {
+    runtime: Runtime,
+    registry: Arc<Registry>,
+    services: Arc<Services>,
+    samples: Samples,
+    /// How messages call the storage: users know it by its name.
+    storage_name: &'static str,
+}
+
+/// What a call is for: what it is called, and whether it may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Read,
+    Search,
+    Write,
+}
+
+impl Kb {
+    pub fn new(runtime: Runtime, registry: Arc<Registry>, services: Arc<Services>) -> Self {
+        let storage_name = match services.storage.describe().backend {
+            "redis" => "Redis",
+            _ => "Storage",
+        };
+        let samples = Samples::new(services.limits.proof_requests > 0);
+        Self { runtime, registry, services, samples, storage_name }
+    }
+
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    pub fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// What messages call the storage.
+    pub fn storage_name(&self) -> &'static str {
+        self.storage_name
+    }
+
+    /// The server-wide guests that answer now.
+    pub fn served(&self) -> Served {
+        self.registry.server_wide().served()
+    }
+
+    /// Stores those drafts that are whole; the others keep their errors. Each has an
+    /// outcome of its own, in the order given.
+    pub async fn store(
+        &self,
+        caller: &Caller,
+        drafts: Vec<Result<Draft, Error>>,
+    ) -> Result<Answered<Vec<Result<Kept, Error>>>, Error> {
+        if let Some(Ok(draft)) = drafts.first() {
+            self.samples.record(&caller.tenant, || Request::Store(draft.clone()));
+        }
+        self.visit(caller, Purpose::Write, |mut visit| async {
+            let stored = visit.store(drafts).await;
+            (visit, stored)
+        })
+        .await
+    }
+
+    /// Reads one fact.
+    pub async fn get(&self, caller: &Caller, id: String) -> Result<Answered<Fact>, Error> {
+        self.samples.record(&caller.tenant, || Request::Get(id.clone()));
+        self.visit(caller, Purpose::Read, |mut visit| async {
+            let fact = visit.get(id).await;
+            (visit, fact)
+        })
+        .await
+    }
+
+    /// Facts, newest first.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        containing: Option<String>,
+        limit: u32,
+        cursor: Option<String>,
+    ) -> Result<Answered<FactPage>, Error> {
+        if cursor.is_none() {
+            let containing = containing.clone();
+            self.samples.record(&caller.tenant, || Request::List { containing, limit });
+        }
+        self.visit(caller, Purpose::Read, move |mut visit| async move {
+            let page = visit.list(containing, limit, cursor).await;
+            (visit, page)
+        })
+        .await
+    }
+
+    /// Changes one fact.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        id: String,
+        change: Change,
+    ) -> Result<Answered<Stored>, Error> {
+        self.visit(caller, Purpose::Write, |mut visit| async {
+            let stored = visit.update(id, change).await;
+            (visit, stored)
+        })
+        .await
+    }
+
+    /// Deletes one fact.
+    pub async fn delete(&self, caller: &Caller, id: String) -> Result<Answered<()>, Error> {
+        self.visit(caller, Purpose::Write, |mut visit| async {
+            let deleted = visit.delete(id).await;
+            (visit, deleted)
+        })
+        .await
+    }
+
+    /// Searches.
+    pub async fn search(&self, caller: &Caller, query: Query) -> Result<Answered<Answer>, Error> {
+        self.samples.record(&caller.tenant, || Request::Search(query.clone()));
+        let searched = self.visit(caller, Purpose::Search, |mut visit| async {
+            let answer = visit.search(query).await;
+            (visit, answer)
+        });
+        let mut answered = searched.await?;
+        answered.value.degraded.extend(self.unfinished_index());
+        Ok(answered)
+    }
+
+    /// What is to be indexed of facts, for the indexer.
+    pub async fn entries(
+        &self,
+        caller: &Caller,
+        ids: Vec<String>,
+    ) -> Result<Vec<Option<wit::Entry>>, Error> {
+        let read = self.visit(caller, Purpose::Read, |mut visit| async {
+            let entries = visit.entries(ids).await;
+            (visit, entries)
+        });
+        Ok(read.await?.value)
+    }
+
+    fn unfinished_index(&self) -> Option<String> {
+        match &*self.services.indexing.progress().borrow() {
+            Progress::Ready => None,
+            Progress::Building { facts } => {
+                Some(format!("index: still being built, {facts} facts so far"))
+            }
+            Progress::Stalled { reason } => Some(format!("index: not built yet: {reason}")),
+        }
+    }
+
+    /// The guests of a call that begins now. A tenant's first call has them read.
+    pub(crate) async fn snapshot(&self, caller: &Caller) -> Result<Snapshot, Error> {
+        loop {
+            if let Some(snapshot) = self.registry.snapshot(&caller.tenant) {
+                return Ok(snapshot);
+            }
+            let (registry, tenant) = (self.registry.clone(), caller.tenant.clone());
+            // Not this caller's alone: it goes on if the caller leaves.
+            let reading = tokio::spawn(async move {
+                registry.learn().await?;
+                match registry.snapshot(&tenant) {
+                    None => registry.load_tenant(&tenant).await,
+                    Some(_) => Ok(()),
+                }
+            });
+            match timeout_at(caller.deadline.into(), reading).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => return Err(self.load_error(&error)),
+                Ok(Err(panicked)) => return Err(Error::internal(panicked)),
+                Err(_) => return Err(self.storage_error(&StorageError::Timeout { wrote: false })),
+            }
+        }
+    }
+
+    pub(crate) fn load_error(&self, error: &LoadError) -> Error {
+        match error {
+            LoadError::Storage(error) => self.storage_error(error),
+            other => {
+                let message = format!("the guests of this tenant cannot be loaded: {other}");
+                Error::new(Code::IncompatibleComponent, message)
+            }
+        }
+    }
+
+    /// A storage failure outside a guest call.
+    pub fn storage_error(&self, error: &StorageError) -> Error {
+        let name = self.storage_name;
+        match error {
+            StorageError::Unavailable(reason) => {
+                Error::new(Code::StorageUnavailable, format!("{name} not available: {reason}"))
+            }
+            StorageError::Timeout { .. } => {
+                Error::new(Code::Timeout, format!("{name} operation timeout"))
+            }
+            other => Error::internal(other),
+        }
+    }
+
+    /// One turn for `caller`, with one snapshot of the guests.
+    async fn visit<T, F>(
+        &self,
+        caller: &Caller,
+        purpose: Purpose,
+        work: impl FnOnce(Visit) -> F + Send + 'static,
+    ) -> Result<Answered<T>, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = (Visit, Result<T, Error>)> + Send + 'static,
+    {
+        let snapshot = self.snapshot(caller).await?;
+        let served = snapshot.served();
+        let result = self.visit_with(snapshot, caller, purpose, work).await;
+        match result {
+            Ok(value) => Ok(Answered { value, served }),
+            Err(error) => Err(error.from_guests(served)),
+        }
+    }
+
+    async fn visit_with<T, F>(
+        &self,
+        snapshot: Snapshot,
+        caller: &Caller,
+        purpose: Purpose,
+        work: impl FnOnce(Visit) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = (Visit, Result<T, Error>)> + Send + 'static,
+    {
+        let words = failures::Words { storage: self.storage_name, purpose };
+        let tenant = caller.tenant.clone();
+        let turn = self.runtime.turn(tenant, caller.deadline, false, move |turn| {
+            work(Visit::new(turn, snapshot, words))
+        });
+        let (outcome_unknown, result) = match turn.await {
+            Ok((visit, result)) => (visit.outcome_unknown(), result),
+            Err(ended) => {
+                // Nobody can say how far a call came that does not come back.
+                let began = !matches!(ended, Ended::Overloaded { .. });
+                let unknown = began && purpose == Purpose::Write;
+                let error = words.ended(&ended);
+                (unknown, Err(if unknown { error.with_unknown_outcome() } else { error }))
+            }
+        };
+        if outcome_unknown {
+            // What may have been written was not indexed.
+            self.services.indexing.mark_late(&caller.tenant);
+        }
+        result
+    }
+}

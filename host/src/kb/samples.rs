@@ -1,0 +1,151 @@
+//! Recent requests, kept for a while so that a candidate for promotion can be asked
+//! them again. In memory only, bounded, and never logged.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kenning_storage::TenantId;
+use quick_cache::sync::Cache;
+
+use crate::runtime::wit::{Draft, Query};
+
+/// Tenants whose requests are kept: those that asked last.
+const TENANTS: usize = 128;
+
+/// Of one tenant: requests, and bytes of their texts.
+const REQUESTS: usize = 200;
+const BYTES: usize = 256 * 1024;
+
+/// A request that can be made again.
+#[derive(Clone, Debug)]
+pub enum Request {
+    Store(Draft),
+    Get(String),
+    List { containing: Option<String>, limit: u32 },
+    Search(Query),
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Store(draft) => draft.text.len() + draft.metadata.len(),
+            Self::Get(id) => id.len(),
+            Self::List { containing, .. } => containing.as_ref().map_or(0, String::len),
+            Self::Search(query) => query.text.len() + query.filter.as_ref().map_or(0, String::len),
+        }
+    }
+}
+
+/// The last requests of those tenants that asked last.
+pub struct Samples {
+    /// `None`: nothing is kept.
+    tenants: Option<Cache<TenantId, Arc<Mutex<Ring>>>>,
+}
+
+#[derive(Default)]
+struct Ring {
+    bytes: usize,
+    requests: VecDeque<Request>,
+}
+
+impl Samples {
+    pub fn new(kept: bool) -> Self {
+        Self { tenants: kept.then(|| Cache::new(TENANTS)) }
+    }
+
+    pub(super) fn record(&self, tenant: &TenantId, request: impl FnOnce() -> Request) {
+        let Some(tenants) = &self.tenants else { return };
+        let ring = match tenants.get(tenant) {
+            Some(ring) => ring,
+            None => {
+                let ring = Arc::<Mutex<Ring>>::default();
+                tenants.insert(tenant.clone(), ring.clone());
+                ring
+            }
+        };
+        let request = request();
+        ring.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    }
+
+    /// A tenant's requests, newest first.
+    pub fn of(&self, tenant: &TenantId) -> Vec<Request> {
+        let ring = self.tenants.as_ref().and_then(|tenants| tenants.get(tenant));
+        ring.map(|ring| {
+            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            ring.requests.iter().rev().cloned().collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Tenants of whom there are requests.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let tenants = self.tenants.as_ref();
+        tenants.map(|all| all.iter().map(|(tenant, _)| tenant).collect()).unwrap_or_default()
+    }
+
+    /// Nothing of a tenant is kept any more.
+    pub fn forget(&self, tenant: &TenantId) {
+        if let Some(tenants) = &self.tenants {
+            tenants.remove(tenant);
+        }
+    }
+}
+
+impl Ring {
+    fn push(&mut self, request: Request) {
+        let bytes = request.bytes();
+        if bytes > BYTES / 8 {
+            // One request must not displace all others.
+            return;
+        }
+        self.bytes += bytes;
+        self.requests.push_back(request);
+        while self.requests.len() > REQUESTS || self.bytes > BYTES {
+            let Some(oldest) = self.requests.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(id: &str) -> Request {
+        Request::Get(id.to_string())
+    }
+
+    #[test]
+    fn the_newest_requests_are_kept_of_each_tenant() {
+        let samples = Samples::new(true);
+        let (a, b) = (TenantId::parse("a").unwrap(), TenantId::parse("b").unwrap());
+        (0..REQUESTS + 5).for_each(|n| samples.record(&a, || get(&n.to_string())));
+        samples.record(&b, || get("of b"));
+        let kept = samples.of(&a);
+        assert_eq!(kept.len(), REQUESTS);
+        assert!(matches!(&kept[0], Request::Get(id) if *id == (REQUESTS + 4).to_string()));
+        assert_eq!(samples.of(&b).len(), 1);
+        assert_eq!(samples.tenants().len(), 2);
+        samples.forget(&a);
+        assert!(samples.of(&a).is_empty());
+    }
+
+    #[test]
+    fn large_requests_do_not_take_more_than_their_share() {
+        let samples = Samples::new(true);
+        let a = TenantId::parse("a").unwrap();
+        samples.record(&a, || get("small"));
+        samples.record(&a, || get(&"x".repeat(BYTES / 8 + 1)));
+        assert_eq!(samples.of(&a).len(), 1);
+        (0..20).for_each(|_| samples.record(&a, || get(&"x".repeat(BYTES / 8))));
+        assert_eq!(samples.of(&a).len(), 8);
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nothing_is_to_be() {
+        let samples = Samples::new(false);
+        let a = TenantId::parse("a").unwrap();
+        samples.record(&a, || unreachable!("nobody wants it"));
+        assert!(samples.of(&a).is_empty());
+    }
+}

@@ -1,0 +1,257 @@
+//! What a verb does in its turn: the tenant's hooks around the logic, and the checks
+//! on what both answer.
+
+use std::sync::Arc;
+
+use super::failures::{Words, guest_broke, guest_lied, not_found};
+use crate::error::Error;
+use crate::registry::Snapshot;
+use crate::runtime::wit::{self, Answer, Change, Draft, Entry, Fact, FactPage, Query, Stored};
+use crate::runtime::{Generation, Hook, Turn, Verb};
+
+/// A draft's vector, id and fields beside its text and metadata.
+const DRAFT_OVERHEAD_BYTES: usize = 4 * 1024;
+
+/// What became of one draft: the facts it is kept as, one unless an extension split
+/// it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub ids: Vec<String>,
+    /// Whether all of them can be found by meaning already.
+    pub indexed: bool,
+}
+
+/// One call on the guests' workers, with the guests it is to use.
+pub struct Visit {
+    pub(super) turn: Turn,
+    pub(super) snapshot: Snapshot,
+    pub(super) words: Words,
+}
+
+impl Visit {
+    pub(super) fn new(turn: Turn, snapshot: Snapshot, words: Words) -> Self {
+        Self { turn, snapshot, words }
+    }
+
+    pub(super) fn outcome_unknown(&self) -> bool {
+        self.turn.outcome_unknown()
+    }
+
+    pub(super) async fn store(
+        &mut self,
+        drafts: Vec<Result<Draft, Error>>,
+    ) -> Result<Vec<Result<Kept, Error>>, Error> {
+        let mut outcomes: Vec<Result<Kept, Error>> = Vec::with_capacity(drafts.len());
+        let mut flat = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let place = outcomes.len();
+            outcomes.push(match self.prepare(draft).await {
+                Ok(prepared) => {
+                    flat.extend(prepared.into_iter().map(|draft| (place, draft)));
+                    Ok(Kept { ids: Vec::new(), indexed: true })
+                }
+                Err(error) => Err(error),
+            });
+        }
+        let mut stored_any = false;
+        for group in self.groups(flat) {
+            let (places, drafts): (Vec<usize>, Vec<Draft>) = group.into_iter().unzip();
+            match self.store_group(drafts).await {
+                Ok(stored) => {
+                    stored_any = true;
+                    places.iter().zip(stored).for_each(|(at, one)| add(&mut outcomes[*at], one));
+                }
+                Err(error) if !stored_any => return Err(error),
+                // What went before is durable, and must be said to be.
+                Err(error) => places.iter().for_each(|at| outcomes[*at] = Err(error.clone())),
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// The drafts to store in place of one.
+    async fn prepare(&mut self, draft: Result<Draft, Error>) -> Result<Vec<Draft>, Error> {
+        let draft = draft?;
+        self.check_draft(&draft)?;
+        self.on_store(draft).await
+    }
+
+    /// The host's own bounds on a draft; the logic has its rules on top.
+    fn check_draft(&self, draft: &Draft) -> Result<(), Error> {
+        let limits = &self.turn.services().limits;
+        check_bytes("fact_text_bytes", limits.fact_text_bytes, draft.text.len())?;
+        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len())
+    }
+
+    /// Splits drafts so that each group's texts, handed over twice, fit a host call.
+    fn groups(&self, drafts: Vec<(usize, Draft)>) -> Vec<Vec<(usize, Draft)>> {
+        let limits = &self.turn.services().limits;
+        let (most_bytes, most) = (limits.host_call_bytes / 2, limits.batch_facts);
+        let mut groups: Vec<Vec<(usize, Draft)>> = Vec::new();
+        let mut bytes = 0;
+        for draft in drafts {
+            let size = draft_bytes(&draft.1) + DRAFT_OVERHEAD_BYTES;
+            match groups.last_mut() {
+                Some(group) if group.len() < most && bytes + size <= most_bytes => {
+                    bytes += size;
+                    group.push(draft);
+                }
+                _ => {
+                    bytes = size;
+                    groups.push(vec![draft]);
+                }
+            }
+        }
+        groups
+    }
+
+    async fn store_group(
+        &mut self,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Result<Stored, Error>>, Error> {
+        let asked = drafts.len();
+        let logic = self.logic();
+        let stored = self.turn.store(&logic, drafts).await;
+        let stored = self.answered(stored)?;
+        if stored.len() != asked {
+            let error = guest_broke(&logic.guest, "stored_facts", asked, stored.len());
+            return Err(error.with_unknown_outcome());
+        }
+        let (words, unknown) = (self.words, self.outcome_unknown());
+        Ok(stored.into_iter().map(|one| one.map_err(|e| words.error(e, unknown))).collect())
+    }
+
+    pub(super) async fn get(&mut self, id: String) -> Result<Fact, Error> {
+        let fact = self.read_one(&id).await?;
+        let left = self.on_read(vec![fact]).await?;
+        left.into_iter().next().ok_or_else(|| not_found(&id))
+    }
+
+    /// The fact as it is stored.
+    async fn read_one(&mut self, id: &str) -> Result<Fact, Error> {
+        let logic = self.logic();
+        let read = self.turn.get(&logic, vec![id.to_string()]).await;
+        let read = self.answered(read)?;
+        read.into_iter().next().flatten().ok_or_else(|| not_found(id))
+    }
+
+    pub(super) async fn list(
+        &mut self,
+        containing: Option<String>,
+        limit: u32,
+        cursor: Option<String>,
+    ) -> Result<FactPage, Error> {
+        let logic = self.logic();
+        let page = self.turn.list(&logic, containing, limit, cursor).await;
+        let mut page = self.answered(page)?;
+        let (allowed, used) = (limit as usize, page.facts.len());
+        if used > allowed {
+            return Err(guest_broke(&logic.guest, "page_facts", allowed, used));
+        }
+        page.facts = self.on_read(page.facts).await?;
+        Ok(page)
+    }
+
+    pub(super) async fn update(&mut self, id: String, change: Change) -> Result<Stored, Error> {
+        let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
+        let limits = &self.turn.services().limits;
+        check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
+        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
+        let change = match self.snapshot.has(Hook::OnStore) {
+            true => self.changed(&id, change).await?,
+            false => change,
+        };
+        let logic = self.logic();
+        let updated = self.turn.update(&logic, id, change).await;
+        self.answered(updated)
+    }
+
+    /// What the hooks make of the fact as it would be: a redaction cannot be
+    /// skipped by storing first and changing later.
+    async fn changed(&mut self, id: &str, change: Change) -> Result<Change, Error> {
+        let fact = self.read_one(id).await?;
+        let draft = Draft {
+            id: Some(fact.id),
+            text: change.text.unwrap_or(fact.text),
+            metadata: change.metadata.unwrap_or(fact.metadata),
+            timestamp: Some(fact.timestamp),
+        };
+        let mut drafts = self.on_store(draft).await?;
+        match (drafts.pop(), drafts.is_empty()) {
+            (Some(draft), true) if draft.id.as_deref().is_none_or(|given| given == id) => {
+                Ok(Change { text: Some(draft.text), metadata: Some(draft.metadata) })
+            }
+            _ => Err(Error::invalid(
+                "/text",
+                "an extension splits this fact or gives it another id, which a change cannot do; \
+                 delete it and store it anew",
+            )),
+        }
+    }
+
+    pub(super) async fn delete(&mut self, id: String) -> Result<(), Error> {
+        let logic = self.logic();
+        let deleted = self.turn.delete(&logic, id).await;
+        self.answered(deleted)
+    }
+
+    pub(super) async fn entries(&mut self, ids: Vec<String>) -> Result<Vec<Option<Entry>>, Error> {
+        let logic = self.logic();
+        let entries = self.turn.entries(&logic, ids).await;
+        self.answered(entries)
+    }
+
+    pub(super) async fn search(&mut self, query: Query) -> Result<Answer, Error> {
+        let query = self.on_query(query).await?;
+        let logic = self.logic();
+        let answer = self.turn.search(&logic, query.clone()).await;
+        let mut answer = self.answered(answer)?;
+        let (allowed, used) = (query.top_k as usize, answer.hits.len());
+        if used > allowed {
+            return Err(guest_broke(&logic.guest, "search_hits", allowed, used));
+        }
+        if answer.hits.iter().any(|hit| !hit.score.is_finite()) {
+            return Err(guest_lied(&logic.guest, "gave a score that is no number"));
+        }
+        self.rerank(&query, &mut answer).await?;
+        self.read_hits(&mut answer).await?;
+        Ok(answer)
+    }
+
+    pub(super) fn logic(&self) -> Arc<Generation> {
+        self.snapshot.logic.clone()
+    }
+
+    /// The logic's answer, or what the caller is told instead.
+    fn answered<T>(&self, verb: Verb<T>) -> Result<T, Error> {
+        let unknown = self.outcome_unknown();
+        match verb {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.words.error(error, unknown)),
+            Err(error) => Err(self.words.guest_error(&error, unknown)),
+        }
+    }
+}
+
+/// One more fact that a draft is kept as, unless one of its facts failed before.
+fn add(kept: &mut Result<Kept, Error>, stored: Result<Stored, Error>) {
+    let Ok(sofar) = kept else { return };
+    match stored {
+        Ok(wit::Stored { id, indexed }) => {
+            sofar.ids.push(id);
+            sofar.indexed &= indexed;
+        }
+        Err(error) => *kept = Err(error),
+    }
+}
+
+fn check_bytes(limit: &str, allowed: usize, used: usize) -> Result<(), Error> {
+    if used <= allowed {
+        return Ok(());
+    }
+    Err(Error::too_large(limit, allowed as u64, used as u64))
+}
+
+fn draft_bytes(draft: &Draft) -> usize {
+    draft.text.len() + draft.metadata.len()
+}

@@ -1,0 +1,185 @@
+//! What is kept of each guest: which generations there are, which is active, and
+//! what happened to it. Two documents a tenant at most, one for the server.
+
+use std::collections::BTreeMap;
+
+use chrono::{SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::OnFailure;
+use crate::runtime::Grant;
+
+/// Generations that can be rolled back to, the active one among them.
+const KEPT: usize = 5;
+
+/// Events kept of each guest.
+const EVENTS: usize = 20;
+
+/// One guest's generations. A number is never used twice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GuestRecord {
+    /// The number of the latest generation.
+    pub last: u64,
+    /// `None`: the one that comes with the server, or no such extension.
+    pub active: Option<u64>,
+    /// Oldest first.
+    pub generations: Vec<GenerationRecord>,
+    /// Oldest first.
+    pub events: Vec<Event>,
+}
+
+/// One generation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerationRecord {
+    pub number: u64,
+    pub digest: String,
+    pub bytes: u64,
+    /// RFC 3339, in UTC.
+    pub staged_at: String,
+    /// What an extension was granted.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+    /// Who promoted it against its proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced_by: Option<String>,
+}
+
+/// Something that happened to a guest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// RFC 3339, in UTC.
+    pub at: String,
+    pub what: What,
+    pub generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    Promoted,
+    RolledBack,
+    /// By the server itself, after it watched a promotion.
+    RolledBackByItself,
+    Quarantined,
+    Removed,
+}
+
+/// A tenant's extensions, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionRecords {
+    pub extensions: BTreeMap<String, ExtensionRecord>,
+}
+
+/// One extension.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionRecord {
+    pub order: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<OnFailure>,
+    #[serde(flatten)]
+    pub guest: GuestRecord,
+}
+
+/// This moment, as records have it.
+pub fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl ExtensionRecords {
+    /// The names of those that are active.
+    pub fn installed(&self) -> Vec<String> {
+        let active = self.extensions.iter().filter(|(_, record)| record.guest.active.is_some());
+        active.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl GuestRecord {
+    pub fn active(&self) -> Option<&GenerationRecord> {
+        self.generation(self.active?)
+    }
+
+    pub fn generation(&self, number: u64) -> Option<&GenerationRecord> {
+        self.generations.iter().find(|generation| generation.number == number)
+    }
+
+    /// The generation that was active before, if it is kept.
+    pub fn previous(&self) -> Option<&GenerationRecord> {
+        let active = self.active?;
+        let promoted = self.events.iter().rev().map(|event| event.generation);
+        promoted.filter(|number| *number != active).find_map(|number| self.generation(number))
+    }
+
+    /// Adds a generation and makes it the active one; gives the digests that are not
+    /// needed any more.
+    pub fn promote(&mut self, generation: GenerationRecord, why: Option<String>) -> Vec<String> {
+        self.last = generation.number;
+        self.active = Some(generation.number);
+        self.note(What::Promoted, generation.number, why);
+        self.generations.push(generation);
+        let excess = self.generations.len().saturating_sub(KEPT);
+        let dropped: Vec<_> = self.generations.drain(..excess).collect();
+        let is_kept = |digest: &str| self.generations.iter().any(|kept| kept.digest == digest);
+        let gone = dropped.into_iter().filter(|dropped| !is_kept(&dropped.digest));
+        gone.map(|dropped| dropped.digest).collect()
+    }
+
+    pub fn note(&mut self, what: What, generation: u64, why: Option<String>) {
+        self.events.push(Event { at: now(), what, generation, why });
+        let excess = self.events.len().saturating_sub(EVENTS);
+        self.events.drain(..excess);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generation(number: u64, digest: &str) -> GenerationRecord {
+        GenerationRecord {
+            number,
+            digest: digest.into(),
+            bytes: 1,
+            staged_at: now(),
+            grants: Vec::new(),
+            forced_by: None,
+        }
+    }
+
+    #[test]
+    fn the_oldest_generations_are_dropped_and_their_digests_with_them() {
+        let mut record = GuestRecord::default();
+        let mut gone = Vec::new();
+        for number in 1..=8 {
+            // The second and the seventh are the same component.
+            let digest = if number == 7 { "d2".into() } else { format!("d{number}") };
+            gone.extend(record.promote(generation(number, &digest), None));
+        }
+        assert_eq!(gone, ["d1", "d3"]);
+        assert_eq!(record.generations.len(), KEPT);
+        assert_eq!(record.active().unwrap().number, 8);
+        assert_eq!(record.previous().unwrap().number, 7);
+    }
+
+    #[test]
+    fn what_was_active_before_is_known_after_a_rollback() {
+        let mut record = GuestRecord::default();
+        for number in 1..=3 {
+            record.promote(generation(number, "d"), None);
+        }
+        record.active = Some(2);
+        record.note(What::RolledBack, 2, None);
+        assert_eq!(record.previous().unwrap().number, 3);
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let mut records = ExtensionRecords::default();
+        let mut one = ExtensionRecord { order: -1, ..ExtensionRecord::default() };
+        one.guest.promote(generation(1, "d"), Some("because".into()));
+        records.extensions.insert("one".into(), one);
+        let text = serde_json::to_vec(&records).unwrap();
+        assert_eq!(serde_json::from_slice::<ExtensionRecords>(&text).unwrap(), records);
+    }
+}

@@ -1,0 +1,66 @@
+//! One loaded guest, whatever its world: who it is, how it fares, what it said.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::generation::GenerationRef;
+use super::meter::Meter;
+use crate::limits::Limits;
+use crate::runtime::loglines::LogBuffer;
+
+/// Which guest of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Component {
+    Logic,
+    Extension(Arc<str>),
+}
+
+impl Component {
+    /// As errors and logs name it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Logic => "logic",
+            Self::Extension(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Logic => f.write_str("the logic"),
+            Self::Extension(name) => write!(f, "the extension {name}"),
+        }
+    }
+}
+
+/// One generation of a guest, as it runs.
+#[derive(Debug)]
+pub struct Guest {
+    pub component: Component,
+    pub reference: GenerationRef,
+    pub meter: Meter,
+    /// An extension's lines, for whoever brought it.
+    pub lines: Option<Arc<LogBuffer>>,
+}
+
+impl Guest {
+    pub fn logic(reference: GenerationRef) -> Arc<Self> {
+        let (component, meter) = (Component::Logic, Meter::default());
+        Arc::new(Self { component, reference, meter, lines: None })
+    }
+
+    pub fn extension(name: &str, reference: GenerationRef, lines: Arc<LogBuffer>) -> Arc<Self> {
+        let (component, meter) = (Component::Extension(name.into()), Meter::default());
+        Arc::new(Self { component, reference, meter, lines: Some(lines) })
+    }
+
+    /// What its memories and tables may take together.
+    pub(super) fn memory_bytes(&self, limits: &Limits) -> usize {
+        match self.component {
+            Component::Logic => limits.guest_memory_bytes,
+            // Its slot in the pool is as large as the logic's.
+            Component::Extension(_) => limits.extension_memory_bytes.min(limits.guest_memory_bytes),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! From a component's bytes to something that can be linked: checked and compiled in
+//! the child, loaded by digest, and shared by all who use the same bytes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::compiler::{CompileError, Compiler, digest};
+use super::inspect::{Grant, Inspection};
+use super::{LinkedExtension, LinkedLogic};
+
+/// A component that this host can run.
+pub struct Loaded {
+    component: Component,
+    pub digest: Arc<str>,
+    pub inspection: Inspection,
+}
+
+impl Loaded {
+    /// Linked to all that a logic may import.
+    pub fn logic(&self) -> Result<LinkedLogic, String> {
+        LinkedLogic::link(self.component.engine(), &self.component).map_err(|e| format!("{e:#}"))
+    }
+
+    /// Linked to what an extension always has and to `grants`.
+    pub fn extension(&self, grants: &[Grant]) -> Result<LinkedExtension, String> {
+        let engine = self.component.engine();
+        LinkedExtension::link(engine, &self.component, grants).map_err(|e| format!("{e:#}"))
+    }
+}
+
+/// Loads components. A thousand tenants with one extension hold its code once.
+pub struct Loader {
+    compiler: Compiler,
+    engine: Engine,
+    loaded: Mutex<HashMap<Arc<str>, Weak<Loaded>>>,
+    /// One component is compiled at a time: it is the machine's work, not one caller's,
+    /// and who waits may find that it is done.
+    compiling: tokio::sync::Mutex<()>,
+}
+
+impl Loader {
+    pub fn new(compiler: Compiler, engine: Engine) -> Self {
+        Self { compiler, engine, loaded: Mutex::default(), compiling: Default::default() }
+    }
+
+    /// The component in `bytes`.
+    pub async fn load(&self, bytes: &[u8]) -> Result<Arc<Loaded>, CompileError> {
+        let digest: Arc<str> = digest(bytes).into();
+        let _compiling = self.compiling.lock().await;
+        if let Some(loaded) = self.loaded(&digest) {
+            return Ok(loaded);
+        }
+        let (component, inspection) = self.compiler.load(&self.engine, bytes).await?;
+        Ok(self.keep(Loaded { component, digest, inspection }))
+    }
+
+    /// The component with `digest`, if it was compiled on this machine before.
+    pub fn find(&self, digest: &str) -> Option<Arc<Loaded>> {
+        if let Some(loaded) = self.loaded(digest) {
+            return Some(loaded);
+        }
+        let (component, inspection) = self.compiler.find(&self.engine, digest)?;
+        Some(self.keep(Loaded { component, digest: digest.into(), inspection }))
+    }
+
+    fn loaded(&self, digest: &str) -> Option<Arc<Loaded>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(digest)?.upgrade()
+    }
+
+    fn keep(&self, loaded: Loaded) -> Arc<Loaded> {
+        let mut all = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another call may have loaded the same meanwhile.
+        if let Some(there) = all.get(&loaded.digest).and_then(Weak::upgrade) {
+            return there;
+        }
+        all.retain(|_, loaded| loaded.strong_count() > 0);
+        let loaded = Arc::new(loaded);
+        all.insert(loaded.digest.clone(), Arc::downgrade(&loaded));
+        loaded
+    }
+}

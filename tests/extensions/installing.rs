@@ -1,0 +1,187 @@
+//! How extensions come, change and go.
+
+use anyhow::Result;
+use kenning_tests::{Backend, Server, Setup, noted, on_both_backends, until};
+use serde_json::json;
+
+use super::{hooks, installed, serve};
+
+on_both_backends!(what_is_installed_survives_a_restart, another_host_follows_what_one_decided,);
+
+#[tokio::test]
+async fn the_answer_names_what_was_checked() -> Result<()> {
+    let server = Server::start().await?;
+    let answer = installed(&server, "default", "hooks", "").await?;
+    assert_eq!((&answer.json["generation"], &answer.json["previous"]), (&json!(1), &json!(null)));
+    assert!(answer.json["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")));
+    assert_eq!(answer.json["promoted"], true);
+    let checks: Vec<&str> = answer.json["checks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|check| check["check"].as_str())
+        .collect();
+    for check in ["component", "imports", "exports", "linked", "started", "self-test", "replay"] {
+        assert!(checks.contains(&check), "{checks:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_name_that_could_not_stand_in_a_path_is_refused() -> Result<()> {
+    let server = Server::start().await?;
+    for name in ["a%2Fb", "UPPER", "-first", "dots..", &"x".repeat(64)] {
+        let answer = server.install("default", name, hooks()?, "").await?;
+        answer.assert_invalid("/name");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_typo_in_a_parameter_is_an_error() -> Result<()> {
+    let server = Server::start().await?;
+    for (parameters, pointer) in [
+        ("?ordre=1", "/ordre"),
+        ("?order=first", "/order"),
+        ("?grant=everything", "/grant"),
+        ("?on_failure=open", "/on_failure"),
+        ("?max_errors_percent=1.5", "/max_errors_percent"),
+        ("?min_overlap_percent=101", "/min_overlap_percent"),
+        ("?dry_run=maybe", "/dry_run"),
+        ("?order=1&order=2", "/order"),
+    ] {
+        server.install("default", "hooks", hooks()?, parameters).await?.assert_invalid(pointer);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bytes_with_another_digest_are_refused() -> Result<()> {
+    let server = Server::start().await?;
+    let answer = server.install("default", "hooks", hooks()?, "?digest=sha256:00").await?;
+    answer.assert_invalid("/digest");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_extension_is_refused_and_the_live_one_goes_on() -> Result<()> {
+    let server = serve().await?;
+    let logic = std::fs::read(kenning_tests::component("logic")?)?;
+    let whole = hooks()?;
+    let cases: [(&[u8], &str); 5] = [
+        (b"", "empty"),
+        (b"not WebAssembly", "not WebAssembly"),
+        (b"\0asm\x01\0\0\0", "core module"),
+        (&whole[..whole.len() / 2], "component"),
+        (&logic, "only a logic may"),
+    ];
+    for (bytes, because) in cases {
+        let answer = server
+            .install("default", "hooks", bytes.to_vec(), "?grant=index,storage,embedding")
+            .await?;
+        answer.assert_error(422, "incompatible_component");
+        assert!(answer.text.contains(because), "{because}: {}", answer.text);
+        server.store(json!({ "text": "mark", "fact_id": "a" })).await?;
+        assert_eq!(server.get("/v1/facts/a").await?.json["metadata"], json!({ "marked": true }));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing() -> Result<()> {
+    let server = Server::start().await?;
+    let answer = installed(&server, "default", "hooks", "?dry_run=true").await?;
+    assert_eq!((&answer.json["promoted"], &answer.json["dry_run"]), (&json!(false), &json!(true)));
+    let listed = server.get("/v1/admin/tenants/default/extensions").await?;
+    assert_eq!(listed.json["extensions"], json!([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_extension_can_be_rolled_back_and_removed() -> Result<()> {
+    let server = serve().await?;
+    let generation = async || {
+        let answer = server.get("/v1/facts").await?;
+        anyhow::Ok(answer.header("x-kenning-extensions").to_string())
+    };
+    let rollback = "/v1/admin/tenants/default/extensions/hooks/rollback";
+    server.post(rollback, json!({})).await?.assert_error(409, "conflict");
+    for note in ["two", "three"] {
+        server.install("default", "hooks", noted(&hooks()?, note), "").await?;
+    }
+    assert_eq!(generation().await?, "hooks=3");
+    let answer = server.post(rollback, json!({})).await?;
+    assert_eq!((answer.status, &answer.json["generation"]), (200, &json!(2)), "{}", answer.text);
+    assert_eq!(generation().await?, "hooks=2");
+    let answer = server.post(&format!("{rollback}?generation=1"), json!({})).await?;
+    assert_eq!(answer.json["generation"], 1);
+    let answer = server.post(&format!("{rollback}?generation=9"), json!({})).await?;
+    answer.assert_error(404, "not_found");
+
+    let path = "/v1/admin/tenants/default/extensions/hooks";
+    assert_eq!(server.delete(path).await?.status, 200);
+    assert_eq!(generation().await?, "");
+    server.delete(path).await?.assert_error(404, "not_found");
+    let answer = installed(&server, "default", "hooks", "").await?;
+    assert_eq!(answer.json["generation"], 4, "a number is never used twice");
+    Ok(())
+}
+
+#[tokio::test]
+async fn extensions_is_obeyed_and_violated() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("extensions = 2")).await?;
+    for name in ["one", "two"] {
+        installed(&server, "default", name, "").await?;
+    }
+    let answer = server.install("default", "three", hooks()?, "").await?;
+    answer.assert_error(413, "too_large");
+    assert_eq!(answer.json["details"], json!({ "limit": "extensions", "allowed": 2, "used": 3 }));
+    installed(&server, "default", "two", "").await?;
+    installed(&server, "other", "one", "").await?;
+    Ok(())
+}
+
+async fn what_is_installed_survives_a_restart(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    installed(&server, "default", "hooks", "?order=3&on_failure=leave-out").await?;
+    installed(&server, "other", "hooks", "").await?;
+    server.kill().await?;
+    let server = backend.serve().await?;
+    // The first call of each already has them.
+    server.store(json!({ "text": "mark", "fact_id": "a" })).await?;
+    let fact = server.get("/v1/facts/a").await?;
+    assert_eq!(fact.json["metadata"], json!({ "marked": true }));
+    let other = server.tenant("other");
+    let refused = other.post("/v1/search", json!({ "query": "refuse" })).await?;
+    refused.assert_error(422, "rejected");
+    let listed = server.get("/v1/admin/tenants/default/extensions").await?;
+    let one = &listed.json["extensions"][0];
+    assert_eq!((&one["order"], &one["hooks"]["on-store"]), (&json!(3), &json!("leave-out")));
+    assert_eq!(one["events"][0]["what"], "promoted");
+    Ok(())
+}
+
+/// Only hosts on the same Redis share anything; the other half is a restart again.
+async fn another_host_follows_what_one_decided(backend: &Backend) -> Result<()> {
+    let Some(storage) = backend.setup().storage else { return Ok(()) };
+    let one = backend.serve().await?;
+    let setup = Setup { storage: Some(storage), ..Setup::patient() };
+    let other = Server::start_with(setup).await?;
+    let generation = async || {
+        let answer = other.get("/v1/facts").await?;
+        anyhow::Ok(answer.header("x-kenning-extensions").to_string())
+    };
+    assert_eq!(generation().await?, "");
+    for (number, note) in [(1, "first"), (2, "second")] {
+        one.install("default", "hooks", noted(&hooks()?, note), "").await?;
+        until("the other host has it", async || {
+            Ok((generation().await? == format!("hooks={number}")).then_some(()))
+        })
+        .await?;
+    }
+    one.delete("/v1/admin/tenants/default/extensions/hooks").await?;
+    until("the other host has it no more", async || {
+        Ok((generation().await?.is_empty()).then_some(()))
+    })
+    .await
+}

@@ -1,0 +1,138 @@
+//! An extension with every hook that does what the text says: what a test needs of
+//! extensions, the well-behaved and the others.
+//!
+//! Words in a draft's or a query's text name deeds; everything else passes as it is,
+//! so that a test sees what the hook did and no more.
+//!
+//! | word | `on-store` | `on-query` | `on-read` | `rerank` |
+//! |---|---|---|---|---|
+//! | `mark` | metadata gets `"marked": true` | | | |
+//! | `split` | each line becomes a draft | | | |
+//! | `refuse` | refuses | refuses | | |
+//! | `nothing` | gives no draft | | | |
+//! | `secret` | | | becomes `[hidden]` | |
+//! | `withheld` | | | the fact is dropped | |
+//! | `alias` | | becomes `renamed` | | |
+//! | `reverse` | | | | turns the order |
+//! | `invent` | | | | ranks an id that nobody has |
+//! | `nan` | | | | gives a score that is no number |
+//! | `trap-HOOK` | traps | traps | traps | traps |
+//! | `spin-HOOK` | spins | spins | spins | spins |
+//! | `say` | logs a line | logs a line | | |
+
+#![cfg(target_family = "wasm")]
+
+use bindings::exports::kenning::knowledge::{on_query, on_read, on_store, rerank};
+use bindings::kenning::knowledge::log::log;
+use bindings::kenning::knowledge::types::{Draft, Fact, Hit, Level, Query, Ranked, Refusal};
+
+mod bindings {
+    #![expect(unsafe_code, reason = "the generated glue crosses the component boundary")]
+
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        inline: "
+            package kenning:hooks;
+            world every-hook {
+                import kenning:knowledge/log@0.1.0;
+                export kenning:knowledge/on-store@0.1.0;
+                export kenning:knowledge/on-query@0.1.0;
+                export kenning:knowledge/on-read@0.1.0;
+                export kenning:knowledge/rerank@0.1.0;
+            }
+        ",
+        world: "kenning:hooks/every-hook",
+        generate_all,
+    });
+
+    use super::Component;
+    export!(Component);
+}
+
+struct Component;
+
+fn says(text: &str, word: &str) -> bool {
+    text.split_whitespace().any(|one| one == word)
+}
+
+/// What any hook does when it is told to.
+fn misbehave(text: &str, hook: &str) {
+    if says(text, &format!("trap-{hook}")) {
+        std::process::abort();
+    }
+    if says(text, &format!("spin-{hook}")) {
+        loop {
+            std::hint::black_box(());
+        }
+    }
+    if says(text, "say") {
+        log(Level::Info, &format!("said in {hook}"));
+    }
+}
+
+fn refusal(text: &str) -> Result<(), Refusal> {
+    match says(text, "refuse") {
+        true => Err(Refusal { message: "this extension refuses it".into() }),
+        false => Ok(()),
+    }
+}
+
+impl on_store::Guest for Component {
+    fn on_store(draft: Draft) -> Result<Vec<Draft>, Refusal> {
+        misbehave(&draft.text, "on-store");
+        refusal(&draft.text)?;
+        if says(&draft.text, "nothing") {
+            return Ok(Vec::new());
+        }
+        if says(&draft.text, "split") {
+            let line = |(number, text): (usize, &str)| Draft {
+                id: draft.id.as_ref().map(|id| format!("{id}-{number}")),
+                text: text.into(),
+                metadata: draft.metadata.clone(),
+                timestamp: draft.timestamp.clone(),
+            };
+            return Ok(draft.text.lines().enumerate().map(line).collect());
+        }
+        let marked = says(&draft.text, "mark") && draft.metadata == "{}";
+        let metadata = if marked { "{\"marked\":true}".into() } else { draft.metadata };
+        Ok(vec![Draft { metadata, ..draft }])
+    }
+}
+
+impl on_query::Guest for Component {
+    fn on_query(query: Query) -> Result<Query, Refusal> {
+        misbehave(&query.text, "on-query");
+        refusal(&query.text)?;
+        let text = match says(&query.text, "alias") {
+            true => query.text.replace("alias", "renamed"),
+            false => query.text,
+        };
+        Ok(Query { text, ..query })
+    }
+}
+
+impl on_read::Guest for Component {
+    fn on_read(facts: Vec<Fact>) -> Vec<Fact> {
+        facts.iter().for_each(|fact| misbehave(&fact.text, "on-read"));
+        let shown = facts.into_iter().filter(|fact| !says(&fact.text, "withheld"));
+        shown.map(|fact| Fact { text: fact.text.replace("secret", "[hidden]"), ..fact }).collect()
+    }
+}
+
+impl rerank::Guest for Component {
+    fn rerank(query: Query, hits: Vec<Hit>) -> Vec<Ranked> {
+        misbehave(&query.text, "rerank");
+        let mut ranked: Vec<Ranked> =
+            hits.into_iter().map(|hit| Ranked { id: hit.fact.id, score: hit.score }).collect();
+        if says(&query.text, "reverse") {
+            ranked.iter_mut().for_each(|one| one.score = -one.score);
+        }
+        if says(&query.text, "invent") {
+            ranked.push(Ranked { id: "invented".into(), score: 1e9 });
+        }
+        if says(&query.text, "nan") {
+            ranked.iter_mut().for_each(|one| one.score = f64::NAN);
+        }
+        ranked
+    }
+}

@@ -1,0 +1,106 @@
+//! What a candidate must show before it is promoted.
+
+use anyhow::Result;
+use kenning_tests::{Server, Setup};
+use serde_json::json;
+
+use super::{asked, generation, hostile, logic, promoted};
+
+/// How long a replay takes must not decide a test.
+const ANY_TIME: &str = "proof_time_percent = 1000000\nproof_ms = 60000";
+
+async fn serve() -> Result<Server> {
+    Server::start_with(Setup::patient_but(ANY_TIME)).await
+}
+
+#[tokio::test]
+async fn a_candidate_that_answers_the_same_is_promoted() -> Result<()> {
+    let server = serve().await?;
+    asked(&server, &["cat", "sleeps", "boiling water"]).await?;
+    let answer = server.swap_logic(logic("a")?, "").await?;
+    promoted(&answer, 2);
+    assert_eq!(answer.json["previous"], 1);
+    let proof = &answer.json["proof"];
+    assert_eq!((&proof["worse"], &proof["overlap"]), (&json!(0), &json!(1.0)), "{proof}");
+    assert!(proof["requests"].as_u64() >= Some(6), "stores and searches: {proof}");
+    assert_eq!(generation(&server).await?, "2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rehearsal_writes_nothing() -> Result<()> {
+    let server = serve().await?;
+    asked(&server, &["cat"]).await?;
+    server.delete("/v1/facts/cat").await?;
+    let before = server.export().await?;
+    // The store of the cat is asked again, and would happen.
+    promoted(&server.swap_logic(logic("a")?, "").await?, 2);
+    assert_eq!(server.export().await?, before);
+    let stats = server.get("/v1/stats").await?.json;
+    assert_eq!((&stats["facts"], &stats["index"]["facts"]), (&json!(2), &json!(2)), "{stats}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_candidate_that_fails_where_the_live_one_does_not_is_refused() -> Result<()> {
+    let server = serve().await?;
+    // To the built-in logic it is a word like any other.
+    asked(&server, &["cat", "trap", "dog"]).await?;
+    let answer = server.swap_logic(hostile()?, "?min_overlap_percent=0").await?;
+    answer.assert_error(422, "incompatible_component");
+    let details = &answer.json["details"];
+    assert!(details["proof"]["worse"].as_u64() >= Some(1), "{}", answer.text);
+    assert!(answer.text.contains("guest_trapped"), "{}", answer.text);
+    assert_eq!(generation(&server).await?, "1");
+    let answer =
+        server.swap_logic(hostile()?, "?min_overlap_percent=0&max_errors_percent=100").await?;
+    promoted(&answer, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_candidate_that_needs_much_more_fuel_is_refused() -> Result<()> {
+    let server = serve().await?;
+    asked(&server, &["work 100"; 3]).await?;
+    let answer = server.swap_logic(hostile()?, "?min_overlap_percent=0").await?;
+    answer.assert_error(422, "incompatible_component");
+    assert!(answer.text.contains("of the fuel"), "{}", answer.text);
+    assert_eq!(generation(&server).await?, "1");
+    Ok(())
+}
+
+/// The hostile logic finds by words alone, and `answer-hits` makes its answers up.
+#[tokio::test]
+async fn a_candidate_that_ranks_worse_is_refused_unless_it_is_forced() -> Result<()> {
+    let server = serve().await?;
+    asked(&server, &["answer-hits 3 cat sleeps"; 5]).await?;
+    let parameters = "?max_fuel_percent=1000000";
+    let answer = server.swap_logic(hostile()?, parameters).await?;
+    answer.assert_error(422, "incompatible_component");
+    assert!(answer.text.contains("overlap"), "{}", answer.text);
+    assert_eq!(generation(&server).await?, "1");
+
+    let answer = server.swap_logic(hostile()?, &format!("{parameters}&dry_run=true")).await?;
+    assert_eq!((answer.status, &answer.json["promoted"]), (200, &json!(false)), "{}", answer.text);
+    let failed = answer.json["checks"].as_array().into_iter().flatten();
+    assert!(failed.clone().any(|check| check["check"] == "overlap" && check["passed"] == false));
+
+    let answer = server.swap_logic(hostile()?, &format!("{parameters}&force=true")).await?;
+    promoted(&answer, 2);
+    assert_eq!(answer.json["forced"], true);
+    let listed = server.get("/v1/admin/logic").await?;
+    assert!(listed.json["generations"][0]["forced_by"].is_string(), "{}", listed.text);
+    let why = listed.json["events"][0]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("overlap"), "{}", listed.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_are_not_kept_where_the_operator_says_so() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("proof_requests = 0")).await?;
+    asked(&server, &["cat"]).await?;
+    let answer = server.swap_logic(logic("a")?, "").await?;
+    promoted(&answer, 2);
+    assert_eq!(answer.json["proof"]["requests"], 0, "{}", answer.text);
+    Ok(())
+}

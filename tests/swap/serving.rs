@@ -1,0 +1,175 @@
+//! No request notices a swap.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use kenning_tests::{Backend, Caller, Server, Setup, on_both_backends, until};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{asked, generation, hostile, logic, promoted};
+
+on_both_backends!(
+    no_request_fails_while_the_logic_is_swapped,
+    what_is_promoted_survives_a_restart,
+    a_tenant_has_a_logic_of_its_own,
+);
+
+/// Callers who search and store until they are told to stop; each gives the pairs of
+/// generation and digest that it saw.
+struct Callers {
+    stop: Arc<AtomicBool>,
+    calling: JoinSet<Result<HashSet<(String, String)>>>,
+}
+
+impl Callers {
+    fn start(caller: &Caller, count: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut calling = JoinSet::new();
+        for number in 0..count {
+            let (caller, stop) = (caller.clone(), stop.clone());
+            calling.spawn(async move {
+                let mut seen = HashSet::new();
+                for turn in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let fact = json!({ "text": format!("word{number}"), "fact_id": format!("c{number}-{turn}") });
+                    let query = json!({ "query": "sleeps", "mode": "text", "top_k": 1 });
+                    for answer in [
+                        caller.post("/v1/facts", fact).await?,
+                        caller.post("/v1/search", query).await?,
+                    ] {
+                        ensure!(answer.status < 300, "failed during a swap: {}", answer.text);
+                        seen.insert((
+                            answer.header("x-kenning-generation").to_string(),
+                            answer.header("x-kenning-digest").to_string(),
+                        ));
+                    }
+                }
+                Ok(seen)
+            });
+        }
+        Self { stop, calling }
+    }
+
+    async fn stop(mut self) -> Result<HashSet<(String, String)>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut seen = HashSet::new();
+        while let Some(one) = self.calling.join_next().await {
+            seen.extend(one??);
+        }
+        Ok(seen)
+    }
+}
+
+async fn no_request_fails_while_the_logic_is_swapped(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    asked(&server, &["cat"]).await?;
+    let callers = Callers::start(&server, 8);
+    let mut digests = HashMap::new();
+    for number in 2..=7 {
+        let note = if number % 2 == 0 { "even" } else { "odd" };
+        let answer = server.swap_logic(logic(note)?, "?max_time_percent=1000000").await?;
+        promoted(&answer, number);
+        digests.insert(number.to_string(), answer.json["digest"].clone());
+    }
+    let seen = callers.stop().await?;
+    ensure!(seen.len() > 1, "the callers saw no swap: {seen:?}");
+    for (generation, digest) in seen {
+        if let Some(promoted) = digests.get(&generation) {
+            assert_eq!(*promoted, digest, "generation {generation}");
+        }
+    }
+    Ok(())
+}
+
+async fn what_is_promoted_survives_a_restart(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    for (number, note) in [(2, "a"), (3, "b")] {
+        promoted(&server.swap_logic(logic(note)?, "").await?, number);
+    }
+    server.kill().await?;
+    let server = backend.serve().await?;
+    assert_eq!(generation(&server).await?, "3");
+    let rollback = "/v1/admin/logic/rollback";
+    assert_eq!(server.post(rollback, json!({})).await?.json["generation"], 2);
+    server.kill().await?;
+    let server = backend.serve().await?;
+    assert_eq!(generation(&server).await?, "2");
+    let listed = server.get("/v1/admin/logic").await?;
+    assert_eq!(listed.json["active"], 2, "{}", listed.text);
+    let what: Vec<_> = listed.json["events"].as_array().context("events")?.iter().collect();
+    assert_eq!(what.last().context("an event")?["what"], "rolled_back");
+    // Back to what came with the server.
+    assert_eq!(server.post(rollback, json!({})).await?.json["generation"], 3);
+    Ok(())
+}
+
+async fn a_tenant_has_a_logic_of_its_own(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    let (own, other) = (server.tenant("own"), server.tenant("other"));
+    let answer = server.swap_logic(hostile()?, "?tenant=own").await?;
+    promoted(&answer, 2);
+    // A deed to the one, words to the other.
+    own.post("/v1/search", json!({ "query": "trap" })).await?.assert_error(502, "guest_trapped");
+    assert_eq!(other.post("/v1/search", json!({ "query": "trap" })).await?.status, 200);
+    assert_eq!(own.get("/v1/facts").await?.header("x-kenning-digest"), answer.json["digest"]);
+    assert_eq!(generation(&other).await?, "1");
+    // A new one for everybody is not theirs.
+    promoted(&server.swap_logic(logic("a")?, "").await?, 2);
+    assert_eq!(own.get("/v1/facts").await?.header("x-kenning-digest"), answer.json["digest"]);
+    let rolled = server.post("/v1/admin/logic/rollback?tenant=own", json!({})).await?;
+    assert_eq!(rolled.status, 200, "{}", rolled.text);
+    assert_eq!(own.post("/v1/search", json!({ "query": "trap" })).await?.status, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_swap_while_redis_is_away_is_refused_and_changes_nothing() -> Result<()> {
+    let mut redis = kenning_tests::RedisServer::start();
+    let setup = Setup { storage: Some(redis.url()), ..Setup::patient() };
+    let server = Server::start_with(setup).await?;
+    asked(&server, &["cat"]).await?;
+    redis.kill();
+    let answer = until("the swap is refused", async || {
+        let answer = server.swap_logic(logic("a")?, "").await?;
+        // A connection that breaks under a call may first pass for one that is late.
+        Ok((answer.code() == "storage_unavailable").then_some(answer))
+    })
+    .await?;
+    answer.assert_error(503, "storage_unavailable");
+    redis.restart();
+    until("the first generation serves", async || {
+        let answer = server.get("/v1/facts").await?;
+        Ok((answer.status == 200).then(|| answer.header("x-kenning-generation").to_string()))
+    })
+    .await
+    .map(|generation| assert_eq!(generation, "1"))
+}
+
+#[tokio::test]
+async fn of_two_swaps_at_once_one_wins_and_the_other_is_told() -> Result<()> {
+    let server = Server::start().await?;
+    let (mut won, mut told) = (0, 0);
+    let mut swaps = JoinSet::new();
+    for number in 0..6 {
+        let caller = (*server).clone();
+        swaps.spawn(async move { caller.swap_logic(logic(&number.to_string())?, "").await });
+    }
+    while let Some(answer) = swaps.join_next().await {
+        let answer = answer??;
+        match answer.status {
+            200 => won += 1,
+            _ => {
+                answer.assert_error(409, "conflict");
+                told += 1;
+            }
+        }
+    }
+    assert!(won >= 1 && won + told == 6, "{won} won, {told} were told");
+    assert_eq!(generation(&server).await?, (1 + won).to_string());
+    Ok(())
+}

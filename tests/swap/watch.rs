@@ -1,0 +1,60 @@
+//! What happens to a generation that turns bad after its promotion.
+
+use anyhow::Result;
+use kenning_tests::{Server, Setup, noted, until};
+use serde_json::json;
+
+use super::{asked, generation, hostile, promoted};
+
+#[tokio::test]
+async fn a_logic_that_turns_bad_is_rolled_back_by_itself() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("watch_ms = 600000")).await?;
+    asked(&server, &[]).await?;
+    promoted(&server.swap_logic(hostile()?, "?force=true").await?, 2);
+    until("it is rolled back", async || {
+        server.post("/v1/search", json!({ "query": "trap" })).await?;
+        Ok((generation(&server).await? == "1").then_some(()))
+    })
+    .await?;
+    let listed = server.get("/v1/admin/logic").await?;
+    let events = listed.json["events"].as_array().cloned().unwrap_or_default();
+    let last = events.last().cloned().unwrap_or_default();
+    assert_eq!(last["what"], "rolled_back_by_itself", "{}", listed.text);
+    assert!(last["why"].as_str().is_some_and(|why| why.contains("failed")), "{}", listed.text);
+    assert_eq!(server.post("/v1/search", json!({ "query": "trap" })).await?.status, 200);
+    let metrics = server.get("/metrics").await?.text;
+    assert!(metrics.contains("kenning_rollbacks_total"), "{metrics}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_extension_that_turns_bad_is_rolled_back_by_itself() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("watch_ms = 600000")).await?;
+    let hooks = std::fs::read(kenning_tests::component("hooks")?)?;
+    for (number, note) in [(1, "a"), (2, "b")] {
+        let answer = server.install("default", "hooks", noted(&hooks, note), "").await?;
+        promoted(&answer, number);
+    }
+    until("it is rolled back", async || {
+        server.post("/v1/facts", json!({ "text": "trap-on-store" })).await?;
+        let answer = server.get("/v1/facts").await?;
+        Ok((answer.header("x-kenning-extensions") == "hooks=1").then_some(()))
+    })
+    .await?;
+    let listed = server.get("/v1/admin/tenants/default/extensions").await?;
+    let events = listed.json["extensions"][0]["events"].as_array().cloned().unwrap_or_default();
+    assert_eq!(events.last().cloned().unwrap_or_default()["what"], "rolled_back_by_itself");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_logic_that_does_well_stays() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("watch_time_percent = 1000000")).await?;
+    asked(&server, &[]).await?;
+    promoted(&server.swap_logic(super::logic("a")?, "").await?, 2);
+    for _ in 0..40 {
+        server.search(json!({ "query": "cat", "mode": "text" })).await?;
+    }
+    assert_eq!(generation(&server).await?, "2");
+    Ok(())
+}

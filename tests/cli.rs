@@ -260,9 +260,9 @@ async fn a_password_in_an_address_is_not_repeated() -> Result<()> {
     Ok(())
 }
 
-/// A server that was given a key and does not ask for it would be a trap.
+/// A key that is easy to guess would be a trap; so would one that is not asked for.
 #[tokio::test]
-async fn serve_refuses_a_key_that_it_would_not_ask_for() -> Result<()> {
+async fn serve_refuses_an_admin_key_that_is_too_short() -> Result<()> {
     let shell = Shell::new("")?;
     let mut command = command(shell.path(), &["serve", "--embedder", "hash"])?;
     command.env("KENNING_ADMIN_KEY", "hunter2");

@@ -1,10 +1,11 @@
 //! What is given to `kenning serve --logic` and is no logic, or is one that cannot
 //! run: refused with a sentence that says why, without a hang and without a crash.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use kenning_tests::{Ran, Server, Setup, command, component, run};
+use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
@@ -14,17 +15,44 @@ pub(crate) const NO_MEMORY: &str = "0";
 /// A component of world `logic` whose exports trap, with a memory of such limits and
 /// `items` of WebAssembly text in its core module.
 pub(crate) fn trapping_logic(memory: &str, items: &str) -> Result<Vec<u8>> {
+    logic_by(&contract(), |text| {
+        let text = text.replacen("(memory (;0;) 0)", &format!("(memory {memory})"), 1);
+        ensure!(text.contains(&format!("(memory {memory})")), "another memory: {text}");
+        Ok(format!("{text}\n{items}"))
+    })
+}
+
+fn contract() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")
+}
+
+/// A component of world `logic` in the contract at `wit`. `write` is given the text of a
+/// core module whose exports trap, up to its last parenthesis, and may change it.
+fn logic_by(wit: &Path, write: impl FnOnce(String) -> Result<String>) -> Result<Vec<u8>> {
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit"))?;
+    let (package, _) = resolve.push_path(wit)?;
     let world = resolve.select_world(&[package], Some("logic"))?;
     let dummy = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
     let text = wasmprinter::print_bytes(dummy)?;
     let text = text.trim_end().strip_suffix(')').context("a module ends with a parenthesis")?;
-    let text = text.replacen("(memory (;0;) 0)", &format!("(memory {memory})"), 1);
-    ensure!(text.contains(&format!("(memory {memory})")), "the dummy has another memory: {text}");
-    let mut module = wat::parse_str(format!("{text}\n{items}\n)"))?;
+    let mut module = wat::parse_str(format!("{}\n)", write(text.to_string())?))?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     ComponentEncoder::default().validate(false).module(&module)?.encode()
+}
+
+/// The contract, under another version.
+fn contract_of(version: &str) -> Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    for file in std::fs::read_dir(contract())? {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == "wit") {
+            let text = std::fs::read_to_string(&path)?;
+            let text = text.replace("knowledge@0.1.0", &format!("knowledge@{version}"));
+            let name = path.file_name().context("a file has a name")?;
+            std::fs::write(directory.path().join(name), text)?;
+        }
+    }
+    Ok(directory)
 }
 
 /// Starts a server with `component` for its logic, which must end by itself.
@@ -138,6 +166,42 @@ async fn a_component_that_spins_when_it_starts_fails_each_call_and_nothing_else(
 }
 
 #[tokio::test]
+async fn a_component_of_another_version_of_the_contract_is_told_both() -> Result<()> {
+    for version in ["0.0.9", "0.2.0", "1.0.0"] {
+        let wit = contract_of(version)?;
+        let ran = serve(&logic_by(wit.path(), Ok)?, "").await?;
+        assert_refused(&ran, &format!("it is built against kenning:knowledge@{version}"));
+        assert_refused(&ran, "this host offers kenning:knowledge@0.1.0");
+    }
+    Ok(())
+}
+
+/// What was answered is there, and then the guest traps while it cleans up after it.
+#[tokio::test]
+async fn a_component_that_traps_after_its_answer_fails_that_call() -> Result<()> {
+    let logic = logic_by(&contract(), |text| {
+        let list = "|list\" (func ";
+        let (before, after) = text.split_once(list).context("an export `list`")?;
+        let (_, after) = after.split_once(')').context("a function's index")?;
+        let text = format!("{before}{list}$list){after}");
+        let text = text.replacen("(memory (;0;) 0)", "(memory 1)", 1);
+        // All is zero: the answer is a page without facts and without a cursor.
+        let list = "(func $list (param i32 i32 i32 i32 i32 i32 i32) (result i32) i32.const 1024)";
+        Ok(format!("{text}\n{list}"))
+    })?;
+    ensure!(wasmprinter::print_bytes(&logic)?.contains("post-return"), "nothing is cleaned up");
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("cleaning.wasm");
+    std::fs::write(&path, logic)?;
+    let server = Server::start_with(Setup { logic: Some(path), ..Setup::patient() }).await?;
+    for _ in 0..2 {
+        server.get("/v1/facts").await?.assert_error(502, "guest_trapped");
+        assert_eq!(server.get("/livez").await?.status, 200);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn component_bytes_is_obeyed() -> Result<()> {
     let logic = component("hostile")?;
     let config = Some(format!("[limits]\ncomponent_bytes = {}", logic.metadata()?.len()));
@@ -155,6 +219,40 @@ async fn component_bytes_violated() -> Result<()> {
     let reason =
         format!("component_bytes is limited to {}, and this component has {used}", used - 1);
     assert_refused(&ran, &reason);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_component_of_100_megabytes_is_refused_unread() -> Result<()> {
+    let (home, logic) = (tempfile::tempdir()?, std::fs::read(component("hostile")?)?);
+    let path = home.path().join("large.wasm");
+    std::fs::write(&path, logic)?;
+    // The rest is a hole in the file.
+    std::fs::OpenOptions::new().write(true).open(&path)?.set_len(100_000_000)?;
+    let ran = serve_file(home.path(), &path, "").await?;
+    let reason = "component_bytes is limited to 52428800, and this component has 100000000";
+    assert_refused(&ran, reason);
+    Ok(())
+}
+
+/// A function of 300 KB that takes the compiler minutes: at each of so many places, each
+/// of so many values may have come from any place before.
+#[tokio::test]
+async fn compile_ms_violated_by_a_function_made_for_it() -> Result<()> {
+    let (places, values) = (20_000, 1_000);
+    let jumps: String = (0..places).map(|place| format!(" {place}")).collect();
+    let step = |place| {
+        let (from, to) = (place * 7 % values, place % values);
+        format!(" end local.get {from} i32.const {place} i32.add local.set {to}")
+    };
+    let function = format!(
+        "(func (result i32) (local{}){} local.get 0 br_table{jumps}{} local.get 1)",
+        " i32".repeat(values),
+        " block".repeat(places),
+        (0..places).map(step).collect::<String>(),
+    );
+    let ran = serve(&trapping_logic(NO_MEMORY, &function)?, "compile_ms = 2000").await?;
+    assert_refused(&ran, "compiling took longer than 2000 ms, its limit (compile_ms)");
     Ok(())
 }
 

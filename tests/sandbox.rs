@@ -1,7 +1,7 @@
 //! What a misbehaving guest can do to the host and to others: fail its own call.
 
 use anyhow::Result;
-use kenning_tests::{Server, Setup, component};
+use kenning_tests::{Backend, Server, Setup, all_indexed, component, on_both_backends};
 use serde_json::json;
 
 async fn hostile() -> Result<Server> {
@@ -20,7 +20,7 @@ async fn note(server: &Server, deed: &str) -> Result<String> {
 async fn a_guest_that_traps_panics_or_exits_fails_its_own_call_only() -> Result<()> {
     let server = hostile().await?;
     server.store(json!({ "fact_id": "kept", "text": "kept through all of it" })).await?;
-    for deed in ["trap", "panic", "exit 0", "exit 1", "random 65537"] {
+    for deed in ["trap", "panic", "abort-in-drop", "exit 0", "exit 1", "random 65537"] {
         let answer = server.post("/v1/search", json!({ "query": deed })).await?;
         answer.assert_error(502, "guest_trapped");
         assert_eq!(answer.json["blame"], "guest", "{}", answer.text);
@@ -40,9 +40,35 @@ async fn a_guest_that_fails_after_it_wrote_leaves_the_outcome_unknown() -> Resul
         assert_eq!(server.get(&format!("/v1/facts/{deed}")).await?.status, 200);
     }
     let answer = server.post("/v1/search", json!({ "query": "trap" })).await?;
-    assert_eq!(answer.json["details"], json!(null), "nothing was written: {}", answer.text);
+    let outcome = &answer.json["details"]["outcome"];
+    assert_eq!(*outcome, json!(null), "nothing was written: {}", answer.text);
     Ok(())
 }
+
+/// It wrote one fact of two, did not index it, and trapped.
+async fn half_a_batch_is_whole_facts(backend: &Backend) -> Result<()> {
+    let logic = Some(component("hostile")?);
+    let server = Server::start_with(Setup { logic, ..backend.setup() }).await?;
+    let drafts = json!({ "facts": [
+        { "fact_id": "written", "text": "write-one-then-trap", "metadata": { "whole": true } },
+        { "fact_id": "unwritten", "text": "never reached" },
+    ] });
+    let answer = server.post("/v1/facts/batch", drafts).await?;
+    answer.assert_error(502, "guest_trapped");
+    assert_eq!(answer.json["details"]["outcome"], "unknown", "{}", answer.text);
+    let fact = server.get("/v1/facts/written").await?;
+    assert_eq!(fact.json["content"], "write-one-then-trap", "{}", fact.text);
+    assert_eq!(fact.json["metadata"], json!({ "whole": true }), "{}", fact.text);
+    assert_eq!(server.get("/v1/facts/unwritten").await?.status, 404);
+    // What the guest left undone, the host does.
+    let stats = all_indexed(&server).await?;
+    assert_eq!((&stats["facts"], &stats["indexed"]), (&json!(1), &json!(1)), "{stats}");
+    let query = json!({ "query": "one trap write", "mode": "text" });
+    assert_eq!(server.search(query).await?, ["written"]);
+    Ok(())
+}
+
+on_both_backends!(half_a_batch_is_whole_facts);
 
 #[tokio::test]
 async fn a_guest_finds_no_files_no_network_and_no_environment() -> Result<()> {

@@ -220,6 +220,24 @@ fn every_link_between_documents_leads_somewhere() -> Result<()> {
 }
 
 #[test]
+fn every_test_that_the_table_of_guests_names_is_there() -> Result<()> {
+    let files = files()?;
+    let table = files.iter().find(|file| file.path == "tests/guests/README.md");
+    let rows = table.context("the table of guests")?.text.lines();
+    // The last of a row's columns names tests, in backticks.
+    let columns = rows.filter_map(|row| row.strip_suffix('|')?.rsplit('|').next());
+    let tests: Vec<&str> = columns.flat_map(|tests| tests.split('`').skip(1).step_by(2)).collect();
+    let is_there = |test: &str| {
+        let start = format!("fn {test}(");
+        files.iter().any(|file| file.path.starts_with("tests/") && file.text.contains(&start))
+    };
+    let missing = tests.iter().filter(|test| !is_there(test)).map(ToString::to_string);
+    assert_none(&missing.collect::<Vec<_>>(), "tests that are named and not there");
+    assert!(tests.len() > 20, "the table names tests: {tests:?}");
+    Ok(())
+}
+
+#[test]
 fn every_crate_takes_the_workspaces_lints() -> Result<()> {
     let files = files()?;
     let manifests = files.iter().filter(|file| file.path.ends_with("Cargo.toml"));

@@ -11,9 +11,11 @@ use serde::Deserialize;
 
 use crate::embedder::{EmbedderChoice, Key, RemoteSettings};
 use crate::limits::Limits;
+use crate::tenants::AdminKey;
 
 const LISTEN: &str = "127.0.0.1:7171";
 const LOG: &str = "info";
+const ADMIN_KEY: &str = "KENNING_ADMIN_KEY";
 
 /// Flags of `kenning serve`; each has an environment variable and a key of the same
 /// name in `kenning.toml`.
@@ -77,6 +79,11 @@ pub struct Settings {
     #[arg(long, env = "KENNING_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
+    /// The operator's key; only from KENNING_ADMIN_KEY or the file, never a flag, which other
+    /// users of the machine could read
+    #[arg(skip)]
+    pub admin_key: Option<AdminKey>,
+
     #[arg(skip)]
     pub limits: Option<Limits>,
 }
@@ -112,13 +119,15 @@ pub struct Config {
     pub logic: Option<PathBuf>,
     pub log: String,
     pub log_format: LogFormat,
+    /// Without one the server is open, and on loopback only.
+    pub admin_key: Option<AdminKey>,
     pub limits: Limits,
 }
 
 impl Config {
     /// `flags` (which hold the environment too) over the file at `path`, if any.
     pub fn load(flags: Settings, path: Option<&Path>) -> anyhow::Result<Self> {
-        refuse_keys()?;
+        let admin_key = admin_key_of_environment()?.or(flags.admin_key);
         let file = path.map(read_file).transpose()?.unwrap_or_default();
         let data_dir = match flags.data_dir.or(file.data_dir) {
             Some(directory) => directory,
@@ -130,7 +139,14 @@ impl Config {
             listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
             storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
-            embedder: embedder(flags.embedder.or(file.embedder).as_deref())?,
+            embedder: {
+                // What is wrong in the file is wrong even where a flag goes before it.
+                let in_file = embedder(file.embedder.as_deref())?;
+                match &flags.embedder {
+                    Some(flag) => embedder(Some(flag))?,
+                    None => in_file,
+                }
+            },
             embedding_model: flags.embedding_model.or(file.embedding_model),
             embedding_dimensions: flags.embedding_dimensions.or(file.embedding_dimensions),
             embedder_threads: flags.embedder_threads.or(file.embedder_threads).unwrap_or(cores),
@@ -139,6 +155,7 @@ impl Config {
             logic: flags.logic.or(file.logic),
             log: flags.log.or(file.log).unwrap_or_else(|| LOG.into()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            admin_key: admin_key.or(file.admin_key),
             limits: file.limits.unwrap_or_default(),
         };
         config.check()?;
@@ -146,10 +163,10 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        if !self.listen.ip().is_loopback() {
+        if self.admin_key.is_none() && !self.listen.ip().is_loopback() {
             bail!(
-                "without keys the server listens on loopback only, and {} is not; keys come with \
-                 a later release, so put a proxy that checks them in front",
+                "without keys the server listens on loopback only, and {} is not; set \
+                 KENNING_ADMIN_KEY to serve others, who then need keys",
                 self.listen
             );
         }
@@ -219,18 +236,29 @@ fn embedding_key() -> anyhow::Result<Option<Key>> {
     Ok(Some(key))
 }
 
-/// A server that was given a key and did not ask for it would be a trap.
-fn refuse_keys() -> anyhow::Result<()> {
-    if std::env::var_os("KENNING_ADMIN_KEY").is_some() {
-        bail!("KENNING_ADMIN_KEY is set, but this release has no keys yet; unset it to go on");
-    }
-    Ok(())
+/// An empty one is refused like any that is too short: whoever sets it means to have keys.
+fn admin_key_of_environment() -> anyhow::Result<Option<AdminKey>> {
+    let Some(key) = std::env::var_os(ADMIN_KEY) else { return Ok(None) };
+    let key = AdminKey::parse(&key.to_string_lossy());
+    key.map(Some).map_err(|reason| anyhow::anyhow!("{ADMIN_KEY}: {reason}"))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Settings> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    toml::from_str(&text).map_err(|error| {
+        let place = place(&text, error.span().map_or(0, |span| span.start));
+        anyhow::anyhow!("in {}, {place}: {}", path.display(), error.message())
+    })
+}
+
+/// The number of a line and its key. Not its value, which may be a secret.
+fn place(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let key = line.split_once('=').map_or("", |(key, _)| key.trim());
+    format!("line {number} {key}").trim_end().to_owned()
 }
 
 fn listen(address: &str) -> anyhow::Result<SocketAddr> {
@@ -309,6 +337,21 @@ mod tests {
     #[test]
     fn an_address_that_others_can_reach_is_refused_without_keys() {
         let flags = Settings { listen: Some("0.0.0.0:7171".into()), ..Settings::default() };
-        assert!(load(flags, "").unwrap_err().to_string().contains("loopback"));
+        assert!(load(flags.clone(), "").unwrap_err().to_string().contains("loopback"));
+        let config = load(flags, "admin_key = \"0123456789abcdef\"").unwrap();
+        assert!(config.admin_key.unwrap().is("0123456789abcdef"));
+    }
+
+    #[test]
+    fn an_admin_key_that_is_refused_is_not_repeated() {
+        for (file, why) in [
+            ("\nadmin_key = \"hunter2\"", "16 bytes"),
+            ("\nadmin_key = 1002200", "in quotes"),
+            ("\nadmin_key = \"1002200", "line 2"),
+        ] {
+            let said = format!("{:#}", load(Settings::default(), file).unwrap_err());
+            assert!(said.contains(why) && said.contains("line 2"), "{said}");
+            assert!(!said.contains("hunter2") && !said.contains("1002200"), "{said}");
+        }
     }
 }

@@ -16,11 +16,13 @@ use crate::kb::Served;
 pub enum Code {
     InvalidRequest,
     InvalidFilter,
+    Unauthorized,
     Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
     TooLarge,
+    QuotaExceeded,
     /// An extension refused.
     Rejected,
     Overloaded,
@@ -52,10 +54,12 @@ impl Code {
             // A wrong method is a wrong request; only its HTTP status differs.
             Self::InvalidRequest | Self::MethodNotAllowed => "invalid_request",
             Self::InvalidFilter => "invalid_filter",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::TooLarge => "too_large",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::Rejected => "rejected",
             Self::Overloaded => "overloaded",
             Self::GuestTrapped => "guest_trapped",
@@ -75,12 +79,14 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest | Self::InvalidFilter => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict | Self::DimensionMismatch => 409,
             Self::TooLarge => 413,
             Self::IncompatibleComponent | Self::Rejected => 422,
+            Self::QuotaExceeded => 429,
             Self::Internal => 500,
             Self::GuestTrapped
             | Self::GuestOutOfFuel
@@ -94,7 +100,8 @@ impl Code {
     fn retryable(self) -> bool {
         matches!(
             self,
-            Self::Overloaded
+            Self::QuotaExceeded
+                | Self::Overloaded
                 | Self::StorageUnavailable
                 | Self::EmbeddingUnavailable
                 | Self::Timeout
@@ -168,6 +175,25 @@ impl Error {
             format!("{limit} is limited to {allowed}, and this request has {used}"),
         )
         .with_details(json!({ "limit": limit, "allowed": allowed, "used": used }))
+    }
+
+    /// The tenant has used up a quota, for so long.
+    pub fn quota(limit: &str, allowed: u64, used: u64, after: Duration) -> Self {
+        let message =
+            format!("this tenant's {limit} are limited to {allowed}, and {used} are used");
+        let mut error = Self::new(Code::QuotaExceeded, message)
+            .with_details(json!({ "limit": limit, "allowed": allowed, "used": used }));
+        error.retry_after = Some(after);
+        error
+    }
+
+    /// All that `limit` allows is taken.
+    pub fn overloaded(limit: &str, allowed: usize) -> Self {
+        Self::new(
+            Code::Overloaded,
+            format!("the server is busy: all {allowed} of its {limit} are taken; try again"),
+        )
+        .with_details(json!({ "limit": limit, "allowed": allowed }))
     }
 
     /// Something is wrong in the host: the caller learns nothing of it, the log

@@ -103,6 +103,12 @@ impl Indexing {
         })
     }
 
+    /// Drops a tenant's index; a call under way keeps the one that it has to its end.
+    pub fn forget(&self, tenant: &TenantId) {
+        self.indexes.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.late.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
     /// Makes facts findable, and has their vectors stored; those without one are
     /// left for the indexer.
     pub async fn upsert(

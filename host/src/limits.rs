@@ -93,6 +93,11 @@ pub struct Limits {
     pub extension_fuel_base: u64,
     /// Guests that run at once. Each holds a pool slot of address space.
     pub guests: usize,
+    /// Of those, one tenant's at most: its calls may be slow, or spin.
+    pub guests_per_tenant: usize,
+    /// Calls that wait for one of those places; who comes then is refused at once.
+    /// Twice as many as run, so that nobody waits for more than two rounds of calls.
+    pub guests_waiting: usize,
     /// How long a call waits for one of those places before `overloaded`.
     #[serde(rename = "guest_wait_ms", with = "milliseconds")]
     pub guest_wait: Duration,
@@ -178,6 +183,8 @@ impl Default for Limits {
             log_lines: 100,
             log_line_bytes: KIB,
             guests: 128,
+            guests_per_tenant: 64,
+            guests_waiting: 256,
             guest_wait: Duration::from_secs(1),
 
             extensions: 16,
@@ -246,6 +253,7 @@ impl Limits {
             (self.guests > 0, "guests must be at least 1"),
             (self.embedding_queue > 0, "embedding_queue must be at least 1"),
             (self.embedding_requests > 0, "embedding_requests must be at least 1"),
+            (self.guests_per_tenant > 0, "guests_per_tenant must be at least 1"),
             (
                 (1..=100).contains(&self.batch_facts),
                 "batch_facts must be 1 to 100, as the contract says",

@@ -18,10 +18,11 @@ use crate::embedder::{
 use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
 use crate::registry::{Archive, Registry, follow};
-use crate::runtime::compiler::Compiler;
+use crate::runtime::compiler::{self, Compiler};
 use crate::runtime::{Generation, GenerationRef, Guest, Loader, Runtime, Services, engine};
 use crate::swap::Swapper;
-use crate::{heartbeat, http, indexer, server, telemetry};
+use crate::tenants::Tenants;
+use crate::{heartbeat, http, indexer, server, telemetry, tenants};
 
 /// The logic that comes with the host.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
@@ -41,9 +42,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let kb = Arc::new(knowledge_base(&config).await?);
     let indexer = indexer::start(kb.clone());
     let following = tokio::spawn(follow::follow(kb.clone()));
+    let tenants = tenants::start(kb.clone());
     let swapper = Swapper::new(kb.clone());
     let app = Arc::new(App { kb: kb.clone(), swapper, limits: config.limits.clone(), metrics });
-    tracing::warn!("no keys are configured: anyone on this machine may read and write anything");
+    warn_of_exposure(&config);
     let heartbeat = heartbeat::start();
     // Before it says that it listens: whoever waits for that may stop it at once.
     let stopped = stopped()?;
@@ -56,11 +58,25 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     heartbeat.abort();
     indexer.abort();
     following.abort();
+    tenants.abort();
     if timeout(config.limits.storage_operation, kb.services().indexing.flush()).await.is_err() {
         tracing::warn!("some vectors were not stored; they will be made again");
     }
     kb.services().storage.close().await;
     Ok(())
+}
+
+fn warn_of_exposure(config: &Config) {
+    if config.admin_key.is_none() {
+        tracing::warn!(
+            "no keys are configured: anyone on this machine may read, write and administer anything"
+        );
+    } else if !config.listen.ip().is_loopback() {
+        tracing::warn!(
+            address = %config.listen,
+            "keys and facts travel unencrypted; put a proxy that ends TLS in front"
+        );
+    }
 }
 
 /// Everything behind the verbs.
@@ -70,7 +86,11 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let limits = config.limits.clone();
     let indexing = Indexing::start(storage.clone(), embedder.clone(), limits.storage_operation);
     let io = tokio::runtime::Handle::current();
-    let services = Arc::new(Services { storage, embedder, indexing, limits, io });
+    let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
+    if let Err(error) = tenants.refresh().await {
+        tracing::warn!(%error, "the tenants are not read yet");
+    }
+    let services = Arc::new(Services { storage, embedder, indexing, tenants, limits, io });
     let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let loader = Loader::new(compiler(config)?, engine.clone());
     let built_in = load_logic(config, &loader).await?;
@@ -121,7 +141,8 @@ fn compiler(config: &Config) -> anyhow::Result<Compiler> {
 
 async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generation> {
     let given = config.logic.as_ref().map(|path| {
-        std::fs::read(path).with_context(|| format!("cannot read the logic {}", path.display()))
+        let read = compiler::read(path, &config.limits);
+        read.with_context(|| format!("cannot read the logic {}", path.display()))
     });
     let given = given.transpose()?;
     let loaded = loader.load(given.as_deref().unwrap_or(LOGIC)).await?;
@@ -139,7 +160,14 @@ fn this_program() -> anyhow::Result<PathBuf> {
 /// Tells standard output once the server is ready: scripts wait for this line.
 async fn announce(address: String, kb: Arc<Kb>) {
     let mut progress = kb.services().indexing.progress();
-    let settled = progress.wait_for(|now| !matches!(now, Progress::Building { .. }));
+    let mut known = kb.registry().known();
+    let settled = async {
+        let _ = progress.wait_for(|now| !matches!(now, Progress::Building { .. })).await;
+        let stalled = matches!(&*progress.borrow(), Progress::Stalled { .. });
+        if !stalled {
+            let _ = known.wait_for(|known| *known).await;
+        }
+    };
     // Either way the server answers by now.
     let _ = timeout(READY_WAIT, settled).await;
     println!("listening on http://{address}");

@@ -6,6 +6,7 @@
 //! | [`sandbox`] | a call of the logic in the sandbox, and of the same logic in this process |
 //! | [`serving`] | calls through HTTP: a second, how long, whose processor time, where it goes |
 //! | [`startup`] | from starting the process to its line "listening on", and its memory |
+//! | [`stall`] | how late the serving runtime's timer is while guests spin |
 //! | [`bursts`] | the concurrent workloads that the Python service's guide gives figures for |
 //! | [`peers`] | `make bench-peers`: redis-py straight to Redis, beside Kenning through HTTP |
 //!
@@ -35,6 +36,7 @@ mod peers;
 mod place;
 mod sandbox;
 mod serving;
+mod stall;
 mod startup;
 mod texts;
 
@@ -47,7 +49,7 @@ use kenning_tests::report;
 use tokio::runtime::{Builder, Runtime};
 
 /// What `make bench` measures, in this order.
-const PARTS: [&str; 4] = ["sandbox", "serving", "startup", "bursts"];
+const PARTS: [&str; 5] = ["sandbox", "serving", "startup", "stall", "bursts"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -78,6 +80,9 @@ fn parts(wanted: &[&str]) -> Result<()> {
     }
     if wants("startup") {
         generating.block_on(startup::measure())?;
+    }
+    if wants("stall") {
+        generating.block_on(stall::measure())?;
     }
     if wants("bursts") {
         generating.block_on(bursts::measure())?;

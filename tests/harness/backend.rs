@@ -22,6 +22,11 @@ impl Backend {
         Ok(Self { redis: Some(RedisServer::start()), ..Self::embedded()? })
     }
 
+    /// Its Redis, if it has one.
+    pub fn redis_server(&self) -> Option<&RedisServer> {
+        self.redis.as_ref()
+    }
+
     /// What a server needs to know to serve it.
     pub fn setup(&self) -> Setup {
         Setup {

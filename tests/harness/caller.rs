@@ -50,12 +50,24 @@ impl Answer {
 /// Asserts the form of an error, in an answer of its own or within another.
 #[track_caller]
 pub fn assert_error_body(error: &Value) {
-    assert_eq!(error["status"], "error", "{error}");
+    assert_eq!(error_body_fault(error), None, "{error}");
+}
+
+/// What is missing or malformed in an error.
+pub fn error_body_fault(error: &Value) -> Option<&'static str> {
     let message = error["message"].as_str().unwrap_or_default();
-    assert!(!message.is_empty() && !message.contains("struct "), "{error}");
-    assert!(error["retryable"].is_boolean(), "{error}");
     let blame = error["blame"].as_str().unwrap_or_default();
-    assert!(["caller", "guest", "backend", "host"].contains(&blame), "{error}");
+    if error["status"] != "error" {
+        Some("status")
+    } else if message.is_empty() || message.contains("struct ") {
+        Some("message")
+    } else if !error["retryable"].is_boolean() {
+        Some("retryable")
+    } else if !["caller", "guest", "backend", "host"].contains(&blame) {
+        Some("blame")
+    } else {
+        None
+    }
 }
 
 /// One tenant's way to a server.
@@ -64,19 +76,26 @@ pub struct Caller {
     client: Client,
     url: String,
     tenant: Option<String>,
+    key: Option<String>,
 }
 
 impl Caller {
     /// A caller of the server at `url`, as the tenant `default`.
     pub fn new(url: &str) -> Self {
         kenning_model::install_tls_provider();
-        Self { client: Client::new(), url: url.to_string(), tenant: None }
+        Self { client: Client::new(), url: url.to_string(), tenant: None, key: None }
     }
 
     /// The same server, as another tenant.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Self {
         Self { tenant: Some(name.to_string()), ..self.clone() }
+    }
+
+    /// The same server, with a key.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_string()), ..self.clone() }
     }
 
     /// The server's address.
@@ -87,8 +106,12 @@ impl Caller {
     /// A request that is not sent yet.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.url));
-        match &self.tenant {
+        let request = match &self.tenant {
             Some(tenant) => request.header("x-kenning-tenant", tenant),
+            None => request,
+        };
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
             None => request,
         }
     }

@@ -28,6 +28,8 @@ pub struct Setup {
     pub embedder: Option<&'static str>,
     /// The text of a `kenning.toml`.
     pub config: Option<String>,
+    /// The operator's key; with one, callers need keys.
+    pub admin_key: Option<&'static str>,
     /// A component to use as the logic.
     pub logic: Option<PathBuf>,
     /// Kept by the caller across restarts; otherwise the server's own.
@@ -165,6 +167,9 @@ fn command(setup: &Setup, directory: &Path) -> Result<Command> {
         .kill_on_drop(true);
     if let Some((path, filter)) = &setup.log {
         command.env("KENNING_LOG", filter).stderr(File::create(path)?);
+    }
+    if let Some(key) = setup.admin_key {
+        command.env("KENNING_ADMIN_KEY", key);
     }
     if let Some(storage) = &setup.storage {
         command.args(["--storage", storage]);

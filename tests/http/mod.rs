@@ -11,7 +11,6 @@ mod idempotency;
 mod import;
 mod isolation;
 mod list;
-mod outage;
 mod request;
 mod search;
 mod stats;

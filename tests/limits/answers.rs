@@ -1,7 +1,7 @@
 //! What a guest answers: the host checks it before it leaves.
 
 use anyhow::Result;
-use kenning_tests::Answer;
+use kenning_tests::{Answer, Server};
 use serde_json::json;
 
 use super::support::{assert_done, assert_guest_broke, hostile, serves_on, tell};
@@ -14,9 +14,19 @@ fn assert_refused(answer: &Answer, message: &str) {
     assert_eq!(answer.header("x-kenning-generation"), "1");
 }
 
+/// A server with facts, so that there is something to answer with.
+async fn with_facts(count: usize) -> Result<Server> {
+    let server = hostile("").await?;
+    for number in 0..count {
+        let id = format!("fact-{number}");
+        server.store(json!({ "fact_id": id, "text": format!("the fact {number}") })).await?;
+    }
+    Ok(server)
+}
+
 #[tokio::test]
 async fn search_hits_is_obeyed_by_the_guest() -> Result<()> {
-    let server = hostile("").await?;
+    let server = with_facts(10).await?;
     let answer = tell(&server, "answer-hits 10").await?;
     assert_done(&answer);
     assert_eq!(answer.json["results"].as_array().map(Vec::len), Some(10));
@@ -25,7 +35,7 @@ async fn search_hits_is_obeyed_by_the_guest() -> Result<()> {
 
 #[tokio::test]
 async fn search_hits_violated_by_the_guest() -> Result<()> {
-    let server = hostile("").await?;
+    let server = with_facts(11).await?;
     let answer = tell(&server, "answer-one-more-hit").await?;
     assert_guest_broke(&answer, "guest_limit", "search_hits", 10);
     assert_eq!(answer.json["details"]["used"], 11);
@@ -34,7 +44,7 @@ async fn search_hits_violated_by_the_guest() -> Result<()> {
 
 #[tokio::test]
 async fn page_facts_is_obeyed_by_the_guest() -> Result<()> {
-    let server = hostile("").await?;
+    let server = with_facts(6).await?;
     let answer = server.get("/v1/facts?query=answer-facts+5&limit=5").await?;
     assert_done(&answer);
     assert_eq!(answer.json["facts"].as_array().map(Vec::len), Some(5));
@@ -43,7 +53,7 @@ async fn page_facts_is_obeyed_by_the_guest() -> Result<()> {
 
 #[tokio::test]
 async fn page_facts_violated_by_the_guest() -> Result<()> {
-    let server = hostile("").await?;
+    let server = with_facts(6).await?;
     let answer = server.get("/v1/facts?query=answer-facts+6&limit=5").await?;
     assert_guest_broke(&answer, "guest_limit", "page_facts", 5);
     assert_eq!(answer.json["details"]["used"], 6);
@@ -55,15 +65,90 @@ async fn a_score_that_is_no_number_is_the_guests_fault() -> Result<()> {
     let server = hostile("").await?;
     for deed in ["answer-nan", "answer-infinity"] {
         let answer = tell(&server, deed).await?;
-        assert_refused(&answer, "the logic gave a score that is no number");
+        assert_guest_broke(&answer, "guest_limit", "answer_not_finite", 0);
+        assert_eq!(answer.json["details"]["used"], 1);
         serves_on(&server).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn metadata_that_is_no_json_object_is_the_guests_fault() -> Result<()> {
+async fn a_fact_that_comes_twice_is_the_guests_fault() -> Result<()> {
+    let server = with_facts(2).await?;
+    let found = tell(&server, "answer-twice").await?;
+    let listed = server.get("/v1/facts?query=answer-twice").await?;
+    for (answer, used) in [(found, 1), (listed, 2)] {
+        assert_guest_broke(&answer, "guest_limit", "answer_duplicates", 0);
+        assert_eq!(answer.json["details"]["used"], used);
+    }
+    serves_on(&server).await
+}
+
+#[tokio::test]
+async fn a_fact_that_storage_did_not_give_is_the_guests_fault() -> Result<()> {
+    let server = with_facts(1).await?;
+    let found = tell(&server, "answer-invented 3").await?;
+    let listed = server.get("/v1/facts?query=answer-invented").await?;
+    let got = server.get("/v1/facts/made-up-0").await?;
+    for (answer, used) in [(found, 3), (listed, 1), (got, 1)] {
+        assert_guest_broke(&answer, "guest_limit", "answer_invented_facts", 0);
+        assert_eq!(answer.json["details"]["used"], used);
+    }
+    serves_on(&server).await
+}
+
+#[tokio::test]
+async fn a_store_that_wrote_nothing_is_not_acknowledged() -> Result<()> {
     let server = hostile("").await?;
+    let draft = json!({ "fact_id": "lost", "text": "acknowledge-unwritten" });
+    let answer = server.post("/v1/facts", draft).await?;
+    assert_guest_broke(&answer, "guest_limit", "answer_invented_facts", 0);
+    assert_eq!(server.get("/v1/facts/lost").await?.status, 404);
+    serves_on(&server).await
+}
+
+#[tokio::test]
+async fn another_fact_than_asked_for_is_the_guests_fault() -> Result<()> {
+    let server = with_facts(1).await?;
+    server.store(json!({ "fact_id": "asked", "text": "answer-other-fact fact-0" })).await?;
+    let got = server.get("/v1/facts/asked").await?;
+    let draft = json!({ "fact_id": "chosen", "text": "answer-other-outcome" });
+    let stored = server.post("/v1/facts", draft).await?;
+    for answer in [&got, &stored] {
+        assert_guest_broke(answer, "guest_limit", "answer_other_facts", 0);
+        assert_eq!(answer.json["details"]["used"], 1);
+    }
+    assert_eq!(stored.json["details"]["outcome"], "unknown", "{}", stored.text);
+    serves_on(&server).await
+}
+
+#[tokio::test]
+async fn more_or_fewer_facts_than_ids_are_the_guests_fault() -> Result<()> {
+    let server = hostile("").await?;
+    for (deed, used) in [("answer-no-fact", 0), ("answer-two-facts", 2)] {
+        server.store(json!({ "fact_id": deed, "text": deed })).await?;
+        let answer = server.get(&format!("/v1/facts/{deed}")).await?;
+        assert_refused(&answer, &format!("the logic gave {used} answers where 1 were asked for"));
+        let details = &answer.json["details"];
+        assert_eq!((&details["limit"], &details["used"]), (&json!("read_facts"), &json!(used)));
+        serves_on(&server).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failure_of_the_guests_own_is_blamed_on_it_and_not_told() -> Result<()> {
+    let server = with_facts(1).await?;
+    let answer = server.patch("/v1/facts/fact-0", json!({ "text": "changed" })).await?;
+    answer.assert_error(500, "internal");
+    assert_eq!(answer.json["blame"], "guest", "{}", answer.text);
+    assert!(!answer.text.contains("hostile"), "{}", answer.text);
+    serves_on(&server).await
+}
+
+#[tokio::test]
+async fn metadata_that_is_no_json_object_is_the_guests_fault() -> Result<()> {
+    let server = with_facts(1).await?;
     let no_object = "the logic gave metadata that is no JSON object";
     for metadata in ["{", "[]", "", "{} {}", "null", "{\"a\":1}}"] {
         let answer = tell(&server, &format!("answer-metadata {metadata}")).await?;

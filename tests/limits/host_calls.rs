@@ -66,6 +66,32 @@ async fn host_call_bytes_violated_by_answers() -> Result<()> {
     Ok(())
 }
 
+/// Room for what a guest would hand over.
+const MUCH_MEMORY: &str = "guest_memory_bytes = 536870912\nguests = 8";
+
+#[tokio::test]
+async fn host_call_bytes_violated_by_all_that_a_large_guest_has() -> Result<()> {
+    let server = hostile(MUCH_MEMORY).await?;
+    let deeds = ["hand-over 100000000", "answer-bytes 100000000", "answer-empty-things 3000000"];
+    for deed in deeds {
+        let answer = tell(&server, deed).await?;
+        assert_guest_broke(&answer, "guest_limit", "host_call_bytes", 4_194_304);
+        serves_on(&server).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn host_calls_violated_a_million_times() -> Result<()> {
+    let server = hostile("").await?;
+    for deed in ["ask-budget 1000000", "page 1000000", "log 1000000"] {
+        let answer = tell(&server, deed).await?;
+        assert_guest_broke(&answer, "guest_limit", "host_calls", 1_000);
+        serves_on(&server).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn host_call_bytes_is_obeyed_by_what_the_host_answers() -> Result<()> {
     let server = hostile(SMALL_CALLS).await?;

@@ -54,7 +54,11 @@ async fn log_lines_is_obeyed() -> Result<()> {
         let lines = logged.lines_of(deed).await?;
         assert_eq!(lines.len(), 10, "{deed}: {lines:#?}");
         assert!(lines[9].contains(last), "{}", lines[9]);
-        assert!(lines[9].contains("tenant=default generation=1"), "{}", lines[9]);
+        assert!(
+            lines[9].contains("tenant=default component=\"logic\" generation=1"),
+            "{}",
+            lines[9]
+        );
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kenning_tests::{Server, Setup, Wire, component, until};
+use kenning_tests::{Answer, Caller, Server, Setup, Wire, component, until};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -22,11 +22,25 @@ async fn logging(limits: &str) -> Result<(Server, TempDir)> {
 
 /// Waits until so many guests have said that they go to sleep.
 async fn asleep(directory: &Path, guests: usize) -> Result<()> {
-    until("guests are asleep", async || {
+    all_say("asleep", directory, guests).await
+}
+
+async fn all_say(word: &str, directory: &Path, guests: usize) -> Result<()> {
+    until("guests have begun", async || {
         let log = std::fs::read_to_string(directory.join("log"))?;
-        Ok((log.matches("asleep").count() == guests).then_some(()))
+        Ok((log.matches(word).count() == guests).then_some(()))
     })
     .await
+}
+
+/// So many calls of one tenant, which go on until they are given up.
+fn begin(deed: &'static str, caller: &Caller, calls: usize) -> JoinSet<Result<Answer>> {
+    let mut running = JoinSet::new();
+    for _ in 0..calls {
+        let caller = caller.clone();
+        running.spawn(async move { tell(&caller, deed).await });
+    }
+    running
 }
 
 #[tokio::test]
@@ -46,11 +60,7 @@ async fn guests_is_obeyed_by_calls_that_wait_for_one_another() -> Result<()> {
 #[tokio::test]
 async fn guests_violated_is_overloaded_until_a_caller_leaves() -> Result<()> {
     let (server, directory) = logging(TWO_PLACES).await?;
-    let mut sleepers = JoinSet::new();
-    for _ in 0..2 {
-        let caller = (*server).clone();
-        sleepers.spawn(async move { tell(&caller, "sleep 600").await });
-    }
+    let mut sleepers = begin("sleep 600", &server, 2);
     asleep(directory.path(), 2).await?;
     let answer = tell(&server, "anything").await?;
     answer.assert_error(503, "overloaded");
@@ -67,6 +77,64 @@ async fn guests_violated_is_overloaded_until_a_caller_leaves() -> Result<()> {
         Ok((answer.status == 200).then_some(()))
     })
     .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn guests_per_tenant_is_obeyed_by_a_tenant_with_few_calls() -> Result<()> {
+    let (server, directory) = logging("guests_per_tenant = 2\nsearch_ms = 60000").await?;
+    let sleepers = begin("sleep 600", &server, 1);
+    asleep(directory.path(), 1).await?;
+    assert_done(&tell(&server, "work 1").await?);
+    drop(sleepers);
+    Ok(())
+}
+
+#[tokio::test]
+async fn guests_per_tenant_violated_leaves_places_to_others() -> Result<()> {
+    let limits = "guests = 4\nguests_per_tenant = 2\nguest_wait_ms = 1000\nsearch_ms = 60000";
+    let (server, directory) = logging(limits).await?;
+    let (greedy, other) = (server.tenant("greedy"), server.tenant("other"));
+    let sleepers = begin("sleep 600", &greedy, 2);
+    asleep(directory.path(), 2).await?;
+    let answer = tell(&greedy, "anything").await?;
+    answer.assert_error(503, "overloaded");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_limit(&answer, "guests_per_tenant", 2);
+    serves_on(&other).await?;
+    drop(sleepers);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_last_places_are_for_tenants_that_have_none() -> Result<()> {
+    let limits = "guests = 8\nguest_wait_ms = 1000\nsearch_ms = 60000";
+    let (server, directory) = logging(limits).await?;
+    let greedy = server.tenant("greedy");
+    let sleepers = begin("sleep 600", &greedy, 7);
+    asleep(directory.path(), 7).await?;
+    let answer = tell(&greedy, "anything").await?;
+    answer.assert_error(503, "overloaded");
+    assert_limit(&answer, "guests", 8);
+    serves_on(&server.tenant("newcomer")).await?;
+    drop(sleepers);
+    Ok(())
+}
+
+/// Were it not for their turns, those who spin would keep every core.
+#[tokio::test]
+async fn who_computes_for_long_has_its_turn_among_those_who_never_end() -> Result<()> {
+    let limits = "fuel_base = 1000000000000000\nfuel_max = 1000000000000000\n\
+                  search_ms = 60000\ncall_ms = 60000";
+    let (server, directory) = logging(limits).await?;
+    let (spinning, other) = (server.tenant("busy"), server.tenant("other"));
+    let spinners = begin("spin", &spinning, 8);
+    all_say("spinning", directory.path(), 8).await?;
+    for _ in 0..3 {
+        serves_on(&other).await?;
+        assert_done(&tell(&other, "work 20").await?);
+    }
+    drop(spinners);
     Ok(())
 }
 

@@ -34,6 +34,7 @@ async fn store_fact_success() -> Result<()> {
 async fn store_fact_timeout() -> Result<()> {
     let seed = Seed::hasty(RedisServer::start()).await?;
     seed.store_surely("a", "It works until now").await?;
+    seed.connected().await?;
     seed.redis.stop();
     assert_in_doubt(&seed.post("/v1/facts", json!({ "text": "Test" })).await?);
     seed.redis.cont();

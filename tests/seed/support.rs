@@ -70,6 +70,17 @@ impl Seed {
         .await
     }
 
+    /// Waits until every connection for small commands is made. Calls go over them in turn, and
+    /// only what was sent can be in doubt.
+    pub(super) async fn connected(&self) -> Result<()> {
+        let mut answered = 0;
+        until("some calls are answered", async || {
+            answered += usize::from(self.get("/v1/facts/none").await?.status == 404);
+            Ok((answered == 8).then_some(()))
+        })
+        .await
+    }
+
     /// Waits until nothing of what was stored is still being done.
     pub(super) async fn settled(&self) -> Result<()> {
         all_indexed(self).await?;

@@ -93,6 +93,7 @@ async fn store_fact_success() -> Result<()> {
 #[tokio::test]
 async fn store_fact_timeout() -> Result<()> {
     let seed = Seed::hasty(RedisServer::start()).await?;
+    seed.connected().await?;
     seed.redis.stop();
     let answer = seed.post("/v1/facts", json!({ "text": "Test fact" })).await?;
     assert_in_doubt(&answer);
@@ -215,6 +216,7 @@ async fn get_all_facts_empty() -> Result<()> {
 async fn asyncio_wait_for_timeout_protection() -> Result<()> {
     let seed = Seed::hasty(RedisServer::start()).await?;
     seed.store_surely("a", "Test fact").await?;
+    seed.connected().await?;
     seed.redis.stop();
     assert_in_doubt(&seed.post("/v1/facts", json!({ "text": "Another" })).await?);
     assert_timeout(&seed.get("/v1/facts/a").await?);

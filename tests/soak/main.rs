@@ -4,6 +4,10 @@
 //! A part ends with an error if a promise was broken: an answer that was wrong, lost, torn or
 //! somebody else's. How long things took it prints and never judges.
 
+mod cancel;
+mod faults;
+mod guests;
+
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -11,7 +15,7 @@ use kenning_tests::report;
 use tokio::runtime::Builder;
 
 /// What `make soak` runs, in this order.
-const PARTS: [&str; 0] = [];
+const PARTS: [&str; 3] = ["faults", "cancel", "guests"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +35,9 @@ fn main() -> Result<()> {
 
 async fn run(part: &str) -> Result<()> {
     match part {
+        "faults" => faults::run().await,
+        "cancel" => cancel::run().await,
+        "guests" => guests::run().await,
         _ => bail!("{part} is in the list and not here"),
     }
 }

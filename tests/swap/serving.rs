@@ -36,7 +36,8 @@ impl Callers {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    let fact = json!({ "text": format!("word{number}"), "fact_id": format!("c{number}-{turn}") });
+                    let id = format!("c{number}-{turn}");
+                    let fact = json!({ "text": format!("word{number}"), "fact_id": id });
                     let query = json!({ "query": "sleeps", "mode": "text", "top_k": 1 });
                     for answer in [
                         caller.post("/v1/facts", fact).await?,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
-use crate::Connection;
 use crate::admin::{ExtensionVerb, LogicVerb};
+use crate::{Connection, TenantVerb};
 
 /// The verbs. Each carries its own [`Connection`], so its options may stand anywhere after it.
 #[derive(Clone, Debug, Subcommand)]
@@ -44,6 +44,9 @@ pub enum Verb {
     /// A tenant's extensions
     #[command(subcommand)]
     Extension(ExtensionVerb),
+    /// Create, limit and delete tenants, and change their keys
+    #[command(subcommand)]
+    Tenant(TenantVerb),
 }
 
 const STORE_EXAMPLES: &str = "\
@@ -94,8 +97,8 @@ With --output the file appears under its name only when it is complete.";
 
 impl Verb {
     /// The server this verb is for.
-    pub fn connection(&self) -> &Connection {
-        match self {
+    pub fn connection(&self) -> Connection {
+        let connection = match self {
             Self::Store(call) => &call.connection,
             Self::Get(call) => &call.connection,
             Self::List(call) => &call.connection,
@@ -105,9 +108,11 @@ impl Verb {
             Self::Import(call) => &call.connection,
             Self::Export(call) => &call.connection,
             Self::Stats(call) => &call.connection,
-            Self::Logic(verb) => verb.connection(),
-            Self::Extension(verb) => verb.connection(),
-        }
+            Self::Logic(verb) => return verb.connection().clone().as_admin(),
+            Self::Extension(verb) => return verb.connection().clone().as_admin(),
+            Self::Tenant(verb) => return verb.connection().into(),
+        };
+        connection.clone()
     }
 }
 

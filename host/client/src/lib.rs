@@ -7,7 +7,7 @@
 //! In reading order:
 //!
 //! 1. `args`: what a person may type, with the help they read.
-//!    [`admin`] is the same of what an operator may type.
+//!    [`admin`] and `tenant_args` are the same of what an operator may type.
 //! 2. [`Server`]: one request, its answer, and what can go wrong between the two.
 //! 3. [`Terminal`]: where a verb reads and writes, and in which of three forms.
 //! 4. `verbs`: one file per verb, or per family of small ones.
@@ -26,6 +26,7 @@ mod error;
 mod input;
 mod progress;
 mod server;
+mod tenant_args;
 mod terminal;
 mod text;
 mod verbs;
@@ -36,9 +37,10 @@ pub use args::{
     Call, ChangeArgs, DeleteArgs, ExportArgs, Fusion, GetArgs, ImportArgs, JsonObject, ListArgs,
     Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs, Verb,
 };
-pub use connection::{Connection, Key};
+pub use connection::{AdminConnection, Connection, Key};
 pub use error::{Error, Exit, Refusal};
 pub use server::{Answer, Patience, Server};
+pub use tenant_args::TenantVerb;
 pub use terminal::{Form, Terminal};
 
 /// What `--help` says of exit codes; for the binary's own help text.
@@ -60,7 +62,7 @@ pub async fn run(verb: Verb) -> ExitCode {
 
 /// Runs one verb on the given terminal; [`run`] without the process around it.
 pub async fn execute(verb: Verb, terminal: &mut Terminal, patience: Patience) -> Exit {
-    let done = match Server::new(verb.connection(), patience) {
+    let done = match Server::new(&verb.connection(), patience) {
         Ok(server) => verbs::perform(verb, &server, terminal).await,
         Err(error) => Err(error),
     };

@@ -37,6 +37,10 @@ pub const FILTER_SCANS: usize = 16;
 /// Values in the list of one `in` or `nin`.
 pub const FILTER_VALUES: usize = 1_024;
 
+/// The pointer into a filter that a refusal gives: about what it may take. A longer one is cut to
+/// the place around, so that a hostile name does not fill the answer.
+pub const FILTER_POINTER_BYTES: usize = 1_024;
+
 /// Objects and lists inside each other in metadata, as the JSON parser has it.
 pub const METADATA_DEPTH: usize = 127;
 

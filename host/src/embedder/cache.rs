@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{EmbedError, Embedder, Lane, Space, Vector};
 
-type Key = [u8; 32];
+type Key = (TenantId, [u8; 32]);
 
 /// Memory of an entry beside its numbers: the key, the pointer and the cache's own.
 const ENTRY_BYTES: u64 = 128;
@@ -49,12 +49,7 @@ impl<E: Embedder> Cached<E> {
 
 /// The space is no part of it: an embedder has one.
 fn key(tenant: &TenantId, text: &str) -> Key {
-    // A tenant's name holds no zero byte.
-    let mut hasher = Sha256::new();
-    hasher.update(tenant.as_str());
-    hasher.update([0]);
-    hasher.update(text);
-    hasher.finalize().into()
+    (tenant.clone(), Sha256::digest(text).into())
 }
 
 #[async_trait]
@@ -77,12 +72,16 @@ impl<E: Embedder> Embedder for Cached<E> {
             let unknown = missing.iter().map(|at| std::mem::take(&mut texts[*at])).collect();
             let embedded = self.embedder.embed(tenant, unknown, lane, until).await?;
             for (at, vector) in missing.into_iter().zip(embedded) {
-                self.cache.insert(keys[at], Arc::clone(&vector));
+                self.cache.insert(keys[at].clone(), Arc::clone(&vector));
                 vectors[at] = Some(vector);
             }
         }
         let short = || EmbedError::Unavailable("the embedder gave too few vectors".into());
         vectors.into_iter().map(|vector| vector.ok_or_else(short)).collect()
+    }
+
+    fn forget(&self, tenant: &TenantId) {
+        self.cache.retain(|key, _| key.0 != *tenant);
     }
 
     async fn probe(&self, until: Instant) -> Result<(), EmbedError> {
@@ -165,5 +164,17 @@ mod tests {
         embed(&cached, "a", &["one"]).await;
         embed(&cached, "b", &["one"]).await;
         assert_eq!(cached.embedder.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_of_one_tenant_is_kept_of_others() {
+        let cached = Cached::new(Counting(AtomicUsize::new(0)), 1 << 20);
+        embed(&cached, "a", &["one"]).await;
+        embed(&cached, "b", &["one"]).await;
+        cached.forget(&TenantId::parse("a").unwrap());
+        embed(&cached, "b", &["one"]).await;
+        assert_eq!(cached.embedder.0.load(Ordering::Relaxed), 2);
+        embed(&cached, "a", &["one"]).await;
+        assert_eq!(cached.embedder.0.load(Ordering::Relaxed), 3);
     }
 }

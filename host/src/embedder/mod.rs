@@ -88,6 +88,9 @@ pub trait Embedder: Send + Sync {
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError>;
 
+    /// Drops what is remembered of a tenant.
+    fn forget(&self, _tenant: &TenantId) {}
+
     /// Whether it embeds now: a text that any embedder takes, not from memory. It
     /// tells a text that cannot be embedded from an embedder that cannot embed, and
     /// a far embedder's space is known after it.

@@ -13,6 +13,9 @@ pub(super) const DIGEST: HeaderName = HeaderName::from_static("x-kenning-digest"
 /// `name=generation` of each extension, in their order.
 pub(super) const EXTENSIONS: HeaderName = HeaderName::from_static("x-kenning-extensions");
 
+/// How to come back with a key (RFC 6750).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"kenning\"");
+
 /// A handler's answer: what the guest said, and which guest it was.
 pub(super) type Reply = Result<Response, Refusal>;
 
@@ -58,7 +61,11 @@ impl IntoResponse for Refusal {
             name_guests(&mut response, served);
         }
         if let Some(after) = error.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if error.code == Code::Unauthorized {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         response
     }

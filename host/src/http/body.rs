@@ -18,6 +18,10 @@ use crate::error::{Code, Error};
 /// How much of a body that is too large is read and dropped, in times what is allowed.
 const DISCARDED: usize = 4;
 
+/// What an answer quotes of a body, in bytes: of a pointer into it, and of what is wrong with it.
+const POINTER_BYTES: usize = 1024;
+const REASON_BYTES: usize = 512;
+
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
@@ -68,21 +72,36 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let pointer = pointer(error.path());
-        Error::invalid(&pointer, format!("the JSON cannot be read: {}", error.inner()))
+        let reason = shortened(error.inner().to_string());
+        Error::invalid(&pointer(error.path()), format!("the JSON cannot be read: {reason}"))
     })?;
     json.end()
         .map_err(|error| Error::invalid("", format!("there is more after the JSON: {error}")))?;
     Ok(value)
 }
 
-/// RFC 6901.
+/// RFC 6901, down to the last part that fits.
 fn pointer(path: &Path) -> String {
-    path.iter().filter_map(segment).fold(String::new(), |mut pointer, segment| {
+    let mut pointer = String::new();
+    for segment in path.iter().filter_map(segment) {
+        if pointer.len() + segment.len() >= POINTER_BYTES {
+            break;
+        }
         pointer.push('/');
         pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
-        pointer
-    })
+    }
+    pointer
+}
+
+/// Without its middle, where it is long: serde quotes what it did not expect, whole, before it
+/// says where that is.
+fn shortened(reason: String) -> String {
+    if reason.len() <= REASON_BYTES {
+        return reason;
+    }
+    let begin = reason.floor_char_boundary(REASON_BYTES / 2);
+    let end = reason.ceil_char_boundary(reason.len() - REASON_BYTES / 2);
+    format!("{} … {}", &reason[..begin], &reason[end..])
 }
 
 fn segment(segment: &Segment) -> Option<String> {
@@ -119,6 +138,7 @@ mod tests {
     }
 
     #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct Outer {
         #[expect(dead_code, reason = "only parsed")]
         list: Vec<Inner>,
@@ -142,6 +162,18 @@ mod tests {
     #[test]
     fn a_list_is_no_object() {
         assert_eq!(pointer_of(r#" [[{"number":1}]]"#), "");
+    }
+
+    #[test]
+    fn an_answer_quotes_little_of_a_body_and_says_where_it_is_wrong() {
+        let long = "ä/".repeat(1_000_000);
+        let unexpected = format!(r#"{{"list":"{long}"}}"#);
+        let error = parse::<Outer>(unexpected.as_bytes()).unwrap_err();
+        assert!(error.message.len() < 2 * REASON_BYTES, "{}", error.message.len());
+        assert!(error.message.contains("invalid type"), "{}", error.message);
+        assert!(error.message.contains("at line 1 column"), "{}", error.message);
+        let unknown = format!(r#"{{"{long}":1}}"#);
+        assert_eq!(pointer_of(&unknown), "");
     }
 
     #[test]

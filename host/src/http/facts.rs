@@ -36,7 +36,7 @@ pub(super) struct NewFact {
 }
 
 impl NewFact {
-    fn into_draft(self) -> Result<Draft, Error> {
+    pub(super) fn into_draft(self) -> Result<Draft, Error> {
         Ok(Draft {
             id: self.fact_id,
             text: self.text.ok_or_else(|| Error::invalid("/text", "text is required"))?,
@@ -140,20 +140,26 @@ pub(super) struct Batch {
     facts: Vec<Box<RawValue>>,
 }
 
+impl Batch {
+    /// Each fact by itself, unless there are none or too many.
+    pub(super) fn drafts(&self, allowed: usize) -> Result<Vec<Result<Draft, Error>>, Error> {
+        match self.facts.len() {
+            0 => Err(Error::invalid("/facts", "facts holds at least one fact")),
+            used if used > allowed => {
+                Err(Error::too_large("batch_facts", allowed as u64, used as u64))
+            }
+            _ => Ok(self.facts.iter().map(|fact| to_draft(fact)).collect()),
+        }
+    }
+}
+
 /// `POST /v1/facts/batch`: each fact has its own outcome.
 pub(super) async fn store_batch(
     State(app): State<Arc<App>>,
     who: Who,
     Json(batch): Json<Batch>,
 ) -> Reply {
-    let (allowed, used) = (app.limits.batch_facts, batch.facts.len());
-    if used == 0 {
-        return Err(Error::invalid("/facts", "facts holds at least one fact").into());
-    }
-    if used > allowed {
-        return Err(Error::too_large("batch_facts", allowed as u64, used as u64).into());
-    }
-    let drafts = batch.facts.iter().map(|fact| to_draft(fact)).collect();
+    let drafts = batch.drafts(app.limits.batch_facts)?;
     let caller = who.within(app.limits.call);
     let answered = app.kb.store(&caller, drafts).await?;
     let results: Vec<Value> = answered.value.iter().map(outcome).collect();
@@ -223,6 +229,12 @@ pub(super) struct FactChange {
     metadata: Option<Box<RawValue>>,
 }
 
+impl FactChange {
+    pub(super) fn into_change(self) -> Result<Change, Error> {
+        Ok(Change { text: self.text, metadata: metadata(self.metadata)? })
+    }
+}
+
 /// `PATCH /v1/facts/{id}`
 pub(super) async fn update(
     State(app): State<Arc<App>>,
@@ -230,7 +242,7 @@ pub(super) async fn update(
     Id(id): Id,
     Json(change): Json<FactChange>,
 ) -> Reply {
-    let change = Change { text: change.text, metadata: metadata(change.metadata)? };
+    let change = change.into_change()?;
     let answered = app.kb.update(&who.within(app.limits.call), id, change).await?;
     let value = json!({
         "status": "success",

@@ -174,7 +174,7 @@ impl Import {
         if drafts.is_empty() {
             return Ok(());
         }
-        let caller = self.who.within(self.app.limits.call);
+        let caller = self.who.within(self.app.limits.call).patient();
         match self.app.kb.store(&caller, drafts).await {
             Ok(answered) => {
                 self.failures = 0;
@@ -220,7 +220,7 @@ impl Import {
     }
 }
 
-fn to_draft(line: &[u8]) -> Result<Draft, Error> {
+pub(super) fn to_draft(line: &[u8]) -> Result<Draft, Error> {
     let line: ImportLine = parse(line)?;
     Ok(Draft {
         id: line.fact_id,

@@ -44,6 +44,12 @@ impl Lines {
         (!self.partial.is_empty() || self.dropped > 0).then(|| self.take())
     }
 
+    /// Bytes set aside for the line that has not ended.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     fn extend(&mut self, bytes: &[u8]) {
         if self.dropped > 0 || self.partial.len() + bytes.len() > self.bound {
             self.dropped += self.partial.len() + bytes.len();

@@ -6,6 +6,8 @@ mod answer;
 mod body;
 mod export;
 mod facts;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod health;
 mod import;
 mod lines;

@@ -21,6 +21,14 @@ pub fn router(app: Arc<App>) -> Router {
         // In and out, in bulk.
         .route("/v1/export", get(export::export))
         .route("/v1/import", post(import::import))
+        // Tenants.
+        .route("/v1/admin/tenants", get(admin::tenants::list).post(admin::tenants::create))
+        .route(
+            "/v1/admin/tenants/{t}",
+            get(admin::tenants::get).patch(admin::tenants::change).delete(admin::tenants::delete),
+        )
+        .route("/v1/admin/tenants/{t}/rotate-key", post(admin::tenants::rotate_key))
+        .route("/v1/admin/tenants/{t}/revoke-key", post(admin::tenants::revoke_key))
         // Guests.
         .route("/v1/admin/logic", get(admin::logic::list).post(admin::logic::swap))
         .route("/v1/admin/logic/rollback", post(admin::logic::rollback))

@@ -16,6 +16,7 @@ use super::who::Who;
 use crate::app::App;
 use crate::error::Error;
 use crate::kb::Answered;
+use crate::limits::Limits;
 use crate::runtime::wit::{Explanation, Fusion, Hit, Mode, Query};
 
 const TOP_K: i64 = 10;
@@ -52,9 +53,8 @@ enum FusionWord {
 }
 
 impl Request {
-    fn into_query(self, app: &App) -> Result<Query, Error> {
+    pub(super) fn into_query(self, limits: &Limits) -> Result<Query, Error> {
         let text = self.query.ok_or_else(|| Error::invalid("/query", "query is required"))?;
-        let limits = &app.limits;
         if text.len() > limits.query_bytes {
             let (allowed, used) = (limits.query_bytes as u64, text.len() as u64);
             return Err(Error::too_large("query_bytes", allowed, used));
@@ -100,7 +100,7 @@ pub(super) async fn search(
     Json(request): Json<Request>,
 ) -> Reply {
     let begun = Instant::now();
-    let query = request.into_query(&app)?;
+    let query = request.into_query(&app.limits)?;
     let answered = app.kb.search(&who.within(app.limits.search), query).await?;
     let (answer, served) = (answered.value, answered.served);
     let results: Result<Vec<_>, Error> = answer.hits.into_iter().map(hit_answer).collect();

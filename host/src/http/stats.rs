@@ -6,12 +6,13 @@ use std::time::Instant;
 use axum::extract::State;
 use http::StatusCode;
 use kenning_index::FactIndex;
-use kenning_storage::Layout;
+use kenning_storage::{Layout, TenantId, Usage};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Reply, reply};
 use super::who::Who;
 use crate::app::App;
+use crate::error::Error;
 use crate::indexing::Progress;
 use crate::kb::Answered;
 use crate::limits::Limits;
@@ -20,8 +21,9 @@ use crate::limits::Limits;
 pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
     let services = app.kb.services();
     let caller = who.within(app.limits.storage_operation);
-    let facts = services.storage.count(&caller.tenant, caller.deadline).await;
-    let facts = facts.map_err(|error| app.kb.storage_error(&error))?;
+    let usage = services.storage.usage(&caller.tenant, caller.deadline).await;
+    let usage = usage.map_err(|error| app.kb.storage_error(&error))?;
+    let facts = usage.facts;
     let index = services.indexing.existing(&caller.tenant).unwrap_or_default().sizes();
     let served = app.kb.served();
     let (embedder, space) = (&services.embedder, services.embedder.space());
@@ -56,11 +58,37 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
             "bytes": index.bytes,
         },
         "limits": limits(&app.limits),
+        "quotas": used_of_quotas(&app, &caller.tenant, usage),
         "generation": served.logic.number,
         "digest": &*served.logic.digest,
         "version": env!("CARGO_PKG_VERSION"),
     });
     Ok(reply(StatusCode::OK, Answered { value, served }))
+}
+
+/// Each quota of a tenant, with what is used of it.
+pub(super) async fn quotas(app: &App, tenant: &TenantId) -> Result<Value, Error> {
+    let until = Instant::now() + app.limits.storage_operation;
+    let usage = app.kb.services().storage.usage(tenant, until).await;
+    let usage = usage.map_err(|error| app.kb.storage_error(&error))?;
+    Ok(used_of_quotas(app, tenant, usage))
+}
+
+fn used_of_quotas(app: &App, tenant: &TenantId, usage: Usage) -> Value {
+    let known = app.kb.services().tenants.get(tenant);
+    let counted = known.as_ref().map(|known| known.meter.used());
+    let quotas = known.map(|known| known.record.limits.clone()).unwrap_or_default();
+    let extensions = app.kb.registry().loaded(tenant).map_or(0, |own| own.extensions.len());
+    quotas.with_used(|name| match (name, &counted) {
+        ("extensions", _) => extensions as u64,
+        ("facts", _) => usage.facts,
+        ("bytes", _) => usage.bytes,
+        ("requests_per_second", Some(used)) => used.requests,
+        ("concurrent_calls", Some(used)) => used.running,
+        ("fuel_per_minute", Some(used)) => used.fuel,
+        ("embedding_tokens_per_minute", Some(used)) => used.tokens,
+        _ => 0,
+    })
 }
 
 /// Each limit by its name in `kenning.toml`, with the unit its name ends in.
@@ -99,6 +127,9 @@ async fn not_ready(app: &App) -> Option<String> {
     let until = Instant::now() + app.limits.storage_operation;
     if let Err(error) = services.storage.ping(until).await {
         return Some(error.to_string());
+    }
+    if !*app.kb.registry().known().borrow() {
+        return Some("it is not read yet which tenants have guests of their own".into());
     }
     if let Some(adoption) = services.storage.adoption()
         && adoption.borrow().passes == 0

@@ -50,7 +50,14 @@ impl Indexer {
 
     async fn take(&self, turn: Turn) -> (TenantId, Backlog, Outcome) {
         let Turn { tenant, mut backlog, leave } = turn;
-        let outcome = self.step(&tenant, &mut backlog, leave).await;
+        // A deleted tenant has nothing pending, and its deletion does not wait for an embedder.
+        let outcome = match self.kb.services().tenants.begin(&tenant) {
+            Ok(running) => tokio::select! {
+                outcome = self.step(&tenant, &mut backlog, leave) => outcome,
+                () = running.ended() => Outcome::Ended(After::Done),
+            },
+            Err(_) => Outcome::Ended(After::Done),
+        };
         (tenant, backlog, outcome)
     }
 }

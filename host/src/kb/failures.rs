@@ -8,6 +8,7 @@ use super::Purpose;
 use crate::error::{Blame, Code, Error};
 use crate::runtime::wit::{self, Backend};
 use crate::runtime::{Component, Ended, Guest, GuestError};
+use crate::tenants;
 
 /// How messages call what failed.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,12 @@ pub(super) struct Words {
 
 impl Words {
     /// A failure that the logic reported.
-    pub(super) fn error(self, error: wit::Error, outcome_unknown: bool) -> Error {
+    pub(super) fn error(
+        self,
+        error: wit::Error,
+        outcome_unknown: bool,
+        host_failed: bool,
+    ) -> Error {
         match error {
             wit::Error::Invalid(problem) => Error::invalid(&problem.pointer, problem.message),
             wit::Error::InvalidFilter(problem) => Error::new(Code::InvalidFilter, problem.message)
@@ -28,15 +34,22 @@ impl Words {
             wit::Error::Conflict(id) => {
                 Error::new(Code::Conflict, format!("the fact {id:?} exists with other content"))
             }
-            wit::Error::TooLarge(limit) => {
-                Error::too_large(&limit.limit, limit.allowed, limit.used)
+            wit::Error::TooLarge(wit::Exceeded { limit, allowed, used }) => {
+                match limit.as_str() {
+                    // What storage refused because the tenant is full.
+                    "facts" => tenants::full("facts", allowed, used),
+                    "bytes" => tenants::full("bytes", allowed, used),
+                    limit => Error::too_large(limit, allowed, used),
+                }
             }
             wit::Error::Unavailable(failure) => self.unavailable(failure),
             wit::Error::Timeout(failure) => {
                 self.timeout(failure.backend, &failure.message, outcome_unknown)
             }
             wit::Error::ProfileMismatch(both) => Error::new(Code::DimensionMismatch, both),
-            wit::Error::Other(reason) => Error::internal(reason),
+            // What the host failed at the guest may have passed on.
+            wit::Error::Other(reason) if host_failed => Error::internal(reason),
+            wit::Error::Other(reason) => Error::internal(reason).blaming(Blame::Guest),
         }
     }
 
@@ -72,11 +85,7 @@ impl Words {
     pub(super) fn ended(self, ended: &Ended) -> Error {
         match ended {
             Ended::Deadline { in_guest: true, .. } => self.late("the guests were still computing"),
-            Ended::Overloaded { places } => Error::new(
-                Code::Overloaded,
-                format!("all {places} places for running calls (guests) are taken; try again"),
-            )
-            .with_details(json!({ "limit": "guests", "allowed": places })),
+            Ended::Overloaded { limit, allowed } => Error::overloaded(limit, *allowed),
             other => Error::internal(format!("{other:?}")),
         }
     }
@@ -121,6 +130,14 @@ impl Words {
 /// Which guest it was, for an error's details.
 fn named(guest: &Guest) -> serde_json::Value {
     json!({ "component": guest.component.name(), "generation": guest.reference.number })
+}
+
+/// Adds which generation it was.
+pub(super) fn of_generation(mut error: Error, guest: &Guest) -> Error {
+    if let Some(details) = &mut error.details {
+        details["generation"] = guest.reference.number.into();
+    }
+    error
 }
 
 pub(super) fn not_found(id: &str) -> Error {

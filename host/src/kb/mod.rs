@@ -25,7 +25,8 @@ use crate::error::{Code, Error};
 use crate::indexing::Progress;
 use crate::registry::{LoadError, Registry, Snapshot};
 use crate::runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
-use crate::runtime::{Ended, GenerationRef, Runtime, Services};
+use crate::runtime::{Ended, GenerationRef, Kind, Runtime, Services};
+use crate::tenants;
 
 pub use replay::Observed;
 pub use samples::{Request, Samples};
@@ -36,12 +37,20 @@ pub use visit::{Kept, Visit};
 pub struct Caller {
     pub tenant: TenantId,
     pub deadline: Instant,
+    /// No person waits: under load, calls of others go first.
+    pub patient: bool,
 }
 
 impl Caller {
     /// A caller who waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
-        Self { tenant, deadline: Instant::now() + time }
+        Self { tenant, deadline: Instant::now() + time, patient: false }
+    }
+
+    /// The same for work in bulk and in the background.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
 }
 
@@ -116,6 +125,15 @@ impl Kb {
         caller: &Caller,
         drafts: Vec<Result<Draft, Error>>,
     ) -> Result<Answered<Vec<Result<Kept, Error>>>, Error> {
+        self.check(caller, true)?;
+        let drafts: Vec<_> = drafts
+            .into_iter()
+            .map(|draft| draft.and_then(|draft| self.check_draft(draft)))
+            .collect();
+        if let [Err(error)] = &drafts[..] {
+            // No guest is needed to say so.
+            return Err(error.clone());
+        }
         if let Some(Ok(draft)) = drafts.first() {
             self.samples.record(&caller.tenant, || Request::Store(draft.clone()));
         }
@@ -126,8 +144,17 @@ impl Kb {
         .await
     }
 
+    /// The host's own bounds on a draft; the logic has its rules on top.
+    fn check_draft(&self, draft: Draft) -> Result<Draft, Error> {
+        let limits = &self.services.limits;
+        check_bytes("fact_text_bytes", limits.fact_text_bytes, draft.text.len())?;
+        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len())?;
+        Ok(draft)
+    }
+
     /// Reads one fact.
     pub async fn get(&self, caller: &Caller, id: String) -> Result<Answered<Fact>, Error> {
+        self.check(caller, false)?;
         self.samples.record(&caller.tenant, || Request::Get(id.clone()));
         self.visit(caller, Purpose::Read, |mut visit| async {
             let fact = visit.get(id).await;
@@ -144,6 +171,7 @@ impl Kb {
         limit: u32,
         cursor: Option<String>,
     ) -> Result<Answered<FactPage>, Error> {
+        self.check(caller, false)?;
         if cursor.is_none() {
             let containing = containing.clone();
             self.samples.record(&caller.tenant, || Request::List { containing, limit });
@@ -162,6 +190,11 @@ impl Kb {
         id: String,
         change: Change,
     ) -> Result<Answered<Stored>, Error> {
+        self.check(caller, true)?;
+        let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
+        let limits = &self.services.limits;
+        check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
+        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
         self.visit(caller, Purpose::Write, |mut visit| async {
             let stored = visit.update(id, change).await;
             (visit, stored)
@@ -171,6 +204,7 @@ impl Kb {
 
     /// Deletes one fact.
     pub async fn delete(&self, caller: &Caller, id: String) -> Result<Answered<()>, Error> {
+        self.check(caller, false)?;
         self.visit(caller, Purpose::Write, |mut visit| async {
             let deleted = visit.delete(id).await;
             (visit, deleted)
@@ -180,6 +214,7 @@ impl Kb {
 
     /// Searches.
     pub async fn search(&self, caller: &Caller, query: Query) -> Result<Answered<Answer>, Error> {
+        self.check(caller, true)?;
         self.samples.record(&caller.tenant, || Request::Search(query.clone()));
         let searched = self.visit(caller, Purpose::Search, |mut visit| async {
             let answer = visit.search(query).await;
@@ -261,6 +296,12 @@ impl Kb {
         }
     }
 
+    /// Whether the tenant may have guests work for it. What the host asks for itself, to
+    /// keep an index, is not the tenant's doing.
+    fn check(&self, caller: &Caller, embeds: bool) -> Result<(), Error> {
+        self.services.tenants.check(&caller.tenant, embeds)
+    }
+
     /// One turn for `caller`, with one snapshot of the guests.
     async fn visit<T, F>(
         &self,
@@ -293,11 +334,23 @@ impl Kb {
         F: Future<Output = (Visit, Result<T, Error>)> + Send + 'static,
     {
         let words = failures::Words { storage: self.storage_name, purpose };
+        let running = self.services.tenants.begin(&caller.tenant)?;
         let tenant = caller.tenant.clone();
-        let turn = self.runtime.turn(tenant, caller.deadline, false, move |turn| {
-            work(Visit::new(turn, snapshot, words))
+        let kind = if caller.patient { Kind::Background } else { Kind::Served };
+        let on_worker = running.again();
+        let turn = self.runtime.turn(tenant, caller.deadline, kind, move |turn| {
+            let visit = work(Visit::new(turn, snapshot, words));
+            async move {
+                // Whoever goes away stops waiting at once, and the worker a moment later.
+                let _under_way = on_worker;
+                visit.await
+            }
         });
-        let (outcome_unknown, result) = match turn.await {
+        let ended = tokio::select! {
+            ended = turn => ended,
+            () = running.ended() => return Err(tenants::deleted()),
+        };
+        let (outcome_unknown, result) = match ended {
             Ok((visit, result)) => (visit.outcome_unknown(), result),
             Err(ended) => {
                 // Nobody can say how far a call came that does not come back.
@@ -313,4 +366,11 @@ impl Kb {
         }
         result
     }
+}
+
+fn check_bytes(limit: &str, allowed: usize, used: usize) -> Result<(), Error> {
+    if used <= allowed {
+        return Ok(());
+    }
+    Err(Error::too_large(limit, allowed as u64, used as u64))
 }

@@ -10,7 +10,7 @@ use super::visit::Visit;
 use super::{Kb, Purpose};
 use crate::error::Error;
 use crate::registry::Snapshot;
-use crate::runtime::Turn;
+use crate::runtime::{Kind, Turn};
 
 /// What came of a request that was made again.
 pub struct Observed {
@@ -36,7 +36,7 @@ impl Kb {
         F: Future<Output = T> + Send + 'static,
     {
         let words = Words { storage: self.storage_name, purpose: Purpose::Read };
-        let turn = self.runtime.turn(tenant, Instant::now() + time, true, work);
+        let turn = self.runtime.turn(tenant, Instant::now() + time, Kind::Rehearsed, work);
         turn.await.map_err(|ended| words.ended(&ended))
     }
 

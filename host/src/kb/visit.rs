@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::failures::{Words, guest_broke, guest_lied, not_found};
+use super::failures::{self, Words, not_found};
+use crate::checked;
 use crate::error::Error;
 use crate::registry::Snapshot;
 use crate::runtime::wit::{self, Answer, Change, Draft, Entry, Fact, FactPage, Query, Stored};
-use crate::runtime::{Generation, Hook, Turn, Verb};
+use crate::runtime::{Deeds, Generation, Hook, Turn, Verb};
 
 /// A draft's vector, id and fields beside its text and metadata.
 const DRAFT_OVERHEAD_BYTES: usize = 4 * 1024;
@@ -71,16 +72,7 @@ impl Visit {
 
     /// The drafts to store in place of one.
     async fn prepare(&mut self, draft: Result<Draft, Error>) -> Result<Vec<Draft>, Error> {
-        let draft = draft?;
-        self.check_draft(&draft)?;
-        self.on_store(draft).await
-    }
-
-    /// The host's own bounds on a draft; the logic has its rules on top.
-    fn check_draft(&self, draft: &Draft) -> Result<(), Error> {
-        let limits = &self.turn.services().limits;
-        check_bytes("fact_text_bytes", limits.fact_text_bytes, draft.text.len())?;
-        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len())
+        self.on_store(draft?).await
     }
 
     /// Splits drafts so that each group's texts, handed over twice, fit a host call.
@@ -109,16 +101,14 @@ impl Visit {
         &mut self,
         drafts: Vec<Draft>,
     ) -> Result<Vec<Result<Stored, Error>>, Error> {
-        let asked = drafts.len();
+        let chosen: Vec<_> = drafts.iter().map(|draft| draft.id.clone()).collect();
         let logic = self.logic();
         let stored = self.turn.store(&logic, drafts).await;
-        let stored = self.answered(stored)?;
-        if stored.len() != asked {
-            let error = guest_broke(&logic.guest, "stored_facts", asked, stored.len());
-            return Err(error.with_unknown_outcome());
-        }
+        let host_failed = matches!(&stored, Ok((_, deeds)) if deeds.host_failed);
+        let stored = self.answered(stored, |all, deeds| checked::stored(&chosen, all, deeds))?;
         let (words, unknown) = (self.words, self.outcome_unknown());
-        Ok(stored.into_iter().map(|one| one.map_err(|e| words.error(e, unknown))).collect())
+        let failed = |error| words.error(error, unknown, host_failed);
+        Ok(stored.into_iter().map(|one| one.map_err(failed)).collect())
     }
 
     pub(super) async fn get(&mut self, id: String) -> Result<Fact, Error> {
@@ -131,7 +121,7 @@ impl Visit {
     async fn read_one(&mut self, id: &str) -> Result<Fact, Error> {
         let logic = self.logic();
         let read = self.turn.get(&logic, vec![id.to_string()]).await;
-        let read = self.answered(read)?;
+        let read = self.answered(read, |facts, deeds| checked::got(id, facts, deeds))?;
         read.into_iter().next().flatten().ok_or_else(|| not_found(id))
     }
 
@@ -143,27 +133,19 @@ impl Visit {
     ) -> Result<FactPage, Error> {
         let logic = self.logic();
         let page = self.turn.list(&logic, containing, limit, cursor).await;
-        let mut page = self.answered(page)?;
-        let (allowed, used) = (limit as usize, page.facts.len());
-        if used > allowed {
-            return Err(guest_broke(&logic.guest, "page_facts", allowed, used));
-        }
+        let mut page = self.answered(page, |page, deeds| checked::listed(limit, page, deeds))?;
         page.facts = self.on_read(page.facts).await?;
         Ok(page)
     }
 
     pub(super) async fn update(&mut self, id: String, change: Change) -> Result<Stored, Error> {
-        let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
-        let limits = &self.turn.services().limits;
-        check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
-        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
         let change = match self.snapshot.has(Hook::OnStore) {
             true => self.changed(&id, change).await?,
             false => change,
         };
         let logic = self.logic();
-        let updated = self.turn.update(&logic, id, change).await;
-        self.answered(updated)
+        let updated = self.turn.update(&logic, id.clone(), change).await;
+        self.answered(updated, |stored, deeds| checked::updated(&id, stored, deeds))
     }
 
     /// What the hooks make of the fact as it would be: a redaction cannot be
@@ -192,27 +174,21 @@ impl Visit {
     pub(super) async fn delete(&mut self, id: String) -> Result<(), Error> {
         let logic = self.logic();
         let deleted = self.turn.delete(&logic, id).await;
-        self.answered(deleted)
+        self.answered(deleted, |(), _| Ok(()))
     }
 
     pub(super) async fn entries(&mut self, ids: Vec<String>) -> Result<Vec<Option<Entry>>, Error> {
         let logic = self.logic();
-        let entries = self.turn.entries(&logic, ids).await;
-        self.answered(entries)
+        let entries = self.turn.entries(&logic, ids.clone()).await;
+        self.answered(entries, |entries, _| checked::entries(&ids, entries))
     }
 
     pub(super) async fn search(&mut self, query: Query) -> Result<Answer, Error> {
         let query = self.on_query(query).await?;
         let logic = self.logic();
         let answer = self.turn.search(&logic, query.clone()).await;
-        let mut answer = self.answered(answer)?;
-        let (allowed, used) = (query.top_k as usize, answer.hits.len());
-        if used > allowed {
-            return Err(guest_broke(&logic.guest, "search_hits", allowed, used));
-        }
-        if answer.hits.iter().any(|hit| !hit.score.is_finite()) {
-            return Err(guest_lied(&logic.guest, "gave a score that is no number"));
-        }
+        let check = |answer: &Answer, deeds: &Deeds| checked::found(query.top_k, answer, deeds);
+        let mut answer = self.answered(answer, check)?;
         self.rerank(&query, &mut answer).await?;
         self.read_hits(&mut answer).await?;
         Ok(answer)
@@ -222,13 +198,24 @@ impl Visit {
         self.snapshot.logic.clone()
     }
 
-    /// The logic's answer, or what the caller is told instead.
-    fn answered<T>(&self, verb: Verb<T>) -> Result<T, Error> {
+    /// The logic's answer, if `check` finds that it can be true.
+    fn answered<T>(
+        &self,
+        verb: Verb<T>,
+        check: impl FnOnce(&T, &Deeds) -> Result<(), Error>,
+    ) -> Result<T, Error> {
         let unknown = self.outcome_unknown();
-        match verb {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.words.error(error, unknown)),
-            Err(error) => Err(self.words.guest_error(&error, unknown)),
+        let (result, deeds) = verb.map_err(|error| self.words.guest_error(&error, unknown))?;
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => return Err(self.words.error(error, unknown, deeds.host_failed)),
+        };
+        match check(&value, &deeds) {
+            Ok(()) => Ok(value),
+            Err(error) => {
+                let error = failures::of_generation(error, &self.snapshot.logic.guest);
+                Err(if deeds.wrote { error.with_unknown_outcome() } else { error })
+            }
         }
     }
 }
@@ -243,13 +230,6 @@ fn add(kept: &mut Result<Kept, Error>, stored: Result<Stored, Error>) {
         }
         Err(error) => *kept = Err(error),
     }
-}
-
-fn check_bytes(limit: &str, allowed: usize, used: usize) -> Result<(), Error> {
-    if used <= allowed {
-        return Ok(());
-    }
-    Err(Error::too_large(limit, allowed as u64, used as u64))
 }
 
 fn draft_bytes(draft: &Draft) -> usize {

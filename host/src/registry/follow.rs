@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kenning_storage::TenantId;
@@ -50,7 +49,7 @@ impl Registry {
     pub async fn learn(&self) -> Result<(), LoadError> {
         self.follow_logic().await?;
         self.follow_tenants().await?;
-        self.known.store(true, Ordering::Release);
+        self.known.send_replace(true);
         Ok(())
     }
 

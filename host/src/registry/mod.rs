@@ -17,12 +17,12 @@ mod load;
 mod records;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use kenning_storage::TenantId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::kb::Served;
 use crate::runtime::{Generation, Guest, Hook, LinkedExtension, Loader};
@@ -165,7 +165,7 @@ pub struct Registry {
     tenants: RwLock<HashMap<TenantId, Arc<Slot>>>,
     /// Whether it is known which tenants have guests of their own. Until then no call
     /// may run: it could miss the hook that protects its tenant's facts.
-    known: AtomicBool,
+    known: watch::Sender<bool>,
     /// Held by whoever changes the server-wide logic.
     pub(crate) changing_logic: tokio::sync::Mutex<()>,
 }
@@ -181,7 +181,7 @@ impl Registry {
             logic_version: Mutex::default(),
             built_in,
             tenants: RwLock::default(),
-            known: AtomicBool::new(false),
+            known: watch::Sender::new(false),
             changing_logic: tokio::sync::Mutex::default(),
         }
     }
@@ -198,13 +198,18 @@ impl Registry {
     /// The guests that a call of `tenant` beginning now is to use; `None` if they have
     /// to be read first.
     pub fn snapshot(&self, tenant: &TenantId) -> Option<Snapshot> {
-        if !self.known.load(Ordering::Acquire) {
+        if !*self.known.borrow() {
             return None;
         }
         let Some(slot) = self.slot(tenant) else { return Some(self.server_wide()) };
         let guests = slot.loaded.load_full()?;
         let logic = guests.logic.clone().unwrap_or_else(|| self.logic.load_full());
         Some(Snapshot { logic, extensions: guests.extensions.clone() })
+    }
+
+    /// Turns true once it is known which tenants have guests of their own.
+    pub fn known(&self) -> watch::Receiver<bool> {
+        self.known.subscribe()
     }
 
     /// A tenant's own guests, if it has any and they are loaded.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kenning_storage::TenantId;
+use kenning_storage::{FactId, TenantId};
 use tokio::time::timeout_at;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
@@ -22,6 +22,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use super::generation::Pre;
 use super::guest::Guest;
 use super::imports::GuestLimit;
+use super::pace::Pace;
 use super::rehearsal::Captured;
 use super::state::{Services, State, Waiting};
 
@@ -75,7 +76,8 @@ pub enum Ended {
     },
     /// No place to run became free in time.
     Overloaded {
-        places: usize,
+        limit: &'static str,
+        allowed: usize,
     },
     /// A fault of the host.
     Host(String),
@@ -103,11 +105,23 @@ pub(super) struct Whose {
     pub(super) deadline: Instant,
     /// What the guests write is captured and dropped.
     pub(super) rehearsed: bool,
+    pub(super) pace: Pace,
+}
+
+/// What a guest did that its answer is held against.
+#[derive(Debug, Default)]
+pub struct Deeds {
+    /// The facts that storage gave it or that it wrote; there is nowhere else it could
+    /// have them from.
+    pub facts: Vec<FactId>,
+    pub wrote: bool,
+    /// The host answered one of its imports with a fault of its own.
+    pub host_failed: bool,
 }
 
 /// One guest's part of a call.
 pub(super) struct Part<R> {
-    pub(super) result: Result<R, GuestError>,
+    pub(super) result: Result<(R, Deeds), GuestError>,
     /// A write timed out in it, or it was cut after it wrote.
     pub(super) outcome_unknown: bool,
     pub(super) fuel_used: u64,
@@ -133,11 +147,17 @@ pub(super) async fn run_guest<P: Pre, R>(
         Ok(Err(error)) => Err(classify(&error, &store, task.fuel)),
         Err(_) => Err(deadline(store.data().waiting)),
     };
-    let fuel_used = task.fuel - store.get_fuel().unwrap_or(task.fuel);
+    let left = store.get_fuel().unwrap_or_default();
+    store.data_mut().fuel.left = left;
+    let fuel_used = task.fuel.saturating_sub(left);
     report(guest, task.operation, &store, begun.elapsed(), fuel_used, result.as_ref().err());
     let outcome_unknown =
         store.data().outcome_unknown || cut_after_writing(result.is_err(), store.data());
-    let result = result.map_err(|ended| GuestError { ended, guest: guest.clone() });
+    let deeds = store.data_mut().deeds();
+    let result = match result {
+        Ok(value) => Ok((value, deeds)),
+        Err(ended) => Err(GuestError { ended, guest: guest.clone() }),
+    };
     Part { result, outcome_unknown, fuel_used }
 }
 
@@ -146,18 +166,25 @@ fn new_store(whose: &Whose, guest: &Guest, fuel: u64) -> Store<State> {
     let services = whose.services.clone();
     let (bytes, handles) = (services.limits.host_call_bytes, services.limits.guest_handles);
     let mut state = State::new(services, whose.tenant.clone(), whose.deadline, guest);
-    state.captured = whose.rehearsed.then(Captured::default);
+    match whose.rehearsed {
+        true => state.captured = Some(Captured::default()),
+        // A rehearsal is the operator's doing.
+        false => state.fuel.charge(&state.services.tenants, &state.tenant, fuel),
+    }
     let mut store = Store::new(&whose.engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(bytes);
     store.set_max_component_handles(handles);
     store.set_fuel(fuel).expect("the engine counts fuel");
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| {
+    let pace = whose.pace.clone();
+    store.epoch_deadline_callback(move |mut store| {
+        let left = store.get_fuel()?;
+        store.data_mut().fuel.left = left;
         if Instant::now() >= store.data().deadline {
             return Err(DeadlinePassed.into());
         }
-        Ok(UpdateDeadline::Yield(1))
+        Ok(UpdateDeadline::YieldCustom(1, pace.next()))
     });
     store
 }
@@ -173,7 +200,7 @@ fn classify(error: &wasmtime::Error, store: &Store<State>, fuel: u64) -> Ended {
         return deadline(Waiting::Nothing);
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return Ended::Overloaded { places: state.services.limits.guests };
+        return Ended::Overloaded { limit: "guests", allowed: state.services.limits.guests };
     }
     if let Some(broken) = error.downcast_ref::<GuestLimit>() {
         let used = Some(broken.used);

@@ -3,20 +3,21 @@
 //! Compiling has no bound of its own: a function of a megabyte takes a second, and
 //! wasmtime does not count slow compiling as a fault. So the server never
 //! compiles. A child of the same binary does, under limits of time, memory and
-//! file size, and leaves its output in a directory that only the server's user can
-//! write. The name there holds the component's digest and a fingerprint of the
-//! engine's settings, so a component is compiled once.
+//! file size, on few threads that give way to the server's, and leaves its output in a
+//! directory that only the server's user can write. The name there holds the
+//! component's digest and a fingerprint of the engine's settings, so a component is
+//! compiled once.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
@@ -25,7 +26,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::engine;
-use super::inspect::{Inspection, inspect};
+use super::inspect::{self, Inspection};
 use crate::limits::Limits;
 
 /// The hidden subcommand that the child is started with.
@@ -33,6 +34,15 @@ pub const SUBCOMMAND: &str = "compile-component";
 
 /// Machine code is two to four times the size of what it was made from.
 const OUTPUT_FACTOR: u64 = 10;
+
+/// Threads of the compiler, on however many cores: its processor time is bounded by
+/// `compile_ms` on each.
+const THREADS: u64 = 2;
+
+/// How far the compiler stands back: a core that both want is the server's for two
+/// thirds. The compiler stands back from all other programs as well, so with more it
+/// would not be done in time on a machine that is busy with them.
+const NICE: i32 = 3;
 
 /// A child's reason at most; it may quote the component.
 const REASON_BYTES: usize = 2 * 1024;
@@ -50,6 +60,25 @@ pub enum CompileError {
     Refused(String),
     #[error("the compiler could not be run: {0}")]
     Failed(String),
+}
+
+/// The component in the file at `path`. One that is too large is not read.
+pub fn read(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    check_size(file.metadata()?.len(), limits)?;
+    let mut bytes = Vec::new();
+    // A pipe or a device does not say beforehand what it holds.
+    file.take(limits.component_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    check_size(bytes.len() as u64, limits)?;
+    Ok(bytes)
+}
+
+fn check_size(used: u64, limits: &Limits) -> Result<(), CompileError> {
+    let allowed = limits.component_bytes as u64;
+    if used > allowed {
+        return Err(CompileError::TooLarge { allowed, used });
+    }
+    Ok(())
 }
 
 /// Compiles components and keeps what it compiled.
@@ -82,10 +111,7 @@ impl Compiler {
         engine: &Engine,
         bytes: &[u8],
     ) -> Result<(Component, Inspection), CompileError> {
-        let (allowed, used) = (self.limits.component_bytes as u64, bytes.len() as u64);
-        if used > allowed {
-            return Err(CompileError::TooLarge { allowed, used });
-        }
+        check_size(bytes.len() as u64, &self.limits)?;
         let output = self.output(engine, &hex(bytes));
         if outline_of(&output).is_none() {
             self.compile(bytes, &output).await?;
@@ -130,6 +156,7 @@ impl Compiler {
         let mut child = Command::new(&self.program)
             .arg(SUBCOMMAND)
             .env_clear()
+            .env("RAYON_NUM_THREADS", THREADS.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -160,7 +187,7 @@ impl Compiler {
 }
 
 /// What a child said on standard error, as one line.
-fn reason(said: &[u8]) -> String {
+pub(super) fn reason(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(&said[..said.len().min(REASON_BYTES)]);
     let words: Vec<&str> = said.split_whitespace().collect();
     let line = words.join(" ");
@@ -172,9 +199,9 @@ pub fn run_as_child() -> anyhow::Result<()> {
     let order: Order = serde_json::from_reader(std::io::stdin())?;
     let bytes = fs::read(&order.input)?;
     limit_this_process(&order.limits, bytes.len() as u64)?;
-    let outline = inspect(&bytes)?;
+    let outline = check(&bytes)?;
     let engine = engine::compiling_engine(&order.limits).map_err(wasmtime_error)?;
-    let compiled = engine.precompile_component(&bytes).map_err(wasmtime_error)?;
+    let compiled = compile(&engine, &bytes)?;
     fs::write(&order.output, compiled)?;
     serde_json::to_writer(std::io::stdout(), &outline)?;
     Ok(())
@@ -189,6 +216,24 @@ fn outline_of(compiled: &Path) -> Option<Inspection> {
     serde_json::from_slice(&fs::read(outline_path(compiled)).ok()?).ok()
 }
 
+/// Refuses what no compiling would make fit, before the time is spent.
+pub(super) fn check(bytes: &[u8]) -> anyhow::Result<Inspection> {
+    let seen = inspect::inspect(bytes)?;
+    if let Some(version) = seen.foreign_version() {
+        let (package, ours) = (inspect::PACKAGE, inspect::VERSION);
+        anyhow::bail!(
+            "it is built against {package}@{version}, and this host offers {package}@{ours}: \
+             build it against this host's wit/"
+        );
+    }
+    Ok(seen)
+}
+
+/// Machine code from a component's bytes, which may be anything.
+pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    engine.precompile_component(bytes).map_err(wasmtime_error)
+}
+
 /// wasmtime's error, with its causes: what the child says on standard error is what
 /// the caller will read.
 fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
@@ -198,7 +243,7 @@ fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
 fn limit_this_process(limits: &Limits, input: u64) -> std::io::Result<()> {
     let bounds = [
         (Resource::As, limits.compile_memory_bytes as u64),
-        (Resource::Cpu, limits.compile.as_secs() * 2 + 1),
+        (Resource::Cpu, limits.compile.as_secs() * THREADS + 1),
         (Resource::Fsize, (1 << 20) + input * OUTPUT_FACTOR),
         (Resource::Nofile, 32),
         (Resource::Core, 0),
@@ -206,11 +251,12 @@ fn limit_this_process(limits: &Limits, input: u64) -> std::io::Result<()> {
     for (resource, bound) in bounds {
         setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) })?;
     }
+    nice(NICE)?;
     Ok(())
 }
 
 #[expect(unsafe_code, reason = "wasmtime cannot check that machine code is what it made itself")]
-fn load_compiled(engine: &Engine, path: &Path) -> Result<Component, CompileError> {
+pub(super) fn load_compiled(engine: &Engine, path: &Path) -> Result<Component, CompileError> {
     // SAFETY: the file was written by our own compiler child into a directory that
     // only this user can write (mode 0700, made so in `Compiler::new`), under a name
     // that only a finished compilation gets. wasmtime itself refuses output of

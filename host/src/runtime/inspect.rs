@@ -9,8 +9,10 @@
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
-/// The contract's package, and the versions this host speaks: all of `0.1`.
-const PACKAGE: &str = "kenning:knowledge";
+/// The contract's package, its version in `wit/`, and the versions this host speaks: all
+/// of `0.1`.
+pub(super) const PACKAGE: &str = "kenning:knowledge";
+pub(super) const VERSION: &str = "0.1.0";
 const TRACK: (u64, u64) = (0, 1);
 
 /// What a logic exports.
@@ -98,6 +100,13 @@ pub struct Inspection {
     pub wit_versions: Vec<String>,
     /// What its memories hold at the start of a call.
     pub memory_bytes: u64,
+}
+
+impl Inspection {
+    /// A version of the contract that it names and this host does not speak.
+    pub fn foreign_version(&self) -> Option<&str> {
+        self.wit_versions.iter().map(String::as_str).find(|version| !is_of(version, TRACK))
+    }
 }
 
 /// Why bytes have no outline.
@@ -213,12 +222,17 @@ impl<'a> Name<'a> {
         Some(Self { package, interface, version })
     }
 
-    /// Whether its version is one of `track`, whose members fit each other.
+    /// Whether its version is one of `track`.
     fn is_of(&self, track: (u64, u64)) -> bool {
-        let mut numbers = self.version.splitn(3, '.');
-        let mut number = || numbers.next()?.parse::<u64>().ok();
-        (number(), number()) == (Some(track.0), Some(track.1))
+        is_of(self.version, track)
     }
+}
+
+/// Whether `version` is one of `track`, whose members fit each other.
+fn is_of(version: &str, track: (u64, u64)) -> bool {
+    let mut numbers = version.splitn(3, '.');
+    let mut number = || numbers.next()?.parse::<u64>().ok();
+    (number(), number()) == (Some(track.0), Some(track.1))
 }
 
 /// The interface's own name, if it is the contract's and in a version that this host
@@ -300,6 +314,18 @@ mod tests {
             assert!(seen.hooks.is_empty(), "{name}");
             assert_eq!(seen.exports, [name]);
         }
+    }
+
+    #[test]
+    fn a_version_that_this_host_does_not_speak_is_named() {
+        let ours = format!("{PACKAGE}/facts@{VERSION}");
+        assert_eq!(inspected(&[], &[&ours]).foreign_version(), None);
+        for version in ["0.0.9", "0.2.0", "1.0.0"] {
+            let name = format!("{PACKAGE}/log@{version}");
+            assert_eq!(inspected(&[&name], &[&ours]).foreign_version(), Some(version));
+        }
+        let contract = include_str!("../../../wit/world.wit");
+        assert!(contract.contains(&format!("package {PACKAGE}@{VERSION};")));
     }
 
     #[test]

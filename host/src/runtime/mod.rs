@@ -11,6 +11,9 @@
 //! | `guest` | who a loaded guest is; `meter` how it fares, `loglines` what it said |
 //! | `state` | what one guest's wasmtime store holds, and the meters on it |
 //! | `imports` | what a guest may call, one file for each interface |
+//! | `places` | places to run, and the bounded line before them |
+//! | `shares` | something scarce, shared by tenants in turn |
+//! | `pace` | keeps busy guests out of the others' way |
 //! | `call` | the one door into a guest: run it in bounds, say how it ended |
 //! | `turn` | a call's turn on the guests' workers, with one guest or several |
 //! | `verbs` | what a turn may ask of guests: the logic's verbs, the extensions' hooks |
@@ -20,6 +23,8 @@ mod call;
 mod clock;
 pub mod compiler;
 mod engine;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod generation;
 mod guest;
 pub(crate) mod imports;
@@ -27,12 +32,15 @@ pub mod inspect;
 mod loader;
 mod loglines;
 mod meter;
+mod pace;
+mod places;
 mod rehearsal;
+mod shares;
 mod state;
 mod turn;
 mod verbs;
 
-pub use call::{Ended, GuestCall, GuestError, Task};
+pub use call::{Deeds, Ended, GuestCall, GuestError, Task};
 pub use engine::engine;
 pub use generation::{GenerationRef, LinkedExtension, LinkedLogic};
 pub use guest::{Component, Guest};
@@ -42,6 +50,6 @@ pub use loader::{Loaded, Loader};
 pub use loglines::{LogBuffer, LogLine};
 pub use meter::{Meter, Reading};
 pub use state::Services;
-pub use turn::{Runtime, Turn};
+pub use turn::{Kind, Runtime, Turn};
 pub use verbs::Generation;
 pub(crate) use verbs::Verb;

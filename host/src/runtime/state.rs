@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::call::Deeds;
 use super::engine::{CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
 use super::guest::Guest;
 use super::imports::GuestLimit;
@@ -18,6 +19,7 @@ use super::rehearsal::Captured;
 use crate::embedder::Embedder;
 use crate::indexing::Indexing;
 use crate::limits::Limits;
+use crate::tenants::{Meter, Tenants};
 
 /// A table element's cost against the memory limit: one pointer.
 const TABLE_ELEMENT_BYTES: usize = 8;
@@ -30,6 +32,7 @@ pub struct Services {
     pub storage: Arc<dyn Storage>,
     pub embedder: Arc<dyn Embedder>,
     pub indexing: Arc<Indexing>,
+    pub tenants: Arc<Tenants>,
     pub limits: Limits,
     /// The runtime that owns sockets and timers. Guests run on another, so that a
     /// busy guest cannot delay a reply that is not its own.
@@ -73,7 +76,12 @@ pub struct State {
     /// The revisions of the facts this call wrote; the index needs them to put
     /// concurrent changes into the order that storage gave them.
     pub(super) revisions: HashMap<FactId, Revision>,
+    /// The facts that storage gave this call or that it wrote.
+    pub(super) facts: Vec<FactId>,
+    /// An import failed in a way that is the host's fault.
+    pub(super) host_failed: bool,
     pub(super) log: LogLines,
+    pub(super) fuel: FuelMeter,
     /// What a rehearsal wrote, which goes no further. `None` in earnest.
     pub(super) captured: Option<Captured>,
     wasi: WasiCtx,
@@ -92,6 +100,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.guest_handles);
         Self {
+            fuel: FuelMeter::default(),
             memory: Memory::new(guest.memory_bytes(limits), limits.guest_table_elements),
             wasi: wasi(&log),
             table,
@@ -104,7 +113,43 @@ impl State {
             outcome_unknown: false,
             revisions: HashMap::new(),
             captured: None,
+            facts: Vec::new(),
+            host_failed: false,
             services,
+        }
+    }
+
+    /// What this call did, at its end.
+    pub(super) fn deeds(&mut self) -> Deeds {
+        Deeds {
+            facts: std::mem::take(&mut self.facts),
+            wrote: !self.revisions.is_empty(),
+            host_failed: self.host_failed,
+        }
+    }
+}
+
+/// Charges the tenant for the guest's work when the call ends, however it ends: one whose caller
+/// goes away is dropped in the middle.
+#[derive(Default)]
+pub(super) struct FuelMeter {
+    meter: Option<Arc<Meter>>,
+    given: u64,
+    /// As last seen: at every tick of the epoch, and at the end.
+    pub(super) left: u64,
+}
+
+impl FuelMeter {
+    /// Has what is used of `given` charged.
+    pub(super) fn charge(&mut self, tenants: &Tenants, tenant: &TenantId, given: u64) {
+        *self = Self { meter: tenants.meter(tenant), given, left: given };
+    }
+}
+
+impl Drop for FuelMeter {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.charge_fuel(self.given.saturating_sub(self.left));
         }
     }
 }

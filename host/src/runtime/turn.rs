@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::Engine;
 
-use super::call::{Ended, GuestCall, GuestError, Task, Whose, run_guest};
+use super::call::{Deeds, Ended, GuestCall, GuestError, Task, Whose, run_guest};
 use super::clock::EpochClock;
 use super::generation::Pre;
 use super::guest::Guest;
+use super::pace::{Turns, workers};
+use super::places::Places;
 use super::state::Services;
 
 /// How much later than its deadline a call may be noticed to be over before the
@@ -33,7 +34,8 @@ pub struct Runtime {
     engine: Engine,
     workers: GuestWorkers,
     clock: EpochClock,
-    places: Arc<Semaphore>,
+    places: Places,
+    turns: Turns,
     services: Arc<Services>,
 }
 
@@ -42,11 +44,12 @@ impl Runtime {
         let clock = EpochClock::start(&engine)?;
         let workers = tokio::runtime::Builder::new_multi_thread()
             .thread_name("guest")
+            .worker_threads(workers())
             .enable_all()
             .event_interval(EVENT_INTERVAL)
             .build()?;
-        let places = Arc::new(Semaphore::new(services.limits.guests));
-        Ok(Self { engine, workers: GuestWorkers(Some(workers)), clock, places, services })
+        let (places, turns) = (Places::new(&services.limits), Turns::new());
+        Ok(Self { engine, workers: GuestWorkers(Some(workers)), clock, places, turns, services })
     }
 
     pub fn engine(&self) -> &Engine {
@@ -62,21 +65,23 @@ impl Runtime {
         &self,
         tenant: TenantId,
         deadline: Instant,
-        rehearsed: bool,
+        kind: Kind,
         work: impl FnOnce(Turn) -> F + Send + 'static,
     ) -> Result<T, Ended>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let place = self.place(deadline).await?;
+        let place = self.places.take(&tenant, deadline, kind != Kind::Served).await?;
         let (engine, services) = (self.engine.clone(), self.services.clone());
-        let whose = Whose { engine, services, tenant, deadline, rehearsed };
+        let (pace, rehearsed) = (self.turns.pace(tenant.clone()), kind == Kind::Rehearsed);
+        let pacing = pace.clone();
+        let whose = Whose { engine, services, tenant, deadline, rehearsed, pace };
         let ticking = self.clock.tick();
         let turn = Turn { whose, outcome_unknown: false, fuel_used: 0 };
         let working = self.workers.handle().spawn(async move {
             let _held = (place, ticking);
-            work(turn).await
+            pacing.run(work(turn)).await
         });
         match timeout_at((deadline + GRACE).into(), AbortOnDropHandle::new(working)).await {
             Ok(Ok(done)) => Ok(done),
@@ -84,17 +89,17 @@ impl Runtime {
             Err(_) => Err(Ended::Deadline { in_guest: true, backend: "guest" }),
         }
     }
+}
 
-    /// Waits a little for a place to run.
-    async fn place(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Ended> {
-        let limits = &self.services.limits;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let place = self.places.clone().acquire_owned();
-        match timeout(limits.guest_wait.min(left), place).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => Err(Ended::Overloaded { places: limits.guests }),
-        }
-    }
+/// Who waits for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A caller, who is told at once when there is no room.
+    Served,
+    /// Nobody: it can wait until there is.
+    Background,
+    /// Nobody, and what it writes is captured and dropped.
+    Rehearsed,
 }
 
 /// One call on the guests' workers.
@@ -131,7 +136,7 @@ impl Turn {
         pre: &P,
         task: Task,
         run: impl GuestCall<P::Bindings, R>,
-    ) -> Result<R, GuestError> {
+    ) -> Result<(R, Deeds), GuestError> {
         let part = run_guest(&self.whose, guest, pre, task, run).await;
         self.outcome_unknown |= part.outcome_unknown;
         self.fuel_used += part.fuel_used;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kenning_bindings::self_test::SelfTestedPre;
 
-use super::call::{GuestError, Task};
+use super::call::{Deeds, GuestError, Task};
 use super::generation::{LinkedExtension, LinkedLogic};
 use super::guest::Guest;
 use super::state::State;
@@ -31,8 +31,8 @@ const SELF_TEST_ITEMS: usize = 1_000;
 /// What a component's own test said.
 type Tested = Result<Result<(), String>, GuestError>;
 
-/// What the logic answered, or how it failed to.
-pub(crate) type Verb<T> = Result<Result<T, Error>, GuestError>;
+/// What the logic answered and what it did for it, or how it failed to.
+pub(crate) type Verb<T> = Result<(Result<T, Error>, Deeds), GuestError>;
 
 impl Turn {
     pub async fn store(
@@ -132,12 +132,15 @@ impl Turn {
             Box::pin(async move { tested.kenning_proof_self_test().call_run(store).await })
         })
         .await
+        .map(|(said, _)| said)
     }
 
     /// Only has it instantiated: a guest that cannot start is never promoted.
     pub async fn start_logic(&mut self, logic: &Generation) -> Result<(), GuestError> {
         let task = self.task("start", 0, 0);
-        self.run(&logic.guest, &logic.linked.logic, task, |_, _| Box::pin(async { Ok(()) })).await
+        self.run(&logic.guest, &logic.linked.logic, task, |_, _| Box::pin(async { Ok(()) }))
+            .await
+            .map(drop)
     }
 
     fn task(&self, operation: &'static str, bytes: usize, items: usize) -> Task {
@@ -161,6 +164,7 @@ impl Turn {
             )
         })
         .await
+        .map(|(given, _)| given)
     }
 
     pub async fn on_query(
@@ -177,6 +181,7 @@ impl Turn {
             )
         })
         .await
+        .map(|(given, _)| given)
     }
 
     pub async fn on_read(
@@ -194,6 +199,7 @@ impl Turn {
             )
         })
         .await
+        .map(|(given, _)| given)
     }
 
     pub async fn rerank(
@@ -215,6 +221,7 @@ impl Turn {
             })
         })
         .await
+        .map(|(given, _)| given)
     }
 
     /// The extension's own test; `None` if it brings none.
@@ -233,7 +240,7 @@ impl Turn {
         (guest, linked): (&Arc<Guest>, &LinkedExtension),
     ) -> Result<(), GuestError> {
         let task = self.hook_task("start", 0, 0);
-        self.run(guest, &linked.instance, task, |_, _| Box::pin(async { Ok(()) })).await
+        self.run(guest, &linked.instance, task, |_, _| Box::pin(async { Ok(()) })).await.map(drop)
     }
 
     fn hook_task(&self, operation: &'static str, bytes: usize, items: usize) -> Task {

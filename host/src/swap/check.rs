@@ -20,8 +20,8 @@ pub(super) fn name(name: &str) -> Result<(), Error> {
         false => Err(Error::invalid(
             "/name",
             format!(
-                "an extension's name is 1 to {NAME_BYTES} lower-case ASCII letters, digits and '-', \
-                 and begins with a letter or a digit"
+                "an extension's name is 1 to {NAME_BYTES} lower-case ASCII letters, digits and \
+                 '-', and begins with a letter or a digit"
             ),
         )),
     }

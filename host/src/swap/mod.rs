@@ -137,6 +137,10 @@ impl Swapper {
         if !installed.contains(&place.name) && installed.len() >= most {
             return Err(Error::too_large("extensions", most as u64, installed.len() as u64 + 1));
         }
+        if !installed.contains(&place.name) {
+            let used = installed.len() as u64 + 1;
+            self.kb.services().tenants.check_extensions(&place.tenant, used)?;
+        }
         let loaded = self.check(&proposal, &mut report).await?;
         check::fits_extension(&loaded.inspection, &place.grants, &mut report)?;
         let record = records.value.extensions.entry(place.name.clone()).or_default();

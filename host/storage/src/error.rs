@@ -25,6 +25,16 @@ pub enum StorageError {
         /// What was asked for or found.
         used: u64,
     },
+    /// The tenant has no room for this write. Nothing was changed.
+    #[error("the tenant's {quota} are limited to {allowed}, and there are {used}")]
+    Full {
+        /// `facts` or `bytes`.
+        quota: &'static str,
+        /// What the tenant may have.
+        allowed: u64,
+        /// What it has.
+        used: u64,
+    },
     /// The cursor is not one that `page` gave.
     #[error("this cursor was not made by this listing; begin again without one")]
     InvalidCursor,

@@ -12,6 +12,8 @@
 mod cursor;
 mod embedded;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod limits;
 mod name;
 mod open;
@@ -26,6 +28,6 @@ pub use limits::StorageLimits;
 pub use name::{DocumentName, FactId, InvalidName, TenantId};
 pub use open::open;
 pub use storage::{
-    Adoption, Condition, Description, Document, Hash, IdPage, Layout, Revision, Storage,
-    StoredVector, Vector, Write,
+    Adoption, Condition, Description, Document, Hash, IdPage, Layout, Revision, Room, Storage,
+    StoredVector, Usage, Vector, Write,
 };

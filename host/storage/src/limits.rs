@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::StorageError;
+use crate::{Room, StorageError, Usage};
 
 /// The bounds of one storage. [`StorageLimits::default`] is what the product runs with; tests make
 /// them small.
@@ -85,6 +85,25 @@ impl StorageLimits {
     pub(crate) fn document_end(&self, deadline: Instant) -> Result<Instant, StorageError> {
         self.end(deadline)?;
         Ok(deadline.min(Instant::now() + DOCUMENT_PATIENCE * self.operation))
+    }
+}
+
+impl Room {
+    /// Refuses to go from `used` to `wanted`, where that is more and more than there is room for.
+    pub(crate) fn check(&self, used: Usage, wanted: Usage) -> Result<(), StorageError> {
+        let quotas = [
+            ("facts", self.facts, used.facts, wanted.facts),
+            ("bytes", self.bytes, used.bytes, wanted.bytes),
+        ];
+        for (quota, allowed, used, wanted) in quotas {
+            if let Some(allowed) = allowed
+                && wanted > used
+                && wanted > allowed
+            {
+                return Err(StorageError::Full { quota, allowed, used });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -17,7 +17,10 @@ pub struct InvalidName {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $most:literal, $rule:literal, $first:expr, $rest:expr) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $what:literal, $most:literal, $rule:literal, $first:expr, $rest:expr
+    ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);

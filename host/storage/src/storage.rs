@@ -39,6 +39,25 @@ pub struct Write {
     pub order: u64,
 }
 
+/// How much a tenant's facts may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Room {
+    /// The most facts; `None` for any number.
+    pub facts: Option<u64>,
+    /// The most bytes, as in [`Usage`].
+    pub bytes: Option<u64>,
+}
+
+/// How much a tenant's facts are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// How many there are.
+    pub facts: u64,
+    /// The bytes of their fields' names and values. Vectors and what storage keeps beside them are
+    /// not counted.
+    pub bytes: u64,
+}
+
 /// Ids and where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdPage {
@@ -170,15 +189,29 @@ pub trait Storage: Send + Sync {
         deadline: Instant,
     ) -> Result<IdPage, StorageError>;
 
-    /// Performs `writes` in their order and in one round trip; `None` where a condition did not
-    /// hold. Each write that happened is marked pending with its revision, registers its tenant
-    /// and, with `Absent`, takes its place and drops any vector of an earlier fact of that id.
-    ///
-    /// If one of several fails and others happened, the error is `Timeout` with `wrote`.
+    /// `write_within` any room.
     async fn write(
         &self,
         tenant: &TenantId,
         writes: &[Write],
+        deadline: Instant,
+    ) -> Result<Vec<Option<Revision>>, StorageError> {
+        self.write_within(tenant, writes, Room::default(), deadline).await
+    }
+
+    /// Performs `writes` in their order and in one round trip; `None` where a condition did not
+    /// hold. Each write that happened is marked pending with its revision, registers its tenant
+    /// and, with `Absent`, takes its place and drops any vector of an earlier fact of that id.
+    ///
+    /// A write that adds a fact or bytes beyond `room` does not happen, and is `Full`; looking and
+    /// writing are one step, so writers at once do not get past it together.
+    ///
+    /// If one of several fails and others happened, the error is `Timeout` with `wrote`.
+    async fn write_within(
+        &self,
+        tenant: &TenantId,
+        writes: &[Write],
+        room: Room,
         deadline: Instant,
     ) -> Result<Vec<Option<Revision>>, StorageError>;
 
@@ -229,6 +262,11 @@ pub trait Storage: Send + Sync {
 
     /// Every tenant that ever had a fact, by name.
     async fn tenants(&self, deadline: Instant) -> Result<Vec<TenantId>, StorageError>;
+
+    /// How many facts a tenant has, and how much they are. Bytes are counted with each write and
+    /// delete, in the same step. In the flat layout they are an estimate for `default`: of a fact
+    /// that another program deletes, the average is taken off.
+    async fn usage(&self, tenant: &TenantId, deadline: Instant) -> Result<Usage, StorageError>;
 
     /// How many facts a tenant has.
     async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError>;

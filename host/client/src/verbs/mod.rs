@@ -8,6 +8,7 @@ mod list;
 mod search;
 mod show;
 mod stats;
+mod tenant;
 
 use crate::{Error, Exit, Server, Terminal, Verb};
 
@@ -27,6 +28,7 @@ pub(crate) async fn perform(
         Verb::Stats(_) => stats::stats(server, terminal).await?,
         Verb::Logic(verb) => guests::logic(verb, server, terminal).await?,
         Verb::Extension(verb) => guests::extension(verb, server, terminal).await?,
+        Verb::Tenant(verb) => tenant::tenant(server, verb, terminal).await?,
         Verb::Import(call) => return import::import(server, &call.args, terminal).await,
         Verb::Export(call) => return export::export(server, &call.args, terminal).await,
     }

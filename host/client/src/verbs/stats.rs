@@ -49,11 +49,11 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// One row for a value or a group of them; for `limits`, one row for each.
+/// One row for a value or a group of them; for `limits` and `quotas`, one row for each.
 fn summarise(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
     match value {
-        Value::Object(limits) if name == "limits" => {
-            rows.push(("limits".to_owned(), String::new()));
+        Value::Object(limits) if ["limits", "quotas"].contains(&name) => {
+            rows.push((name.to_owned(), String::new()));
             rows.extend(limits.iter().map(|(name, limit)| (format!("  {name}"), in_use(limit))));
         }
         Value::Object(group) => {
@@ -73,7 +73,10 @@ fn in_use(limit: &Value) -> String {
     let used = limit.get("used").filter(|used| !used.is_null());
     let used = used.map_or(String::new(), |used| format!("{} of ", grouped(used)));
     let unit = limit.get("unit").and_then(Value::as_str).unwrap_or_default();
-    format!("{used}{} {unit}", grouped(value))
+    match value {
+        Value::Null => format!("{}, no limit", used.replace(" of ", &format!(" {unit}"))),
+        value => format!("{used}{} {unit}", grouped(value)),
+    }
 }
 
 fn grouped(value: &Value) -> String {

@@ -47,7 +47,9 @@ pub struct Filter {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (at {pointer:?} in the filter)")]
 pub struct FilterError {
-    /// Where, as a JSON pointer (RFC 6901) into the filter; empty for the whole filter.
+    /// Where, as a JSON pointer (RFC 6901) into the filter; empty for the whole filter. Not
+    /// longer than [`FILTER_POINTER_BYTES`](crate::limits::FILTER_POINTER_BYTES) allows: it names
+    /// the place around, if need be.
     pub pointer: String,
     /// What is wrong and what to do, for a person.
     pub message: String,

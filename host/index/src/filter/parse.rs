@@ -1,12 +1,15 @@
 //! From JSON to a filter, and what to say when it is none.
 
-use std::fmt::{Display, Write};
+use std::borrow::Cow;
+use std::fmt::Write;
 
 use serde_json::{Map, Value as Json};
 
 use super::test::{Comparison, Test, lower_case};
 use super::{Condition, FilterError, Node};
-use crate::limits::{FILTER_CONDITIONS, FILTER_DEPTH, FILTER_SCANS, FILTER_VALUES};
+use crate::limits::{
+    FILTER_CONDITIONS, FILTER_DEPTH, FILTER_POINTER_BYTES, FILTER_SCANS, FILTER_VALUES,
+};
 use crate::metadata::Scalar;
 
 const OPERATORS: &str =
@@ -14,31 +17,48 @@ const OPERATORS: &str =
 
 /// Reads a whole filter.
 pub(super) fn filter(filter: &Json) -> Result<Node, FilterError> {
-    let whole = Pointer(String::new());
     match filter {
         Json::Object(members) if members.is_empty() => Ok(Node::All(Vec::new())),
-        _ => Parser { conditions: 0, scans: 0 }.filter(filter, &whole, 0),
+        _ => Parser { conditions: 0, scans: 0 }.filter(filter, &Pointer::Whole, 0),
     }
 }
 
-/// A place in the filter, as a JSON pointer.
-struct Pointer(String);
+/// A place in the filter. It becomes a JSON pointer only where something is refused: with a long
+/// name, one for each place on the way would cost far more than all the rest.
+enum Pointer<'a> {
+    Whole,
+    Member(&'a Pointer<'a>, &'a str),
+    Element(&'a Pointer<'a>, usize),
+}
 
-impl Pointer {
-    fn to(&self, part: impl Display) -> Self {
-        let mut pointer = format!("{}/", self.0);
-        for character in part.to_string().chars() {
-            match character {
-                '~' => pointer.push_str("~0"),
-                '/' => pointer.push_str("~1"),
-                other => pointer.push(other),
-            }
-        }
-        Self(pointer)
+impl<'a> Pointer<'a> {
+    fn member(&'a self, name: &'a str) -> Self {
+        Self::Member(self, name)
+    }
+
+    fn element(&'a self, number: usize) -> Self {
+        Self::Element(self, number)
     }
 
     fn refuse<T>(&self, message: impl Into<String>) -> Result<T, FilterError> {
-        Err(FilterError { pointer: self.0.clone(), message: message.into() })
+        let mut pointer = String::new();
+        self.write(&mut pointer);
+        Err(FilterError { pointer, message: message.into() })
+    }
+
+    /// Writes the parts that fit, and says whether all did.
+    fn write(&self, pointer: &mut String) -> bool {
+        let (parent, part) = match self {
+            Self::Whole => return true,
+            Self::Member(parent, name) => (parent, Cow::Borrowed(*name)),
+            Self::Element(parent, number) => (parent, Cow::Owned(number.to_string())),
+        };
+        let has_room = parent.write(pointer) && pointer.len() + part.len() < FILTER_POINTER_BYTES;
+        if has_room {
+            pointer.push('/');
+            pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+        }
+        has_room
     }
 }
 
@@ -49,7 +69,12 @@ struct Parser {
 }
 
 impl Parser {
-    fn filter(&mut self, filter: &Json, at: &Pointer, depth: usize) -> Result<Node, FilterError> {
+    fn filter(
+        &mut self,
+        filter: &Json,
+        at: &Pointer<'_>,
+        depth: usize,
+    ) -> Result<Node, FilterError> {
         let Json::Object(members) = filter else {
             return at.refuse("a filter is a JSON object, such as {\"topic\": \"x\"}");
         };
@@ -58,7 +83,7 @@ impl Parser {
         }
         let mut nodes = Vec::new();
         for (name, value) in members {
-            let at = at.to(name);
+            let at = at.member(name);
             nodes.push(match name.as_str() {
                 "AND" | "and" => Node::All(self.filters(value, &at, depth + 1)?),
                 "OR" | "or" => Node::Any(self.filters(value, &at, depth + 1)?),
@@ -72,7 +97,7 @@ impl Parser {
     fn filters(
         &mut self,
         value: &Json,
-        at: &Pointer,
+        at: &Pointer<'_>,
         depth: usize,
     ) -> Result<Vec<Node>, FilterError> {
         let Json::Array(filters) = value else {
@@ -83,10 +108,15 @@ impl Parser {
         }
         check_depth(at, depth)?;
         let numbered = filters.iter().enumerate();
-        numbered.map(|(number, filter)| self.filter(filter, &at.to(number), depth)).collect()
+        numbered.map(|(number, filter)| self.filter(filter, &at.element(number), depth)).collect()
     }
 
-    fn negated(&mut self, value: &Json, at: &Pointer, depth: usize) -> Result<Node, FilterError> {
+    fn negated(
+        &mut self,
+        value: &Json,
+        at: &Pointer<'_>,
+        depth: usize,
+    ) -> Result<Node, FilterError> {
         match value {
             Json::Array(_) => self.filters(value, at, depth).map(Node::Any),
             Json::Object(_) => {
@@ -97,7 +127,7 @@ impl Parser {
         }
     }
 
-    fn field(&mut self, field: &str, value: &Json, at: &Pointer) -> Result<Node, FilterError> {
+    fn field(&mut self, field: &str, value: &Json, at: &Pointer<'_>) -> Result<Node, FilterError> {
         match value {
             Json::Object(operators) => self.operators(field, operators, at),
             Json::Array(_) => at.refuse(format!(
@@ -115,14 +145,14 @@ impl Parser {
         &mut self,
         field: &str,
         operators: &Map<String, Json>,
-        at: &Pointer,
+        at: &Pointer<'_>,
     ) -> Result<Node, FilterError> {
         if operators.is_empty() {
             return at.refuse(format!("no operator is given; use one of {OPERATORS}"));
         }
         let mut nodes = Vec::new();
         for (operator, operand) in operators {
-            let at = at.to(operator);
+            let at = at.member(operator);
             self.count(&at)?;
             if matches!(operator.as_str(), "contains" | "icontains") {
                 self.count_scan(&at)?;
@@ -132,7 +162,7 @@ impl Parser {
         Ok(all(nodes))
     }
 
-    fn count(&mut self, at: &Pointer) -> Result<(), FilterError> {
+    fn count(&mut self, at: &Pointer<'_>) -> Result<(), FilterError> {
         self.conditions += 1;
         if self.conditions > FILTER_CONDITIONS {
             return at.refuse(format!("a filter has at most {FILTER_CONDITIONS} conditions"));
@@ -140,7 +170,7 @@ impl Parser {
         Ok(())
     }
 
-    fn count_scan(&mut self, at: &Pointer) -> Result<(), FilterError> {
+    fn count_scan(&mut self, at: &Pointer<'_>) -> Result<(), FilterError> {
         self.scans += 1;
         if self.scans > FILTER_SCANS {
             return at.refuse(format!(
@@ -151,7 +181,7 @@ impl Parser {
     }
 }
 
-fn check_depth(at: &Pointer, depth: usize) -> Result<(), FilterError> {
+fn check_depth(at: &Pointer<'_>, depth: usize) -> Result<(), FilterError> {
     if depth > FILTER_DEPTH {
         return at.refuse(format!("AND, OR and NOT nest at most {FILTER_DEPTH} deep"));
     }
@@ -162,7 +192,7 @@ fn operation(
     field: &str,
     operator: &str,
     operand: &Json,
-    at: &Pointer,
+    at: &Pointer<'_>,
 ) -> Result<Node, FilterError> {
     let compares = |comparison| Ok(Test::Compares(comparison, ordered(operand, at)?));
     let test = match operator {
@@ -200,21 +230,21 @@ fn unknown(operator: &str) -> String {
     message + "; use one of " + OPERATORS
 }
 
-fn any_scalar(operand: &Json, at: &Pointer) -> Result<Scalar, FilterError> {
+fn any_scalar(operand: &Json, at: &Pointer<'_>) -> Result<Scalar, FilterError> {
     match Scalar::new(operand) {
         Some(scalar) => Ok(scalar),
         None => at.refuse("this takes one text, number, bool or null"),
     }
 }
 
-fn ordered(operand: &Json, at: &Pointer) -> Result<Scalar, FilterError> {
+fn ordered(operand: &Json, at: &Pointer<'_>) -> Result<Scalar, FilterError> {
     match Scalar::new(operand) {
         Some(scalar @ (Scalar::Number(_) | Scalar::Text(_))) => Ok(scalar),
         _ => at.refuse("this takes a number or a text"),
     }
 }
 
-fn scalars(operand: &Json, at: &Pointer) -> Result<Vec<Scalar>, FilterError> {
+fn scalars(operand: &Json, at: &Pointer<'_>) -> Result<Vec<Scalar>, FilterError> {
     let Json::Array(values) = operand else {
         return at.refuse("in and nin take a list of texts, numbers, bools or nulls");
     };
@@ -222,13 +252,13 @@ fn scalars(operand: &Json, at: &Pointer) -> Result<Vec<Scalar>, FilterError> {
         return at.refuse(format!("in and nin take at most {FILTER_VALUES} values"));
     }
     let numbered = values.iter().enumerate();
-    let scalars = numbered.map(|(number, value)| any_scalar(value, &at.to(number)));
+    let scalars = numbered.map(|(number, value)| any_scalar(value, &at.element(number)));
     let mut scalars = scalars.collect::<Result<Vec<_>, _>>()?;
     scalars.sort_unstable();
     Ok(scalars)
 }
 
-fn between(operand: &Json, at: &Pointer) -> Result<Test, FilterError> {
+fn between(operand: &Json, at: &Pointer<'_>) -> Result<Test, FilterError> {
     let wrong = "between takes a list of two numbers or two texts, the lower one first";
     let Json::Array(ends) = operand else {
         return at.refuse(wrong);
@@ -236,7 +266,7 @@ fn between(operand: &Json, at: &Pointer) -> Result<Test, FilterError> {
     let [low, high] = ends.as_slice() else {
         return at.refuse(wrong);
     };
-    let (low, high) = (ordered(low, &at.to(0))?, ordered(high, &at.to(1))?);
+    let (low, high) = (ordered(low, &at.element(0))?, ordered(high, &at.element(1))?);
     if std::mem::discriminant(&low) != std::mem::discriminant(&high) {
         return at.refuse(wrong);
     }

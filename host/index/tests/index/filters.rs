@@ -1,7 +1,9 @@
 //! The language of filters: what holds, what is refused and where, and that an index with
 //! thousands of facts answers as the filter alone does on each.
 
-use kenning_index::limits::{FILTER_CONDITIONS, FILTER_DEPTH, FILTER_SCANS, FILTER_VALUES};
+use kenning_index::limits::{
+    FILTER_CONDITIONS, FILTER_DEPTH, FILTER_POINTER_BYTES, FILTER_SCANS, FILTER_VALUES,
+};
 use kenning_index::{FactIndex, Filter, Index, Metadata};
 use serde_json::{Value, json};
 
@@ -219,6 +221,19 @@ fn an_unknown_operator_is_refused_with_its_place() {
     let long = "x".repeat(100_000);
     let error = Filter::parse(&json!({"a": {long: 1}})).unwrap_err();
     assert!(error.message.len() < 300);
+}
+
+#[test]
+fn the_place_of_a_refusal_is_obeyed() {
+    let name = "x".repeat(FILTER_POINTER_BYTES - 10);
+    assert_refused(json!({"NOT": {name.clone(): [1]}}), &format!("/NOT/{name}"), "not a list");
+}
+
+#[test]
+fn the_place_of_a_refusal_is_cut_to_the_one_around_it_violated() {
+    let long = "x".repeat(FILTER_POINTER_BYTES);
+    assert_refused(json!({"NOT": {long.clone(): [1]}}), "/NOT", "not a list");
+    assert_refused(json!({"NOT": {long: {"in": [1, []]}}}), "/NOT", "one text");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub(in crate::http) mod extensions;
 pub(in crate::http) mod logic;
 mod parameters;
+pub(in crate::http) mod tenants;
 
 use std::sync::Arc;
 
@@ -11,25 +12,38 @@ use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
+use super::who::{forbidden, holder};
 use crate::app::App;
 use crate::registry::GuestRecord;
 use crate::runtime::Guest;
+use crate::tenants::Holder;
 
-/// Someone who may operate this server.
-pub(in crate::http) struct Admin;
+/// Someone who may operate this server: with keys, who shows the admin key.
+pub(in crate::http) struct Admin {
+    has_key: bool,
+}
 
 impl Admin {
     /// For records of who did what.
     pub(in crate::http) fn name(&self) -> &'static str {
-        "anyone on this machine"
+        if self.has_key { "the admin key" } else { "anyone on this machine" }
     }
 }
 
 impl FromRequestParts<Arc<App>> for Admin {
     type Rejection = Refusal;
 
-    async fn from_request_parts(_parts: &mut Parts, _app: &Arc<App>) -> Result<Self, Refusal> {
-        Ok(Self)
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+        let tenants = &app.kb.services().tenants;
+        if !tenants.need_keys() {
+            return Ok(Self { has_key: false });
+        }
+        match holder(&parts.headers, tenants)? {
+            Holder::Operator => Ok(Self { has_key: true }),
+            Holder::Tenant(_) => {
+                Err(forbidden("the admin routes need the admin key; this is a tenant's").into())
+            }
+        }
     }
 }
 

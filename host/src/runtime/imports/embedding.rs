@@ -27,11 +27,15 @@ impl State {
     ) -> Result<Embeddings, Error> {
         check_items(texts.len())?;
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
-        let (lane, bound) = match purpose {
-            Purpose::Query => (Lane::Query, services.limits.embedding),
-            Purpose::Document => (Lane::Document, services.limits.store_embedding),
+        let limits = &services.limits;
+        let (lane, until) = match purpose {
+            // A search that goes without it still has to read what its words found.
+            Purpose::Query => (Lane::Query, self.until_before_reading(limits.embedding)),
+            Purpose::Document => (Lane::Document, self.until(limits.store_embedding)),
         };
-        let until = self.until(bound);
+        if self.captured.is_none() {
+            services.tenants.charge_texts(&tenant, &texts);
+        }
         let embedded = services.embedder.embed(&tenant, texts, lane, until);
         let vectors = self.wait(Waiting::Embedding, embedded).await.map_err(to_error)?;
         // Nothing was embedded by an embedder that does not know its space yet.

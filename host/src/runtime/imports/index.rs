@@ -1,7 +1,7 @@
 //! `index` and `index-write`: what search reads.
 
 use kenning_bindings::kenning::knowledge::{index, index_write};
-use kenning_index::{Candidate, FactIndex, Filter};
+use kenning_index::{Candidate, FactIndex, Filter, IndexError};
 use kenning_storage::{FactId, Revision};
 use wasmtime::Result;
 
@@ -28,9 +28,8 @@ impl index::Host for State {
             let Some(index) = state.services.indexing.existing(&state.tenant) else {
                 return Ok(Vec::new());
             };
-            index
-                .nearest(&target.values, filter.as_ref(), limit)
-                .map_err(|error| Error::Other(error.to_string()))
+            let found = index.nearest(&target.values, filter.as_ref(), limit);
+            found.map_err(|error| state.index_error(&error))
         });
         Ok(found.map(to_candidates))
     }
@@ -48,9 +47,8 @@ impl index::Host for State {
             let Some(index) = state.services.indexing.existing(&state.tenant) else {
                 return Ok(Vec::new());
             };
-            index
-                .matching(&text, filter.as_ref(), limit)
-                .map_err(|error| Error::Other(error.to_string()))
+            let found = index.matching(&text, filter.as_ref(), limit);
+            found.map_err(|error| state.index_error(&error))
         });
         Ok(found.map(to_candidates))
     }
@@ -75,9 +73,8 @@ impl index_write::Host for State {
                 if self.captured.is_some() {
                     continue;
                 }
-                index
-                    .remove(id.as_str(), revision.0)
-                    .map_err(|error| Error::Other(error.to_string()))?;
+                let removed = index.remove(id.as_str(), revision.0);
+                removed.map_err(|error| self.index_error(&error))?;
             }
             Ok(())
         });
@@ -87,7 +84,7 @@ impl index_write::Host for State {
 
 impl State {
     /// Index work is computing, not waiting; the meter is the same.
-    fn search_index<T>(&mut self, work: impl FnOnce(&Self) -> T) -> T {
+    fn search_index<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         let begun = std::time::Instant::now();
         self.waiting = Waiting::Index;
         let answer = work(self);
@@ -119,7 +116,16 @@ impl State {
         }
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let upserted = services.indexing.upsert(&tenant, new);
-        self.wait(Waiting::Index, upserted).await.map_err(|error| Error::Other(error.to_string()))
+        let upserted = self.wait(Waiting::Index, upserted).await;
+        upserted.map_err(|error| self.index_error(&error))
+    }
+
+    /// What the index refused. A full one is the host's fault, all else the guest's.
+    fn index_error(&mut self, error: &IndexError) -> Error {
+        match error {
+            IndexError::Full => self.host_fault(error),
+            _ => Error::Other(error.to_string()),
+        }
     }
 
     /// The revision that this call gave to `id`.

@@ -30,6 +30,16 @@ const ITEMS: usize = 100;
 /// a tenth, and at most this.
 const RESERVE: Duration = Duration::from_millis(250);
 
+fn reserve(left: Duration) -> Duration {
+    RESERVE.min(left / 10)
+}
+
+/// What is left for reading, and for answering after it: a quarter of the time, and at
+/// most what a storage operation may take.
+fn reserve_to_read(left: Duration, storage_operation: Duration) -> Duration {
+    (storage_operation + RESERVE).min(left / 4).max(reserve(left))
+}
+
 /// A limit that a guest broke; it ends the call.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{limit} allows {allowed} and the guest used {used}")]
@@ -57,7 +67,16 @@ impl State {
     fn until(&self, bound: Duration) -> Instant {
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
-        now + bound.min(left - RESERVE.min(left / 10))
+        now + bound.min(left - reserve(left))
+    }
+
+    /// The same for an import after which the guest is still to read storage, whether it was
+    /// answered or not.
+    fn until_before_reading(&self, bound: Duration) -> Instant {
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        let reading = self.services.limits.storage_operation;
+        now + bound.min(left - reserve_to_read(left, reading))
     }
 
     /// Waits for `work` in the context of the runtime that owns sockets and timers.
@@ -82,11 +101,20 @@ impl State {
                 Error::Timeout(failure(reason))
             }
             StorageError::TooLarge { limit, allowed, used } => too_large(limit, allowed, used),
+            // A quota of the tenant: `kb` says so to the caller.
+            StorageError::Full { quota, allowed, used } => too_large(quota, allowed, used),
             StorageError::InvalidCursor => {
                 Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
             }
-            StorageError::Corrupt(reason) => Error::Other(reason),
+            StorageError::Corrupt(reason) => self.host_fault(reason),
         }
+    }
+
+    /// A fault of the host in the guest's words. A guest that passes it on is not to
+    /// blame for it.
+    fn host_fault(&mut self, reason: impl ToString) -> Error {
+        self.host_failed = true;
+        Error::Other(reason.to_string())
     }
 }
 
@@ -111,4 +139,28 @@ fn fact_id(id: &str) -> Result<FactId, Error> {
 fn fact_ids(ids: &[String]) -> Result<Vec<FactId>, Error> {
     check_items(ids.len())?;
     ids.iter().map(|id| fact_id(id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_guest_has_time_to_answer_after_an_import() {
+        assert_eq!(reserve(ms(10_000)), ms(250));
+        assert_eq!(reserve(ms(100)), ms(10));
+        assert_eq!(reserve(ms(0)), ms(0));
+    }
+
+    #[test]
+    fn a_search_has_time_to_read_after_an_embedding_that_did_not_come() {
+        assert_eq!(reserve_to_read(ms(10_000), ms(2_000)), ms(2_250));
+        assert_eq!(reserve_to_read(ms(1_000), ms(2_000)), ms(250));
+        // It still has time to answer where reading is given none.
+        assert_eq!(reserve_to_read(ms(10_000), ms(0)), ms(250));
+    }
 }

@@ -1,7 +1,9 @@
 //! `storage` and `storage-write`: the tenant's facts.
 
+use std::time::Instant;
+
 use kenning_bindings::kenning::knowledge::{storage, storage_write};
-use kenning_storage::{Condition, FactId, IdPage, Revision, Write};
+use kenning_storage::{Condition, FactId, IdPage, Revision, Room, StorageError, Write};
 use wasmtime::Result;
 
 use super::{check_items, fact_id, fact_ids};
@@ -54,7 +56,11 @@ impl State {
         let bytes = services.limits.host_call_bytes;
         let read = services.storage.read(&tenant, &ids, bytes, until);
         match self.wait(Waiting::Storage, read).await {
-            Ok(hashes) => Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect()),
+            Ok(hashes) => {
+                let found = ids.into_iter().zip(&hashes).filter(|(_, hash)| hash.is_some());
+                self.facts.extend(found.map(|(id, _)| id));
+                Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect())
+            }
             Err(error) => Err(self.storage_error(error)),
         }
     }
@@ -70,16 +76,50 @@ impl State {
         if self.captured.is_some() {
             return self.rehearse_writes(writes).await;
         }
-        let written = services.storage.write(&tenant, &writes, until);
+        let room = services.tenants.room(&tenant);
+        self.check_room(room, &writes, until).await?;
+        let written = services.storage.write_within(&tenant, &writes, room, until);
         let written = self.wait(Waiting::StorageWrite, written).await;
         let revisions = written.map_err(|error| self.storage_error(error))?;
         let happened = revisions.iter().map(Option::is_some).collect();
         for (write, revision) in writes.into_iter().zip(revisions) {
             if let Some(revision) = revision {
+                self.facts.push(write.id.clone());
                 self.revisions.insert(write.id, revision);
             }
         }
         Ok(happened)
+    }
+
+    /// Refuses a batch as a whole that has no room, so that none of it is written. Writers at once
+    /// that get past this together are stopped by storage, write by write.
+    async fn check_room(
+        &mut self,
+        room: Room,
+        writes: &[Write],
+        until: Instant,
+    ) -> Result<(), Error> {
+        if writes.len() < 2 || room == Room::default() {
+            return Ok(());
+        }
+        let (services, tenant) = (self.services.clone(), self.tenant.clone());
+        let used = services.storage.usage(&tenant, until);
+        let used = self.wait(Waiting::Storage, used).await;
+        let used = used.map_err(|error| self.storage_error(error))?;
+        let new = writes.iter().filter(|write| write.condition == Condition::Absent);
+        let bytes = |write: &Write| -> usize {
+            write.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+        };
+        let (facts, bytes) = new.fold((0, 0), |sum, write| (sum.0 + 1, sum.1 + bytes(write)));
+        let quotas = [
+            ("facts", room.facts, used.facts, facts),
+            ("bytes", room.bytes, used.bytes, bytes as u64),
+        ];
+        let full = quotas.into_iter().find_map(|(quota, allowed, used, more)| {
+            let allowed = allowed.filter(|allowed| used + more > *allowed)?;
+            Some(StorageError::Full { quota, allowed, used })
+        });
+        full.map_or(Ok(()), |full| Err(self.storage_error(full)))
     }
 
     async fn delete_hash(&mut self, id: &str) -> Result<bool, Error> {
@@ -110,6 +150,7 @@ impl State {
         for (write, exists) in writes.iter().zip(exist) {
             let happens = self.captured.as_mut().is_some_and(|all| all.write(write, exists));
             if happens {
+                self.facts.push(write.id.clone());
                 self.revisions.insert(write.id.clone(), REHEARSED);
             }
             happened.push(happens);

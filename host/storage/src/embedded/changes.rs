@@ -1,19 +1,20 @@
-//! What a write does to a tenant's facts. Each change reads first and then writes, so that a request
-//! that fails has changed nothing.
+//! What a write does to a tenant's facts. Each change reads first and then writes, so that a
+//! request that fails has changed nothing.
 
 use redb::ReadableTable;
 
 use super::codec;
 use super::handle::Fault;
-use super::tables::{Tables, counters};
+use super::tables::{Tables, bytes_of, counters};
 use crate::limits::MAX_EXACT;
 use crate::{
-    Condition, FactId, Hash, Revision, StorageError, StoredVector, TenantId, Write, vector_bytes,
+    Condition, FactId, Hash, Revision, Room, StorageError, StoredVector, TenantId, Usage, Write,
+    vector_bytes,
 };
 
 /// One change of one tenant's facts.
 pub(super) enum Change {
-    Write(Vec<Write>),
+    Write(Vec<Write>, Room),
     Delete(FactId),
     PutVectors(Vec<StoredVector>),
     MarkPending(Vec<FactId>),
@@ -23,7 +24,7 @@ impl Change {
     /// Roughly how much it adds to a commit.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Write(writes) => writes.iter().map(|write| codec::size(&write.fields)).sum(),
+            Self::Write(writes, _) => writes.iter().map(|write| codec::size(&write.fields)).sum(),
             Self::Delete(_) | Self::MarkPending(_) => 0,
             Self::PutVectors(vectors) => vectors.iter().map(|v| 4 * v.vector.values.len()).sum(),
         }
@@ -37,7 +38,7 @@ impl Change {
     ) -> Result<Vec<Option<Revision>>, Fault> {
         let tenant = tenant.as_str();
         match self {
-            Self::Write(writes) => put_all(tables, tenant, writes),
+            Self::Write(writes, room) => put_all(tables, tenant, writes, *room),
             Self::Delete(id) => Ok(vec![delete(tables, tenant, id)?]),
             Self::PutVectors(vectors) => {
                 vectors.iter().try_for_each(|vector| put_vector(tables, tenant, vector))?;
@@ -55,10 +56,11 @@ fn put_all(
     tables: &mut Tables<'_>,
     tenant: &str,
     writes: &[Write],
+    room: Room,
 ) -> Result<Vec<Option<Revision>>, Fault> {
     let mut revisions = Vec::with_capacity(writes.len());
     for write in writes {
-        match put(tables, tenant, write) {
+        match put(tables, tenant, write, room) {
             Ok(revision) => revisions.push(revision),
             Err(Fault::Request(error)) if revisions.iter().any(Option::is_some) => {
                 tracing::error!(%error, tenant.id = tenant, "one of several writes failed");
@@ -85,7 +87,12 @@ fn current(tables: &Tables<'_>, key: (&str, &str)) -> Result<Option<Current>, Fa
     Ok(Some(Current { order, revision, hash: codec::decode(hash)? }))
 }
 
-fn put(tables: &mut Tables<'_>, tenant: &str, write: &Write) -> Result<Option<Revision>, Fault> {
+fn put(
+    tables: &mut Tables<'_>,
+    tenant: &str,
+    write: &Write,
+    room: Room,
+) -> Result<Option<Revision>, Fault> {
     let id = write.id.as_str();
     let old = current(tables, (tenant, id))?;
     if write.fields.is_empty() || old.is_some() != (write.condition == Condition::Present) {
@@ -96,7 +103,12 @@ fn put(tables: &mut Tables<'_>, tenant: &str, write: &Write) -> Result<Option<Re
     let is_new = old.is_none();
     let order = old.as_ref().map_or(write.order.min(MAX_EXACT), |old| old.order);
     let stale_mark = old.as_ref().map(|old| old.revision);
-    let hash = merged(old.map_or_else(Hash::new, |old| old.hash), &write.fields);
+    let old_hash = old.map_or_else(Hash::new, |old| old.hash);
+    let old_size = codec::size(&old_hash) as u64;
+    let hash = merged(old_hash, &write.fields);
+    let used = Usage { facts: count, bytes: bytes_of(&tables.bytes, tenant)? };
+    let bytes = (used.bytes + codec::size(&hash) as u64).saturating_sub(old_size);
+    room.check(used, Usage { facts: count + u64::from(is_new), bytes })?;
     let hash = codec::encode(&hash)?;
 
     if let Some(stale_mark) = stale_mark {
@@ -108,6 +120,7 @@ fn put(tables: &mut Tables<'_>, tenant: &str, write: &Write) -> Result<Option<Re
     tables.facts.insert((tenant, id), (order, revision, hash.as_slice()))?;
     tables.pending.insert((tenant, revision), id)?;
     tables.tenants.insert(tenant, (revision, count + u64::from(is_new)))?;
+    tables.bytes.insert(tenant, bytes)?;
     Ok(Some(Revision(revision)))
 }
 
@@ -123,13 +136,13 @@ fn merged(mut hash: Hash, fields: &Hash) -> Hash {
 
 fn delete(tables: &mut Tables<'_>, tenant: &str, id: &FactId) -> Result<Option<Revision>, Fault> {
     let id = id.as_str();
-    let Some(old) = tables.facts.remove((tenant, id))?.map(|row| {
-        let (order, revision, _) = row.value();
-        (order, revision)
-    }) else {
+    let Some(old) = current(tables, (tenant, id))? else {
         return Ok(None);
     };
-    let (order, stale_mark) = old;
+    let Current { order, revision: stale_mark, hash } = old;
+    let bytes = bytes_of(&tables.bytes, tenant)?.saturating_sub(codec::size(&hash) as u64);
+    tables.facts.remove((tenant, id))?;
+    tables.bytes.insert(tenant, bytes)?;
     let (last, count) = counters(&tables.tenants, tenant)?;
     tables.order.remove((tenant, order, id))?;
     tables.pending.remove((tenant, stale_mark))?;

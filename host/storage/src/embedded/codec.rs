@@ -9,7 +9,7 @@ fn corrupt(what: &str) -> StorageError {
 }
 
 /// A hash as bytes. A text of 4 GiB or more is `TooLarge`.
-pub(super) fn encode(hash: &Hash) -> Result<Vec<u8>, StorageError> {
+pub(crate) fn encode(hash: &Hash) -> Result<Vec<u8>, StorageError> {
     let texts = || hash.iter().flat_map(|(name, value)| [name, value]);
     let mut bytes = Vec::with_capacity(texts().map(|text| 4 + text.len()).sum());
     for text in texts() {
@@ -24,7 +24,7 @@ pub(super) fn encode(hash: &Hash) -> Result<Vec<u8>, StorageError> {
     Ok(bytes)
 }
 
-pub(super) fn decode(mut bytes: &[u8]) -> Result<Hash, StorageError> {
+pub(crate) fn decode(mut bytes: &[u8]) -> Result<Hash, StorageError> {
     let mut hash = Hash::new();
     while !bytes.is_empty() {
         let field = take_text(&mut bytes).zip(take_text(&mut bytes));

@@ -9,13 +9,13 @@
 //! failed disk, `writer` is the thread and `request` what it takes.
 
 mod changes;
-mod codec;
+pub(crate) mod codec;
 mod deletion;
 mod documents;
 mod handle;
 mod reads;
 mod request;
-mod tables;
+pub(crate) mod tables;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ use tokio::time::timeout_at;
 use crate::cursor::Place;
 use crate::limits::{DELETION_STEP, check_batch, check_document, page_size};
 use crate::{
-    Description, Document, DocumentName, FactId, Hash, IdPage, OpenError, Revision, Storage,
-    StorageError, StorageLimits, StoredVector, TenantId, Vector, Write,
+    Description, Document, DocumentName, FactId, Hash, IdPage, OpenError, Revision, Room, Storage,
+    StorageError, StorageLimits, StoredVector, TenantId, Usage, Vector, Write,
 };
 use changes::Change;
 use documents::DocumentChange;
@@ -131,14 +131,15 @@ impl Storage for Embedded {
         self.snapshot(deadline, move |tx| reads::page(tx, &tenant, after.as_ref(), limit)).await
     }
 
-    async fn write(
+    async fn write_within(
         &self,
         tenant: &TenantId,
         writes: &[Write],
+        room: Room,
         deadline: Instant,
     ) -> Result<Vec<Option<Revision>>, StorageError> {
         check_batch(writes.len())?;
-        self.change(tenant, Change::Write(writes.to_vec()), deadline).await
+        self.change(tenant, Change::Write(writes.to_vec(), room), deadline).await
     }
 
     async fn delete(
@@ -197,9 +198,13 @@ impl Storage for Embedded {
         self.snapshot(deadline, reads::tenants).await
     }
 
-    async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError> {
+    async fn usage(&self, tenant: &TenantId, deadline: Instant) -> Result<Usage, StorageError> {
         let tenant = tenant.clone();
-        self.snapshot(deadline, move |tx| reads::count(tx, &tenant)).await
+        self.snapshot(deadline, move |tx| reads::usage(tx, &tenant)).await
+    }
+
+    async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError> {
+        Ok(self.usage(tenant, deadline).await?.facts)
     }
 
     async fn delete_tenant(

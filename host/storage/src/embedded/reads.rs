@@ -4,9 +4,9 @@ use redb::{ReadTransaction, ReadableTable};
 
 use super::codec;
 use super::handle::Fault;
-use super::tables::{FACTS, ORDER, PENDING, TENANTS, VECTORS, counters, table};
+use super::tables::{BYTES, FACTS, ORDER, PENDING, TENANTS, VECTORS, bytes_of, counters, table};
 use crate::cursor::Place;
-use crate::{FactId, Hash, IdPage, Revision, StorageError, TenantId, Vector, vector_bytes};
+use crate::{FactId, Hash, IdPage, Revision, StorageError, TenantId, Usage, Vector, vector_bytes};
 
 fn id(text: &str) -> Result<FactId, StorageError> {
     FactId::parse(text).map_err(|error| StorageError::Corrupt(error.to_string()))
@@ -105,6 +105,8 @@ pub(super) fn tenants(tx: &ReadTransaction) -> Result<Vec<TenantId>, Fault> {
     Ok(tenants)
 }
 
-pub(super) fn count(tx: &ReadTransaction, tenant: &TenantId) -> Result<u64, Fault> {
-    Ok(counters(&table(tx, TENANTS)?, tenant.as_str())?.1)
+pub(super) fn usage(tx: &ReadTransaction, tenant: &TenantId) -> Result<Usage, Fault> {
+    let tenant = tenant.as_str();
+    let (_, facts) = counters(&table(tx, TENANTS)?, tenant)?;
+    Ok(Usage { facts, bytes: bytes_of(&table(tx, BYTES)?, tenant)? })
 }

@@ -6,13 +6,13 @@
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
 /// (tenant, id).
-type FactKey = (&'static str, &'static str);
+pub(crate) type FactKey = (&'static str, &'static str);
 
 /// (order, revision of the last write, hash as `codec` writes it).
 type FactRow = (u64, u64, &'static [u8]);
 
 /// (tenant, order, id): the listing.
-type OrderKey = (&'static str, u64, &'static str);
+pub(crate) type OrderKey = (&'static str, u64, &'static str);
 
 /// (tenant, revision of the fact's last write).
 type PendingKey = (&'static str, u64);
@@ -32,6 +32,8 @@ pub(super) const ORDER: TableDefinition<'_, OrderKey, ()> = TableDefinition::new
 pub(super) const PENDING: TableDefinition<'_, PendingKey, &str> = TableDefinition::new("pending");
 pub(super) const VECTORS: TableDefinition<'_, FactKey, VectorRow> = TableDefinition::new("vectors");
 pub(super) const TENANTS: TableDefinition<'_, &str, TenantRow> = TableDefinition::new("tenants");
+/// To the bytes of a tenant's facts, as in `Usage`.
+pub(super) const BYTES: TableDefinition<'_, &str, u64> = TableDefinition::new("bytes");
 pub(super) const DOCUMENTS: TableDefinition<'_, &str, DocumentRow> =
     TableDefinition::new("documents");
 /// One row: the version that a document got last, and one more for each that was deleted.
@@ -45,6 +47,7 @@ pub(super) struct Tables<'t> {
     pub(super) pending: Table<'t, PendingKey, &'static str>,
     pub(super) vectors: Table<'t, FactKey, VectorRow>,
     pub(super) tenants: Table<'t, &'static str, TenantRow>,
+    pub(super) bytes: Table<'t, &'static str, u64>,
     pub(super) documents: Table<'t, &'static str, DocumentRow>,
     pub(super) documents_revision: Table<'t, (), u64>,
 }
@@ -58,6 +61,7 @@ impl<'t> Tables<'t> {
             pending: tx.open_table(PENDING)?,
             vectors: tx.open_table(VECTORS)?,
             tenants: tx.open_table(TENANTS)?,
+            bytes: tx.open_table(BYTES)?,
             documents: tx.open_table(DOCUMENTS)?,
             documents_revision: tx.open_table(DOCUMENTS_REVISION)?,
         })
@@ -70,6 +74,14 @@ pub(super) fn counters(
     tenant: &str,
 ) -> Result<TenantRow, redb::StorageError> {
     Ok(tenants.get(tenant)?.map_or((0, 0), |row| row.value()))
+}
+
+/// The bytes of a tenant's facts.
+pub(super) fn bytes_of(
+    bytes: &impl ReadableTable<&'static str, u64>,
+    tenant: &str,
+) -> Result<u64, redb::StorageError> {
+    Ok(bytes.get(tenant)?.map_or(0, |row| row.value()))
 }
 
 /// Opens one table for reading.

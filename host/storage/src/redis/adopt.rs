@@ -159,6 +159,7 @@ impl Pass<'_> {
             keys.pending(),
             keys.revision(),
             TENANTS.to_owned(),
+            keys.bytes(),
         ]);
         call.arg(id.as_str()).arg(FLAT_TENANT).arg(order);
         call
@@ -207,6 +208,7 @@ impl Pass<'_> {
             keys.pending(),
             keys.revision(),
             keys.vector(id),
+            keys.bytes(),
         ]);
         call.arg(id.as_str());
         call
@@ -242,7 +244,7 @@ impl Pass<'_> {
 }
 
 /// The fact a key names, if it can be one: side keys such as `fact:origin:session:x` cannot.
-fn id_of(key: &[u8]) -> Option<FactId> {
+pub(crate) fn id_of(key: &[u8]) -> Option<FactId> {
     let id = key.strip_prefix(FLAT_PREFIX.as_bytes())?;
     FactId::parse(std::str::from_utf8(id).ok()?).ok()
 }

@@ -4,7 +4,9 @@ use redis::{FromRedisValue, Value};
 
 use super::fault;
 use crate::cursor::Place;
-use crate::{DocumentName, FactId, Hash, IdPage, Revision, StorageError, Vector, vector_bytes};
+use crate::{
+    DocumentName, FactId, Hash, IdPage, Revision, Room, StorageError, Usage, Vector, vector_bytes,
+};
 
 /// One answer as a `T`; a refusal is its error.
 pub(super) fn parse<T: FromRedisValue>(value: Value) -> Result<T, StorageError> {
@@ -21,8 +23,11 @@ pub(super) fn one<T: FromRedisValue>(values: Vec<Value>) -> Result<T, StorageErr
 }
 
 /// Revisions of writes. Where some happened and one was refused, the whole is in doubt.
-pub(super) fn revisions(values: Vec<Value>) -> Result<Vec<Option<Revision>>, StorageError> {
-    let parsed = values.into_iter().map(|value| Ok(parse::<Option<u64>>(value)?.map(Revision)));
+pub(super) fn revisions(
+    values: Vec<Value>,
+    room: Room,
+) -> Result<Vec<Option<Revision>>, StorageError> {
+    let parsed = values.into_iter().map(|value| revision(value, room));
     let parsed: Vec<Result<Option<Revision>, StorageError>> = parsed.collect();
     let happened = parsed.iter().any(|answer| matches!(answer, Ok(Some(_))));
     parsed.into_iter().collect::<Result<_, _>>().map_err(|error| {
@@ -32,6 +37,28 @@ pub(super) fn revisions(values: Vec<Value>) -> Result<Vec<Option<Revision>>, Sto
         tracing::warn!(%error, "Redis refused one of several writes");
         StorageError::Timeout { wrote: true }
     })
+}
+
+/// A write's answer: its revision, nothing, or which quota left no room and what is used of it.
+fn revision(value: Value, room: Room) -> Result<Option<Revision>, StorageError> {
+    if !matches!(value, Value::Array(_)) {
+        return Ok(parse::<Option<u64>>(value)?.map(Revision));
+    }
+    let (quota, used): (String, u64) = parse(value)?;
+    let (quota, allowed) = match quota.as_str() {
+        "facts" => ("facts", room.facts),
+        _ => ("bytes", room.bytes),
+    };
+    Err(StorageError::Full { quota, allowed: allowed.unwrap_or_default(), used })
+}
+
+/// The answers to how many facts there are and how many bytes were counted.
+pub(super) fn usage(values: Vec<Value>) -> Result<Usage, StorageError> {
+    let mut values = values.into_iter();
+    let (Some(facts), Some(bytes)) = (values.next(), values.next()) else {
+        return Err(StorageError::Corrupt("an answer without a value".into()));
+    };
+    Ok(Usage { facts: parse(facts)?, bytes: parse::<Option<u64>>(bytes)?.unwrap_or_default() })
 }
 
 /// Hashes as the read script gives them.

@@ -1,33 +1,38 @@
 //! Connections that never hang and always come back.
 //!
-//! `redis::aio::ConnectionManager` shares one connection between all callers and reconnects when
-//! it breaks. Three things it leaves open are closed here:
+//! Callers share a few connections; a caller who leaves takes nothing of another's with it,
+//! because each answer on a connection belongs to the request that was sent on it in that turn.
 //!
-//! - While it reconnects, callers wait without a bound: every operation has one.
-//! - A response that does not come never makes it reconnect, so a flow that a firewall forgot
-//!   stays dead: after three timeouts in a row without a success a fresh manager takes its place.
-//! - A connection attempt that Redis itself refused (a wrong password, say) is its answer for
-//!   ever: the manager is replaced, so that the next caller tries anew.
+//! - Nothing is connected until a call needs it, and no failure is remembered: a call that finds
+//!   no connection makes one, together with whoever comes meanwhile.
+//! - Every operation has an end, also while there is no connection. Redis refusing one is known at
+//!   once; an attempt that gets no answer is begun again until the operation's end.
+//! - A flow that a firewall forgot looks like one that is slow, and stays dead for ever. So a
+//!   connection that an operation timed out on, and that has been silent for nearly an operation's
+//!   time, is given up, and with it all others from which nothing came since: it is rarely one flow
+//!   alone that is forgotten, and to connect again costs a millisecond. What was asked on them may
+//!   still be answered.
 //!
 //! Small commands and bulk reads use different connections, because answers on one come in order.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
-    RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, RedisError, Value,
 };
 use tokio::time::{Instant, timeout_at};
 
 use super::fault;
+use super::link::Link;
 use crate::{OpenError, StorageError, StorageLimits};
 
-/// After how many timeouts in a row a connection is given up.
-const TIMEOUTS_TO_GIVE_UP: u32 = 3;
+/// How long a connection may be silent, as a share of an operation's time. Less than all of it, as
+/// an operation begins a moment before it asks.
+const SILENCE: f32 = 0.9;
 
 /// How large answers may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,24 +50,37 @@ pub(super) enum Effect {
 
 pub(super) struct Connections {
     address: String,
-    small: Vec<Connection>,
-    bulk: Vec<Connection>,
+    client: Client,
+    config: AsyncConnectionConfig,
+    silence: Duration,
+    small: Pool,
+    bulk: Pool,
+}
+
+/// Connections that are taken in turn.
+struct Pool {
+    slots: Vec<Slot>,
     turn: AtomicUsize,
 }
 
+/// A place for one connection; empty until the first call.
+type Slot = Mutex<Option<Arc<Link>>>;
+
 impl Connections {
-    /// Prepares connections to `url`; none is made yet. Must be called within a tokio runtime.
+    /// Prepares connections to `url`; none is made yet.
     pub(super) fn new(url: &str, limits: &StorageLimits) -> Result<Self, OpenError> {
         let info = connection_info(url)?;
-        let address = address(&info);
-        let client = Client::open(info).map_err(|error| malformed(&error))?;
-        let config = manager_config(limits);
-        let make = |count: usize| -> Result<Vec<Connection>, OpenError> {
-            let one = |_| Connection::new(client.clone(), config.clone());
-            (0..count.max(1)).map(one).collect::<Result<_, _>>().map_err(|e| malformed(&e))
-        };
-        let (small, bulk) = (make(limits.small_connections)?, make(limits.bulk_connections)?);
-        Ok(Self { address, small, bulk, turn: AtomicUsize::new(0) })
+        Ok(Self {
+            address: address(&info),
+            client: Client::open(info).map_err(|error| malformed(&error))?,
+            config: AsyncConnectionConfig::new()
+                // Operations have ends of their own.
+                .set_response_timeout(None)
+                .set_connection_timeout(Some(limits.connect)),
+            silence: limits.operation.mul_f32(SILENCE),
+            small: Pool::new(limits.small_connections),
+            bulk: Pool::new(limits.bulk_connections),
+        })
     }
 
     /// `host:port/db`.
@@ -79,134 +97,130 @@ impl Connections {
         effect: Effect,
         end: Instant,
     ) -> Result<Vec<Value>, StorageError> {
-        let connections = if size == Size::Small { &self.small } else { &self.bulk };
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        connections[turn % connections.len()].run(pipeline, effect, end).await
-    }
-}
-
-/// One connection, and what replaces it.
-struct Connection {
-    client: Client,
-    config: ConnectionManagerConfig,
-    current: Mutex<Current>,
-    timeouts: AtomicU32,
-}
-
-#[derive(Clone)]
-struct Current {
-    manager: ConnectionManager,
-    /// Counts replacements, so that many callers of a dead manager replace it once.
-    number: u64,
-}
-
-impl Connection {
-    fn new(client: Client, config: ConnectionManagerConfig) -> Result<Self, RedisError> {
-        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
-        let current = Mutex::new(Current { manager, number: 0 });
-        Ok(Self { client, config, current, timeouts: AtomicU32::new(0) })
-    }
-
-    async fn run(
-        &self,
-        pipeline: &Pipeline,
-        effect: Effect,
-        end: Instant,
-    ) -> Result<Vec<Value>, StorageError> {
-        match self.attempt(pipeline, end).await {
-            Err(failure) if failure.may_repeat(effect) => self.attempt(pipeline, end).await,
+        let slot = if size == Size::Small { self.small.next() } else { self.bulk.next() };
+        match self.attempt(slot, pipeline, end).await {
+            // A read may be read twice. A write may have happened, and the answer to a second one
+            // would be about the first.
+            Err(Failure::Broken(_)) if effect == Effect::Read => {
+                self.attempt(slot, pipeline, end).await
+            }
             result => result,
         }
         .map_err(|failure| failure.into_error(effect))
     }
 
-    async fn attempt(&self, pipeline: &Pipeline, end: Instant) -> Result<Vec<Value>, Failure> {
-        let Current { mut manager, number } = self.current().clone();
-        match timeout_at(end, pipeline.query_async(&mut manager)).await {
+    async fn attempt(
+        &self,
+        slot: &Slot,
+        pipeline: &Pipeline,
+        end: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        let (link, mut connection) = self.connect(slot, end).await?;
+        let awaited = link.ask();
+        match timeout_at(end, pipeline.query_async(&mut connection)).await {
             Ok(Ok(answers)) => {
-                self.timeouts.store(0, Ordering::Relaxed);
+                awaited.heard();
                 Ok(answers)
             }
-            Ok(Err(error)) if !error.is_timeout() => {
-                // A command's own error is among the answers; this one is the connection's, and
-                // what is not I/O the manager would keep.
-                if !error.is_io_error() {
-                    self.replace(number);
-                }
+            // A command's own error is among the answers; this one is the connection's.
+            Ok(Err(error)) => {
+                link.close();
                 Err(Failure::Broken(error))
             }
-            Ok(Err(_)) | Err(_) => {
-                if self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_GIVE_UP {
-                    self.replace(number);
-                }
-                Err(Failure::Timeout)
+            Err(_) => {
+                self.give_up_if_silent(&link);
+                Err(Failure::Late)
             }
         }
     }
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection of `slot`, made anew where there is none.
+    async fn connect(
+        &self,
+        slot: &Slot,
+        end: Instant,
+    ) -> Result<(Arc<Link>, redis::aio::MultiplexedConnection), Failure> {
+        loop {
+            let link = self.link(slot);
+            match timeout_at(end, link.connection()).await {
+                Ok(Ok(connection)) => return Ok((link, connection)),
+                Ok(Err(error)) if error.is_timeout() => {}
+                Ok(Err(error)) => return Err(Failure::Unreachable(error)),
+                Err(_) => return Err(Failure::Unasked),
+            }
+        }
     }
 
-    /// Puts a fresh manager in place of the one with `number`, unless another caller did.
-    fn replace(&self, number: u64) {
-        let mut current = self.current();
-        if current.number != number {
+    fn link(&self, slot: &Slot) -> Arc<Link> {
+        let mut link = lock(slot);
+        match &*link {
+            Some(link) if link.is_usable() => Arc::clone(link),
+            _ => {
+                let dialled = Link::dial(self.client.clone(), self.config.clone());
+                Arc::clone(link.insert(Arc::new(dialled)))
+            }
+        }
+    }
+
+    fn give_up_if_silent(&self, link: &Link) {
+        let Some(since) = link.silent_since().filter(|since| since.elapsed() >= self.silence)
+        else {
+            return;
+        };
+        if !link.close() {
             return;
         }
-        let (client, config) = (self.client.clone(), self.config.clone());
-        match ConnectionManager::new_lazy_with_config(client, config) {
-            Ok(manager) => *current = Current { manager, number: number + 1 },
-            Err(error) => tracing::error!(%error, "no new Redis connection could be prepared"),
+        for slot in self.small.slots.iter().chain(&self.bulk.slots) {
+            if let Some(other) = &*lock(slot)
+                && !other.was_heard_after(since)
+            {
+                other.close();
+            }
         }
-        self.timeouts.store(0, Ordering::Relaxed);
+        tracing::warn!(
+            silent_ms = since.elapsed().as_millis(),
+            "Redis is silent; connecting to it again"
+        );
     }
 }
 
+impl Pool {
+    fn new(connections: usize) -> Self {
+        let slots = (0..connections.max(1)).map(|_| Slot::default()).collect();
+        Self { slots, turn: AtomicUsize::new(0) }
+    }
+
+    fn next(&self) -> &Slot {
+        &self.slots[self.turn.fetch_add(1, Ordering::Relaxed) % self.slots.len()]
+    }
+}
+
+fn lock(slot: &Slot) -> MutexGuard<'_, Option<Arc<Link>>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How an operation failed, by how far it came.
 enum Failure {
-    Timeout,
+    /// There was no connection in time: nothing was sent.
+    Unasked,
+    /// Redis refused the connection: nothing was sent.
+    Unreachable(RedisError),
+    /// It was sent, and the connection broke.
     Broken(RedisError),
+    /// It was sent, and no answer came in time.
+    Late,
 }
 
 impl Failure {
-    /// Whether to send again: a refused connection carried nothing (and the refusal may be that of
-    /// an attempt made long ago), and a read may be read twice. A write whose answer was lost may
-    /// have happened, and its second answer would be about the first.
-    fn may_repeat(&self, effect: Effect) -> bool {
-        match self {
-            Self::Timeout => false,
-            Self::Broken(error) => {
-                error.is_connection_refusal()
-                    || (effect == Effect::Read && error.is_connection_dropped())
-            }
-        }
-    }
-
     fn into_error(self, effect: Effect) -> StorageError {
         let wrote = effect == Effect::Write;
         match self {
-            Self::Timeout => StorageError::Timeout { wrote },
-            Self::Broken(error) if wrote && is_lost_answer(&error) => {
-                StorageError::Timeout { wrote }
-            }
-            Self::Broken(error) => fault::unreachable(&error),
+            Self::Unasked => StorageError::Timeout { wrote: false },
+            Self::Late => StorageError::Timeout { wrote },
+            Self::Broken(_) if wrote => StorageError::Timeout { wrote },
+            Self::Broken(error) | Self::Unreachable(error) => fault::unreachable(&error),
         }
     }
-}
-
-/// Whether the connection broke after there was one.
-fn is_lost_answer(error: &RedisError) -> bool {
-    error.is_connection_dropped() && !error.is_connection_refusal()
-}
-
-fn manager_config(limits: &StorageLimits) -> ConnectionManagerConfig {
-    ConnectionManagerConfig::new()
-        // Just inside the operation's bound, so that the manager gives up before its caller does.
-        .set_response_timeout(Some(limits.operation.mul_f32(0.95)))
-        .set_connection_timeout(Some(limits.connect))
-        .set_number_of_retries(1)
-        .set_min_delay(Duration::from_millis(50))
-        .set_max_delay(Duration::from_millis(200))
 }
 
 /// Nagle's algorithm off, and a dead peer found within seconds.

@@ -7,13 +7,13 @@
 use crate::{DocumentName, FactId, Layout, TenantId};
 
 /// The set of all tenants.
-pub(super) const TENANTS: &str = "kenning:tenants";
+pub(crate) const TENANTS: &str = "kenning:tenants";
 
 /// What other programs' facts begin with, and ours in the flat layout.
-pub(super) const FLAT_PREFIX: &str = "fact:";
+pub(crate) const FLAT_PREFIX: &str = "fact:";
 
 /// The tenant whose facts are laid out flat.
-pub(super) const FLAT_TENANT: &str = "default";
+pub(crate) const FLAT_TENANT: &str = "default";
 
 /// Sorted set: the names of all documents, in the order of their bytes.
 pub(super) const DOCUMENT_NAMES: &str = "kenning:control:{control}:names";
@@ -43,13 +43,13 @@ pub(super) fn pieces_prefix(name: &DocumentName) -> String {
 }
 
 /// One tenant's keys.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     prefix: String,
     facts: String,
 }
 
 impl Keys {
-    pub(super) fn new(layout: Layout, tenant: &TenantId) -> Self {
+    pub(crate) fn new(layout: Layout, tenant: &TenantId) -> Self {
         let prefix = format!("kenning:{{{tenant}}}:");
         let is_flat = layout == Layout::Flat && tenant.as_str() == FLAT_TENANT;
         let facts = if is_flat { FLAT_PREFIX.to_owned() } else { format!("{prefix}fact:") };
@@ -57,17 +57,17 @@ impl Keys {
     }
 
     /// Hash: exactly the fields that were written.
-    pub(super) fn fact(&self, id: &FactId) -> String {
+    pub(crate) fn fact(&self, id: &FactId) -> String {
         format!("{}{id}", self.facts)
     }
 
     /// Sorted set: ids by order.
-    pub(super) fn order(&self) -> String {
+    pub(crate) fn order(&self) -> String {
         format!("{}order", self.prefix)
     }
 
     /// Sorted set: ids that wait for a vector, by revision.
-    pub(super) fn pending(&self) -> String {
+    pub(crate) fn pending(&self) -> String {
         format!("{}pending", self.prefix)
     }
 
@@ -77,7 +77,7 @@ impl Keys {
     }
 
     /// Hash: `profile`, `digest`, `values` and the `revision` of the text it embeds.
-    pub(super) fn vector(&self, id: &FactId) -> String {
+    pub(crate) fn vector(&self, id: &FactId) -> String {
         format!("{}{id}", self.vectors())
     }
 
@@ -86,8 +86,13 @@ impl Keys {
         format!("{}vector:", self.prefix)
     }
 
+    /// Number: the bytes of the tenant's facts, as in `Usage`.
+    pub(super) fn bytes(&self) -> String {
+        format!("{}bytes", self.prefix)
+    }
+
     /// Number: the tenant's last revision.
-    pub(super) fn revision(&self) -> String {
+    pub(crate) fn revision(&self) -> String {
         format!("{}revision", self.prefix)
     }
 }

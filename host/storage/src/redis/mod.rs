@@ -5,19 +5,21 @@
 //! What is durable is up to the server's `appendfsync`, and a replica may lag behind: this backend
 //! trades the embedded one's guarantees for hosts that share one storage.
 //!
-//! `keys` names the keys, `connection` reaches the server, `scripts` runs the Lua in `scripts/`,
-//! `answers` reads what comes back, `fault` words what failed, `adopt` takes in foreign facts,
-//! `documents` keeps what operators decided.
+//! `keys` names the keys, `connection` reaches the server over a few `link`s, `scripts` runs the Lua
+//! in `scripts/`, `answers` reads what comes back, `fault` words what failed, `adopt` takes in
+//! foreign facts, `documents` keeps what operators decided.
 
-mod adopt;
+pub(crate) mod adopt;
 mod answers;
 mod connection;
 mod documents;
 mod fault;
-mod keys;
+pub(crate) mod keys;
+mod link;
 mod scripts;
-mod timestamp;
+pub(crate) mod timestamp;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -30,8 +32,8 @@ use crate::cursor::Place;
 use crate::limits::{DELETION_STEP, MAX_EXACT, check_batch, page_size};
 use crate::{
     Adoption, Condition, Description, Document, DocumentName, FactId, Hash, IdPage, Layout,
-    OpenError, Revision, Storage, StorageError, StorageLimits, StoredVector, TenantId, Vector,
-    Write, vector_bytes,
+    OpenError, Revision, Room, Storage, StorageError, StorageLimits, StoredVector, TenantId, Usage,
+    Vector, Write, vector_bytes,
 };
 use adopt::Adopter;
 use connection::{Connections, Effect, Size};
@@ -105,7 +107,7 @@ impl Redis {
 }
 
 /// The call that performs `write`.
-fn write_call(keys: &Keys, tenant: &TenantId, write: &Write) -> Cmd {
+fn write_call(keys: &Keys, tenant: &TenantId, write: &Write, room: Room) -> Cmd {
     let mut call = scripts::WRITE.call(&[
         keys.fact(&write.id),
         keys.order(),
@@ -113,6 +115,7 @@ fn write_call(keys: &Keys, tenant: &TenantId, write: &Write) -> Cmd {
         keys.revision(),
         keys.vector(&write.id),
         keys::TENANTS.to_owned(),
+        keys.bytes(),
     ]);
     let condition = match write.condition {
         Condition::Absent => "absent",
@@ -120,7 +123,12 @@ fn write_call(keys: &Keys, tenant: &TenantId, write: &Write) -> Cmd {
     };
     call.arg(write.id.as_str()).arg(tenant.as_str()).arg(condition);
     call.arg(write.order.min(MAX_EXACT));
-    for (name, value) in &write.fields {
+    let most = |quota: Option<u64>| quota.map_or(MAX_EXACT, |most| most.min(MAX_EXACT));
+    call.arg(most(room.facts)).arg(most(room.bytes));
+    // Each name once, so that the script can add up what changes.
+    let fields: BTreeMap<&str, &str> =
+        write.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for (name, value) in fields {
         call.arg(name).arg(value);
     }
     call
@@ -177,23 +185,24 @@ impl Storage for Redis {
         answers::page(answers::one(values)?, limit)
     }
 
-    async fn write(
+    async fn write_within(
         &self,
         tenant: &TenantId,
         writes: &[Write],
+        room: Room,
         deadline: Instant,
     ) -> Result<Vec<Option<Revision>>, StorageError> {
         check_batch(writes.len())?;
         let keys = self.keys(tenant);
         let possible = |write: &&Write| !write.fields.is_empty();
         let calls: Vec<Cmd> =
-            writes.iter().filter(possible).map(|w| write_call(&keys, tenant, w)).collect();
+            writes.iter().filter(possible).map(|w| write_call(&keys, tenant, w, room)).collect();
         if calls.is_empty() {
             return Ok(vec![None; writes.len()]);
         }
         let kind = (Size::Small, Effect::Write);
         let values = self.run_script(&scripts::WRITE, calls, kind, deadline).await?;
-        let mut revisions = answers::revisions(values)?.into_iter();
+        let mut revisions = answers::revisions(values, room)?.into_iter();
         let answer = |write: &Write| {
             if write.fields.is_empty() { None } else { revisions.next().flatten() }
         };
@@ -213,6 +222,7 @@ impl Storage for Redis {
             keys.pending(),
             keys.revision(),
             keys.vector(id),
+            keys.bytes(),
         ]);
         call.arg(id.as_str());
         let kind = (Size::Small, Effect::Write);
@@ -308,6 +318,14 @@ impl Storage for Redis {
         Ok(tenants)
     }
 
+    async fn usage(&self, tenant: &TenantId, deadline: Instant) -> Result<Usage, StorageError> {
+        let keys = self.keys(tenant);
+        let (mut facts, mut bytes) = (redis::cmd("ZCARD"), redis::cmd("GET"));
+        facts.arg(keys.order());
+        bytes.arg(keys.bytes());
+        answers::usage(self.read_with(&[facts, bytes], Size::Small, deadline).await?)
+    }
+
     async fn count(&self, tenant: &TenantId, deadline: Instant) -> Result<u64, StorageError> {
         let mut command = redis::cmd("ZCARD");
         command.arg(self.keys(tenant).order());
@@ -325,6 +343,7 @@ impl Storage for Redis {
             keys.pending(),
             keys.revision(),
             keys::TENANTS.to_owned(),
+            keys.bytes(),
         ]);
         call.arg(tenant.as_str()).arg(DELETION_STEP).arg(keys.facts()).arg(keys.vectors());
         let kind = (Size::Bulk, Effect::Write);

@@ -6,7 +6,7 @@ use crate::limits::MAX_EXACT;
 
 /// A fact's order, in microseconds since 1970 in UTC, from an ISO 8601 time with an offset, or
 /// without one in this machine's zone. `None` if it is no time or before 1970.
-pub(super) fn order(timestamp: &str) -> Option<u64> {
+pub(crate) fn order(timestamp: &str) -> Option<u64> {
     let micros = with_offset(timestamp).or_else(|| local(timestamp))?;
     u64::try_from(micros).ok().filter(|order| *order <= MAX_EXACT)
 }

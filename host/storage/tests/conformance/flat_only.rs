@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kenning_storage::testing::RedisServer;
-use kenning_storage::{Adoption, Layout, Storage, StorageLimits, open};
+use kenning_storage::{Adoption, Layout, Storage, StorageLimits, Usage, open};
 use std::time::Duration;
 
 use crate::tools::*;
@@ -165,4 +165,23 @@ async fn other_layouts_take_nothing_in() {
     let storage = open(&server.url(), Layout::Tenant, limits).await.unwrap();
     assert!(storage.adoption().is_none());
     assert_eq!(get(&*storage, "f").await, None);
+}
+
+/// What another program deletes is gone with its size: the average is taken off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_of_other_programs_facts_are_counted_as_well_as_they_can_be() {
+    let server = RedisServer::start();
+    let storage = flat(&server).await;
+    put(&*storage, &[("ours", 1)]).await;
+    store(&server, "theirs", "2025-10-10T12:30:00");
+    reached(&*storage, "adoption", |adoption| adoption.adopted == 1).await;
+    // content, metadata, timestamp and id with their values.
+    let (ours, theirs) = (7 + 4, 7 + 6 + 8 + 2 + 9 + 19 + 2 + 6);
+    let usage = async || storage.usage(&default_tenant(), later()).await.unwrap();
+    assert_eq!(usage().await, Usage { facts: 2, bytes: ours + theirs });
+    server.command(&["DEL", "fact:theirs"]);
+    reached(&*storage, "letting go", |adoption| adoption.removed == 1).await;
+    assert_eq!(usage().await, Usage { facts: 1, bytes: (ours + theirs) / 2 });
+    delete(&*storage, "ours").await.unwrap();
+    assert_eq!(usage().await.facts, 0);
 }

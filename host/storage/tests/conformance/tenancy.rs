@@ -1,6 +1,8 @@
 //! Tenants and their walls.
 
-use kenning_storage::{Condition, Revision, StoredVector};
+use std::sync::Arc;
+
+use kenning_storage::{Condition, Revision, Room, Storage, StorageError, StoredVector, Usage};
 
 use crate::backends::Backend;
 use crate::tools::*;
@@ -102,4 +104,93 @@ pub(crate) async fn a_large_tenant_is_deleted_in_steps(backend: &mut impl Backen
     assert!(left < 1_000, "no single step deletes so many");
     assert!(list(&*storage).await.is_empty());
     assert_eq!(storage.tenants(later()).await, Ok(vec![]));
+}
+
+async fn usage(storage: &dyn Storage) -> Usage {
+    storage.usage(&default_tenant(), later()).await.unwrap()
+}
+
+pub(crate) async fn bytes_are_counted_with_every_change(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    assert_eq!(usage(&*storage).await, Usage::default());
+    let fields = [("content", "12345"), ("n", "ä"), ("n", "äö")];
+    write_one(&*storage, write("f", &fields, Condition::Absent, 1)).await.unwrap();
+    assert_eq!(usage(&*storage).await, Usage { facts: 1, bytes: 12 + 5 });
+    write_one(&*storage, write("f", &fields, Condition::Absent, 1)).await;
+    assert_eq!(usage(&*storage).await, Usage { facts: 1, bytes: 17 }, "nothing was written");
+    let change = [("content", "1"), ("new", "")];
+    write_one(&*storage, present("f", &change)).await.unwrap();
+    assert_eq!(usage(&*storage).await, Usage { facts: 1, bytes: 8 + 5 + 3 });
+    put(&*storage, &[("g", 1)]).await;
+    delete(&*storage, "f").await.unwrap();
+    assert_eq!(usage(&*storage).await, Usage { facts: 1, bytes: 8 });
+    storage.write(&tenant("other"), &[absent("f", 1)], later()).await.unwrap();
+    assert_eq!(usage(&*storage).await, Usage { facts: 1, bytes: 8 });
+    storage.close().await;
+    drop(storage);
+    let storage = backend.open().await;
+    assert_eq!(usage(&*storage).await, Usage { facts: 1, bytes: 8 });
+    storage.delete_tenant(&default_tenant(), later()).await.unwrap();
+    assert_eq!(usage(&*storage).await, Usage::default());
+}
+
+pub(crate) async fn room_for_facts_obeyed_and_violated(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    let room = Room { facts: Some(2), bytes: None };
+    let store =
+        async |writes: &[_]| storage.write_within(&default_tenant(), writes, room, later()).await;
+    assert!(store(&[absent("a", 1), absent("b", 2)]).await.is_ok());
+    let full = StorageError::Full { quota: "facts", allowed: 2, used: 2 };
+    assert_eq!(store(&[absent("c", 3)]).await, Err(full));
+    assert_eq!(list(&*storage).await, ["b", "a"]);
+    assert_eq!(store(&[absent("a", 3)]).await, Ok(vec![None]), "what is there takes no room");
+    assert!(store(&[present("a", &[("more", "bytes")])]).await.unwrap()[0].is_some());
+    let partly = store(&[present("a", &[("x", "y")]), absent("c", 3)]).await;
+    assert_eq!(partly, Err(StorageError::Timeout { wrote: true }));
+    delete(&*storage, "b").await.unwrap();
+    assert!(store(&[absent("c", 3)]).await.unwrap()[0].is_some());
+}
+
+pub(crate) async fn room_for_bytes_obeyed_and_violated(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    let room = Room { facts: None, bytes: Some(20) };
+    let store =
+        async |write| storage.write_within(&default_tenant(), &[write], room, later()).await;
+    let fact = |name: &str, value: &str| write(name, &[("content", value)], Condition::Absent, 1);
+    assert!(store(fact("a", "1234567890123")).await.unwrap()[0].is_some(), "20 of 20");
+    let full = StorageError::Full { quota: "bytes", allowed: 20, used: 20 };
+    assert_eq!(store(fact("b", "")).await, Err(full.clone()));
+    let longer = present("a", &[("content", "12345678901234")]);
+    assert_eq!(store(longer).await, Err(full));
+    assert_eq!(get(&*storage, "a").await, Some(hash(&[("content", "1234567890123")])));
+    assert!(store(present("a", &[("content", "1")])).await.unwrap()[0].is_some());
+    assert!(store(fact("b", "12345")).await.unwrap()[0].is_some());
+    // A tenant whose room was made smaller than what it has may still shrink.
+    let none = Room { facts: Some(0), bytes: Some(0) };
+    let shrink = [present("b", &[("content", "")])];
+    let shrunk = storage.write_within(&default_tenant(), &shrink, none, later()).await;
+    assert!(shrunk.unwrap()[0].is_some());
+}
+
+pub(crate) async fn writers_at_once_do_not_get_past_the_room_together(backend: &mut impl Backend) {
+    let storage = backend.open().await;
+    let room = Room { facts: Some(5), bytes: None };
+    let writers: Vec<_> = (0..20)
+        .map(|n| {
+            let storage = Arc::clone(&storage);
+            let write = [absent(&format!("f{n}"), n)];
+            tokio::spawn(async move {
+                storage.write_within(&default_tenant(), &write, room, later()).await
+            })
+        })
+        .collect();
+    let mut happened = 0;
+    for writer in writers {
+        match writer.await.unwrap() {
+            Ok(_) => happened += 1,
+            Err(error) => assert!(matches!(error, StorageError::Full { .. }), "{error}"),
+        }
+    }
+    assert_eq!(happened, 5);
+    assert_eq!(usage(&*storage).await.facts, 5);
 }

@@ -21,7 +21,9 @@ pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
         "grow" => grow(usize::MAX),
         "use-mib" => grow(amount(text, 1)),
         "be-refused-memory-then-spin" => {
-            if Vec::<u8>::new().try_reserve_exact(1 << 30).is_ok() {
+            let mut held = Vec::<u8>::new();
+            // Looked at afterwards, or the compiler would leave it out.
+            if held.try_reserve_exact(1 << 30).is_ok() && black_box(held).capacity() > 0 {
                 return Some(vec!["a gibibyte was given".into()]);
             }
             spin();
@@ -33,6 +35,7 @@ pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
             black_box(recurse(amount(text, 1)));
         }
         "trap" => std::process::abort(),
+        "abort-in-drop" => drop(AbortsInDrop),
         "panic" => panic!("this logic panics when it is told to"),
         "sleep" => sleep(amount(text, 60)),
         "exit" => std::process::exit(amount(text, 0) as i32),
@@ -41,7 +44,17 @@ pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
     Some(Vec::new())
 }
 
+struct AbortsInDrop;
+
+impl Drop for AbortsInDrop {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+/// Says first that it is about to.
 fn spin() {
+    log(Level::Warn, "spinning");
     let mut turns = 0_u64;
     loop {
         turns = black_box(turns.wrapping_add(1));

@@ -9,9 +9,8 @@ use crate::bindings::kenning::knowledge::{index, index_write, storage, storage_w
 const TIMESTAMP: &str = "2001-02-03T04:05:06+00:00";
 
 pub(crate) fn store(drafts: Vec<Draft>) -> Result<Vec<Result<Stored, Error>>, Error> {
-    let writes: Vec<HashWrite> = drafts.iter().enumerate().map(to_write).collect();
+    let written = write(&drafts)?;
     let entries: Vec<Entry> = drafts.into_iter().enumerate().map(to_entry).collect();
-    let written = storage_write::write(&writes)?;
     let (new, _): (Vec<_>, Vec<_>) =
         entries.iter().cloned().zip(&written).partition(|(_, written)| **written);
     let new: Vec<Entry> = new.into_iter().map(|(entry, _)| entry).collect();
@@ -23,6 +22,18 @@ pub(crate) fn store(drafts: Vec<Draft>) -> Result<Vec<Result<Stored, Error>>, Er
         false => Err(Error::Conflict(entry.id)),
     };
     Ok(entries.into_iter().zip(written).map(|(entry, written)| outcome(entry, written)).collect())
+}
+
+/// Writes drafts and does not index them.
+pub(crate) fn write(drafts: &[Draft]) -> Result<Vec<bool>, Error> {
+    let writes: Vec<HashWrite> = drafts.iter().enumerate().map(to_write).collect();
+    storage_write::write(&writes)
+}
+
+/// Says of drafts that they are stored, and does nothing.
+pub(crate) fn unwritten(drafts: Vec<Draft>) -> Vec<Result<Stored, Error>> {
+    let stored = |(position, draft)| Ok(Stored { id: id_of(position, draft), indexed: true });
+    drafts.iter().enumerate().map(stored).collect()
 }
 
 fn id_of(position: usize, draft: &Draft) -> String {

@@ -48,14 +48,21 @@ fn perform(text: &str) -> Option<Vec<String>> {
 impl facts::Guest for Component {
     fn store_drafts(drafts: Vec<Draft>) -> Result<Vec<Result<Stored, Error>>, Error> {
         let told = drafts.first().map(|draft| draft.text.clone()).unwrap_or_default();
+        match told.split_whitespace().next() {
+            Some("write-one-then-trap") => {
+                honest::write(&drafts[..1])?;
+                std::process::abort();
+            }
+            Some("acknowledge-unwritten") => return Ok(honest::unwritten(drafts)),
+            _ => {}
+        }
         let outcomes = honest::store(drafts)?;
         perform(&told);
         Ok(lying::outcomes(&told, outcomes))
     }
 
     fn get(ids: Vec<String>) -> Result<Vec<Option<Fact>>, Error> {
-        let facts = honest::get(&ids)?;
-        Ok(facts.into_iter().map(|fact| fact.map(lying::fact)).collect())
+        lying::facts(&ids, honest::get(&ids)?)
     }
 
     fn list(
@@ -65,7 +72,7 @@ impl facts::Guest for Component {
     ) -> Result<FactPage, Error> {
         let told = containing.unwrap_or_default();
         perform(&told);
-        Ok(lying::page(&told, honest::list(limit, cursor.as_deref())?))
+        lying::page(&told, honest::list(limit, cursor.as_deref())?)
     }
 
     fn update(_id: String, _change: Change) -> Result<Stored, Error> {

@@ -1,4 +1,4 @@
--- KEYS: fact, order, pending, revision, vector
+-- KEYS: fact, order, pending, revision, vector, bytes
 -- ARGV: id
 -- Answers the revision, or nothing if the fact was not there. What is left of a fact that another
 -- program deleted goes either way.
@@ -6,11 +6,23 @@ local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'hash' then
   return redis.error_reply('WRONGTYPE the key of this fact holds a ' .. kind)
 end
+local bytes = tonumber(redis.call('GET', KEYS[6]) or 0)
+if kind == 'hash' then
+  for _, part in ipairs(redis.call('HGETALL', KEYS[1])) do
+    bytes = bytes - #part
+  end
+end
 -- A deletion is never refused for lack of memory; counting it, done first, would be.
 redis.call('DEL', KEYS[1], KEYS[5])
-redis.call('ZREM', KEYS[2], ARGV[1])
+local facts = redis.call('ZCARD', KEYS[2])
+local listed = redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 if kind == 'none' then
+  if listed == 1 then
+    -- How large it was is gone with it.
+    redis.call('SET', KEYS[6], string.format('%.0f', bytes - bytes / facts))
+  end
   return false
 end
+redis.call('SET', KEYS[6], string.format('%.0f', math.max(bytes, 0)))
 return redis.call('INCR', KEYS[4])

@@ -5,9 +5,9 @@ if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then
   return 0
 end
 local old = redis.call('HMGET', KEYS[1], 'pieces', 'token')
--- Hosts that do not hear of a deletion would go by what is gone: if this is refused, all is.
-redis.call('INCR', KEYS[4])
+-- A deletion is never refused for lack of memory; counting it, done first, would be.
 redis.call('UNLINK', KEYS[1])
+redis.call('INCR', KEYS[4])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
 for i = 1, tonumber(old[1] or 0) do

@@ -1,4 +1,4 @@
--- KEYS: order, pending, revision, tenants
+-- KEYS: order, pending, revision, tenants, bytes
 -- ARGV: tenant, how many, what keys of facts begin with, what keys of vectors begin with
 -- Deletes so many of a tenant's facts, newest first; answers how many there were. The call that
 -- finds fewer leaves nothing of the tenant.
@@ -9,7 +9,7 @@ for _, id in ipairs(ids) do
   redis.call('ZREM', KEYS[2], id)
 end
 if #ids < tonumber(ARGV[2]) then
-  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
+  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[5])
   redis.call('SREM', KEYS[4], ARGV[1])
 end
 return #ids

@@ -1,13 +1,17 @@
--- KEYS: fact, order, pending, revision, vector
+-- KEYS: fact, order, pending, revision, vector, bytes
 -- ARGV: id
 -- Lets go of a fact that another program deleted, unless it is back.
 if redis.call('TYPE', KEYS[1]).ok == 'hash' then
   return 0
 end
+local facts = redis.call('ZCARD', KEYS[2])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('DEL', KEYS[5])
 if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then
   return 0
 end
 redis.call('INCR', KEYS[4])
+-- How large it was is gone with it.
+local bytes = tonumber(redis.call('GET', KEYS[6]) or 0)
+redis.call('SET', KEYS[6], string.format('%.0f', bytes - bytes / facts))
 return 1

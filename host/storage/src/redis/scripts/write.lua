@@ -1,6 +1,8 @@
--- KEYS: fact, order, pending, revision, vector, tenants
--- ARGV: id, tenant, condition, order, then field and value in turn
--- Answers the revision, or nothing if the condition does not hold.
+-- KEYS: fact, order, pending, revision, vector, tenants, bytes
+-- ARGV: id, tenant, condition, order, the most facts, the most bytes, then field and value in turn,
+-- each field once
+-- Answers the revision; nothing if the condition does not hold; if there is no room, the quota and
+-- what is used of it.
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'hash' then
   return redis.error_reply('WRONGTYPE the key of this fact holds a ' .. kind)
@@ -8,10 +10,27 @@ end
 if (ARGV[3] == 'present') ~= (kind == 'hash') then
   return false
 end
+local added = 0
+for i = 7, #ARGV, 2 do
+  added = added + #ARGV[i + 1]
+  if kind == 'hash' and redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
+    added = added - redis.call('HSTRLEN', KEYS[1], ARGV[i])
+  else
+    added = added + #ARGV[i]
+  end
+end
+local facts = redis.call('ZCARD', KEYS[2])
+if kind == 'none' and facts >= tonumber(ARGV[5]) then
+  return { 'facts', facts }
+end
+local bytes = tonumber(redis.call('GET', KEYS[7]) or 0)
+if added > 0 and bytes + added > tonumber(ARGV[6]) then
+  return { 'bytes', bytes }
+end
 -- First the command that Redis may refuse (out of memory, read-only): later ones are not.
 local revision = redis.call('INCR', KEYS[4])
 -- In steps, because Lua's stack does not hold any number of arguments.
-for first = 5, #ARGV, 1000 do
+for first = 7, #ARGV, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
 if kind == 'none' then
@@ -20,4 +39,6 @@ if kind == 'none' then
 end
 redis.call('ZADD', KEYS[3], revision, ARGV[1])
 redis.call('SADD', KEYS[6], ARGV[2])
+-- Never below zero: facts from before bytes were counted are not in the count.
+redis.call('SET', KEYS[7], string.format('%.0f', math.max(bytes + added, 0)))
 return revision

@@ -1,0 +1,146 @@
+//! Places to run, and the line before them. Both are bounded: whoever finds the line
+//! full is refused at once, since a longer one would only make everybody late.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kenning_storage::TenantId;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::call::Ended;
+use super::shares::{Rules, Share, Shares};
+use crate::limits::Limits;
+
+/// One place in so many is kept for tenants that have no call running, so that a few
+/// tenants with slow calls do not take them all.
+const ONE_KEPT_OF: usize = 8;
+
+/// A patient call that found the line full tries again after this long.
+const PAUSE: Duration = Duration::from_millis(20);
+
+pub(super) struct Places {
+    guests: usize,
+    per_tenant: usize,
+    places: Arc<Shares>,
+    waiting: usize,
+    line: Semaphore,
+    wait: Duration,
+}
+
+impl Places {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            guests: limits.guests,
+            per_tenant: limits.guests_per_tenant,
+            places: Shares::new(Rules {
+                units: limits.guests,
+                per_tenant: limits.guests_per_tenant,
+                for_newcomers: limits.guests / ONE_KEPT_OF,
+            }),
+            waiting: limits.guests_waiting,
+            line: Semaphore::new(limits.guests_waiting),
+            wait: limits.guest_wait,
+        }
+    }
+
+    /// A place for `tenant` by `deadline`; free again when it is dropped. A patient call,
+    /// which no person waits for, is not turned away by a full line: it tries again,
+    /// behind everyone who waits in it.
+    pub(super) async fn take(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+        patient: bool,
+    ) -> Result<Share, Ended> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.in_line(tenant, left).await {
+                Err(_) if patient && !left.is_zero() => sleep(PAUSE.min(left)).await,
+                taken => return taken,
+            }
+        }
+    }
+
+    async fn in_line(&self, tenant: &TenantId, left: Duration) -> Result<Share, Ended> {
+        if let Some(place) = self.places.try_acquire(tenant) {
+            return Ok(place);
+        }
+        let full = |limit, allowed| Ended::Overloaded { limit, allowed };
+        let in_line = self.line.try_acquire();
+        let _in_line = in_line.map_err(|_| full("guests_waiting", self.waiting))?;
+        match timeout(self.wait.min(left), self.places.acquire(tenant)).await {
+            Ok(place) => Ok(place),
+            Err(_) if self.places.has_its_share(tenant) => {
+                Err(full("guests_per_tenant", self.per_tenant))
+            }
+            Err(_) => Err(full("guests", self.guests)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(guests: usize, guests_waiting: usize, guest_wait: Duration) -> Places {
+        Places::new(&Limits { guests, guests_waiting, guest_wait, ..Limits::default() })
+    }
+
+    fn one() -> TenantId {
+        TenantId::parse("one").unwrap()
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[tokio::test]
+    async fn a_call_in_the_line_gets_the_place_that_becomes_free_obeyed() {
+        let places = places(1, 1, Duration::from_secs(60));
+        let first = places.take(&one(), soon(), false).await.unwrap();
+        let (second, ()) = tokio::join!(places.take(&one(), soon(), false), async { drop(first) });
+        assert!(second.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_finds_the_line_full_is_refused_violated() {
+        let places = places(1, 1, Duration::from_secs(3_600));
+        let _first = places.take(&one(), soon(), false).await.unwrap();
+        let mut second = std::pin::pin!(places.take(&one(), soon(), false));
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        let full = Ended::Overloaded { limit: "guests_waiting", allowed: 1 };
+        assert_eq!(places.take(&one(), soon(), false).await.err(), Some(full));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_leaves_the_line_makes_room_in_it() {
+        let places = places(1, 1, Duration::from_secs(3_600));
+        let _first = places.take(&one(), soon(), false).await.unwrap();
+        for _ in 0..3 {
+            let mut next = std::pin::pin!(places.take(&one(), soon(), false));
+            assert!(futures::poll!(next.as_mut()).is_pending());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_too_long_names_the_places() {
+        let places = places(1, 1, Duration::from_millis(1));
+        let _first = places.take(&one(), soon(), false).await.unwrap();
+        let full = Ended::Overloaded { limit: "guests", allowed: 1 };
+        assert_eq!(places.take(&one(), soon(), false).await.err(), Some(full));
+    }
+
+    #[tokio::test]
+    async fn a_patient_call_outlasts_a_full_line() {
+        let places = places(1, 0, Duration::from_millis(1));
+        let first = places.take(&one(), soon(), false).await.unwrap();
+        let (second, ()) = tokio::join!(places.take(&one(), soon(), true), async {
+            sleep(3 * PAUSE).await;
+            drop(first);
+        });
+        assert!(second.is_ok());
+        let late = places.take(&one(), Instant::now(), true).await;
+        assert!(late.is_err(), "its deadline ends it");
+    }
+}

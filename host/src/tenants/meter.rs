@@ -1,0 +1,299 @@
+//! Counts what one tenant uses, and says when it is too much.
+//!
+//! Each host counts for itself, in memory: a swap of the logic resets nothing, a restart does.
+//! Work and tokens are known only once they are used: a call begins while some is left, and what
+//! the last ones take beyond it keeps the next ones waiting.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::quotas::{Exceeded, Quotas};
+
+/// When to come back to a place that is taken, or to a quota of nothing.
+const PLACE_WAIT: Duration = Duration::from_secs(1);
+const NOTHING_WAIT: Duration = Duration::from_secs(60);
+
+/// One tenant's meters.
+pub struct Meter {
+    begun: Instant,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: Bucket,
+    running: u64,
+    fuel: Minute,
+    tokens: Minute,
+}
+
+/// What is used now.
+#[derive(Debug, PartialEq)]
+pub struct Used {
+    pub requests: u64,
+    pub running: u64,
+    pub fuel: u64,
+    pub tokens: u64,
+}
+
+/// One request's place; given back when dropped.
+pub struct Permit(Arc<Meter>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.counts().running -= 1;
+    }
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self { begun: Instant::now(), counts: Mutex::default() }
+    }
+}
+
+impl Meter {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Lets one request in, if its rate and its place allow.
+    pub fn admit(self: &Arc<Self>, quotas: &Quotas) -> Result<Permit, Exceeded> {
+        let mut counts = self.counts();
+        if let Some(allowed) = quotas.concurrent_calls
+            && counts.running >= allowed
+        {
+            let (limit, used) = ("concurrent_calls", counts.running);
+            let after = if allowed == 0 { NOTHING_WAIT } else { PLACE_WAIT };
+            return Err(Exceeded { limit, allowed, used, after });
+        }
+        counts.requests.take(self.now(), quotas.requests_per_second)?;
+        counts.running += 1;
+        Ok(Permit(self.clone()))
+    }
+
+    /// Whether a guest call may begin; `embeds`, whether it asks for embeddings.
+    pub fn check(&self, quotas: &Quotas, embeds: bool) -> Result<(), Exceeded> {
+        let (now, mut counts) = (self.now(), self.counts());
+        counts.fuel.check(now, "fuel_per_minute", quotas.fuel_per_minute)?;
+        if embeds {
+            let allowed = quotas.embedding_tokens_per_minute;
+            counts.tokens.check(now, "embedding_tokens_per_minute", allowed)?;
+        }
+        Ok(())
+    }
+
+    pub fn charge_fuel(&self, fuel: u64) {
+        self.counts().fuel.add(self.now(), fuel);
+    }
+
+    pub fn charge_tokens(&self, tokens: u64) {
+        self.counts().tokens.add(self.now(), tokens);
+    }
+
+    pub fn used(&self) -> Used {
+        let (now, mut counts) = (self.now(), self.counts());
+        Used {
+            requests: counts.requests.used(now),
+            running: counts.running,
+            fuel: counts.fuel.sum(now),
+            tokens: counts.tokens.sum(now),
+        }
+    }
+}
+
+/// A token bucket that holds one second's requests. It counts what was taken, so that it also
+/// measures where nothing is bounded.
+#[derive(Default)]
+struct Bucket {
+    /// Requests taken and not yet made up for by time.
+    taken: f64,
+    rate: f64,
+    at: Duration,
+}
+
+impl Bucket {
+    /// Lets time make up for requests taken.
+    fn settle(&mut self, now: Duration, allowed: Option<u64>) {
+        let elapsed = now.saturating_sub(self.at).as_secs_f64();
+        // Without a bound: whatever was taken is forgotten within a second.
+        let rate = allowed.map_or(self.taken.max(1.0), |allowed| allowed as f64);
+        self.taken = (self.taken - elapsed * rate).max(0.0);
+        (self.rate, self.at) = (rate, now);
+    }
+
+    fn take(&mut self, now: Duration, allowed: Option<u64>) -> Result<(), Exceeded> {
+        self.settle(now, allowed);
+        if let Some(allowed) = allowed
+            && self.taken + 1.0 > allowed as f64
+        {
+            let beyond = self.taken + 1.0 - allowed as f64;
+            let after = match allowed {
+                0 => NOTHING_WAIT,
+                _ => Duration::from_secs_f64(beyond / allowed as f64),
+            };
+            let used = self.taken.ceil() as u64;
+            return Err(Exceeded { limit: "requests_per_second", allowed, used, after });
+        }
+        self.taken += 1.0;
+        Ok(())
+    }
+
+    fn used(&mut self, now: Duration) -> u64 {
+        let elapsed = now.saturating_sub(self.at).as_secs_f64();
+        (self.taken - elapsed * self.rate).max(0.0).ceil() as u64
+    }
+}
+
+const SECONDS: usize = 60;
+
+/// What was used in each of the last 60 seconds.
+struct Minute {
+    seconds: [u64; SECONDS],
+    last: u64,
+}
+
+impl Default for Minute {
+    fn default() -> Self {
+        Self { seconds: [0; SECONDS], last: 0 }
+    }
+}
+
+impl Minute {
+    /// Forgets what is a minute old.
+    fn settle(&mut self, now: Duration) {
+        let second = now.as_secs().max(self.last);
+        let passed = (second - self.last).min(SECONDS as u64);
+        for back in 0..passed {
+            self.seconds[slot(second - back)] = 0;
+        }
+        self.last = second;
+    }
+
+    fn add(&mut self, now: Duration, used: u64) {
+        self.settle(now);
+        let second = &mut self.seconds[slot(self.last)];
+        *second = second.saturating_add(used);
+    }
+
+    fn sum(&mut self, now: Duration) -> u64 {
+        self.settle(now);
+        self.seconds.iter().fold(0, |sum, used| sum.saturating_add(*used))
+    }
+
+    fn check(
+        &mut self,
+        now: Duration,
+        limit: &'static str,
+        allowed: Option<u64>,
+    ) -> Result<(), Exceeded> {
+        let Some(allowed) = allowed else { return Ok(()) };
+        let used = self.sum(now);
+        if used < allowed {
+            return Ok(());
+        }
+        Err(Exceeded { limit, allowed, used, after: self.wait(used, allowed) })
+    }
+
+    /// How long until enough of `used` is a minute old.
+    fn wait(&self, mut used: u64, allowed: u64) -> Duration {
+        for age in (0..SECONDS as u64).rev() {
+            if age > self.last {
+                continue;
+            }
+            used = used.saturating_sub(self.seconds[slot(self.last - age)]);
+            if used < allowed {
+                return Duration::from_secs(SECONDS as u64 - age);
+            }
+        }
+        NOTHING_WAIT
+    }
+}
+
+fn slot(second: u64) -> usize {
+    (second % SECONDS as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn a_second_of_requests_is_let_in_obeyed() {
+        let mut bucket = Bucket::default();
+        for _ in 0..10 {
+            bucket.take(at(5.0), Some(10)).unwrap();
+        }
+        assert_eq!(bucket.used(at(5.0)), 10);
+        bucket.take(at(5.1), Some(10)).expect("a tenth of a second makes up for one");
+    }
+
+    #[test]
+    fn more_requests_than_a_second_holds_are_told_when_to_come_back_violated() {
+        let mut bucket = Bucket::default();
+        let refused = (0..11).find_map(|_| bucket.take(at(5.0), Some(10)).err()).unwrap();
+        assert_eq!((refused.limit, refused.allowed), ("requests_per_second", 10));
+        assert_eq!((refused.used, refused.after), (10, at(0.1)));
+        assert_eq!(bucket.take(at(5.0), Some(0)).unwrap_err().after, NOTHING_WAIT);
+    }
+
+    #[test]
+    fn without_a_bound_requests_are_counted_and_let_in() {
+        let mut bucket = Bucket::default();
+        for _ in 0..100 {
+            bucket.take(at(1.0), None).unwrap();
+        }
+        assert_eq!(bucket.used(at(1.0)), 100);
+        bucket.take(at(9.0), None).unwrap();
+        assert_eq!(bucket.used(at(9.0)), 1);
+    }
+
+    #[test]
+    fn places_are_taken_and_given_back() {
+        let meter = Arc::new(Meter::default());
+        let quotas = Quotas { concurrent_calls: Some(2), ..Quotas::default() };
+        let first = meter.admit(&quotas).ok().unwrap();
+        let _second = meter.admit(&quotas).ok().unwrap();
+        let refused = meter.admit(&quotas).err().unwrap();
+        assert_eq!((refused.limit, refused.allowed, refused.used), ("concurrent_calls", 2, 2));
+        drop(first);
+        assert!(meter.admit(&quotas).is_ok());
+    }
+
+    #[test]
+    fn a_minute_forgets_what_is_a_minute_old() {
+        let mut minute = Minute::default();
+        minute.add(at(3.9), 5);
+        minute.add(at(62.0), 7);
+        assert_eq!(minute.sum(at(62.9)), 12);
+        assert_eq!(minute.sum(at(63.0)), 7);
+        assert_eq!(minute.sum(at(121.9)), 7);
+        assert_eq!(minute.sum(at(1_000.0)), 0);
+    }
+
+    #[test]
+    fn work_is_let_begin_while_some_is_left_obeyed_and_violated() {
+        let mut minute = Minute::default();
+        minute.add(at(10.0), 99);
+        assert_eq!(minute.check(at(10.0), "fuel_per_minute", Some(100)), Ok(()));
+        minute.add(at(20.0), 50);
+        let refused = minute.check(at(30.0), "fuel_per_minute", Some(100)).unwrap_err();
+        assert_eq!((refused.allowed, refused.used), (100, 149));
+        assert_eq!(refused.after, Duration::from_secs(40), "then the first 99 are forgotten");
+        assert_eq!(minute.check(at(70.0), "fuel_per_minute", Some(100)), Ok(()));
+        assert_eq!(minute.check(at(30.0), "fuel_per_minute", None), Ok(()));
+    }
+
+    #[test]
+    fn a_quota_of_nothing_lets_nothing_in() {
+        let refused = Minute::default().check(at(0.0), "fuel_per_minute", Some(0)).unwrap_err();
+        assert_eq!((refused.used, refused.after), (0, NOTHING_WAIT));
+    }
+}

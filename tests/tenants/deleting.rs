@@ -1,0 +1,198 @@
+//! Deleting a tenant: at once for its callers, and with all that it has.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures::StreamExt;
+use http::Method;
+use kenning_storage::{
+    Condition, DocumentName, FactId, Layout, StorageLimits, TenantId, Write, open,
+};
+use kenning_tests::{Backend, RedisServer, Server, Setup, all_indexed, on_both_backends, until};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::support::{ADMIN, assert_unauthorized, create, serve, serve_hostile, tenant};
+
+on_both_backends!(a_deleted_tenant_is_gone_at_once, calls_under_way_end, an_import_under_way_ends,);
+
+async fn a_deleted_tenant_is_gone_at_once(backend: &Backend) -> Result<()> {
+    let (_server, admin) = serve(backend).await?;
+    let acme = tenant(&admin, "acme", json!({})).await?;
+    let other = tenant(&admin, "other", json!({})).await?;
+    for caller in [&acme, &other] {
+        for n in 0..20 {
+            caller
+                .store(json!({ "text": format!("fact {n}"), "fact_id": format!("f{n}") }))
+                .await?;
+        }
+        all_indexed(caller).await?;
+    }
+    let before = other.export().await?;
+    let deleted = admin.delete("/v1/admin/tenants/acme").await?;
+    assert_eq!((deleted.status, &deleted.json["status"]), (200, &json!("success")));
+    assert_unauthorized(&acme.get("/v1/facts/f1").await?);
+    assert_unauthorized(&acme.post("/v1/search", json!({ "query": "fact" })).await?);
+    admin.get("/v1/admin/tenants/acme").await?.assert_error(404, "not_found");
+    let listed = admin.get("/v1/admin/tenants").await?.json;
+    let names: Vec<_> = listed["tenants"].as_array().into_iter().flatten().collect();
+    assert_eq!(names.len(), 1, "{listed}");
+    assert_eq!(other.export().await?, before, "another's facts are another's");
+    Ok(())
+}
+
+async fn calls_under_way_end(backend: &Backend) -> Result<()> {
+    let (_server, admin) = serve_hostile(backend).await?;
+    let acme = tenant(&admin, "acme", json!({})).await?;
+    let spinning = tokio::spawn({
+        let acme = acme.clone();
+        async move { acme.post("/v1/search", json!({ "query": "spin" })).await }
+    });
+    until("a call under way", async || {
+        let usage = admin.get("/v1/admin/tenants/acme").await?.json["usage"].clone();
+        Ok((usage["concurrent_calls"]["used"] == 1).then_some(()))
+    })
+    .await?;
+    assert_eq!(admin.delete("/v1/admin/tenants/acme").await?.status, 200);
+    assert_unauthorized(&spinning.await??);
+    Ok(())
+}
+
+async fn an_import_under_way_ends(backend: &Backend) -> Result<()> {
+    let (_server, admin) = serve(backend).await?;
+    let acme = tenant(&admin, "acme", json!({})).await?;
+    let (lines, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let body = futures::stream::unfold(body, |mut body| async {
+        body.recv().await.map(|line| (line, body))
+    });
+    let body = reqwest::Body::wrap_stream(body);
+    let import = acme.request(Method::POST, "/v1/import").body(body).send().await?;
+    // One group of facts, so that it is stored.
+    let group: String = (0..50).map(|n| format!("{{\"text\": \"{n}\"}}\n")).collect();
+    lines.send(Ok(group.clone().into())).await?;
+    until("facts are imported", async || {
+        let usage = admin.get("/v1/admin/tenants/acme").await?.json["usage"].clone();
+        Ok((usage["facts"]["used"] == 50).then_some(()))
+    })
+    .await?;
+    assert_eq!(admin.delete("/v1/admin/tenants/acme").await?.status, 200);
+    let feeding =
+        tokio::spawn(async move { while lines.send(Ok(group.clone().into())).await.is_ok() {} });
+    let said = import.bytes_stream().fold(String::new(), async |said, bytes| {
+        said + &bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    });
+    let said = said.await;
+    assert!(said.contains("unauthorized") && said.contains("the import stopped"), "{said}");
+    feeding.await?;
+    admin.get("/v1/admin/tenants/acme").await?.assert_error(404, "not_found");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tenant_of_the_same_name_begins_anew() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    let old = tenant(&admin, "acme", json!({ "facts": 5 })).await?;
+    let fact = json!({ "text": "the old secret", "fact_id": "f" });
+    old.store(fact).await?;
+    all_indexed(&old).await?;
+    assert_eq!(admin.delete("/v1/admin/tenants/acme").await?.status, 200);
+
+    let new = tenant(&admin, "acme", json!({})).await?;
+    assert_unauthorized(&old.get("/v1/stats").await?);
+    new.get("/v1/facts/f").await?.assert_error(404, "not_found");
+    assert!(new.search(json!({ "query": "the old secret" })).await?.is_empty());
+    let stats = new.get("/v1/stats").await?.json;
+    assert_eq!((&stats["facts"], &stats["index"]["facts"]), (&json!(0), &json!(0)));
+    assert_eq!(stats["quotas"]["facts"]["value"], json!(null));
+    new.store(json!({ "text": "the new secret", "fact_id": "f" })).await?;
+    assert_eq!(new.search(json!({ "query": "the new secret" })).await?, ["f"]);
+    Ok(())
+}
+
+/// What a deleted tenant had is gone from Redis, once no other host can still write to it.
+#[tokio::test]
+async fn nothing_of_a_deleted_tenant_stays_in_redis() -> Result<()> {
+    let redis = RedisServer::start();
+    let setup = Setup {
+        storage: Some(redis.url()),
+        admin_key: Some(ADMIN),
+        // The name is kept for as long as a call may last.
+        config: Some("[limits]\ncall_ms = 1000\nsearch_ms = 1000\n".into()),
+        ..Setup::default()
+    };
+    let server = Server::start_with(setup).await?;
+    let admin = server.key(ADMIN);
+    let acme = tenant(&admin, "acme", json!({})).await?;
+    until("a first fact", async || {
+        let stored = acme.post("/v1/facts", json!({ "text": "x", "fact_id": "f" })).await?;
+        Ok((stored.status == 201).then_some(()))
+    })
+    .await?;
+    all_indexed(&acme).await?;
+    assert_ne!(redis.command(&["KEYS", "*acme*"]), "*0\r\n");
+    let deleted = admin.delete("/v1/admin/tenants/acme").await?;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+    assert_eq!(redis.command(&["KEYS", "kenning:{acme}*"]), "*0\r\n");
+    until("its name is free", async || {
+        let created = admin.post("/v1/admin/tenants", json!({ "name": "acme" })).await?;
+        if created.status == 409 {
+            created.assert_error(409, "conflict");
+            assert!(created.text.contains("still being deleted"), "{}", created.text);
+        }
+        Ok((created.status == 201).then_some(()))
+    })
+    .await
+}
+
+/// A deletion that was cut off, as it lies in storage: the record says deleted, the facts are
+/// there, and so is what hangs on the tenant by name.
+#[tokio::test]
+async fn a_deletion_that_was_cut_off_is_finished_after_the_next_start() -> Result<()> {
+    let backend = Backend::embedded()?;
+    let directory = backend.setup().data_dir.context("a data directory")?.join("facts");
+    let url = format!("embedded:{}", directory.display());
+    let storage = open(&url, Layout::Tenant, StorageLimits::default()).await?;
+    let later = || Instant::now() + Duration::from_secs(60);
+    let acme = TenantId::parse("acme")?;
+    let facts = [Write {
+        id: FactId::parse("f")?,
+        fields: vec![("content".into(), "x".into())],
+        condition: Condition::Absent,
+        order: 1,
+    }];
+    storage.write(&acme, &facts, later()).await?;
+    let record = json!({ "created": 1, "deleted": 2, "keys": [], "limits": {} }).to_string();
+    for (name, bytes) in
+        [("tenant/acme", record.as_str()), ("extensions/acme", "{}"), ("extensions/acme2", "{}")]
+    {
+        storage
+            .write_document(&DocumentName::parse(name)?, bytes.as_bytes(), None, later())
+            .await?;
+    }
+    storage.close().await;
+    drop(storage);
+
+    let (server, admin) = serve(&backend).await?;
+    until("its name is free", async || {
+        let created = admin.post("/v1/admin/tenants", json!({ "name": "acme" })).await?;
+        Ok((created.status == 201).then_some(()))
+    })
+    .await?;
+    server.stop().await?;
+    let storage = open(&url, Layout::Tenant, StorageLimits::default()).await?;
+    assert_eq!(storage.count(&acme, later()).await?, 0);
+    let left = storage.list_documents("extensions/", later()).await?;
+    let left: Vec<_> = left.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(left, ["extensions/acme2"], "another tenant's name begins alike");
+    Ok(())
+}
+
+#[tokio::test]
+async fn deleting_again_is_not_found() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    create(&admin, "acme", json!({})).await?;
+    assert_eq!(admin.delete("/v1/admin/tenants/acme").await?.status, 200);
+    admin.delete("/v1/admin/tenants/acme").await?.assert_error(404, "not_found");
+    Ok(())
+}

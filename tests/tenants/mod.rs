@@ -1,0 +1,9 @@
+//! Tenants on a server with keys: who gets in, what each may use, and that nothing of a deleted
+//! one is left.
+
+mod cli;
+mod deleting;
+mod following;
+mod keys;
+mod quotas;
+mod support;

@@ -1,0 +1,180 @@
+//! Each quota, obeyed and violated.
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::Method;
+use kenning_tests::{Backend, Caller, on_both_backends, until};
+use serde_json::{Value, json};
+
+use super::support::{assert_exceeded, serve, serve_hostile, tenant};
+
+on_both_backends!(
+    facts_obeyed_and_violated,
+    bytes_obeyed_and_violated,
+    what_is_kept_is_counted_across_a_restart,
+);
+
+async fn facts_obeyed_and_violated(backend: &Backend) -> Result<()> {
+    let (_server, admin) = serve(backend).await?;
+    let acme = tenant(&admin, "acme", json!({ "facts": 3 })).await?;
+    let other = tenant(&admin, "other", json!({})).await?;
+    for id in ["a", "b"] {
+        acme.store(json!({ "text": id, "fact_id": id })).await?;
+    }
+    let two = json!({ "facts": [{ "text": "c", "fact_id": "c" }, { "text": "d" }] });
+    assert_exceeded(&acme.post("/v1/facts/batch", two).await?, "facts", 3);
+    acme.get("/v1/facts/c").await?.assert_error(404, "not_found");
+    acme.store(json!({ "text": "c", "fact_id": "c" })).await?;
+    assert_exceeded(&acme.post("/v1/facts", json!({ "text": "d" })).await?, "facts", 3);
+    acme.store(json!({ "text": "c", "fact_id": "c" })).await.context("it is there already")?;
+    let imported = acme.post_raw("/v1/import", "{\"text\": \"d\"}\n").await?;
+    assert!(imported.text.contains("quota_exceeded"), "{}", imported.text);
+    let quota = &acme.get("/v1/stats").await?.json["quotas"]["facts"];
+    assert_eq!(*quota, json!({ "value": 3, "used": 3, "unit": "facts" }));
+
+    assert_eq!(acme.patch("/v1/facts/a", json!({ "text": "changed" })).await?.status, 200);
+    assert_eq!(acme.delete("/v1/facts/a").await?.status, 200);
+    acme.store(json!({ "text": "d" })).await.context("there is room again")?;
+    other.store(json!({ "text": "x" })).await.context("another's quota is another's")?;
+
+    let lifted = json!({ "limits": { "facts": null } });
+    assert_eq!(admin.patch("/v1/admin/tenants/acme", lifted).await?.status, 200);
+    acme.store(json!({ "text": "e" })).await.context("a changed limit holds at once")?;
+    Ok(())
+}
+
+async fn bytes_obeyed_and_violated(backend: &Backend) -> Result<()> {
+    let (_server, admin) = serve(backend).await?;
+    let acme = tenant(&admin, "acme", json!({ "bytes": 1_000 })).await?;
+    acme.store(json!({ "text": "x".repeat(500), "fact_id": "a" })).await?;
+    let second = json!({ "text": "x".repeat(500), "fact_id": "b" });
+    assert_exceeded(&acme.post("/v1/facts", second.clone()).await?, "bytes", 1_000);
+    let longer = json!({ "text": "x".repeat(1_000) });
+    assert_exceeded(&acme.patch("/v1/facts/a", longer).await?, "bytes", 1_000);
+    assert_eq!(acme.patch("/v1/facts/a", json!({ "text": "short" })).await?.status, 200);
+    acme.store(second).await.context("there is room again")?;
+    let used = acme.get("/v1/stats").await?.json["quotas"]["bytes"]["used"].clone();
+    assert!(used.as_u64().is_some_and(|used| (500..=1_000).contains(&used)), "{used}");
+    Ok(())
+}
+
+async fn what_is_kept_is_counted_across_a_restart(backend: &Backend) -> Result<()> {
+    let (server, admin) = serve(backend).await?;
+    let acme = tenant(&admin, "acme", json!({ "facts": 2 })).await?;
+    acme.store(json!({ "text": "a" })).await?;
+    acme.store(json!({ "text": "b" })).await?;
+    let before = acme.get("/v1/stats").await?.json["quotas"]["bytes"].clone();
+    server.kill().await?;
+    let (server, admin) = serve(backend).await?;
+    let answer = admin.post("/v1/admin/tenants/acme/rotate-key", json!({})).await?;
+    let acme = server.key(answer.json["key"].as_str().context("a key")?);
+    assert_eq!(acme.get("/v1/stats").await?.json["quotas"]["bytes"], before);
+    assert_exceeded(&acme.post("/v1/facts", json!({ "text": "c" })).await?, "facts", 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_per_second_obeyed() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    let acme = tenant(&admin, "acme", json!({ "requests_per_second": 1_000_000 })).await?;
+    for answer in many(&acme, 50).await? {
+        assert_eq!(answer, 200);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_per_second_violated() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    let acme = tenant(&admin, "acme", json!({ "requests_per_second": 1 })).await?;
+    until("too many requests at once", async || {
+        Ok(many(&acme, 20).await?.contains(&429).then_some(()))
+    })
+    .await?;
+    let none = json!({ "limits": { "requests_per_second": 0 } });
+    admin.patch("/v1/admin/tenants/acme", none).await?;
+    assert_exceeded(&acme.get("/v1/stats").await?, "requests_per_second", 0);
+    Ok(())
+}
+
+/// So many requests at once; their statuses.
+async fn many(caller: &Caller, requests: usize) -> Result<Vec<u16>> {
+    let asked = (0..requests).map(|_| async { Ok(caller.get("/v1/stats").await?.status) });
+    futures::future::try_join_all(asked).await
+}
+
+#[tokio::test]
+async fn concurrent_calls_obeyed_and_violated() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    let acme = tenant(&admin, "acme", json!({ "concurrent_calls": 1 })).await?;
+    assert_eq!(acme.get("/v1/stats").await?.status, 200);
+    // An import is under way until its body ends.
+    let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from("{\"text\": \"x\"}\n"))]);
+    let body = reqwest::Body::wrap_stream(body.chain(stream::pending()));
+    let import = acme.request(Method::POST, "/v1/import").body(body).send().await?;
+    assert_eq!(import.status(), 200);
+    assert_exceeded(&acme.get("/v1/stats").await?, "concurrent_calls", 1);
+    drop(import);
+    until("its place is free", async || {
+        Ok((acme.get("/v1/stats").await?.status == 200).then_some(()))
+    })
+    .await
+}
+
+/// What is used of one of the tenant's quotas.
+async fn used(admin: &Caller, quota: &str) -> Result<u64> {
+    let answer = admin.get("/v1/admin/tenants/acme").await?;
+    answer.json["usage"][quota]["used"].as_u64().context("a count")
+}
+
+#[tokio::test]
+async fn fuel_per_minute_obeyed_and_violated() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    let acme = tenant(&admin, "acme", json!({ "fuel_per_minute": 1 })).await?;
+    acme.store(json!({ "text": "x", "fact_id": "f" })).await.context("while some is left")?;
+    assert!(used(&admin, "fuel_per_minute").await? > 1);
+    assert_exceeded(&acme.get("/v1/facts/f").await?, "fuel_per_minute", 1);
+    assert_eq!(acme.get("/v1/stats").await?.status, 200, "it runs no guest");
+    let much = json!({ "limits": { "fuel_per_minute": 1_000_000_000_000_u64 } });
+    admin.patch("/v1/admin/tenants/acme", much).await?;
+    assert_eq!(acme.get("/v1/facts/f").await?.status, 200);
+    Ok(())
+}
+
+/// Otherwise going away would be a way to work for nothing.
+#[tokio::test]
+async fn work_for_a_caller_who_went_away_is_charged() -> Result<()> {
+    let (_server, admin) = serve_hostile(&Backend::embedded()?).await?;
+    let acme = tenant(&admin, "acme", json!({})).await?;
+    let spinning = tokio::spawn({
+        let acme = acme.clone();
+        async move { acme.post("/v1/search", json!({ "query": "spin" })).await }
+    });
+    until("a call under way", async || {
+        Ok((used(&admin, "concurrent_calls").await? == 1).then_some(()))
+    })
+    .await?;
+    assert_eq!(used(&admin, "fuel_per_minute").await?, 0);
+    spinning.abort();
+    until("its work is charged", async || {
+        Ok((used(&admin, "fuel_per_minute").await? > 0).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn embedding_tokens_per_minute_obeyed_and_violated() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    let acme = tenant(&admin, "acme", json!({ "embedding_tokens_per_minute": 4 })).await?;
+    acme.store(json!({ "text": "nine byte", "fact_id": "f" })).await?;
+    assert_eq!(used(&admin, "embedding_tokens_per_minute").await?, 3);
+    let query: Value = json!({ "query": "nine" });
+    acme.search(query.clone()).await.context("while some are left")?;
+    let refused = acme.post("/v1/search", query).await?;
+    assert_exceeded(&refused, "embedding_tokens_per_minute", 4);
+    let refused = acme.post("/v1/facts", json!({ "text": "more" })).await?;
+    assert_exceeded(&refused, "embedding_tokens_per_minute", 4);
+    assert_eq!(acme.get("/v1/facts/f").await?.status, 200, "it embeds nothing");
+    Ok(())
+}

@@ -4,6 +4,7 @@
 mod authoring;
 mod cli;
 mod components;
+mod crash;
 mod degradation;
 mod durability;
 mod examples;
@@ -13,6 +14,7 @@ mod flat_layout;
 mod http;
 mod limits;
 mod openapi;
+mod overload;
 mod retrieval;
 mod samples;
 mod sandbox;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::http::Bodies;
 use crate::kb::Kb;
 use crate::limits::Limits;
 use crate::swap::Swapper;
@@ -13,6 +14,7 @@ pub struct App {
     pub kb: Arc<Kb>,
     pub swapper: Swapper,
     pub limits: Limits,
+    pub bodies: Bodies,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
 }

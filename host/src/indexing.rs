@@ -146,6 +146,22 @@ impl Indexing {
         refused
     }
 
+    /// The revisions that the index has of `ids`, to be asked for before storage is.
+    pub fn revisions(&self, tenant: &TenantId, ids: &[FactId]) -> Vec<Option<u64>> {
+        let Some(index) = self.existing(tenant) else { return vec![None; ids.len()] };
+        ids.iter().map(|id| index.revision(id.as_str())).collect()
+    }
+
+    /// Storage has no `id`, which the index had at `revision` before. Nobody told it: the
+    /// answer to a delete was lost, or the delete was another host's.
+    pub fn forget_fact(&self, tenant: &TenantId, id: &FactId, revision: u64) {
+        // What was stored again meanwhile has a newer revision, and stays.
+        let Some(index) = self.existing(tenant) else { return };
+        if let Err(error) = index.remove(id.as_str(), revision) {
+            tracing::warn!(%tenant, %id, %error, "a fact that is gone is still in the index");
+        }
+    }
+
     /// A vector of the embedder's space, as storage keeps it.
     pub fn stored_vector(
         &self,

@@ -37,6 +37,10 @@ pub struct Limits {
     /// How long a request may take to arrive, head and body each.
     #[serde(rename = "request_ms", with = "milliseconds")]
     pub request: Duration,
+    /// How long a caller may take to take an answer that the system's buffer does not
+    /// hold, or one piece of an export.
+    #[serde(rename = "answer_ms", with = "milliseconds")]
+    pub answer: Duration,
     /// How long a shutdown waits for calls under way.
     #[serde(rename = "shutdown_drain_ms", with = "milliseconds")]
     pub shutdown_drain: Duration,
@@ -59,6 +63,9 @@ pub struct Limits {
     /// One line of an import: the largest fact with every character escaped would
     /// be six times its size, which no exporter writes.
     pub import_line_bytes: usize,
+    /// Bodies of all connections together: requests until they are answered, answers
+    /// until they are taken. Twenty-five of the largest.
+    pub bodies_bytes: usize,
     /// Connections open at once.
     pub connections: usize,
 
@@ -157,6 +164,7 @@ impl Default for Limits {
             store_embedding: Duration::from_secs(1),
             call: Duration::from_secs(5),
             request: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
             shutdown_drain: Duration::from_secs(15),
 
             fact_text_bytes: 256 * KIB,
@@ -167,6 +175,7 @@ impl Default for Limits {
             query_bytes: 64 * KIB,
             body_bytes: 16 * (256 + 64) * KIB,
             import_line_bytes: MIB,
+            bodies_bytes: 128 * MIB,
             connections: 1_024,
 
             guest_memory_bytes: 64 * MIB,
@@ -250,6 +259,12 @@ impl Limits {
                 4 * self.host_call_bytes <= self.extension_memory_bytes,
                 "extension_memory_bytes must be at least four times host_call_bytes",
             ),
+            (self.body_bytes <= self.bodies_bytes, "bodies_bytes must hold the largest body"),
+            (
+                self.import_line_bytes <= self.bodies_bytes,
+                "bodies_bytes must hold the largest line of an import",
+            ),
+            (self.connections > 0, "connections must be at least 1"),
             (self.guests > 0, "guests must be at least 1"),
             (self.embedding_queue > 0, "embedding_queue must be at least 1"),
             (self.embedding_requests > 0, "embedding_requests must be at least 1"),

@@ -15,11 +15,13 @@ use crate::config::{Config, LayoutWord};
 use crate::embedder::{
     Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
 };
+use crate::http::Bodies;
 use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
 use crate::registry::{Archive, Registry, follow};
 use crate::runtime::compiler::{self, Compiler};
 use crate::runtime::{Generation, GenerationRef, Guest, Loader, Runtime, Services, engine};
+use crate::server::Routes;
 use crate::swap::Swapper;
 use crate::tenants::Tenants;
 use crate::{heartbeat, http, indexer, server, telemetry, tenants};
@@ -44,13 +46,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let following = tokio::spawn(follow::follow(kb.clone()));
     let tenants = tenants::start(kb.clone());
     let swapper = Swapper::new(kb.clone());
-    let app = Arc::new(App { kb: kb.clone(), swapper, limits: config.limits.clone(), metrics });
+    let limits = config.limits.clone();
+    let bodies = Bodies::new(limits.bodies_bytes);
+    let app = Arc::new(App { kb: kb.clone(), swapper, limits, bodies, metrics });
     warn_of_exposure(&config);
     let heartbeat = heartbeat::start();
     // Before it says that it listens: whoever waits for that may stop it at once.
     let stopped = stopped()?;
     let announcing = tokio::spawn(announce(address.to_string(), kb.clone()));
-    let drained = server::run(listener, http::router(app), &config.limits, stopped).await;
+    let routes = Routes { all: http::router(app.clone()), without_place: http::without_place(app) };
+    let drained = server::run(listener, routes, &config.limits, stopped).await;
     if !drained {
         tracing::warn!("some calls were still running when the drain ended (shutdown_drain_ms)");
     }

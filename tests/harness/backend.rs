@@ -27,6 +27,11 @@ impl Backend {
         self.redis.as_ref()
     }
 
+    /// Its Redis, to be killed and started.
+    pub fn redis_server_mut(&mut self) -> Option<&mut RedisServer> {
+        self.redis.as_mut()
+    }
+
     /// What a server needs to know to serve it.
     pub fn setup(&self) -> Setup {
         Setup {

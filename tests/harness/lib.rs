@@ -13,6 +13,7 @@ mod admin;
 mod backend;
 mod caller;
 mod command;
+pub mod crash;
 mod crowd;
 mod fake_embedder;
 mod fault_proxy;

@@ -44,12 +44,13 @@ pub struct Setup {
 }
 
 /// Bounds on waiting that a disk or a core busy with other tests could reach.
-const WAITS: [&str; 7] = [
+const WAITS: [&str; 8] = [
     "storage_operation_ms",
     "store_embedding_ms",
     "call_ms",
     "search_ms",
     "request_ms",
+    "answer_ms",
     "guest_wait_ms",
     "shutdown_drain_ms",
 ];

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// A server that is silent for longer has hung.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a buffer that are soon full.
+const NARROW: u32 = 4 * 1024;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// One connection.
 pub struct Wire(TcpStream);
@@ -17,8 +22,28 @@ pub struct Wire(TcpStream);
 impl Wire {
     /// Connects to the server at `url`.
     pub async fn open(url: &str) -> Result<Self> {
-        let address = url.strip_prefix("http://").context("an http address")?;
-        Ok(Self(TcpStream::connect(address).await?))
+        Ok(Self(TcpStream::connect(address(url)?).await?))
+    }
+
+    /// The same, with little room for what it does not read.
+    pub async fn open_narrow(url: &str) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(NARROW)?;
+        Ok(Self(socket.connect(address(url)?.parse()?).await?))
+    }
+
+    /// The head of a POST whose body is to have `length` bytes, once its call is under way.
+    pub async fn begin_call(&mut self, path: &str, length: usize) -> Result<()> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: kenning\r\nconnection: close\r\n\
+             expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+        );
+        self.send(head.as_bytes()).await?;
+        // The server asks for a body when a handler wants it.
+        let mut said = [0; CONTINUE.len()];
+        timeout(PATIENCE, self.0.read_exact(&mut said)).await.context("no answer")??;
+        ensure!(said == *CONTINUE, "{}", String::from_utf8_lossy(&said));
+        Ok(())
     }
 
     /// The head of a POST whose body is to have `length` bytes.
@@ -60,12 +85,28 @@ impl Wire {
         read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
+    /// Adds what has arrived to `said`; whether there may be more.
+    pub fn hear(&self, said: &mut String) -> bool {
+        let mut arrived = [0; 4096];
+        match self.0.try_read(&mut arrived) {
+            Ok(bytes) => {
+                said.push_str(&String::from_utf8_lossy(&arrived[..bytes]));
+                bytes > 0
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+
     /// All that the server says until it closes.
     pub async fn rest(mut self) -> Result<String> {
         let mut said = Vec::new();
         timeout(PATIENCE, self.0.read_to_end(&mut said)).await.context("it never closed")??;
         Ok(String::from_utf8_lossy(&said).into_owned())
     }
+}
+
+fn address(url: &str) -> Result<&str> {
+    url.strip_prefix("http://").context("an http address")
 }
 
 fn content_length(head: &str) -> Result<usize> {

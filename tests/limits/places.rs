@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use kenning_tests::{Answer, Caller, Server, Setup, Wire, component, until};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -127,8 +128,8 @@ async fn who_computes_for_long_has_its_turn_among_those_who_never_end() -> Resul
     let limits = "fuel_base = 1000000000000000\nfuel_max = 1000000000000000\n\
                   search_ms = 60000\ncall_ms = 60000";
     let (server, directory) = logging(limits).await?;
-    let (spinning, other) = (server.tenant("busy"), server.tenant("other"));
-    let spinners = begin("spin", &spinning, 8);
+    let (busy, other) = (server.tenant("busy"), server.tenant("other"));
+    let spinners = begin("spin", &busy, 8);
     all_say("spinning", directory.path(), 8).await?;
     for _ in 0..3 {
         serves_on(&other).await?;
@@ -166,7 +167,7 @@ async fn shutdown_drain_ms_violated_by_a_call_that_does_not_end() -> Result<()> 
 
 /// A request on a connection that stays open.
 async fn ask(wire: &mut Wire) -> Result<()> {
-    wire.send(b"GET /livez HTTP/1.1\r\nhost: kenning\r\n\r\n").await
+    wire.send(b"GET /readyz HTTP/1.1\r\nhost: kenning\r\n\r\n").await
 }
 
 async fn answered(wire: &mut Wire) -> Result<()> {
@@ -186,25 +187,56 @@ async fn connections_is_obeyed() -> Result<()> {
     Ok(())
 }
 
+const PATIENT_TWO: &str = "connections = 2\nguest_wait_ms = 60000\nrequest_ms = 60000";
+
 #[tokio::test]
-async fn connections_violated_waits_until_one_is_closed() -> Result<()> {
-    let server = Server::start_with(limits_of("connections = 2\nrequest_ms = 600000")).await?;
+async fn connections_violated_closes_the_one_that_is_idle_the_longest() -> Result<()> {
+    let server = Server::start_with(limits_of(PATIENT_TWO)).await?;
     let mut first = Wire::open(server.url()).await?;
     let mut second = Wire::open(server.url()).await?;
     for wire in [&mut first, &mut second] {
         ask(wire).await?;
         answered(wire).await?;
     }
-    let mut third = Wire::open(server.url()).await?;
-    ask(&mut third).await?;
-    // Were the third served, it would be while these are.
-    for _ in 0..20 {
-        ask(&mut second).await?;
-        answered(&mut second).await?;
-    }
-    assert!(third.is_silent(), "a third connection was served");
-    drop(first);
-    answered(&mut third).await.context("the place of a closed connection stayed taken")?;
+    // Until then they were used too recently, and a third is told so.
+    let third = until("a third is served", async || {
+        let mut third = Wire::open(server.url()).await?;
+        ask(&mut third).await?;
+        let answer = third.receive().await?;
+        Ok(answer.starts_with("HTTP/1.1 200").then_some(third))
+    })
+    .await?;
+    assert_eq!(first.rest().await?, "", "it was closed, and heard nothing more");
+    ask(&mut second).await?;
+    answered(&mut second).await.context("the other one was closed")?;
     drop((second, third));
+    serves_on(&server).await
+}
+
+#[tokio::test]
+async fn connections_violated_by_busy_ones_is_overloaded_at_once() -> Result<()> {
+    let limits = "connections = 2\nrequest_ms = 600000\nguest_wait_ms = 60000";
+    let server = Server::start_with(limits_of(limits)).await?;
+    let fact = json!({ "text": "arrives late" }).to_string();
+    let mut busy = [Wire::open(server.url()).await?, Wire::open(server.url()).await?];
+    for wire in &mut busy {
+        wire.begin_call("/v1/facts", fact.len()).await?;
+    }
+    let answer = server.post("/v1/facts", json!({ "text": "one too many" })).await?;
+    answer.assert_error(503, "overloaded");
+    assert_limit(&answer, "connections", 2);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.header("connection"), "close");
+    assert_eq!(server.get("/livez").await?.status, 200, "the process is well");
+
+    for mut wire in busy {
+        wire.send(fact.as_bytes()).await?;
+        let answer = wire.rest().await?;
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+    until("a place is free", async || {
+        Ok((server.get("/v1/facts").await?.status == 200).then_some(()))
+    })
+    .await?;
     serves_on(&server).await
 }

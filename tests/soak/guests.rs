@@ -83,8 +83,8 @@ pub(crate) async fn run() -> Result<()> {
     ];
     let mut table = Table::new("Guests that misbehave, and their neighbour", 2, &columns);
     table.note(format!(
-        "{CALLERS} callers of one kind in closed loops, one neighbour; deadlines, where they end it, \
-         of {} ms",
+        "{CALLERS} callers of one kind in closed loops, one neighbour; deadlines, where they end \
+         a call, of {} ms",
         SHORT.as_millis()
     ));
     table.note("kinds that end in microseconds are called thousands of times a second");

@@ -5,8 +5,10 @@
 //! somebody else's. How long things took it prints and never judges.
 
 mod cancel;
+mod crash;
 mod faults;
 mod guests;
+mod overload;
 
 use std::time::Instant;
 
@@ -15,7 +17,7 @@ use kenning_tests::report;
 use tokio::runtime::Builder;
 
 /// What `make soak` runs, in this order.
-const PARTS: [&str; 3] = ["faults", "cancel", "guests"];
+const PARTS: [&str; 5] = ["faults", "cancel", "guests", "overload", "crash"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +40,8 @@ async fn run(part: &str) -> Result<()> {
         "faults" => faults::run().await,
         "cancel" => cancel::run().await,
         "guests" => guests::run().await,
+        "overload" => overload::measure().await,
+        "crash" => crash::measure().await,
         _ => bail!("{part} is in the list and not here"),
     }
 }

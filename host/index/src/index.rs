@@ -134,6 +134,12 @@ impl FactIndex for Index {
         Ok(self.write().remove(id, revision))
     }
 
+    fn revision(&self, id: &str) -> Option<u64> {
+        let state = self.read();
+        let slot = *state.slots.get(id)?;
+        Some(state.facts[slot as usize].revision)
+    }
+
     fn nearest(
         &self,
         vector: &[f32],

@@ -60,6 +60,9 @@ pub trait FactIndex: Send + Sync {
     /// None in memory.
     fn remove(&self, id: &str, revision: u64) -> Result<bool, IndexError>;
 
+    /// The revision that is there of a fact; `None` if it is not there.
+    fn revision(&self, id: &str) -> Option<u64>;
+
     /// The facts with the highest cosine to `vector`, at most `limit`, best first, and by id
     /// where they are equal. Exact: every vector that passes `filter` is compared.
     ///

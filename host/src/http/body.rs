@@ -1,10 +1,10 @@
-//! Bodies: bounded in size and time, JSON, and wrong in a place that has a name.
+//! A request's body: bounded in size and time, JSON, and wrong in a place that has a name.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -12,6 +12,7 @@ use serde_path_to_error::{Path, Segment};
 use tokio::time::timeout;
 
 use super::answer::Refusal;
+use super::bodies::{Bodies, Held};
 use crate::app::App;
 use crate::error::{Code, Error};
 
@@ -22,41 +23,75 @@ const DISCARDED: usize = 4;
 const POINTER_BYTES: usize = 1024;
 const REASON_BYTES: usize = 512;
 
-/// A JSON body.
-pub(super) struct Json<T>(pub(super) T);
+/// A JSON body, counted until it is dropped.
+pub(super) struct Json<T>(pub(super) T, pub(super) Held);
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
-        let bytes = read(request.into_body(), app).await?;
-        Ok(Self(parse(&bytes)?))
+        let (bytes, held) = read(request.into_body(), app).await?;
+        Ok(Self(parse(&bytes)?, held))
     }
 }
 
-async fn read(mut body: Body, app: &App) -> Result<Bytes, Error> {
+/// Why a body is not there.
+enum Missing {
+    TooLarge,
+    /// There is no memory left for bodies.
+    Refused(Error),
+    BrokenOff,
+    Late,
+}
+
+async fn read(mut body: Body, app: &App) -> Result<(Bytes, Held), Error> {
     let (allowed, bound) = (app.limits.body_bytes, app.limits.request);
-    match timeout(bound, Limited::new(&mut body, allowed).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let _ = timeout(bound, discard(body, DISCARDED * allowed)).await;
-            Err(Error::new(
-                Code::TooLarge,
-                format!("body_bytes is limited to {allowed}, and this body has more"),
-            )
-            .with_details(serde_json::json!({ "limit": "body_bytes", "allowed": allowed })))
-        }
-        Ok(Err(_)) => Err(Error::invalid("", "the body ended before it was whole")),
-        Err(_) => {
-            let seconds = bound.as_secs_f64();
-            Err(Error::invalid("", format!("the body did not arrive within {seconds} s")))
-        }
+    let collected = timeout(bound, collect(&mut body, allowed, &app.bodies)).await;
+    let missing = match collected.unwrap_or(Err(Missing::Late)) {
+        Ok(whole) => return Ok(whole),
+        Err(missing) => missing,
+    };
+    if matches!(missing, Missing::TooLarge | Missing::Refused(_)) {
+        let _ = timeout(bound, discard(body, DISCARDED * allowed)).await;
     }
+    Err(match missing {
+        Missing::TooLarge => Error::new(
+            Code::TooLarge,
+            format!("body_bytes is limited to {allowed}, and this body has more"),
+        )
+        .with_details(serde_json::json!({ "limit": "body_bytes", "allowed": allowed })),
+        Missing::Refused(error) => error,
+        Missing::BrokenOff => Error::invalid("", "the body ended before it was whole"),
+        Missing::Late => {
+            let seconds = bound.as_secs_f64();
+            Error::invalid("", format!("the body did not arrive within {seconds} s"))
+        }
+    })
+}
+
+async fn collect(
+    body: &mut Body,
+    allowed: usize,
+    bodies: &Bodies,
+) -> Result<(Bytes, Held), Missing> {
+    let mut body = Limited::new(body, allowed);
+    let (mut bytes, mut held) = (BytesMut::new(), Held::default());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Missing::TooLarge,
+            false => Missing::BrokenOff,
+        })?;
+        // What is no data is a trailer, of which there is no use.
+        let Ok(data) = frame.into_data() else { continue };
+        held.add(bodies.hold(data.len()).map_err(Missing::Refused)?);
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.freeze(), held))
 }
 
 /// Reads on, up to `bytes`. A caller who sends all before it listens would otherwise
 /// meet a closed connection rather than the answer.
-async fn discard(mut body: Body, mut bytes: usize) {
+pub(super) async fn discard(mut body: Body, mut bytes: usize) {
     while let Some(Ok(frame)) = body.frame().await
         && bytes > 0
     {

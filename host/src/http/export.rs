@@ -1,6 +1,7 @@
 //! `GET /v1/export`: every fact of the tenant as JSON Lines, newest first, a page
-//! at a time. A failure in the middle breaks the connection, so that a cut export
-//! cannot be taken for a whole one.
+//! at a time. Each page is counted with all other bodies until it has been taken. A
+//! failure in the middle breaks the connection, so that a cut export cannot be taken for
+//! a whole one.
 
 use std::sync::Arc;
 
@@ -52,7 +53,8 @@ pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Resp
 
 async fn piece(app: &App, who: &Who, cursor: Option<String>) -> Result<Piece, Error> {
     let limit = PAGE.min(app.limits.page_facts as u32);
-    let answered = app.kb.list(&who.within(app.limits.call), None, limit, cursor).await?;
+    let caller = who.within(app.limits.call);
+    let answered = app.kb.list(&caller, None, limit, cursor).await?;
     let mut lines = Vec::new();
     for fact in answered.value.facts {
         let fact = FactAnswer::try_from(fact);
@@ -60,6 +62,7 @@ async fn piece(app: &App, who: &Who, cursor: Option<String>) -> Result<Piece, Er
         serde_json::to_writer(&mut lines, &fact).map_err(Error::internal)?;
         lines.push(b'\n');
     }
+    let held = app.bodies.wait(lines.len(), caller.deadline).await?;
     let (cursor, served) = (answered.value.cursor, answered.served);
-    Ok(Piece { lines: lines.into(), cursor, served })
+    Ok(Piece { lines: held.within(lines.into()), cursor, served })
 }

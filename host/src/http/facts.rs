@@ -91,7 +91,7 @@ pub(super) async fn store(
     State(app): State<Arc<App>>,
     who: Who,
     headers: HeaderMap,
-    Json(fact): Json<NewFact>,
+    Json(fact, _held): Json<NewFact>,
 ) -> Reply {
     let mut draft = fact.into_draft()?;
     if draft.id.is_none() {
@@ -157,7 +157,7 @@ impl Batch {
 pub(super) async fn store_batch(
     State(app): State<Arc<App>>,
     who: Who,
-    Json(batch): Json<Batch>,
+    Json(batch, _held): Json<Batch>,
 ) -> Reply {
     let drafts = batch.drafts(app.limits.batch_facts)?;
     let caller = who.within(app.limits.call);
@@ -240,7 +240,7 @@ pub(super) async fn update(
     State(app): State<Arc<App>>,
     who: Who,
     Id(id): Id,
-    Json(change): Json<FactChange>,
+    Json(change, _held): Json<FactChange>,
 ) -> Reply {
     let change = change.into_change()?;
     let answered = app.kb.update(&who.within(app.limits.call), id, change).await?;

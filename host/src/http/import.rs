@@ -1,5 +1,6 @@
 //! `POST /v1/import`: JSON Lines in, one fact a line; out, a line for each bad one
-//! as it is found and a summary at the end. Nothing is held but a group of facts.
+//! as it is found and a summary at the end. Nothing is held but a group of facts and the
+//! line that follows it; both are counted with all other bodies.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,9 +15,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::answer::{Refusal, name_guests};
+use super::bodies::Held;
 use super::body::{metadata, parse};
 use super::lines::{Line, Lines};
 use super::who::Who;
@@ -25,8 +27,8 @@ use crate::error::{Code, Error};
 use crate::kb::Kept;
 use crate::runtime::wit::Draft;
 
-/// Facts stored together. Their embeddings should be ready within the bound that a
-/// store waits for them.
+/// Facts stored together, fewer if they are large: about what one call of the logic
+/// takes. Their embeddings should be ready within the bound that a store waits for them.
 const GROUP: usize = 50;
 
 /// Bad lines reported one by one; more are only counted. A caller who reads the
@@ -81,24 +83,34 @@ struct Import {
     begun: Instant,
     /// Lines read so far, blank ones too: the number of the latest.
     line: u64,
+    lines: Lines,
     group: Vec<(u64, Result<Draft, Error>)>,
+    group_bytes: usize,
+    /// The group's bytes, and those of the line that is not whole yet.
+    held: Held,
     imported: u64,
     failed: u64,
     failures: u32,
 }
 
 /// Why an import ended before its body did.
-struct Stopped(String);
+struct Stopped {
+    code: Code,
+    message: String,
+}
 
 impl Import {
     fn new(app: Arc<App>, who: Who, answers: mpsc::Sender<Value>) -> Self {
         Self {
+            lines: Lines::new(app.limits.import_line_bytes),
             app,
             who,
             answers,
             begun: Instant::now(),
             line: 0,
             group: Vec::with_capacity(GROUP),
+            group_bytes: 0,
+            held: Held::default(),
             imported: 0,
             failed: 0,
             failures: 0,
@@ -113,64 +125,103 @@ impl Import {
             "status": if failed == 0 { "success" } else { "partial" },
             "imported": imported, "failed": failed, "lines": lines, "took_ms": took_ms,
         });
-        if let Err(Stopped(message)) = ended {
+        if let Err(Stopped { code, message }) = ended {
             summary["status"] = "error".into();
-            summary["code"] = Code::InvalidRequest.as_str().into();
+            summary["code"] = code.as_str().into();
             summary["message"] = message.into();
         }
         self.send(summary).await;
     }
 
     async fn read(&mut self, mut body: BodyDataStream) -> Result<(), Stopped> {
-        let mut lines = Lines::new(self.app.limits.import_line_bytes);
         let bound = self.app.limits.request;
+        let mut until = Instant::now() + bound;
         loop {
-            let next = timeout(bound, body.next()).await;
-            let next = next.map_err(|_| {
-                self.stopped(&format!("nothing arrived for {} s", bound.as_secs_f64()))
-            });
-            match next? {
+            let next = timeout_at(until.into(), body.next()).await;
+            let Ok(next) = next else {
+                // Bytes that come in trifles are no progress: a line is.
+                self.store_group().await?;
+                let seconds = bound.as_secs_f64();
+                return Err(self.invalid(&format!("no whole line arrived for {seconds} s")));
+            };
+            match next {
                 Some(Ok(bytes)) => {
-                    for line in lines.push(&bytes) {
-                        self.take(line).await?;
+                    let before = self.line;
+                    self.push(&bytes).await?;
+                    if self.line > before {
+                        until = Instant::now() + bound;
                     }
                 }
                 Some(Err(_)) => {
                     self.store_group().await?;
-                    return Err(self.stopped("the body ended before it was whole"));
+                    return Err(self.invalid("the body ended before it was whole"));
                 }
                 None => break,
             }
         }
-        if let Some(line) = lines.finish() {
+        if let Some(line) = self.lines.finish() {
             self.take(line).await?;
         }
         self.store_group().await
     }
 
-    fn stopped(&self, reason: &str) -> Stopped {
-        Stopped(format!("the import stopped after line {}: {reason}", self.line))
+    fn invalid(&self, reason: &str) -> Stopped {
+        self.stopped(Code::InvalidRequest, reason)
+    }
+
+    fn stopped(&self, code: Code, reason: &str) -> Stopped {
+        let message = format!("the import stopped after line {}: {reason}", self.line);
+        Stopped { code, message }
+    }
+
+    async fn push(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
+        self.hold(bytes.len()).await?;
+        for line in self.lines.push(bytes) {
+            self.take(line).await?;
+        }
+        self.held.keep(self.group_bytes + self.lines.partial());
+        Ok(())
+    }
+
+    /// Counts bytes that arrived. If there is no memory left for them, it first gives
+    /// back what it can, so that imports do not wait for one another.
+    async fn hold(&mut self, bytes: usize) -> Result<(), Stopped> {
+        let held = match self.app.bodies.hold(bytes) {
+            Ok(held) => held,
+            Err(_) => {
+                self.store_group().await?;
+                self.held.keep(self.lines.partial());
+                let until = Instant::now() + self.app.limits.request;
+                let held = self.app.bodies.wait(bytes, until).await;
+                held.map_err(|error| self.stopped(error.code, &error.message))?
+            }
+        };
+        self.held.add(held);
+        Ok(())
     }
 
     async fn take(&mut self, line: Line) -> Result<(), Stopped> {
         self.line += 1;
         let draft = match line {
             Line::Whole(line) if line.trim_ascii().is_empty() => return Ok(()),
-            Line::Whole(line) => to_draft(&line),
+            Line::Whole(line) => {
+                self.group_bytes += line.len();
+                to_draft(&line)
+            }
             Line::TooLong(used) => {
                 let allowed = self.app.limits.import_line_bytes as u64;
                 Err(Error::too_large("import_line_bytes", allowed, used as u64))
             }
         };
         self.group.push((self.line, draft));
-        match self.group.len() {
-            GROUP.. => self.store_group().await,
-            _ => Ok(()),
-        }
+        let is_whole =
+            self.group.len() >= GROUP || self.group_bytes >= self.app.limits.host_call_bytes / 2;
+        if is_whole { self.store_group().await } else { Ok(()) }
     }
 
     async fn store_group(&mut self) -> Result<(), Stopped> {
         let (numbers, drafts): (Vec<u64>, Vec<_>) = self.group.drain(..).unzip();
+        self.group_bytes = 0;
         if drafts.is_empty() {
             return Ok(());
         }
@@ -193,7 +244,7 @@ impl Import {
         }
         self.failures += 1;
         match self.failures {
-            FAILURES.. => Err(self.stopped(&error.to_string())),
+            FAILURES.. => Err(self.stopped(error.code, &error.to_string())),
             _ => Ok(()),
         }
     }

@@ -44,6 +44,11 @@ impl Lines {
         (!self.partial.is_empty() || self.dropped > 0).then(|| self.take())
     }
 
+    /// Bytes of a line that is not whole yet.
+    pub(super) fn partial(&self) -> usize {
+        self.partial.len()
+    }
+
     /// Bytes set aside for the line that has not ended.
     #[cfg(feature = "fuzzing")]
     pub(super) fn held(&self) -> usize {
@@ -101,7 +106,9 @@ mod tests {
     fn a_line_above_the_bound_is_dropped_and_the_next_is_whole_violated() {
         let mut lines = Lines::new(4);
         assert_eq!(lines.push(b"fi"), []);
+        assert_eq!(lines.partial(), 2);
         assert_eq!(lines.push(b"ves!"), []);
+        assert_eq!(lines.partial(), 0, "what is too long is not kept");
         assert_eq!(lines.push(b"\nok\n"), [Line::TooLong(6), whole("ok")]);
     }
 }

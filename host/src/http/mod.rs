@@ -3,6 +3,7 @@
 
 mod admin;
 mod answer;
+mod bodies;
 mod body;
 mod export;
 mod facts;
@@ -17,4 +18,5 @@ mod search;
 mod stats;
 mod who;
 
-pub use router::router;
+pub use bodies::Bodies;
+pub use router::{router, without_place};

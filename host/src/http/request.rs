@@ -2,9 +2,10 @@
 //! answer even if its handler panics.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue};
@@ -12,6 +13,8 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::answer::Refusal;
+use super::body::discard;
+use crate::app::App;
 use crate::error::{Code, Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -69,4 +72,11 @@ pub(super) async fn no_method(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
     let message = format!("{path} does not take {method}; see /openapi.json");
     Refusal(Error::new(Code::MethodNotAllowed, message)).into_response()
+}
+
+/// There is no place for the connection that this came on. Its body is read first: a
+/// caller who sends all before it listens would not hear the answer.
+pub(super) async fn no_place(State(app): State<Arc<App>>, request: Request) -> Response {
+    discard(request.into_body(), app.limits.body_bytes).await;
+    Refusal(Error::overloaded("connections", app.limits.connections)).into_response()
 }

@@ -6,7 +6,7 @@ use axum::routing::{get, post, put};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{admin, export, facts, health, import, request, search, stats};
+use super::{admin, bodies, export, facts, health, import, request, search, stats};
 use crate::app::App;
 
 /// All that the server answers.
@@ -52,6 +52,19 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), bodies::count_answer))
+        .layer(middleware::from_fn(request::observe))
+        .with_state(app)
+}
+
+/// What is answered on a connection for which there is no place: whether the process is
+/// well, and otherwise that it is busy.
+pub fn without_place(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/healthz", get(health::livez))
+        .route("/livez", get(health::livez))
+        .route("/metrics", get(health::metrics))
+        .fallback(request::no_place)
         .layer(middleware::from_fn(request::observe))
         .with_state(app)
 }

@@ -97,7 +97,7 @@ struct HitAnswer {
 pub(super) async fn search(
     State(app): State<Arc<App>>,
     who: Who,
-    Json(request): Json<Request>,
+    Json(request, _held): Json<Request>,
 ) -> Reply {
     let begun = Instant::now();
     let query = request.into_query(&app.limits)?;

@@ -81,15 +81,15 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn places(guests: usize, guests_waiting: usize, guest_wait: Duration) -> Places {
         Places::new(&Limits { guests, guests_waiting, guest_wait, ..Limits::default() })
     }
 
-    fn one() -> TenantId {
-        TenantId::parse("one").unwrap()
-    }
+    static ONE: LazyLock<TenantId> = LazyLock::new(|| TenantId::parse("one").unwrap());
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(60)
@@ -98,27 +98,27 @@ mod tests {
     #[tokio::test]
     async fn a_call_in_the_line_gets_the_place_that_becomes_free_obeyed() {
         let places = places(1, 1, Duration::from_secs(60));
-        let first = places.take(&one(), soon(), false).await.unwrap();
-        let (second, ()) = tokio::join!(places.take(&one(), soon(), false), async { drop(first) });
+        let first = places.take(&ONE, soon(), false).await.unwrap();
+        let (second, ()) = tokio::join!(places.take(&ONE, soon(), false), async { drop(first) });
         assert!(second.is_ok());
     }
 
     #[tokio::test]
     async fn a_call_that_finds_the_line_full_is_refused_violated() {
         let places = places(1, 1, Duration::from_secs(3_600));
-        let _first = places.take(&one(), soon(), false).await.unwrap();
-        let mut second = std::pin::pin!(places.take(&one(), soon(), false));
+        let _first = places.take(&ONE, soon(), false).await.unwrap();
+        let mut second = std::pin::pin!(places.take(&ONE, soon(), false));
         assert!(futures::poll!(second.as_mut()).is_pending());
         let full = Ended::Overloaded { limit: "guests_waiting", allowed: 1 };
-        assert_eq!(places.take(&one(), soon(), false).await.err(), Some(full));
+        assert_eq!(places.take(&ONE, soon(), false).await.err(), Some(full));
     }
 
     #[tokio::test]
     async fn a_call_that_leaves_the_line_makes_room_in_it() {
         let places = places(1, 1, Duration::from_secs(3_600));
-        let _first = places.take(&one(), soon(), false).await.unwrap();
+        let _first = places.take(&ONE, soon(), false).await.unwrap();
         for _ in 0..3 {
-            let mut next = std::pin::pin!(places.take(&one(), soon(), false));
+            let mut next = std::pin::pin!(places.take(&ONE, soon(), false));
             assert!(futures::poll!(next.as_mut()).is_pending());
         }
     }
@@ -126,21 +126,21 @@ mod tests {
     #[tokio::test]
     async fn a_wait_that_is_too_long_names_the_places() {
         let places = places(1, 1, Duration::from_millis(1));
-        let _first = places.take(&one(), soon(), false).await.unwrap();
+        let _first = places.take(&ONE, soon(), false).await.unwrap();
         let full = Ended::Overloaded { limit: "guests", allowed: 1 };
-        assert_eq!(places.take(&one(), soon(), false).await.err(), Some(full));
+        assert_eq!(places.take(&ONE, soon(), false).await.err(), Some(full));
     }
 
     #[tokio::test]
     async fn a_patient_call_outlasts_a_full_line() {
         let places = places(1, 0, Duration::from_millis(1));
-        let first = places.take(&one(), soon(), false).await.unwrap();
-        let (second, ()) = tokio::join!(places.take(&one(), soon(), true), async {
+        let first = places.take(&ONE, soon(), false).await.unwrap();
+        let (second, ()) = tokio::join!(places.take(&ONE, soon(), true), async {
             sleep(3 * PAUSE).await;
             drop(first);
         });
         assert!(second.is_ok());
-        let late = places.take(&one(), Instant::now(), true).await;
+        let late = places.take(&ONE, Instant::now(), true).await;
         assert!(late.is_err(), "its deadline ends it");
     }
 }

@@ -27,6 +27,9 @@ pub struct StorageLimits {
     /// Embedded: writes that wait for the writer, in jobs. Default 1,024; then callers wait, up to
     /// their deadline.
     pub queued_writes: usize,
+    /// Embedded: what those writes hold together, in bytes. Default 64 MiB, four of the largest
+    /// commits; then callers wait, too. A disk that hangs must not fill the memory.
+    pub queued_bytes: usize,
     /// Embedded: the most jobs that share one durable commit. Default 512.
     pub commit_jobs: usize,
 }
@@ -65,6 +68,7 @@ impl Default for StorageLimits {
             bulk_connections: 2,
             adoption_pause: Duration::from_secs(2),
             queued_writes: 1_024,
+            queued_bytes: 64 << 20,
             commit_jobs: 512,
         }
     }

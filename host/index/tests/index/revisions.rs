@@ -107,3 +107,14 @@ fn only_the_last_removals_are_remembered() {
     assert_eq!(index.sizes().removals, REMOVALS);
     assert!(upsert(&index, 1, "text", None));
 }
+
+#[test]
+fn the_revision_that_is_there_is_told() {
+    let index = Index::new();
+    assert_eq!(index.revision("a"), None);
+    upsert(&index, 5, "text", None);
+    upsert(&index, 4, "older", None);
+    assert_eq!(index.revision("a"), Some(5));
+    assert!(index.remove("a", 5).unwrap());
+    assert_eq!(index.revision("a"), None);
+}

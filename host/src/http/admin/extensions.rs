@@ -76,8 +76,8 @@ pub(in crate::http) async fn install(
         policy: policy(parameters.text("on_failure"))?,
         grants: grants(parameters.text("grant"))?,
     };
-    let bytes = component(body, &app).await?;
-    let proposal = parameters.proposal(bytes, &headers, &admin, &app)?;
+    let upload = component(body, &app).await?;
+    let proposal = parameters.proposal(upload.bytes.clone(), &headers, &admin, &app)?;
     let report = app.swapper.extension(place, proposal).await?;
     Ok(axum::Json(report.to_json()).into_response())
 }

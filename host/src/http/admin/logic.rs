@@ -62,8 +62,8 @@ pub(in crate::http) async fn swap(
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::new(parameters.0, &[NAMES, Parameters::OF_A_SWAP].concat())?;
     let owner = owner(&parameters)?;
-    let bytes = component(body, &app).await?;
-    let proposal = parameters.proposal(bytes, &headers, &admin, &app)?;
+    let upload = component(body, &app).await?;
+    let proposal = parameters.proposal(upload.bytes.clone(), &headers, &admin, &app)?;
     let report = app.swapper.logic(owner, proposal).await?;
     Ok(axum::Json(report.to_json()).into_response())
 }

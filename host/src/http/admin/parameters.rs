@@ -5,6 +5,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::Admin;
@@ -93,11 +94,25 @@ impl Parameters {
     }
 }
 
+/// Components in memory at once; the next waits for its turn.
+static UPLOADS: Semaphore = Semaphore::const_new(2);
+
+/// A component, which has its place until it is dropped.
+pub(super) struct Upload {
+    pub(super) bytes: Bytes,
+    _place: SemaphorePermit<'static>,
+}
+
 /// A component's bytes, bounded in size and time.
-pub(super) async fn component(body: Body, app: &App) -> Result<Bytes, Error> {
+pub(super) async fn component(body: Body, app: &App) -> Result<Upload, Error> {
     let (allowed, bound) = (app.limits.component_bytes, app.limits.component_upload);
-    match timeout(bound, Limited::new(body, allowed).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+    let upload = async {
+        let place = UPLOADS.acquire().await.map_err(|_| "no uploads any more")?;
+        let body = Limited::new(body, allowed).collect().await?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((body.to_bytes(), place))
+    };
+    match timeout(bound, upload).await {
+        Ok(Ok((bytes, place))) => Ok(Upload { bytes, _place: place }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::new(
             Code::TooLarge,
             format!("component_bytes is limited to {allowed}, and this component has more"),

@@ -60,7 +60,7 @@ pub(in crate::http) async fn list(State(app): State<Arc<App>>, _: Admin) -> Repl
 pub(in crate::http) async fn create(
     State(app): State<Arc<App>>,
     _: Admin,
-    Json(new): Json<NewTenant>,
+    Json(new, _held): Json<NewTenant>,
 ) -> Reply {
     let name = new.name.ok_or_else(|| Error::invalid("/name", "name is required"))?;
     let name = parse(&name, "/name")?;
@@ -90,7 +90,7 @@ pub(in crate::http) async fn change(
     State(app): State<Arc<App>>,
     _: Admin,
     Name(name): Name,
-    Json(change): Json<Change>,
+    Json(change, _held): Json<Change>,
 ) -> Reply {
     let record = app.kb.services().tenants.change_limits(&name, change.limits).await?;
     Ok(answer(StatusCode::OK, described(&name, Some(&record))))
@@ -119,7 +119,7 @@ pub(in crate::http) async fn rotate_key(
     State(app): State<Arc<App>>,
     _: Admin,
     Name(name): Name,
-    Json(rotation): Json<Rotation>,
+    Json(rotation, _held): Json<Rotation>,
 ) -> Reply {
     let key = app.kb.services().tenants.rotate_key(&name, rotation.grace_seconds).await?;
     let mut value = json!({ "name": name.as_str() });
@@ -138,7 +138,7 @@ pub(in crate::http) async fn revoke_key(
     State(app): State<Arc<App>>,
     _: Admin,
     Name(name): Name,
-    Json(revocation): Json<Revocation>,
+    Json(revocation, _held): Json<Revocation>,
 ) -> Reply {
     let id = revocation.key_id.ok_or_else(|| Error::invalid("/key_id", "key_id is required"))?;
     let record = app.kb.services().tenants.revoke_key(&name, &id).await?;

@@ -54,15 +54,18 @@ impl State {
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let until = self.until(services.limits.storage_operation);
         let bytes = services.limits.host_call_bytes;
+        let known = services.indexing.revisions(&tenant, &ids);
         let read = services.storage.read(&tenant, &ids, bytes, until);
-        match self.wait(Waiting::Storage, read).await {
-            Ok(hashes) => {
-                let found = ids.into_iter().zip(&hashes).filter(|(_, hash)| hash.is_some());
-                self.facts.extend(found.map(|(id, _)| id));
-                Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect())
+        let read = self.wait(Waiting::Storage, read).await;
+        let hashes = read.map_err(|error| self.storage_error(error))?;
+        for ((id, known), hash) in ids.iter().zip(known).zip(&hashes) {
+            if let (Some(revision), None) = (known, hash) {
+                services.indexing.forget_fact(&tenant, id, revision);
             }
-            Err(error) => Err(self.storage_error(error)),
         }
+        let found = ids.into_iter().zip(&hashes).filter(|(_, hash)| hash.is_some());
+        self.facts.extend(found.map(|(id, _)| id));
+        Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect())
     }
 
     async fn write_hashes(
@@ -129,14 +132,20 @@ impl State {
             return self.rehearse_delete(id).await;
         }
         let until = self.until(services.limits.storage_operation);
+        let known = services.indexing.revisions(&tenant, std::slice::from_ref(&id));
         let deleted = services.storage.delete(&tenant, &id, until);
-        match self.wait(Waiting::StorageWrite, deleted).await {
-            Ok(revision) => {
-                let happened = revision.is_some();
-                self.revisions.extend(revision.map(|revision| (id, revision)));
-                Ok(happened)
+        let deleted = self.wait(Waiting::StorageWrite, deleted).await;
+        match deleted.map_err(|error| self.storage_error(error))? {
+            Some(revision) => {
+                self.revisions.insert(id, revision);
+                Ok(true)
             }
-            Err(error) => Err(self.storage_error(error)),
+            None => {
+                if let Some(revision) = known.into_iter().flatten().next() {
+                    services.indexing.forget_fact(&tenant, &id, revision);
+                }
+                Ok(false)
+            }
         }
     }
 }

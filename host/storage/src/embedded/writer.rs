@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout_at;
 
 use super::handle::{Fault, Handle};
@@ -22,12 +22,16 @@ struct Job {
     /// When its caller stops waiting.
     end: Instant,
     reply: oneshot::Sender<Answer>,
+    /// Its share of what the queue may hold.
+    _share: OwnedSemaphorePermit,
 }
 
 /// The way to the thread.
 pub(super) struct Writer {
     /// `None` once closed.
     queue: Mutex<Option<mpsc::Sender<Job>>>,
+    most_bytes: usize,
+    bytes: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -38,19 +42,28 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("kenning-writer".into())
             .spawn(move || run(&handle, jobs, most))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        let most_bytes = limits.queued_bytes.max(1);
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            most_bytes,
+            bytes: Arc::new(Semaphore::new(most_bytes)),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Queues a request and waits until it is durable, both until `end`.
     pub(super) async fn submit(&self, request: Request, end: Instant) -> Answer {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let queue = queue.ok_or_else(stopped)?;
+        let late = StorageError::Timeout { wrote: false };
+        let share = self.share(request.bytes());
+        let Ok(Ok(share)) = timeout_at(end.into(), share).await else { return Err(late) };
         let (reply, answer) = oneshot::channel();
-        let job = Job { request, end, reply };
+        let job = Job { request, end, reply, _share: share };
         match timeout_at(end.into(), queue.send(job)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(stopped()),
-            Err(_) => return Err(StorageError::Timeout { wrote: false }),
+            Err(_) => return Err(late),
         }
         drop(queue);
         match timeout_at(end.into(), answer).await {
@@ -58,6 +71,15 @@ impl Writer {
             // The thread ended with the job in its hands.
             Ok(Err(_)) | Err(_) => Err(StorageError::Timeout { wrote: true }),
         }
+    }
+
+    /// A change's share of the queue; one larger than all of it gets all.
+    fn share(
+        &self,
+        bytes: usize,
+    ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> {
+        let bytes = u32::try_from(bytes.min(self.most_bytes)).unwrap_or(u32::MAX);
+        self.bytes.clone().acquire_many_owned(bytes)
     }
 
     /// Takes no more jobs, does those that are queued, and waits until the file is let go.

@@ -51,9 +51,19 @@ async fn a_path_that_is_no_directory_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_writers_than_the_queue_holds_all_get_their_turn() {
+    let limits = StorageLimits { queued_writes: 2, commit_jobs: 3, ..StorageLimits::default() };
+    all_get_their_turn(limits).await;
+}
+
+/// Also those whose write alone is larger than the queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_bytes_than_the_queue_holds_all_get_their_turn() {
+    all_get_their_turn(StorageLimits { queued_bytes: 1, ..StorageLimits::default() }).await;
+}
+
+async fn all_get_their_turn(limits: StorageLimits) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("embedded:{}", dir.path().display());
-    let limits = StorageLimits { queued_writes: 2, commit_jobs: 3, ..StorageLimits::default() };
     let storage = open(&url, Layout::Tenant, limits).await.unwrap();
     let write = |n: u64| {
         let storage = Arc::clone(&storage);

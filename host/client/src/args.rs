@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
 use crate::admin::{ExtensionVerb, LogicVerb};
+use crate::dev::{DEV_HELP, DevArgs};
 use crate::{Connection, TenantVerb};
 
 /// The verbs. Each carries its own [`Connection`], so its options may stand anywhere after it.
@@ -44,6 +45,9 @@ pub enum Verb {
     /// A tenant's extensions
     #[command(subcommand)]
     Extension(ExtensionVerb),
+    /// Keep an extension's project live in a tenant while you write it
+    #[command(after_help = DEV_HELP)]
+    Dev(Call<DevArgs>),
     /// Create, limit and delete tenants, and change their keys
     #[command(subcommand)]
     Tenant(TenantVerb),
@@ -110,6 +114,7 @@ impl Verb {
             Self::Stats(call) => &call.connection,
             Self::Logic(verb) => return verb.connection().clone().as_admin(),
             Self::Extension(verb) => return verb.connection().clone().as_admin(),
+            Self::Dev(call) => return call.connection.clone().as_admin(),
             Self::Tenant(verb) => return verb.connection().into(),
         };
         connection.clone()

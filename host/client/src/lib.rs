@@ -10,7 +10,7 @@
 //!    [`admin`] and `tenant_args` are the same of what an operator may type.
 //! 2. [`Server`]: one request, its answer, and what can go wrong between the two.
 //! 3. [`Terminal`]: where a verb reads and writes, and in which of three forms.
-//! 4. `verbs`: one file per verb, or per family of small ones.
+//! 4. `verbs`: one file per verb, or per family of small ones; `dev`, which is a session.
 //! 5. `input`, `progress`: what import and export share to stream without buffering.
 //! 6. [`Error`] and [`Exit`]: every way to end.
 //!
@@ -22,6 +22,7 @@ pub mod admin;
 mod answers;
 mod args;
 mod connection;
+mod dev;
 mod error;
 mod input;
 mod progress;
@@ -38,6 +39,7 @@ pub use args::{
     Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs, Verb,
 };
 pub use connection::{AdminConnection, Connection, Key};
+pub use dev::DevArgs;
 pub use error::{Error, Exit, Refusal};
 pub use server::{Answer, Patience, Server};
 pub use tenant_args::TenantVerb;

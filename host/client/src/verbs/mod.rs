@@ -10,6 +10,7 @@ mod show;
 mod stats;
 mod tenant;
 
+use crate::dev::dev;
 use crate::{Error, Exit, Server, Terminal, Verb};
 
 /// Does what was asked for.
@@ -29,6 +30,7 @@ pub(crate) async fn perform(
         Verb::Logic(verb) => guests::logic(verb, server, terminal).await?,
         Verb::Extension(verb) => guests::extension(verb, server, terminal).await?,
         Verb::Tenant(verb) => tenant::tenant(server, verb, terminal).await?,
+        Verb::Dev(call) => return dev(call.args, &call.connection, server, terminal).await,
         Verb::Import(call) => return import::import(server, &call.args, terminal).await,
         Verb::Export(call) => return export::export(server, &call.args, terminal).await,
     }

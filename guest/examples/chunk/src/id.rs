@@ -1,0 +1,49 @@
+//! Ids for the parts, so that the same draft gets the same.
+
+use kenning_extension::Refusal;
+
+/// Bytes of an id, as the contract allows.
+const ID_BYTES: usize = 128;
+
+/// The id of one part; the first has the whole's.
+pub(crate) fn of_part(first: &str, number: usize) -> Result<String, Refusal> {
+    let id = match number {
+        1 => first.to_string(),
+        _ => format!("{first}.{number}"),
+    };
+    if id.len() > ID_BYTES {
+        return Err(Refusal::new(format!(
+            "the id of part {number} would have {} bytes, and {ID_BYTES} are allowed; choose a \
+             shorter id",
+            id.len()
+        )));
+    }
+    Ok(id)
+}
+
+/// An id for a text that came without one.
+pub(crate) fn of_text(text: &str) -> String {
+    // FNV-1a, 128 bits: enough to tell a tenant's texts apart, and the same everywhere.
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let mixed = |hash: u128, byte: u8| (hash ^ u128::from(byte)).wrapping_mul(PRIME);
+    format!("text-{:032x}", text.bytes().fold(OFFSET, mixed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_have_the_published_hash() {
+        assert_eq!(of_text(""), "text-6c62272e07bb014262b821756295c58d");
+        assert_eq!(of_text("a"), "text-d228cb696f1a8caf78912b704e4a8964");
+    }
+
+    #[test]
+    fn the_longest_id_obeyed_and_violated() {
+        let first = "a".repeat(126);
+        assert_eq!(of_part(&first, 2).unwrap().len(), 128);
+        assert!(of_part(&first, 10).is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! The adapter to WebAssembly: nothing else names the contract in `wit/`.
+//!
+//! It turns the contract's types into ours and back, by moving, and decides nothing. Each
+//! hook is a world of its own, so that a component exports the hooks alone that
+//! [`export!`](crate::export) was given. `world` and the hooks' modules are generated.
+
+mod convert;
+pub(crate) mod imports;
+#[doc(hidden)]
+pub mod on_query;
+#[doc(hidden)]
+pub mod on_read;
+#[doc(hidden)]
+pub mod on_store;
+#[doc(hidden)]
+pub mod rerank;
+mod world;
+
+use on_query::exports::kenning::knowledge::on_query::Guest as OnQueryGuest;
+use on_read::exports::kenning::knowledge::on_read::Guest as OnReadGuest;
+use on_store::exports::kenning::knowledge::on_store::Guest as OnStoreGuest;
+use rerank::exports::kenning::knowledge::rerank::Guest as RerankGuest;
+use world::kenning::knowledge::types;
+
+use crate::{OnQuery, OnRead, OnStore, Rerank};
+
+impl<T: OnStore> OnStoreGuest for T {
+    fn on_store(draft: types::Draft) -> Result<Vec<types::Draft>, types::Refusal> {
+        let drafts = T::on_store(draft.into())?;
+        Ok(drafts.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<T: OnQuery> OnQueryGuest for T {
+    fn on_query(query: types::Query) -> Result<types::Query, types::Refusal> {
+        Ok(T::on_query(query.into())?.into())
+    }
+}
+
+impl<T: OnRead> OnReadGuest for T {
+    fn on_read(facts: Vec<types::Fact>) -> Vec<types::Fact> {
+        let facts = T::on_read(facts.into_iter().map(Into::into).collect());
+        facts.into_iter().map(Into::into).collect()
+    }
+}
+
+impl<T: Rerank> RerankGuest for T {
+    fn rerank(query: types::Query, hits: Vec<types::Hit>) -> Vec<types::Ranked> {
+        let ranked = T::rerank(&query.into(), hits.into_iter().map(Into::into).collect());
+        ranked.into_iter().map(Into::into).collect()
+    }
+}

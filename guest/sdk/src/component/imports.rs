@@ -1,0 +1,49 @@
+//! The functions of `host`, by the component's imports. Each is imported only by a
+//! component that calls it.
+
+use super::world::kenning::knowledge as interfaces;
+use crate::embedding::Purpose;
+use crate::log::Level;
+use crate::{Allowance, Candidate, Embeddings, Error, Hash, IdPage};
+
+pub(crate) fn log(level: Level, message: &str) {
+    interfaces::log::log(level.into(), message);
+}
+
+pub(crate) fn remaining() -> Allowance {
+    interfaces::budget::remaining().into()
+}
+
+pub(crate) fn embed(texts: &[&str], purpose: Purpose) -> Result<Embeddings, Error> {
+    let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
+    Ok(interfaces::embedding::embed(&texts, purpose.into())?.into())
+}
+
+pub(crate) fn nearest(
+    target: &Embeddings,
+    filter: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Candidate>, Error> {
+    let found = interfaces::index::nearest(&target.clone().into(), filter, limit)?;
+    Ok(found.into_iter().map(Into::into).collect())
+}
+
+pub(crate) fn matching(
+    text: &str,
+    filter: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Candidate>, Error> {
+    let found = interfaces::index::matching(text, filter, limit)?;
+    Ok(found.into_iter().map(Into::into).collect())
+}
+
+pub(crate) fn read(ids: &[&str]) -> Result<Vec<Option<Hash>>, Error> {
+    let ids: Vec<String> = ids.iter().map(|id| id.to_string()).collect();
+    let hashes = interfaces::storage::read(&ids)?;
+    Ok(hashes.into_iter().map(|hash| hash.map(Into::into)).collect())
+}
+
+pub(crate) fn page(cursor: Option<&str>, limit: u32) -> Result<IdPage, Error> {
+    let interfaces::storage::IdPage { ids, cursor } = interfaces::storage::page(cursor, limit)?;
+    Ok(IdPage { ids, cursor })
+}

@@ -1,0 +1,13 @@
+//! The hook `on-read`, with the types of `world`.
+
+wit_bindgen::generate!({
+    path: "wit",
+    inline: "
+        package kenning:hooks;
+        world on-read-only {
+          export kenning:knowledge/on-read@0.1.0;
+        }
+    ",
+    with: { "kenning:knowledge/types@0.1.0": crate::component::world::kenning::knowledge::types },
+    pub_export_macro: true,
+});

@@ -1,0 +1,3 @@
+//! The types, and what an extension may import.
+
+wit_bindgen::generate!({ path: "wit", world: "extension", generate_unused_types: true });

@@ -1,0 +1,291 @@
+//! A stand-in for the host, for tests on the author's own machine.
+//!
+//! It is not the host: vectors are made of words alone, scores are counts of shared
+//! words, and filters are refused. What it is for is to see what a hook does with what
+//! it is given; how good the real answers are only a real server can say.
+//!
+//! ```
+//! use kenning_extension::{Draft, Fact, index, log, testing::Host};
+//!
+//! let host = Host::new().with_facts([Fact::new("a", "Tea is hot.")]);
+//! let found = host.run(|| {
+//!     log::info("looking");
+//!     index::matching("hot soup", None, 10)
+//! });
+//! assert_eq!(found.unwrap()[0].id, "a");
+//! assert_eq!(host.lines(), ["looking"]);
+//! ```
+//!
+//! Outside of [`Host::run`], log lines go nowhere, the budget is large, and every other
+//! call fails.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::log::Level;
+use crate::{Allowance, Backend, Error, Fact, Failure};
+
+/// A tenant's facts, and what a hook is given and says.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    facts: Vec<Fact>,
+    allowance: Option<Allowance>,
+    fails: bool,
+    lines: Rc<RefCell<Vec<(Level, String)>>>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+impl Host {
+    /// A host without facts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with these facts stored and indexed, the newest first.
+    #[must_use]
+    pub fn with_facts(mut self, facts: impl IntoIterator<Item = Fact>) -> Self {
+        self.facts.extend(facts);
+        self
+    }
+
+    /// The same with this much left of the call.
+    #[must_use]
+    pub fn with_budget(mut self, allowance: Allowance) -> Self {
+        self.allowance = Some(allowance);
+        self
+    }
+
+    /// The same, with storage, embedder and index out of reach.
+    #[must_use]
+    pub fn failing(mut self) -> Self {
+        self.fails = true;
+        self
+    }
+
+    /// Runs `hook` with this host to call.
+    pub fn run<T>(&self, hook: impl FnOnce() -> T) -> T {
+        /// Puts back what was there, also when the hook panics.
+        struct Before(Option<Host>);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                CURRENT.set(self.0.take());
+            }
+        }
+        let _before = Before(CURRENT.replace(Some(self.clone())));
+        hook()
+    }
+
+    /// What the hook logged, in order.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.borrow().iter().map(|(_, line)| line.clone()).collect()
+    }
+
+    /// What the hook logged at this level or above, in order.
+    pub fn lines_at(&self, least: Level) -> Vec<String> {
+        let lines = self.lines.borrow();
+        let enough = lines.iter().filter(|(level, _)| *level >= least);
+        enough.map(|(_, line)| line.clone()).collect()
+    }
+}
+
+/// The stand-in that is running, if it can be reached.
+fn reached() -> Result<Host, Error> {
+    let none = || Error::Other("there is no host here: call this inside testing::Host::run".into());
+    let host = CURRENT.with_borrow(Clone::clone).ok_or_else(none)?;
+    match host.fails {
+        true => Err(Error::Unavailable(Failure {
+            backend: Backend::Storage,
+            message: "the stand-in was told to fail".into(),
+        })),
+        false => Ok(host),
+    }
+}
+
+/// What the functions of `host` are served by.
+pub(crate) mod stand_in {
+    use std::collections::HashSet;
+
+    use super::{CURRENT, reached};
+    use crate::embedding::Purpose;
+    use crate::log::Level;
+    use crate::{Allowance, Candidate, Embeddings, Error, Fact, Hash, IdPage};
+
+    const PROFILE: &str = "stand-in";
+    const DIMENSIONS: usize = 256;
+    const PLENTY: Allowance =
+        Allowance { milliseconds: 5_000, fuel: 2_000_000_000, host_calls: 1_000, bytes: 4 << 20 };
+
+    pub(crate) fn log(level: Level, message: &str) {
+        CURRENT.with_borrow(|host| {
+            if let Some(host) = host {
+                host.lines.borrow_mut().push((level, message.to_string()));
+            }
+        });
+    }
+
+    pub(crate) fn remaining() -> Allowance {
+        CURRENT.with_borrow(|host| host.as_ref()?.allowance).unwrap_or(PLENTY)
+    }
+
+    pub(crate) fn embed(texts: &[&str], _purpose: Purpose) -> Result<Embeddings, Error> {
+        reached()?;
+        let values = texts.iter().flat_map(|text| vector(text)).collect();
+        Ok(Embeddings { profile: PROFILE.into(), dimensions: DIMENSIONS as u32, values })
+    }
+
+    /// A direction for each word, added up: texts that share words are near.
+    fn vector(text: &str) -> Vec<f32> {
+        let mut vector = vec![0.0f32; DIMENSIONS];
+        for word in words(text) {
+            let hash = word
+                .bytes()
+                .fold(7usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte as usize));
+            vector[hash % DIMENSIONS] += 1.0;
+        }
+        let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(1.0);
+        vector.iter().map(|value| value / length).collect()
+    }
+
+    fn words(text: &str) -> HashSet<String> {
+        let words = text.split(|letter: char| !letter.is_alphanumeric());
+        words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+    }
+
+    pub(crate) fn nearest(
+        target: &Embeddings,
+        filter: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Candidate>, Error> {
+        let target = target.vectors().next().unwrap_or_default();
+        let score = |fact: &Fact| target.iter().zip(vector(&fact.text)).map(|(a, b)| a * b).sum();
+        best(score, filter, limit)
+    }
+
+    pub(crate) fn matching(
+        text: &str,
+        filter: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Candidate>, Error> {
+        let wanted = words(text);
+        let score = |fact: &Fact| words(&fact.text).intersection(&wanted).count() as f32;
+        best(score, filter, limit)
+    }
+
+    fn best(
+        score: impl Fn(&Fact) -> f32,
+        filter: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Candidate>, Error> {
+        let host = reached()?;
+        if filter.is_some() {
+            return Err(Error::Other(
+                "the stand-in knows no filters; test them on a server".into(),
+            ));
+        }
+        let scored = host.facts.iter().map(|fact| (fact, score(fact)));
+        let mut found: Vec<Candidate> = scored
+            .filter(|(_, score)| *score > 0.0)
+            .map(|(fact, score)| Candidate { id: fact.id.clone(), score })
+            .collect();
+        found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        found.truncate(limit as usize);
+        Ok(found)
+    }
+
+    pub(crate) fn read(ids: &[&str]) -> Result<Vec<Option<Hash>>, Error> {
+        let host = reached()?;
+        let find = |id: &&str| host.facts.iter().find(|fact| fact.id == *id).map(to_hash);
+        Ok(ids.iter().map(find).collect())
+    }
+
+    /// As Kenning's own logic lays a fact out.
+    fn to_hash(fact: &Fact) -> Hash {
+        let fields = [
+            ("content", fact.text.as_str()),
+            ("metadata", fact.metadata.as_str()),
+            ("timestamp", &fact.timestamp),
+            ("id", &fact.id),
+        ];
+        Hash { fields: fields.map(|(name, value)| (name.into(), value.into())).to_vec() }
+    }
+
+    /// A cursor is how many facts were listed before.
+    pub(crate) fn page(cursor: Option<&str>, limit: u32) -> Result<IdPage, Error> {
+        let host = reached()?;
+        let no_cursor = |_| Error::Other("this cursor is not the stand-in's".into());
+        let from: usize = cursor.map_or(Ok(0), |cursor| cursor.parse().map_err(no_cursor))?;
+        let ids = host.facts.iter().skip(from).take(limit as usize);
+        let ids: Vec<String> = ids.map(|fact| fact.id.clone()).collect();
+        let next = from + ids.len();
+        let cursor = (next < host.facts.len()).then(|| next.to_string());
+        Ok(IdPage { ids, cursor })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{embedding, index, log, storage};
+
+    fn host() -> Host {
+        let texts = ["Tea is hot.", "Ice is cold.", "Tea is tea, hot or cold."];
+        let fact = |(n, text): (usize, &&str)| Fact::new(format!("f{n}"), *text);
+        Host::new().with_facts(texts.iter().enumerate().map(fact))
+    }
+
+    #[test]
+    fn facts_are_found_by_words_and_by_vectors_best_first() {
+        let ids = |found: Vec<crate::Candidate>| {
+            found.into_iter().map(|found| found.id).collect::<Vec<_>>()
+        };
+        host().run(|| {
+            let found = index::matching("hot tea", None, 10).unwrap();
+            assert_eq!(ids(found), ["f0", "f2"]);
+            let same = embedding::embed(&["ice is cold"], embedding::Purpose::Query).unwrap();
+            let found = index::nearest(&same, None, 1).unwrap();
+            assert!(found[0].score > 0.999);
+            assert_eq!(ids(found), ["f1"]);
+            assert!(index::matching("tea", Some("{}"), 10).is_err(), "filters are refused");
+        });
+    }
+
+    #[test]
+    fn facts_are_read_and_paged() {
+        host().run(|| {
+            let read = storage::read(&["f1", "none"]).unwrap();
+            assert_eq!(read[0].as_ref().unwrap().get("content"), Some("Ice is cold."));
+            assert_eq!(read[1], None);
+            let first = storage::page(None, 2).unwrap();
+            assert_eq!(first.ids, ["f0", "f1"]);
+            let last = storage::page(first.cursor.as_deref(), 2).unwrap();
+            assert_eq!((last.ids, last.cursor), (vec!["f2".to_string()], None));
+        });
+    }
+
+    #[test]
+    fn what_a_hook_says_is_its_own_hosts() {
+        let (one, other) = (host(), host());
+        one.run(|| {
+            log::warn("one");
+            other.run(|| log::debug("other"));
+            log::info("one again");
+        });
+        log::error("nobody's");
+        assert_eq!(one.lines(), ["one", "one again"]);
+        assert_eq!(one.lines_at(Level::Warn), ["one"]);
+        assert_eq!(other.lines(), ["other"]);
+    }
+
+    #[test]
+    fn without_a_host_and_with_a_failing_one_calls_fail() {
+        let said = |error: Error| error.to_string();
+        assert!(said(storage::read(&["f0"]).unwrap_err()).contains("testing::Host::run"));
+        host().failing().run(|| {
+            assert!(said(index::matching("tea", None, 1).unwrap_err()).contains("told to fail"));
+            assert!(storage::page(None, 1).is_err());
+        });
+    }
+}

@@ -1,0 +1,57 @@
+//! Generates what `wit_bindgen::generate!` generates in the SDK, as files, so that an
+//! author's project need not build the generator: it is most of what the SDK takes to
+//! compile.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wit_bindgen_core::wit_parser::{Resolve, UnresolvedPackageGroup};
+use wit_bindgen_core::{Files, WorldGenerator};
+use wit_bindgen_rust::{Opts, WithOption};
+
+const HOOKS: [&str; 4] = ["on-store", "on-query", "on-read", "rerank"];
+const TYPES: (&str, &str) =
+    ("kenning:knowledge/types@0.1.0", "crate::component::world::kenning::knowledge::types");
+
+fn main() {
+    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    let output = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets this"));
+    println!("cargo:rerun-if-changed={}", contract.display());
+    let options = Opts { generate_unused_types: true, format: true, ..Opts::default() };
+    write(&output, "world", generated(&contract, None, "extension", options));
+    for hook in HOOKS {
+        let world = format!("{hook}-only");
+        let text = format!(
+            "package kenning:hooks;\nworld {world} {{ export kenning:knowledge/{hook}@0.1.0; }}\n"
+        );
+        let (interface, path) = TYPES;
+        let options = Opts {
+            with: vec![(interface.into(), WithOption::Path(path.into()))],
+            pub_export_macro: true,
+            format: true,
+            ..Opts::default()
+        };
+        let module = hook.replace('-', "_");
+        write(&output, &module, generated(&contract, Some(&text), &world, options));
+    }
+}
+
+fn generated(contract: &Path, inline: Option<&str>, world: &str, options: Opts) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let (mut package, _) = resolve.push_dir(contract).expect("the contract is well formed");
+    if let Some(text) = inline {
+        let group = UnresolvedPackageGroup::parse("hooks.wit", text).expect("this is WIT");
+        package = resolve.push_group(group).expect("this fits the contract");
+    }
+    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
+    let mut files = Files::default();
+    options.build().generate(&mut resolve, world, &mut files).expect("bindings can be generated");
+    let (_, source) = files.iter().next().expect("one file is generated");
+    source.to_vec()
+}
+
+fn write(output: &Path, module: &str, source: Vec<u8>) {
+    let path = output.join(module).with_extension("rs");
+    fs::write(&path, source).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}

@@ -1,0 +1,132 @@
+//! The files of a new project, by language.
+//!
+//! A template is a file as it will be, with `{{name}}` where the extension's name goes.
+//! The Rust SDK is this repository's own, but for its manifest, which names no
+//! workspace, and for the generated part of its `component`, which comes generated.
+
+use std::borrow::Cow;
+
+/// What an extension may be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Rust,
+    JavaScript,
+    Python,
+}
+
+/// A path in the project, and the text there.
+pub(crate) type File = (&'static str, &'static str);
+
+/// Where the extension's name goes.
+const NAME: &str = "{{name}}";
+
+macro_rules! template {
+    ($path:literal, $from:literal) => {
+        ($path, include_str!(concat!("../templates/", $from)))
+    };
+}
+
+const RUST: &[File] = &[
+    template!(".gitignore", "rust/gitignore"),
+    template!("Cargo.toml", "rust/manifest.toml"),
+    template!("Makefile", "rust/Makefile"),
+    template!("README.md", "rust/README.md"),
+    template!("src/lib.rs", "rust/src/lib.rs"),
+    template!("sdk/Cargo.toml", "rust/sdk.toml"),
+];
+
+const JAVASCRIPT: &[File] = &[
+    template!(".gitignore", "javascript/gitignore"),
+    template!("Makefile", "javascript/Makefile"),
+    template!("README.md", "javascript/README.md"),
+    template!("package.json", "javascript/package.json"),
+    template!("src/extension.js", "javascript/src/extension.js"),
+    template!("src/greeting.js", "javascript/src/greeting.js"),
+    template!("test/greeting.test.js", "javascript/test/greeting.test.js"),
+    template!("wit/world.wit", "javascript/wit/world.wit"),
+];
+
+const PYTHON: &[File] = &[
+    template!(".gitignore", "python/gitignore"),
+    template!("Makefile", "python/Makefile"),
+    template!("README.md", "python/README.md"),
+    template!("requirements.txt", "python/requirements.txt"),
+    template!("src/app.py", "python/src/app.py"),
+    template!("src/greeting.py", "python/src/greeting.py"),
+    template!("tests/test_greeting.py", "python/tests/test_greeting.py"),
+    template!("wit/world.wit", "python/wit/world.wit"),
+];
+
+macro_rules! sdk {
+    ($($path:literal),+ $(,)?) => {
+        &[$(($path, include_str!(concat!("../../../guest/sdk/", $path)))),+]
+    };
+}
+
+/// The SDK's own files, under `sdk/`.
+pub(crate) const SDK: &[File] = sdk![
+    "src/component.rs",
+    "src/component/convert.rs",
+    "src/component/imports.rs",
+    "src/error.rs",
+    "src/export.rs",
+    "src/hooks.rs",
+    "src/host/budget.rs",
+    "src/host/embedding.rs",
+    "src/host/index.rs",
+    "src/host/log.rs",
+    "src/host/mod.rs",
+    "src/host/storage.rs",
+    "src/lib.rs",
+    "src/metadata.rs",
+    "src/testing.rs",
+    "src/types.rs",
+];
+
+macro_rules! generated {
+    ($($module:literal),+ $(,)?) => {
+        &[$((
+            concat!("src/component/", $module, ".rs"),
+            include_str!(concat!(env!("OUT_DIR"), "/", $module, ".rs")),
+        )),+]
+    };
+}
+
+/// What the SDK's macro makes of the contract, under `sdk/`.
+pub(crate) const GENERATED: &[File] =
+    generated!["on_query", "on_read", "on_store", "rerank", "world"];
+
+macro_rules! contract {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../wit/", $name)))),+]
+    };
+}
+
+/// The contract: read by people in Rust, and by the tools in other languages.
+pub(crate) const CONTRACT: &[File] =
+    contract!["hooks.wit", "host.wit", "logic.wit", "types.wit", "world.wit"];
+
+/// Every file of a project for an extension of this name.
+pub(crate) fn files(
+    language: Language,
+    name: &str,
+) -> impl Iterator<Item = (String, Cow<'static, str>)> {
+    let (own, sdk, folder): (_, &[&[File]], _) = match language {
+        Language::Rust => (RUST, &[SDK, GENERATED], "sdk/wit"),
+        Language::JavaScript => (JAVASCRIPT, &[], "wit/deps/knowledge"),
+        Language::Python => (PYTHON, &[], "wit/deps/knowledge"),
+    };
+    let own = own.iter().map(move |(path, text)| (path.to_string(), named(text, name)));
+    let sdk = sdk.iter().copied().flatten();
+    let sdk = sdk.map(|(path, text)| (format!("sdk/{path}"), Cow::from(*text)));
+    let contract = CONTRACT.iter();
+    let contract = contract.map(move |(path, text)| (format!("{folder}/{path}"), (*text).into()));
+    own.chain(sdk).chain(contract)
+}
+
+fn named(text: &'static str, name: &str) -> Cow<'static, str> {
+    match text.contains(NAME) {
+        true => Cow::from(text.replace(NAME, name)),
+        false => Cow::from(text),
+    }
+}

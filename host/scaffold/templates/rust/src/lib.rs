@@ -1,0 +1,31 @@
+//! {{name}}: says hello with every fact that leaves.
+
+use kenning_extension::{Fact, OnRead};
+
+/// The extension. It has no fields: each call runs in a fresh instance and keeps nothing.
+struct Extension;
+
+impl OnRead for Extension {
+    fn on_read(mut facts: Vec<Fact>) -> Vec<Fact> {
+        for fact in &mut facts {
+            fact.metadata.set("greeting", "hello from {{name}}");
+        }
+        facts
+    }
+}
+
+// Every hook that is implemented stands here: OnStore, OnQuery, OnRead, Rerank.
+kenning_extension::export!(Extension: OnRead);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fact_is_greeted() {
+        let facts = vec![Fact::new("a", "Tea is hot."), Fact::new("b", "Ice is cold.")];
+        let left = Extension::on_read(facts);
+        assert_eq!(left.len(), 2);
+        assert!(left.iter().all(|fact| fact.metadata.get_str("greeting").is_some()));
+    }
+}

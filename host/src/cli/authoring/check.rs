@@ -1,0 +1,77 @@
+//! `kenning check`: the report as a table, or as JSON.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use kenning::check::{Kind, Report, check};
+use kenning::config::{Config, Settings};
+
+/// What Rust's standard library and others' runtimes link; it grants nothing.
+const WASI: &str = "wasi:";
+
+pub(super) fn run(file: &Path, config: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
+    let limits = Config::load(Settings::default(), config)?.limits;
+    let length = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let (allowed, used) = (limits.component_bytes as u64, length.len());
+    anyhow::ensure!(
+        used <= allowed,
+        "component_bytes is limited to {allowed}, and {} has {used}",
+        file.display()
+    );
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let report = crate::cli::runtime()?.block_on(check(&bytes, &limits, program))?;
+    let text = match json {
+        true => serde_json::to_string_pretty(&report)? + "\n",
+        false => table(&report),
+    };
+    anstream::print!("{text}");
+    Ok(if report.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(report: &Report) -> String {
+    let seen = &report.inspection;
+    let kind = match report.kind {
+        Kind::Logic => "logic",
+        Kind::Extension => "extension",
+        Kind::Unknown => "neither a logic nor an extension",
+    };
+    let hooks: Vec<&str> = seen.hooks.iter().map(|hook| hook.name()).collect();
+    let grants: Vec<&str> = seen.grants_needed.iter().map(|grant| grant.name()).collect();
+    let (wasi, others): (Vec<&str>, Vec<&str>) =
+        seen.imports.iter().map(String::as_str).partition(|name| name.starts_with(WASI));
+    let mut rows = vec![
+        ("kind", kind.to_string()),
+        ("digest", report.digest.clone()),
+        ("size", format!("{} bytes", report.bytes)),
+        ("contract", joined(&seen.wit_versions)),
+        ("hooks", joined(&hooks)),
+        ("grants needed", joined(&grants)),
+        ("exports", joined(&seen.exports)),
+        ("imports", joined(&others)),
+        ("of WASI", joined(&wasi)),
+        ("memory at start", format!("{} bytes", seen.memory_bytes)),
+    ];
+    rows.retain(|(name, _)| *name != "hooks" || report.kind != Kind::Logic);
+    let rows = rows.into_iter().map(|(name, value)| format!("{name:<16} {value}\n"));
+    rows.chain([verdict(report)]).collect()
+}
+
+fn joined<T: AsRef<str>>(names: &[T]) -> String {
+    match names.is_empty() {
+        true => "none".into(),
+        false => names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn verdict(report: &Report) -> String {
+    if report.accepted {
+        let good = anstyle::AnsiColor::Green.on_default();
+        return format!("{good}this host would take it{good:#}\n");
+    }
+    let bad = anstyle::AnsiColor::Red.on_default();
+    let reasons = report.problems.iter().map(|problem| format!("  {problem}\n"));
+    format!("{bad}this host would refuse it:{bad:#}\n{}", reasons.collect::<String>())
+}

@@ -189,8 +189,8 @@ impl Visit {
         let answer = self.turn.search(&logic, query.clone()).await;
         let check = |answer: &Answer, deeds: &Deeds| checked::found(query.top_k, answer, deeds);
         let mut answer = self.answered(answer, check)?;
-        self.rerank(&query, &mut answer).await?;
         self.read_hits(&mut answer).await?;
+        self.rerank(&query, &mut answer).await?;
         Ok(answer)
     }
 

@@ -5,8 +5,8 @@
 //! What is durable is up to the server's `appendfsync`, and a replica may lag behind: this backend
 //! trades the embedded one's guarantees for hosts that share one storage.
 //!
-//! `keys` names the keys, `connection` reaches the server over a few `link`s, `scripts` runs the Lua
-//! in `scripts/`, `answers` reads what comes back, `fault` words what failed, `adopt` takes in
+//! `keys` names the keys, `connection` reaches the server over a few `link`s, `scripts` runs the
+//! Lua in `scripts/`, `answers` reads what comes back, `fault` words what failed, `adopt` takes in
 //! foreign facts, `documents` keeps what operators decided.
 
 pub(crate) mod adopt;

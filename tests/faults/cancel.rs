@@ -73,7 +73,9 @@ async fn the_logic_survives_cuts(backend: &Backend) -> Result<()> {
 async fn traps_disturb_nobody_and_leave_every_place_free(backend: &Backend) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("log");
-    let config = Setup::patient_but(&few_places()).config;
+    // Whoever sleeps in the end does so longer than anyone waits.
+    let limits = format!("{}\nsearch_ms = 600000", few_places());
+    let config = Setup::patient_but(&limits).config;
     let (logic, log) = (Some(component("hostile")?), Some((path.clone(), "warn")));
     let server = Server::start_with(Setup { config, logic, log, ..backend.setup() }).await?;
     let crowd = Crowd::new(&server, CALLERS, 11).of_hostile_logic();

@@ -12,6 +12,9 @@ use kenning_tests::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+/// What only commands for the facts of `default` hold.
+const FACTS: &str = "kenning:{default}:";
+
 /// So late that it is never.
 const NEVER: Fault = Fault::Delay(Duration::from_secs(3_600));
 
@@ -59,12 +62,13 @@ async fn an_import_ends_before_its_call_does() -> Result<()> {
     for (limits, given) in [("", 3_000), ("storage_operation_ms = 100", 60_000)] {
         let storage = Some(proxy.url());
         let server = hostile(Setup { storage, ..Setup::patient_but(limits) }).await?;
+        until("calls run", async || told(&server, given, "page 1").await).await?;
         proxy.set(NEVER);
         // On a busy machine the guest may come too late all the same.
         let note = until("the guest is told", async || told(&server, given, "page 1").await);
         let note = note.await?;
         assert!(note.contains("Timeout"), "{note}");
-        proxy.heal();
+        renew(&proxy);
     }
     Ok(())
 }
@@ -74,6 +78,7 @@ async fn an_import_ends_before_its_call_does() -> Result<()> {
 async fn a_search_answers_with_what_it_has() -> Result<()> {
     let redis = RedisServer::start();
     let proxy = FaultProxy::start(redis.port()).await?;
+    proxy.count_only(FACTS);
     let setup = Setup { storage: Some(proxy.url()), ..Setup::patient() };
     let server = Server::start_with(setup).await?;
     let line = |n: usize| format!("{{\"text\":\"needle {n}\"}}\n");
@@ -137,6 +142,7 @@ fn renew(proxy: &FaultProxy) {
 async fn reading_stops_when_the_caller_leaves() -> Result<()> {
     let redis = RedisServer::start();
     let proxy = FaultProxy::start(redis.port()).await?;
+    proxy.count_only(FACTS);
     let setup = Setup { storage: Some(proxy.url()), ..Setup::patient_but("guests = 1") };
     let server = Server::start_with(setup).await?;
     let line = |n: usize| format!("{{\"fact_id\":\"f{n}\",\"text\":\"fact {n}\"}}\n");

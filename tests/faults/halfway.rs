@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use super::support::World;
 
+/// What only commands for the facts of `default` hold.
+const FACTS: &str = "kenning:{default}:";
+
 #[tokio::test]
 async fn cut_in_the_middle_of_a_reply() -> Result<()> {
     let mut world = World::behind_proxy(Setup::patient()).await?;
@@ -30,6 +33,7 @@ async fn cut_between_a_command_and_its_reply() -> Result<()> {
 #[tokio::test]
 async fn a_read_whose_reply_was_lost_is_read_again() -> Result<()> {
     let world = World::behind_proxy(Setup::patient()).await?;
+    world.proxy.count_only(FACTS);
     let id = world.server.store(json!({ "text": "here" })).await?;
     for fault in [Fault::LoseReply, Fault::CutReply] {
         world.proxy.set_for(fault, 0..1);
@@ -82,6 +86,7 @@ async fn completes(world: &World, facts: usize) -> Result<()> {
 #[tokio::test]
 async fn a_batch_of_which_redis_refuses_a_part() -> Result<()> {
     let mut world = World::behind_proxy(Setup::patient()).await?;
+    world.proxy.count_only(FACTS);
     // A later refusal does not undo the writes before it.
     world.proxy.set_for(Fault::Answer("OOM command not allowed"), 30..usize::MAX);
     assert_in_doubt(&world.server.post("/v1/facts/batch", batch(50)).await?);
@@ -108,6 +113,7 @@ async fn a_batch_of_which_redis_refuses_all_did_not_happen() -> Result<()> {
 async fn a_batch_whose_connection_breaks_in_its_middle() -> Result<()> {
     for fault in [Fault::CutReply, Fault::LoseReply] {
         let mut world = World::behind_proxy(Setup::patient()).await?;
+        world.proxy.count_only(FACTS);
         world.proxy.set_for(fault, 20..21);
         assert_in_doubt(&world.server.post("/v1/facts/batch", batch(50)).await?);
         world.proxy.heal();

@@ -73,7 +73,8 @@ async fn round(backend: &Backend, hostile: bool) -> Result<(Tally, After)> {
     let directory = tempfile::tempdir()?;
     let log = directory.path().join("log");
     let setup = Setup {
-        config: Setup::patient_but(&format!("guests = {PLACES}")).config,
+        // Whoever sleeps in the end does so longer than anyone waits.
+        config: Setup::patient_but(&format!("guests = {PLACES}\nsearch_ms = 600000")).config,
         logic: hostile.then(|| component("hostile")).transpose()?,
         log: Some((log.clone(), "warn")),
         // Each round begins with nothing.
@@ -114,11 +115,12 @@ fn cut(random: &mut fastrand::Rng, hostile: bool) -> Cut {
     }
 }
 
-/// How many guests sleep at once where as many are asked to as there are places.
+/// How many guests sleep at once where as many are asked to as there are places, each of another
+/// tenant, as one tenant does not get them all.
 async fn free_places(server: &Server, log: &std::path::Path) -> Result<usize> {
     let mut sleepers = JoinSet::new();
-    for _ in 0..PLACES {
-        let caller = (*server).clone();
+    for number in 0..PLACES {
+        let caller = server.tenant(&format!("sleeper{number}"));
         sleepers
             .spawn(async move { caller.post("/v1/search", json!({ "query": "sleep 600" })).await });
     }

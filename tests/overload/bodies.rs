@@ -1,7 +1,7 @@
 //! `bodies_bytes`: what all bodies hold together.
 
-use anyhow::Result;
-use kenning_tests::{Answer, Server, Wire, until};
+use anyhow::{Context, Result};
+use kenning_tests::{Server, Wire, until};
 use serde_json::json;
 
 use super::{assert_overloaded, limited, serves_again};
@@ -32,14 +32,14 @@ async fn finish(mut wire: Wire, body: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asks until it is refused: then what was sent before has arrived.
-async fn refused(what: &str, ask: impl AsyncFn() -> Result<Answer>) -> Result<()> {
-    let answer = until(what, async || {
-        let answer = ask().await?;
-        Ok((answer.status == 503).then_some(answer))
-    });
-    assert_overloaded(&answer.await?, &["bodies_bytes"]);
-    Ok(())
+/// Waits until bodies of so many bytes have arrived.
+async fn arrived(server: &Server, bytes: usize) -> Result<()> {
+    until("the bodies have arrived", async || {
+        let metrics = server.get("/metrics").await?.text;
+        let held = metrics.lines().find_map(|line| line.strip_prefix("kenning_bodies_bytes "));
+        Ok((held.context("no such metric")?.parse::<usize>()? >= bytes).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]
@@ -61,22 +61,20 @@ async fn bodies_bytes_violated() -> Result<()> {
     }
     let (one, other) = (large("one"), large("other"));
     let wires = [begin(&server, &one).await?, begin(&server, &other).await?];
-    refused("a third body is refused", async || server.post_raw("/v1/facts", large("third")).await)
-        .await?;
+    arrived(&server, 2 * LARGE).await?;
+    let third = server.post_raw("/v1/facts", large("third")).await?;
+    assert_overloaded(&third, &["bodies_bytes"]);
     // Small ones still fit; so does an answer of their size.
     server.store(json!({ "text": "small" })).await?;
     assert_eq!(server.get("/v1/facts?query=small").await?.status, 200);
     // What is large on its way out counts, too.
-    refused("a large answer is refused", async || server.get("/v1/facts").await).await?;
+    assert_overloaded(&server.get("/v1/facts").await?, &["bodies_bytes"]);
 
     for (wire, body) in wires.into_iter().zip([&one, &other]) {
         finish(wire, body).await?;
     }
-    until("there is room for a third", async || {
-        let answer = server.post_raw("/v1/facts", large("third")).await?;
-        Ok((answer.status == 201).then_some(()))
-    })
-    .await?;
+    let third = server.post_raw("/v1/facts", large("third")).await?;
+    assert_eq!(third.status, 201, "there is room again: {}", third.text);
     serves_again(&server).await
 }
 

@@ -38,6 +38,11 @@ impl Bodies {
         Self { allowed, left: Arc::new(Semaphore::new(allowed)) }
     }
 
+    /// How many bytes are counted now.
+    pub(super) fn counted(&self) -> usize {
+        self.allowed - self.left.available_permits()
+    }
+
     /// Counts `bytes` that are there already.
     pub(super) fn hold(&self, bytes: usize) -> Result<Held, Error> {
         match self.left.clone().try_acquire_many_owned(self.countable(bytes)) {

@@ -17,6 +17,7 @@ pub(super) async fn livez() -> impl IntoResponse {
 
 /// `GET /metrics`, in Prometheus's text format.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    metrics::gauge!("kenning_bodies_bytes").set(app.bodies.counted() as f64);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }
 

@@ -26,14 +26,15 @@ const API_KEY: &str = "x-api-key";
 pub(super) struct Who {
     tenant: TenantId,
     timeout: Option<Duration>,
-    _permit: Option<Arc<Permit>>,
+    permit: Option<Arc<Permit>>,
 }
 
 impl Who {
     /// The caller, who waits for `limit` or for less if the request says so.
     pub(super) fn within(&self, limit: Duration) -> Caller {
         let time = self.timeout.map_or(limit, |timeout| timeout.min(limit));
-        Caller::within(self.tenant.clone(), time)
+        let permit = self.permit.clone();
+        Caller { permit, ..Caller::within(self.tenant.clone(), time) }
     }
 }
 
@@ -46,7 +47,7 @@ impl FromRequestParts<Arc<App>> for Who {
         let timeout = parts.headers.get(TIMEOUT).map(|value| timeout(value.to_str().ok()));
         let timeout = timeout.transpose()?;
         let permit = tenants.admit(&tenant)?.map(Arc::new);
-        Ok(Self { tenant, timeout, _permit: permit })
+        Ok(Self { tenant, timeout, permit })
     }
 }
 

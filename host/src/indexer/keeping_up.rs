@@ -51,7 +51,7 @@ impl Indexer {
     async fn take(&self, turn: Turn) -> (TenantId, Backlog, Outcome) {
         let Turn { tenant, mut backlog, leave } = turn;
         // A deleted tenant has nothing pending, and its deletion does not wait for an embedder.
-        let outcome = match self.kb.services().tenants.begin(&tenant) {
+        let outcome = match self.kb.services().tenants.begin(&tenant, None) {
             Ok(running) => tokio::select! {
                 outcome = self.step(&tenant, &mut backlog, leave) => outcome,
                 () = running.ended() => Outcome::Ended(After::Done),

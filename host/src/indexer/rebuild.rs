@@ -74,7 +74,7 @@ impl Indexer {
     /// usable one as pending.
     async fn rebuild_facts(&self, tenant: &TenantId, ids: &[FactId]) -> Result<(), IndexerError> {
         // Under way to the end: a deletion drops the index only after this.
-        let Ok(_running) = self.kb.services().tenants.begin(tenant) else { return Ok(()) };
+        let Ok(_running) = self.kb.services().tenants.begin(tenant, None) else { return Ok(()) };
         let storage = &self.kb.services().storage;
         let entries = self.entries(tenant, ids).await?;
         let vectors = storage.read_vectors(tenant, ids, self.until()).await?;

@@ -26,7 +26,7 @@ use crate::indexing::Progress;
 use crate::registry::{LoadError, Registry, Snapshot};
 use crate::runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
 use crate::runtime::{Ended, GenerationRef, Kind, Runtime, Services};
-use crate::tenants;
+use crate::tenants::{self, Permit};
 
 pub use replay::Observed;
 pub use samples::{Request, Samples};
@@ -39,12 +39,14 @@ pub struct Caller {
     pub deadline: Instant,
     /// No person waits: under load, calls of others go first.
     pub patient: bool,
+    /// Of a request from outside, for a tenant that was created.
+    pub permit: Option<Arc<Permit>>,
 }
 
 impl Caller {
     /// A caller who waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
-        Self { tenant, deadline: Instant::now() + time, patient: false }
+        Self { tenant, deadline: Instant::now() + time, patient: false, permit: None }
     }
 
     /// The same for work in bulk and in the background.
@@ -334,7 +336,7 @@ impl Kb {
         F: Future<Output = (Visit, Result<T, Error>)> + Send + 'static,
     {
         let words = failures::Words { storage: self.storage_name, purpose };
-        let running = self.services.tenants.begin(&caller.tenant)?;
+        let running = self.services.tenants.begin(&caller.tenant, caller.permit.as_deref())?;
         let tenant = caller.tenant.clone();
         let kind = if caller.patient { Kind::Background } else { Kind::Served };
         let on_worker = running.again();

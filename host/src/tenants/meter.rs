@@ -39,6 +39,20 @@ pub struct Used {
 /// One request's place; given back when dropped.
 pub struct Permit(Arc<Meter>);
 
+impl Permit {
+    /// Whether it was given by `meter`: for the tenant that is there now, not for one of the same
+    /// name that was deleted.
+    pub(super) fn is_of(&self, meter: &Arc<Meter>) -> bool {
+        Arc::ptr_eq(&self.0, meter)
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Permit")
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.counts().running -= 1;

@@ -103,13 +103,20 @@ impl Tenants {
     }
 
     /// Begins one call of guests for a tenant; it is under way until the answer is dropped.
-    pub fn begin(&self, tenant: &TenantId) -> Result<Running, Error> {
+    ///
+    /// With the `permit` of a request that is made of many calls, the tenant is to be the one that
+    /// was let in, not a later one of that name.
+    pub fn begin(&self, tenant: &TenantId, permit: Option<&Permit>) -> Result<Running, Error> {
         // First under way, then looked up: so a deletion that begins now ends it or stops it.
         let running = self.calls.begin(tenant);
-        match self.get(tenant) {
-            Some(known) if known.record.deleted.is_some() => Err(deleted()),
-            _ => Ok(running),
-        }
+        let is_there = match self.get(tenant) {
+            Some(known) => {
+                let is_same = permit.is_none_or(|permit| permit.is_of(&known.meter));
+                known.record.deleted.is_none() && is_same
+            }
+            None => permit.is_none(),
+        };
+        if is_there { Ok(running) } else { Err(deleted()) }
     }
 
     /// Whether a tenant has some of the last minute's quotas left; `embeds`, also of embedding.

@@ -180,11 +180,14 @@ async fn a_component_that_does_not_fit_is_told_why() -> Result<()> {
 async fn a_component_is_checked_against_the_limits_that_are_given() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("kenning.toml");
-    fs::write(&config, "[limits]\nextension_memory_bytes = 65536\n")?;
+    // Smaller facts, so that less memory may be enough for them.
+    let limits = "fact_text_bytes = 1000\nfact_metadata_bytes = 1000\nhost_call_bytes = 70000\n\
+                  extension_memory_bytes = 300000\n";
+    fs::write(&config, format!("[limits]\n{limits}"))?;
     let config = config.to_str().context("a path that is text")?;
     let ran = check(&component("row-access")?, &["--config", config]).await?;
     assert!(
-        ran.code == Some(1) && ran.out.contains("extension_memory_bytes allows 65536"),
+        ran.code == Some(1) && ran.out.contains("extension_memory_bytes allows 300000"),
         "{ran:?}"
     );
     fs::write(folder.path().join("kenning.toml"), "[limits]\ncomponent_bytes = 1000\n")?;

@@ -112,9 +112,9 @@ impl Verb {
             Self::Import(call) => &call.connection,
             Self::Export(call) => &call.connection,
             Self::Stats(call) => &call.connection,
-            Self::Logic(verb) => return verb.connection().clone().as_admin(),
-            Self::Extension(verb) => return verb.connection().clone().as_admin(),
-            Self::Dev(call) => return call.connection.clone().as_admin(),
+            Self::Logic(verb) => return verb.connection().clone().into_admin(),
+            Self::Extension(verb) => return verb.connection().clone().into_admin(),
+            Self::Dev(call) => return call.connection.clone().into_admin(),
             Self::Tenant(verb) => return verb.connection().into(),
         };
         connection.clone()

@@ -59,7 +59,7 @@ fn admin_key(names: &[&str]) -> Option<Key> {
 
 impl Connection {
     /// For what operators do to a tenant's guests: with the admin key, where there is one.
-    pub(crate) fn as_admin(self) -> Self {
+    pub(crate) fn into_admin(self) -> Self {
         Self { key: admin_key(&["KENNING_ADMIN_KEY"]).or(self.key), ..self }
     }
 }

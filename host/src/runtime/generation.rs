@@ -120,7 +120,7 @@ impl LinkedExtension {
         grants: &[Grant],
     ) -> wasmtime::Result<Self> {
         let instance = link::extension(engine, grants)?.instantiate_pre(component)?;
-        let has = |hook: Hook| component.get_export_index(None, &interface(hook)).is_some();
+        let has = |hook: Hook| component.get_export_index(None, interface(hook)).is_some();
         let (store, query) = (has(Hook::OnStore), has(Hook::OnQuery));
         let (read, rerank) = (has(Hook::OnRead), has(Hook::Rerank));
         Ok(Self {

@@ -90,7 +90,8 @@ pub(crate) async fn dev(
     };
     if session.live.is_some() && !args.once {
         let name = &session.name;
-        terminal.note(&format!("{name} stays; `kenning extension remove {name}` takes it out"));
+        let stays = format!("{name} stays; `kenning extension remove {name}` takes it out");
+        session.terminal.note(&stays);
     }
     Ok(exit)
 }

@@ -27,6 +27,21 @@ async fn the_answer_names_what_was_checked() -> Result<()> {
     Ok(())
 }
 
+/// A new one is there to change and to refuse; only its own failures speak against it.
+#[tokio::test]
+async fn a_new_extension_may_refuse_what_was_let_through_and_not_fail_at_it() -> Result<()> {
+    let server = Server::start().await?;
+    server.store(json!({ "text": "refuse", "fact_id": "a" })).await?;
+    server.search(json!({ "query": "refuse" })).await?;
+    let proof = installed(&server, "default", "hooks", "").await?.json["proof"].clone();
+    assert_eq!((&proof["requests"], &proof["worse"]), (&json!(2), &json!(0)), "{proof}");
+    let other = server.tenant("other");
+    other.store(json!({ "text": "trap-on-store", "fact_id": "a" })).await?;
+    let answer = server.install("other", "hooks", hooks()?, "").await?;
+    answer.assert_error(422, "incompatible_component");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_name_that_could_not_stand_in_a_path_is_refused() -> Result<()> {
     let server = Server::start().await?;

@@ -156,8 +156,12 @@ impl Swapper {
         let (order, policy) = (record.order, record.policy);
         let candidate = Arc::new(Extension { guest, linked, order, policy });
         self.start_extension(&place.tenant, &candidate, &mut report).await?;
-        let asked =
-            proof::Asked::Extension { tenant: &place.tenant, live: &live, candidate: &candidate };
+        let asked = proof::Asked::Extension {
+            tenant: &place.tenant,
+            live: &live,
+            candidate: &candidate,
+            is_new: before.is_none(),
+        };
         self.prove(asked, &proposal, &mut report).await?;
         let previous = before.as_ref().map(|before| before.guest.reference.number);
         report.name(&candidate.guest.reference, previous);

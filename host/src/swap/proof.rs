@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::report::Report;
 use super::{Proposal, Swapper};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::kb::{Observed, Request};
 use crate::limits::Limits;
 use crate::registry::{Extension, Owner, Snapshot, TenantGuests};
@@ -49,8 +49,18 @@ impl Bounds {
 
 /// Who is asked, and instead of whom.
 pub(super) enum Asked<'a> {
-    Logic { owner: &'a Owner, live: &'a Arc<Generation>, candidate: &'a Arc<Generation> },
-    Extension { tenant: &'a TenantId, live: &'a Snapshot, candidate: &'a Arc<Extension> },
+    Logic {
+        owner: &'a Owner,
+        live: &'a Arc<Generation>,
+        candidate: &'a Arc<Generation>,
+    },
+    /// `is_new`: there is no generation of it that it could be worse than.
+    Extension {
+        tenant: &'a TenantId,
+        live: &'a Snapshot,
+        candidate: &'a Arc<Extension>,
+        is_new: bool,
+    },
 }
 
 /// Two ways to answer one tenant's requests.
@@ -70,7 +80,8 @@ impl Swapper {
     ) -> Result<(), Error> {
         self.self_test(&asked, report).await?;
         let pairs = self.pairs(&asked).await?;
-        let comparison = self.compare(pairs).await?;
+        let is_new = matches!(asked, Asked::Extension { is_new: true, .. });
+        let comparison = self.compare(pairs, is_new).await?;
         comparison.judge(proposal.bounds, report);
         report.proved(comparison.to_json());
         match report.objection() {
@@ -116,7 +127,7 @@ impl Swapper {
 
     async fn pairs(&self, asked: &Asked<'_>) -> Result<Vec<Pair>, Error> {
         match asked {
-            Asked::Extension { tenant, live, candidate } => {
+            Asked::Extension { tenant, live, candidate, .. } => {
                 let guests = TenantGuests { logic: None, extensions: live.extensions.clone() };
                 let extensions = guests.with(candidate.name(), Some((*candidate).clone()));
                 let candidate =
@@ -144,9 +155,9 @@ impl Swapper {
 
     /// Asks both, newest requests first, tenant by tenant in turns, until there are no
     /// more or the limits say so.
-    async fn compare(&self, pairs: Vec<Pair>) -> Result<Comparison, Error> {
+    async fn compare(&self, pairs: Vec<Pair>, is_new: bool) -> Result<Comparison, Error> {
         let (most, until) = (self.limits().proof_requests, Instant::now() + self.limits().proof);
-        let mut comparison = Comparison::default();
+        let mut comparison = Comparison { is_new, ..Comparison::default() };
         let mut queues: Vec<_> = pairs
             .into_iter()
             .map(|pair| (self.kb().samples().of(&pair.tenant).into_iter(), pair))
@@ -184,6 +195,9 @@ impl Swapper {
 /// What came of the requests, with the live generation and with the candidate.
 #[derive(Debug, Default)]
 struct Comparison {
+    /// A new extension is there to change answers and to refuse, and costs more than
+    /// none: only its failures speak against it.
+    is_new: bool,
     requests: usize,
     /// That fail with the candidate and not without it.
     worse: usize,
@@ -199,6 +213,7 @@ impl Comparison {
     fn add(&mut self, live: &Observed, candidate: &Observed) {
         self.requests += 1;
         match (&live.error, &candidate.error) {
+            (None, Some(error)) if self.is_new && error.code == Code::Rejected => {}
             (None, Some(error)) => {
                 self.worse += 1;
                 if self.reasons.len() < QUOTED {
@@ -230,7 +245,7 @@ impl Comparison {
             self.worse, self.requests, bounds.errors_percent
         );
         verdict(report, "errors", errors <= bounds.errors_percent as f64, detail);
-        if self.answered == 0 {
+        if self.answered == 0 || self.is_new {
             return;
         }
         let overlap = 100.0 * self.overlap / self.answered as f64;

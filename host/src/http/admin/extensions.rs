@@ -68,6 +68,9 @@ pub(in crate::http) async fn install(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    // First: a caller who sends all before it listens would otherwise meet a closed
+    // connection rather than the answer.
+    let upload = component(body, &app).await?;
     let parameters = Parameters::new(parameters.0, &[PLACE, Parameters::OF_A_SWAP].concat())?;
     let place = Place {
         tenant: tenant(&tenant_name)?,
@@ -76,7 +79,6 @@ pub(in crate::http) async fn install(
         policy: policy(parameters.text("on_failure"))?,
         grants: grants(parameters.text("grant"))?,
     };
-    let upload = component(body, &app).await?;
     let proposal = parameters.proposal(upload.bytes.clone(), &headers, &admin, &app)?;
     let report = app.swapper.extension(place, proposal).await?;
     Ok(axum::Json(report.to_json()).into_response())

@@ -60,9 +60,10 @@ pub(in crate::http) async fn swap(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    // First, so that whatever is wrong, the caller can be told.
+    let upload = component(body, &app).await?;
     let parameters = Parameters::new(parameters.0, &[NAMES, Parameters::OF_A_SWAP].concat())?;
     let owner = owner(&parameters)?;
-    let upload = component(body, &app).await?;
     let proposal = parameters.proposal(upload.bytes.clone(), &headers, &admin, &app)?;
     let report = app.swapper.logic(owner, proposal).await?;
     Ok(axum::Json(report.to_json()).into_response())

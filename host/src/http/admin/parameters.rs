@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::Admin;
 use crate::app::App;
 use crate::error::{Code, Error};
+use crate::http::body::discard;
 use crate::swap::{Bounds, Proposal};
 
 /// The digest that a component must have; also a parameter.
@@ -104,20 +105,23 @@ pub(super) struct Upload {
 }
 
 /// A component's bytes, bounded in size and time.
-pub(super) async fn component(body: Body, app: &App) -> Result<Upload, Error> {
+pub(super) async fn component(mut body: Body, app: &App) -> Result<Upload, Error> {
     let (allowed, bound) = (app.limits.component_bytes, app.limits.component_upload);
     let upload = async {
         let place = UPLOADS.acquire().await.map_err(|_| "no uploads any more")?;
-        let body = Limited::new(body, allowed).collect().await?;
+        let body = Limited::new(&mut body, allowed).collect().await?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>((body.to_bytes(), place))
     };
     match timeout(bound, upload).await {
         Ok(Ok((bytes, place))) => Ok(Upload { bytes, _place: place }),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::new(
-            Code::TooLarge,
-            format!("component_bytes is limited to {allowed}, and this component has more"),
-        )
-        .with_details(serde_json::json!({ "limit": "component_bytes", "allowed": allowed }))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let _ = timeout(bound, discard(body, allowed)).await;
+            Err(Error::new(
+                Code::TooLarge,
+                format!("component_bytes is limited to {allowed}, and this component has more"),
+            )
+            .with_details(serde_json::json!({ "limit": "component_bytes", "allowed": allowed })))
+        }
         Ok(Err(_)) => Err(Error::invalid("", "the component ended before it was whole")),
         Err(_) => {
             let seconds = bound.as_secs_f64();

@@ -8,6 +8,7 @@ use anyhow::Context;
 use kenning_storage::{Layout, Storage, StorageLimits};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -33,6 +34,9 @@ const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 /// answers before it is printed; a storage that is down must not hold it back.
 const READY_WAIT: Duration = Duration::from_secs(30);
 
+/// Guests that went into quarantine, until it is seen to; of more only the last are.
+const RESTED: usize = 256;
+
 /// Serves until SIGTERM or SIGINT, then drains.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::start_logs(&config.log, config.log_format)?;
@@ -46,6 +50,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let following = tokio::spawn(follow::follow(kb.clone()));
     let tenants = tenants::start(kb.clone());
     let swapper = Swapper::new(kb.clone());
+    let quarantines = tokio::spawn(swapper.clone().see_to_quarantines());
     let limits = config.limits.clone();
     let bodies = Bodies::new(limits.bodies_bytes);
     let app = Arc::new(App { kb: kb.clone(), swapper, limits, bodies, metrics });
@@ -64,6 +69,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     indexer.abort();
     following.abort();
     tenants.abort();
+    quarantines.abort();
     if timeout(config.limits.storage_operation, kb.services().indexing.flush()).await.is_err() {
         tracing::warn!("some vectors were not stored; they will be made again");
     }
@@ -95,7 +101,9 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     if let Err(error) = tenants.refresh().await {
         tracing::warn!(%error, "the tenants are not read yet");
     }
-    let services = Arc::new(Services { storage, embedder, indexing, tenants, limits, io });
+    let rested = broadcast::Sender::new(RESTED);
+    let services = Services { storage, embedder, indexing, tenants, limits, rested, io };
+    let services = Arc::new(services);
     let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let loader = Loader::new(compiler(config)?, engine.clone());
     let built_in = load_logic(config, &loader).await?;

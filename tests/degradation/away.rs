@@ -24,7 +24,9 @@ async fn a_server_starts_without_its_embedder_and_finishes_when_it_comes(
     assert_eq!((&embedding["kind"], &embedding["model"]), (&json!("openai"), &json!("fake-model")));
     assert_eq!((&embedding["dimensions"], &embedding["profile"]), (&Value::Null, &Value::Null));
     for id in ["red", "green", "blue"] {
-        assert!(!store(&server, id, &format!("the colour {id}")).await?, "no vector yet");
+        for attempt in ["no vector yet", "nor when it is said again"] {
+            assert!(!store(&server, id, &format!("the colour {id}")).await?, "{attempt}");
+        }
         assert_found_by_words(&server, id, id).await?;
     }
     assert_unavailable(&search(&server, "red", "vector").await?);

@@ -100,8 +100,14 @@ async fn an_extension_that_keeps_trapping_is_quarantined_and_returns() -> Result
     })
     .await?;
     let listed = server.get(path).await?;
-    let live = &listed.json["extensions"][0]["live"];
+    let one = &listed.json["extensions"][0];
+    let live = &one["live"];
     assert_eq!(live["quarantined_for_ms"], json!(null), "{}", listed.text);
     assert!(live["failures"].as_u64() >= Some(5), "{}", listed.text);
+    let event = &one["events"][1];
+    assert_eq!((&event["what"], &event["generation"]), (&json!("quarantined"), &json!(1)), "{one}");
+    let metrics = server.get("/metrics").await?.text;
+    let counted = "kenning_quarantines_total{component=\"extension\"} ";
+    assert!(metrics.contains(counted), "{metrics}");
     Ok(())
 }

@@ -95,6 +95,24 @@ async fn a_candidate_that_ranks_worse_is_refused_unless_it_is_forced() -> Result
     Ok(())
 }
 
+/// One of fifty.
+#[tokio::test]
+async fn a_candidate_that_errs_on_two_percent_of_requests_is_refused() -> Result<()> {
+    let fifty = format!("{ANY_TIME}\nproof_requests = 50");
+    let server = Server::start_with(Setup::patient_but(&fifty)).await?;
+    let queries: Vec<String> = (0..50).map(|number| format!("sleeps {number}")).collect();
+    let mut queries: Vec<&str> = queries.iter().map(String::as_str).collect();
+    queries[20] = "trap";
+    asked(&server, &queries).await?;
+    let any = "?min_overlap_percent=0&max_fuel_percent=1000000";
+    let answer = server.swap_logic(hostile()?, any).await?;
+    answer.assert_error(422, "incompatible_component");
+    let proof = &answer.json["details"]["proof"];
+    assert_eq!((&proof["requests"], &proof["worse"]), (&json!(50), &json!(1)), "{}", answer.text);
+    promoted(&server.swap_logic(hostile()?, &format!("{any}&max_errors_percent=2")).await?, 2);
+    Ok(())
+}
+
 #[tokio::test]
 async fn requests_are_not_kept_where_the_operator_says_so() -> Result<()> {
     let server = Server::start_with(Setup::patient_but("proof_requests = 0")).await?;

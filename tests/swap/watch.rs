@@ -47,6 +47,44 @@ async fn an_extension_that_turns_bad_is_rolled_back_by_itself() -> Result<()> {
     Ok(())
 }
 
+/// Nobody watches any more; the calls that must not succeed are all there are.
+#[tokio::test]
+async fn a_logic_that_only_fails_is_rolled_back_long_after_its_promotion() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("watch_ms = 1")).await?;
+    asked(&server, &[]).await?;
+    promoted(&server.swap_logic(hostile()?, "?force=true").await?, 2);
+    let trap = json!({ "query": "trap" });
+    let good = until("it is rolled back", async || {
+        let answer = server.post("/v1/search", trap.clone()).await?;
+        Ok((answer.status == 200).then_some(answer))
+    })
+    .await?;
+    assert_eq!(good.header("x-kenning-generation"), "1");
+    let listed = server.get("/v1/admin/logic").await?;
+    let events = listed.json["events"].as_array().cloned().unwrap_or_default();
+    let happened: Vec<_> = events.iter().map(|event| event["what"].as_str()).collect();
+    let expected = ["promoted", "quarantined", "rolled_back_by_itself"].map(Some);
+    assert_eq!(happened, expected, "{}", listed.text);
+    Ok(())
+}
+
+/// It is not its doing that the server's logic is swapped.
+#[tokio::test]
+async fn the_tenant_that_a_logic_is_tried_for_may_have_its_own() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("watch_ms = 1")).await?;
+    asked(&server, &["cat"]).await?;
+    promoted(&server.swap_logic(super::logic("own")?, "?tenant=default").await?, 2);
+    promoted(&server.swap_logic(super::logic("own again")?, "?tenant=default").await?, 3);
+    let answer = server.swap_logic(super::logic("everybody's")?, "").await?;
+    promoted(&answer, 2);
+    assert_eq!(answer.json["previous"], 1, "{}", answer.text);
+    assert_eq!(
+        (generation(&server).await?, generation(&server.tenant("b")).await?),
+        ("3".into(), "2".into())
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_logic_that_does_well_stays() -> Result<()> {
     let server = Server::start_with(Setup::patient_but("watch_time_percent = 1000000")).await?;

@@ -178,3 +178,21 @@ async fn embedding_tokens_per_minute_obeyed_and_violated() -> Result<()> {
     assert_eq!(acme.get("/v1/facts/f").await?.status, 200, "it embeds nothing");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_tenant_whose_requests_are_not_to_be_kept_is_asked_none_again() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    let acme = tenant(&admin, "acme", json!({})).await?;
+    acme.store(json!({ "text": "tea" })).await?;
+    let kept = async || {
+        let stats = acme.get("/v1/stats").await?;
+        Ok::<_, anyhow::Error>(stats.json["quotas"]["proof_requests"]["used"].clone())
+    };
+    assert_eq!(kept().await?, 1);
+    let none = json!({ "limits": { "proof_requests": 0 } });
+    assert_eq!(admin.patch("/v1/admin/tenants/acme", none).await?.status, 200);
+    assert_eq!(kept().await?, 0, "what was kept is dropped");
+    acme.store(json!({ "text": "coffee" })).await?;
+    assert_eq!(kept().await?, 0);
+    Ok(())
+}

@@ -37,8 +37,8 @@ Examples:
   kenning tenant limits acme bytes=1000000000 fuel_per_minute=none
 
 There are facts, bytes, requests_per_second, concurrent_calls, fuel_per_minute,
-embedding_tokens_per_minute and extensions. Away from a terminal each is one line: name, used,
-limit, separated by tabs.";
+embedding_tokens_per_minute, extensions and proof_requests. Away from a terminal each is one line:
+name, used, limit, separated by tabs.";
 
 const ROTATE_EXAMPLES: &str = "\
 Examples:

@@ -140,6 +140,11 @@ impl FactIndex for Index {
         Some(state.facts[slot as usize].revision)
     }
 
+    fn has_vector(&self, id: &str) -> bool {
+        let state = self.read();
+        state.slots.get(id).is_some_and(|slot| state.vectors.has(*slot))
+    }
+
     fn nearest(
         &self,
         vector: &[f32],

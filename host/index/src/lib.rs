@@ -63,6 +63,9 @@ pub trait FactIndex: Send + Sync {
     /// The revision that is there of a fact; `None` if it is not there.
     fn revision(&self, id: &str) -> Option<u64>;
 
+    /// Whether a fact can be found by meaning.
+    fn has_vector(&self, id: &str) -> bool;
+
     /// The facts with the highest cosine to `vector`, at most `limit`, best first, and by id
     /// where they are equal. Exact: every vector that passes `filter` is compared.
     ///

@@ -90,6 +90,10 @@ impl Vectors {
         self.count += 1;
     }
 
+    pub(crate) fn has(&self, slot: u32) -> bool {
+        self.rows[slot as usize] != NO_ROW
+    }
+
     /// Takes the vector of `slot` away, if it has one. The last row moves to its place.
     pub(crate) fn unset(&mut self, slot: u32) {
         let row = std::mem::replace(&mut self.rows[slot as usize], NO_ROW);

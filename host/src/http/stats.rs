@@ -81,6 +81,7 @@ fn used_of_quotas(app: &App, tenant: &TenantId, usage: Usage) -> Value {
     let extensions = app.kb.registry().loaded(tenant).map_or(0, |own| own.extensions.len());
     quotas.with_used(|name| match (name, &counted) {
         ("extensions", _) => extensions as u64,
+        ("proof_requests", _) => app.kb.samples().of(tenant).len() as u64,
         ("facts", _) => usage.facts,
         ("bytes", _) => usage.bytes,
         ("requests_per_second", Some(used)) => used.requests,
@@ -128,7 +129,7 @@ async fn not_ready(app: &App) -> Option<String> {
     if let Err(error) = services.storage.ping(until).await {
         return Some(error.to_string());
     }
-    if !*app.kb.registry().known().borrow() {
+    if !app.kb.registry().is_known() {
         return Some("it is not read yet which tenants have guests of their own".into());
     }
     if let Some(adoption) = services.storage.adoption()

@@ -137,7 +137,7 @@ impl Kb {
             return Err(error.clone());
         }
         if let Some(Ok(draft)) = drafts.first() {
-            self.samples.record(&caller.tenant, || Request::Store(draft.clone()));
+            self.sample(caller, || Request::Store(draft.clone()));
         }
         self.visit(caller, Purpose::Write, |mut visit| async {
             let stored = visit.store(drafts).await;
@@ -157,7 +157,7 @@ impl Kb {
     /// Reads one fact.
     pub async fn get(&self, caller: &Caller, id: String) -> Result<Answered<Fact>, Error> {
         self.check(caller, false)?;
-        self.samples.record(&caller.tenant, || Request::Get(id.clone()));
+        self.sample(caller, || Request::Get(id.clone()));
         self.visit(caller, Purpose::Read, |mut visit| async {
             let fact = visit.get(id).await;
             (visit, fact)
@@ -176,7 +176,7 @@ impl Kb {
         self.check(caller, false)?;
         if cursor.is_none() {
             let containing = containing.clone();
-            self.samples.record(&caller.tenant, || Request::List { containing, limit });
+            self.sample(caller, || Request::List { containing, limit });
         }
         self.visit(caller, Purpose::Read, move |mut visit| async move {
             let page = visit.list(containing, limit, cursor).await;
@@ -217,7 +217,7 @@ impl Kb {
     /// Searches.
     pub async fn search(&self, caller: &Caller, query: Query) -> Result<Answered<Answer>, Error> {
         self.check(caller, true)?;
-        self.samples.record(&caller.tenant, || Request::Search(query.clone()));
+        self.sample(caller, || Request::Search(query.clone()));
         let searched = self.visit(caller, Purpose::Search, |mut visit| async {
             let answer = visit.search(query).await;
             (visit, answer)
@@ -240,6 +240,11 @@ impl Kb {
         Ok(read.await?.value)
     }
 
+    fn sample(&self, caller: &Caller, request: impl FnOnce() -> Request) {
+        let most = self.services.tenants.kept_requests(&caller.tenant);
+        self.samples.record(&caller.tenant, most, request);
+    }
+
     fn unfinished_index(&self) -> Option<String> {
         match &*self.services.indexing.progress().borrow() {
             Progress::Ready => None,
@@ -259,7 +264,9 @@ impl Kb {
             let (registry, tenant) = (self.registry.clone(), caller.tenant.clone());
             // Not this caller's alone: it goes on if the caller leaves.
             let reading = tokio::spawn(async move {
-                registry.learn().await?;
+                if !registry.is_known() {
+                    registry.learn().await?;
+                }
                 match registry.snapshot(&tenant) {
                     None => registry.load_tenant(&tenant).await,
                     Some(_) => Ok(()),

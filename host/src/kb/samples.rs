@@ -12,7 +12,7 @@ use crate::runtime::wit::{Draft, Query};
 /// Tenants whose requests are kept: those that asked last.
 const TENANTS: usize = 128;
 
-/// Of one tenant: requests, and bytes of their texts.
+/// Of one tenant: requests, unless it wants fewer, and bytes of their texts.
 const REQUESTS: usize = 200;
 const BYTES: usize = 256 * 1024;
 
@@ -53,8 +53,18 @@ impl Samples {
         Self { tenants: kept.then(|| Cache::new(TENANTS)) }
     }
 
-    pub(super) fn record(&self, tenant: &TenantId, request: impl FnOnce() -> Request) {
+    /// Keeps one more request, and of all of the tenant's at most `most`.
+    pub(super) fn record(
+        &self,
+        tenant: &TenantId,
+        most: Option<u64>,
+        request: impl FnOnce() -> Request,
+    ) {
         let Some(tenants) = &self.tenants else { return };
+        let most = most.map_or(REQUESTS, |most| REQUESTS.min(most as usize));
+        if most == 0 {
+            return self.forget(tenant);
+        }
         let ring = match tenants.get(tenant) {
             Some(ring) => ring,
             None => {
@@ -64,7 +74,7 @@ impl Samples {
             }
         };
         let request = request();
-        ring.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        ring.lock().unwrap_or_else(PoisonError::into_inner).push(request, most);
     }
 
     /// A tenant's requests, newest first.
@@ -92,7 +102,7 @@ impl Samples {
 }
 
 impl Ring {
-    fn push(&mut self, request: Request) {
+    fn push(&mut self, request: Request, most: usize) {
         let bytes = request.bytes();
         if bytes > BYTES / 8 {
             // One request must not displace all others.
@@ -100,7 +110,7 @@ impl Ring {
         }
         self.bytes += bytes;
         self.requests.push_back(request);
-        while self.requests.len() > REQUESTS || self.bytes > BYTES {
+        while self.requests.len() > most || self.bytes > BYTES {
             let Some(oldest) = self.requests.pop_front() else { break };
             self.bytes -= oldest.bytes();
         }
@@ -119,8 +129,8 @@ mod tests {
     fn the_newest_requests_are_kept_of_each_tenant() {
         let samples = Samples::new(true);
         let (a, b) = (TenantId::parse("a").unwrap(), TenantId::parse("b").unwrap());
-        (0..REQUESTS + 5).for_each(|n| samples.record(&a, || get(&n.to_string())));
-        samples.record(&b, || get("of b"));
+        (0..REQUESTS + 5).for_each(|n| samples.record(&a, None, || get(&n.to_string())));
+        samples.record(&b, None, || get("of b"));
         let kept = samples.of(&a);
         assert_eq!(kept.len(), REQUESTS);
         assert!(matches!(&kept[0], Request::Get(id) if *id == (REQUESTS + 4).to_string()));
@@ -134,18 +144,28 @@ mod tests {
     fn large_requests_do_not_take_more_than_their_share() {
         let samples = Samples::new(true);
         let a = TenantId::parse("a").unwrap();
-        samples.record(&a, || get("small"));
-        samples.record(&a, || get(&"x".repeat(BYTES / 8 + 1)));
+        samples.record(&a, None, || get("small"));
+        samples.record(&a, None, || get(&"x".repeat(BYTES / 8 + 1)));
         assert_eq!(samples.of(&a).len(), 1);
-        (0..20).for_each(|_| samples.record(&a, || get(&"x".repeat(BYTES / 8))));
+        (0..20).for_each(|_| samples.record(&a, None, || get(&"x".repeat(BYTES / 8))));
         assert_eq!(samples.of(&a).len(), 8);
+    }
+
+    #[test]
+    fn a_tenant_that_wants_fewer_kept_has_fewer_or_none() {
+        let samples = Samples::new(true);
+        let a = TenantId::parse("a").unwrap();
+        (0..5).for_each(|n| samples.record(&a, Some(3), || get(&n.to_string())));
+        assert_eq!(samples.of(&a).len(), 3);
+        samples.record(&a, Some(0), || unreachable!("it wants none"));
+        assert!(samples.of(&a).is_empty() && samples.tenants().is_empty());
     }
 
     #[test]
     fn nothing_is_kept_where_nothing_is_to_be() {
         let samples = Samples::new(false);
         let a = TenantId::parse("a").unwrap();
-        samples.record(&a, || unreachable!("nobody wants it"));
+        samples.record(&a, None, || unreachable!("nobody wants it"));
         assert!(samples.of(&a).is_empty());
     }
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use kenning_index::FactIndex;
+
 use super::failures::{self, Words, not_found};
 use crate::checked;
 use crate::error::Error;
@@ -108,7 +110,18 @@ impl Visit {
         let stored = self.answered(stored, |all, deeds| checked::stored(&chosen, all, deeds))?;
         let (words, unknown) = (self.words, self.outcome_unknown());
         let failed = |error| words.error(error, unknown, host_failed);
-        Ok(stored.into_iter().map(|one| one.map_err(failed)).collect())
+        let checked = |one: Result<Stored, wit::Error>| {
+            one.map(|stored| self.findable(stored)).map_err(failed)
+        };
+        Ok(stored.into_iter().map(checked).collect())
+    }
+
+    /// A store that is repeated says what became of the first one's vector, which the
+    /// logic cannot know.
+    fn findable(&self, stored: Stored) -> Stored {
+        let index = self.turn.services().indexing.existing(self.turn.tenant());
+        let has_vector = index.is_some_and(|index| index.has_vector(&stored.id));
+        Stored { indexed: stored.indexed && has_vector, ..stored }
     }
 
     pub(super) async fn get(&mut self, id: String) -> Result<Fact, Error> {

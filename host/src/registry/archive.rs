@@ -10,6 +10,7 @@
 //! A record is written only over the version that was read, so of two hosts that
 //! change one guest at once, one is told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,14 +18,20 @@ use kenning_storage::{DocumentName, Storage, StorageError, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::records::{ExtensionRecords, GuestRecord};
+use super::Versions;
+use super::records::{BUILT_IN, ExtensionRecords, GuestRecord};
+use crate::error::{Code, Error};
 use crate::limits::DEFAULT_TENANT;
 
 /// One record. Each holds a bounded number of generations and events.
 const RECORD_BYTES: usize = 4 * 1024 * 1024;
 
-/// The generation that comes with the server has this number.
-const BUILT_IN: u64 = 1;
+/// What the names of tenants' documents begin with.
+const LOGICS: &str = "logic/";
+const EXTENSIONS: &str = "extensions/";
+
+/// How often a change is made again because another came first.
+const ATTEMPTS: usize = 5;
 
 /// Whose guest it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +54,7 @@ impl Owner {
     fn logic(&self) -> String {
         match self {
             Self::Server => "logic".into(),
-            Self::Tenant(tenant) => format!("logic/{tenant}"),
+            Self::Tenant(tenant) => format!("{LOGICS}{tenant}"),
         }
     }
 
@@ -67,6 +74,9 @@ pub struct Versioned<T> {
     pub version: Option<u64>,
 }
 
+/// What a change gives beside the record's new version, or why it was not made.
+pub type Changed<T> = Result<(T, u64), Error>;
+
 /// What is kept of guests.
 pub struct Archive {
     storage: Arc<dyn Storage>,
@@ -80,45 +90,49 @@ impl Archive {
     }
 
     pub async fn logic(&self, owner: &Owner) -> Result<Versioned<GuestRecord>, StorageError> {
-        let first = || GuestRecord { last: BUILT_IN, ..GuestRecord::default() };
-        self.read(&owner.logic(), first).await
+        self.read(&owner.logic(), first_logic).await
     }
 
-    /// The version that it has now; `None` if somebody changed it since it was read.
-    pub async fn save_logic(
+    /// Changes it, and gives its new version. Where another host came first, `change` is
+    /// asked again, of what that one wrote.
+    pub async fn change_logic<T>(
         &self,
         owner: &Owner,
-        record: &Versioned<GuestRecord>,
-    ) -> Result<Option<u64>, StorageError> {
-        self.write(&owner.logic(), record).await
+        change: impl FnMut(&mut GuestRecord) -> Result<T, Error>,
+    ) -> Result<Changed<T>, StorageError> {
+        self.change(&owner.logic(), first_logic, change).await
     }
 
     pub async fn extensions(
         &self,
         tenant: &TenantId,
     ) -> Result<Versioned<ExtensionRecords>, StorageError> {
-        self.read(&format!("extensions/{tenant}"), ExtensionRecords::default).await
+        self.read(&extensions_of(tenant), ExtensionRecords::default).await
     }
 
-    pub async fn save_extensions(
+    /// As [`Self::change_logic`].
+    pub async fn change_extensions<T>(
         &self,
         tenant: &TenantId,
-        records: &Versioned<ExtensionRecords>,
-    ) -> Result<Option<u64>, StorageError> {
-        self.write(&format!("extensions/{tenant}"), records).await
+        change: impl FnMut(&mut ExtensionRecords) -> Result<T, Error>,
+    ) -> Result<Changed<T>, StorageError> {
+        self.change(&extensions_of(tenant), ExtensionRecords::default, change).await
     }
 
-    /// Tenants with guests of their own.
-    pub async fn tenants(&self) -> Result<Vec<TenantId>, StorageError> {
-        let mut tenants = Vec::new();
-        for prefix in ["logic/", "extensions/"] {
-            for (name, _) in self.storage.list_documents(prefix, self.until()).await? {
+    /// Tenants with guests of their own, and the versions of their records.
+    pub(crate) async fn tenants(&self) -> Result<HashMap<TenantId, Versions>, StorageError> {
+        let mut tenants: HashMap<TenantId, Versions> = HashMap::new();
+        for prefix in [LOGICS, EXTENSIONS] {
+            for (name, version) in self.storage.list_documents(prefix, self.until()).await? {
                 // What is no tenant's name is not ours.
-                tenants.extend(TenantId::parse(&name.as_str()[prefix.len()..]).ok());
+                let Ok(tenant) = TenantId::parse(&name.as_str()[prefix.len()..]) else { continue };
+                let versions = tenants.entry(tenant).or_default();
+                match prefix {
+                    LOGICS => versions.logic = version,
+                    _ => versions.extensions = version,
+                }
             }
         }
-        tenants.sort();
-        tenants.dedup();
         Ok(tenants)
     }
 
@@ -169,6 +183,27 @@ impl Archive {
         Ok(Versioned { value, version: Some(read.version) })
     }
 
+    async fn change<R: Serialize + DeserializeOwned, T>(
+        &self,
+        document: &str,
+        first: fn() -> R,
+        mut change: impl FnMut(&mut R) -> Result<T, Error>,
+    ) -> Result<Changed<T>, StorageError> {
+        for _ in 0..ATTEMPTS {
+            let mut record = self.read(document, first).await?;
+            let done = match change(&mut record.value) {
+                Ok(done) => done,
+                Err(error) => return Ok(Err(error)),
+            };
+            if let Some(version) = self.write(document, &record).await? {
+                return Ok(Ok((done, version)));
+            }
+        }
+        let message = "other hosts keep changing the guests of this tenant; try again later";
+        Ok(Err(Error::new(Code::Conflict, message)))
+    }
+
+    /// The version that it has now; `None` if somebody changed it since it was read.
     async fn write<T: Serialize>(
         &self,
         document: &str,
@@ -183,6 +218,15 @@ impl Archive {
     fn until(&self) -> Instant {
         Instant::now() + self.operation
     }
+}
+
+fn extensions_of(tenant: &TenantId) -> String {
+    format!("{EXTENSIONS}{tenant}")
+}
+
+/// Of a logic of which nothing is recorded.
+fn first_logic() -> GuestRecord {
+    GuestRecord { last: BUILT_IN, ..GuestRecord::default() }
 }
 
 fn name(name: &str) -> Result<DocumentName, StorageError> {

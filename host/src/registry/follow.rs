@@ -1,7 +1,7 @@
 //! What another host on the same storage decided: seen within a second or so, and
 //! never in the way of a call.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kenning_storage::TenantId;
 use tokio::time::sleep;
 
 use super::load::LoadError;
-use super::{Owner, Registry};
+use super::{Owner, Registry, Versions};
 use crate::kb::Kb;
 
 /// How often storage is asked whether anything changed.
@@ -34,52 +34,59 @@ pub async fn follow(kb: Arc<Kb>) {
 }
 
 async fn catch_up(registry: &Registry, seen: &mut Option<u64>) -> Result<(), LoadError> {
-    let revision = registry.archive.revision().await?;
-    if *seen == Some(revision) {
+    if *seen == Some(registry.archive.revision().await?) {
         return Ok(());
     }
-    registry.learn().await?;
-    *seen = Some(revision);
+    let recorded = registry.learn().await?;
+    registry.reload(&recorded.tenants).await?;
+    *seen = Some(recorded.revision);
     Ok(())
+}
+
+/// What was recorded at one moment.
+pub(crate) struct Recorded {
+    /// Of before the rest was read: what changed since has a later one.
+    revision: u64,
+    /// Tenants with guests of their own, and the versions of their records.
+    tenants: HashMap<TenantId, Versions>,
 }
 
 impl Registry {
     /// Reads what is recorded: which logic is the server's, which tenants have guests of
     /// their own. Until it succeeded once, no call runs.
-    pub async fn learn(&self) -> Result<(), LoadError> {
-        self.follow_logic().await?;
-        self.follow_tenants().await?;
-        self.known.send_replace(true);
-        Ok(())
-    }
-
-    async fn follow_logic(&self) -> Result<(), LoadError> {
-        let record = self.archive.logic(&Owner::Server).await?;
-        let generation = match record.value.active() {
-            Some(active) => self.generation(&Owner::Server, active).await?,
-            None => self.built_in(),
+    pub(crate) async fn learn(&self) -> Result<Recorded, LoadError> {
+        let revision = self.archive.revision().await?;
+        let logic = self.archive.logic(&Owner::Server).await?;
+        let version = logic.version.unwrap_or_default();
+        let logic = match logic.value.active() {
+            Some(active) => Some(self.generation(&Owner::Server, active).await?),
+            None => None,
         };
-        self.promote_logic(generation, record.version.unwrap_or_default());
-        Ok(())
-    }
-
-    /// Tenants with guests of their own have them; others have none.
-    async fn follow_tenants(&self) -> Result<(), LoadError> {
-        let recorded: HashSet<TenantId> = self.archive.tenants().await?.into_iter().collect();
-        for tenant in self.tenants() {
-            if !recorded.contains(&tenant) {
-                self.forget(&tenant);
-            } else if self.loaded(&tenant).is_some()
-                && let Err(error) = self.load_tenant(&tenant).await
-            {
-                // What runs goes on; the others are not to wait for this one.
-                tracing::warn!(%tenant, %error, "cannot load what another host decided");
+        self.set_logic(&Owner::Server, logic, version);
+        let tenants = self.archive.tenants().await?;
+        for gone in self.tenants().iter().filter(|tenant| !tenants.contains_key(tenant)) {
+            // What this host itself promoted meanwhile is not in the list.
+            if self.versions(gone).unwrap_or_default().are_of(revision) {
+                self.forget(gone);
             }
         }
-        for tenant in recorded {
+        for tenant in tenants.keys() {
             // Loaded by its first call.
-            self.slot_or_new(&tenant);
+            self.slot_or_new(tenant);
         }
-        Ok(())
+        self.known.send_replace(true);
+        Ok(Recorded { revision, tenants })
+    }
+
+    /// Loads again what another host changed. What cannot be loaded keeps no other
+    /// tenant waiting, and what runs goes on.
+    async fn reload(&self, tenants: &HashMap<TenantId, Versions>) -> Result<(), LoadError> {
+        let mut outcome = Ok(());
+        for (tenant, now) in tenants {
+            if self.versions(tenant).is_some_and(|loaded| loaded != *now) {
+                outcome = outcome.and(self.load_tenant(tenant).await);
+            }
+        }
+        outcome
     }
 }

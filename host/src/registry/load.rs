@@ -40,7 +40,7 @@ impl Registry {
             extensions: extensions.version.unwrap_or_default(),
         };
         let guests = self.guests(&owner, &logic.value, &extensions.value).await?;
-        self.promote(tenant, guests, versions);
+        self.slot_or_new(tenant).load(guests, versions);
         Ok(())
     }
 

@@ -27,10 +27,10 @@ use tokio::sync::watch;
 use crate::kb::Served;
 use crate::runtime::{Generation, Guest, Hook, LinkedExtension, Loader};
 
-pub use archive::{Archive, Owner, Versioned};
+pub use archive::{Archive, Changed, Owner};
 pub use load::LoadError;
 pub use records::{
-    Event, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, What, now,
+    BUILT_IN, Event, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, What, now,
 };
 
 /// The guests of one call.
@@ -126,14 +126,16 @@ impl TenantGuests {
     }
 }
 
+/// Held by whoever changes an owner's guests.
+type Changing = Arc<tokio::sync::Mutex<()>>;
+
 /// One tenant's place: empty until its guests are loaded, which its first call does.
 #[derive(Default)]
-pub(crate) struct Slot {
+struct Slot {
     loaded: ArcSwapOption<TenantGuests>,
     /// Of the records that the loaded guests are of.
     versions: Mutex<Versions>,
-    /// Held by whoever changes a tenant's guests.
-    pub(crate) changing: tokio::sync::Mutex<()>,
+    changing: Changing,
 }
 
 /// Versions of a tenant's records.
@@ -141,6 +143,13 @@ pub(crate) struct Slot {
 pub(crate) struct Versions {
     pub(crate) logic: u64,
     pub(crate) extensions: u64,
+}
+
+impl Versions {
+    /// Whether they were there at that revision of all documents.
+    fn are_of(self, revision: u64) -> bool {
+        self.logic.max(self.extensions) <= revision
+    }
 }
 
 impl Slot {
@@ -151,6 +160,15 @@ impl Slot {
             self.loaded.store(Some(Arc::new(guests)));
             *versions = of;
         }
+    }
+
+    /// The same for what becomes of those that are loaded. Whoever calls it holds
+    /// `changing`.
+    fn change(&self, change: impl FnOnce(TenantGuests, Versions) -> (TenantGuests, Versions)) {
+        let versions = *self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let guests = self.loaded.load().as_deref().cloned().unwrap_or_default();
+        let (guests, versions) = change(guests, versions);
+        self.load(guests, versions);
     }
 }
 
@@ -166,8 +184,8 @@ pub struct Registry {
     /// Whether it is known which tenants have guests of their own. Until then no call
     /// may run: it could miss the hook that protects its tenant's facts.
     known: watch::Sender<bool>,
-    /// Held by whoever changes the server-wide logic.
-    pub(crate) changing_logic: tokio::sync::Mutex<()>,
+    /// Of the server-wide logic.
+    changing: Changing,
 }
 
 impl Registry {
@@ -182,7 +200,7 @@ impl Registry {
             built_in,
             tenants: RwLock::default(),
             known: watch::Sender::new(false),
-            changing_logic: tokio::sync::Mutex::default(),
+            changing: Changing::default(),
         }
     }
 
@@ -198,13 +216,18 @@ impl Registry {
     /// The guests that a call of `tenant` beginning now is to use; `None` if they have
     /// to be read first.
     pub fn snapshot(&self, tenant: &TenantId) -> Option<Snapshot> {
-        if !*self.known.borrow() {
+        if !self.is_known() {
             return None;
         }
         let Some(slot) = self.slot(tenant) else { return Some(self.server_wide()) };
         let guests = slot.loaded.load_full()?;
         let logic = guests.logic.clone().unwrap_or_else(|| self.logic.load_full());
         Some(Snapshot { logic, extensions: guests.extensions.clone() })
+    }
+
+    /// Whether it is known which tenants have guests of their own.
+    pub fn is_known(&self) -> bool {
+        *self.known.borrow()
     }
 
     /// Turns true once it is known which tenants have guests of their own.
@@ -217,24 +240,50 @@ impl Registry {
         self.slot(tenant)?.loaded.load_full()
     }
 
-    /// One atomic store: calls under way keep what they have. Nothing happens if the
-    /// logic of a later record is there already.
-    pub(crate) fn promote_logic(&self, generation: Arc<Generation>, version: u64) {
-        let mut current = self.logic_version.lock().unwrap_or_else(PoisonError::into_inner);
-        if version >= *current {
-            self.logic.store(generation);
-            *current = version;
+    /// To be held while guests of `owner` are changed.
+    pub(crate) fn changing(&self, owner: &Owner) -> Arc<tokio::sync::Mutex<()>> {
+        match owner {
+            Owner::Server => self.changing.clone(),
+            Owner::Tenant(tenant) => self.slot_or_new(tenant).changing.clone(),
         }
     }
 
-    /// The same for a tenant's guests.
-    pub(crate) fn promote(&self, tenant: &TenantId, guests: TenantGuests, versions: Versions) {
-        self.slot_or_new(tenant).load(guests, versions);
+    /// Makes a logic the active one, by one atomic store: calls under way keep what they
+    /// have. `None` is the logic that stands behind the owner's own. Nothing happens if
+    /// the one of a later record is there already.
+    pub(crate) fn set_logic(&self, owner: &Owner, logic: Option<Arc<Generation>>, version: u64) {
+        match owner {
+            Owner::Server => {
+                let mut current = self.logic_version.lock().unwrap_or_else(PoisonError::into_inner);
+                if version >= *current {
+                    self.logic.store(logic.unwrap_or_else(|| self.built_in()));
+                    *current = version;
+                }
+            }
+            Owner::Tenant(tenant) => self.slot_or_new(tenant).change(|guests, versions| {
+                (TenantGuests { logic, ..guests }, Versions { logic: version, ..versions })
+            }),
+        }
     }
 
-    pub(crate) fn versions(&self, tenant: &TenantId) -> Versions {
-        let slot = self.slot_or_new(tenant);
-        *slot.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same of one extension; `None` takes it out.
+    pub(crate) fn set_extension(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        extension: Option<Arc<Extension>>,
+        version: u64,
+    ) {
+        self.slot_or_new(tenant).change(|guests, versions| {
+            (guests.with(name, extension), Versions { extensions: version, ..versions })
+        });
+    }
+
+    /// The versions of the records that a tenant's loaded guests are of.
+    fn versions(&self, tenant: &TenantId) -> Option<Versions> {
+        let slot = self.slot(tenant)?;
+        slot.loaded.load().as_ref()?;
+        Some(*slot.versions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The tenant has no guests of its own any more.
@@ -250,7 +299,7 @@ impl Registry {
         self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }
 
-    pub(crate) fn slot_or_new(&self, tenant: &TenantId) -> Arc<Slot> {
+    fn slot_or_new(&self, tenant: &TenantId) -> Arc<Slot> {
         self.slot(tenant).unwrap_or_else(|| {
             let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
             tenants.entry(tenant.clone()).or_default().clone()

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::OnFailure;
 use crate::runtime::Grant;
 
+/// The logic that comes with the server has this number.
+pub const BUILT_IN: u64 = 1;
+
 /// Generations that can be rolled back to, the active one among them.
 const KEPT: usize = 5;
 
@@ -125,6 +128,21 @@ impl GuestRecord {
         gone.map(|dropped| dropped.digest).collect()
     }
 
+    /// Whether the active generation came by a promotion, and not by going back to it.
+    pub fn was_promoted(&self) -> bool {
+        let changes = |event: &&Event| event.what != What::Quarantined;
+        let last = self.events.iter().rev().find(changes);
+        last.is_some_and(|event| {
+            event.what == What::Promoted && Some(event.generation) == self.active
+        })
+    }
+
+    /// Whether the last that happened to it was that.
+    pub fn ends_with(&self, what: What, generation: u64) -> bool {
+        let last = self.events.last();
+        last.is_some_and(|event| event.what == what && event.generation == generation)
+    }
+
     pub fn note(&mut self, what: What, generation: u64, why: Option<String>) {
         self.events.push(Event { at: now(), what, generation, why });
         let excess = self.events.len().saturating_sub(EVENTS);
@@ -171,6 +189,22 @@ mod tests {
         record.active = Some(2);
         record.note(What::RolledBack, 2, None);
         assert_eq!(record.previous().unwrap().number, 3);
+    }
+
+    #[test]
+    fn what_was_gone_back_to_did_not_come_by_promotion() {
+        let mut record = GuestRecord::default();
+        assert!(!record.was_promoted());
+        record.promote(generation(1, "d"), None);
+        record.promote(generation(2, "d"), None);
+        record.note(What::Quarantined, 2, None);
+        assert!(record.was_promoted());
+        assert_eq!(record.previous().unwrap().number, 1);
+        record.active = Some(1);
+        record.note(What::RolledBackByItself, 2, None);
+        record.note(What::Quarantined, 1, None);
+        assert!(!record.was_promoted());
+        assert_eq!(record.previous().unwrap().number, 2);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::generation::Pre;
-use super::guest::Guest;
+use super::guest::{Guest, Rested};
 use super::imports::GuestLimit;
 use super::pace::Pace;
 use super::rehearsal::Captured;
@@ -254,7 +254,7 @@ fn cut_after_writing(was_cut: bool, state: &State) -> bool {
 
 /// One line and a few numbers for each guest; never what a fact or a query says.
 fn report(
-    guest: &Guest,
+    guest: &Arc<Guest>,
     operation: &'static str,
     store: &Store<State>,
     elapsed: Duration,
@@ -265,7 +265,12 @@ fn report(
     state.log.finish();
     let in_guest = elapsed.saturating_sub(state.host_time);
     if state.captured.is_none() {
-        guest.meter.count(in_guest, fuel_used, ended.is_some_and(Ended::is_guests));
+        let rests = guest.meter.count(in_guest, fuel_used, ended.is_some_and(Ended::is_guests));
+        if let Some(times) = rests {
+            let (tenant, guest) = (state.tenant.clone(), guest.clone());
+            // Nobody may be listening, as in a bench.
+            let _ = state.services.rested.send(Rested { tenant, guest, times });
+        }
     }
     tracing::debug!(
         tenant = %state.tenant,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kenning_storage::TenantId;
+
 use super::generation::GenerationRef;
 use super::meter::Meter;
 use crate::limits::Limits;
@@ -21,6 +23,14 @@ impl Component {
         match self {
             Self::Logic => "logic",
             Self::Extension(name) => name,
+        }
+    }
+
+    /// As metrics name it, which tell of no tenant.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Logic => "logic",
+            Self::Extension(_) => "extension",
         }
     }
 }
@@ -42,6 +52,16 @@ pub struct Guest {
     pub meter: Meter,
     /// An extension's lines, for whoever brought it.
     pub lines: Option<Arc<LogBuffer>>,
+}
+
+/// A guest that just went into quarantine.
+#[derive(Clone, Debug)]
+pub struct Rested {
+    /// Whose call it was.
+    pub tenant: TenantId,
+    pub guest: Arc<Guest>,
+    /// Its rests without a good call in between.
+    pub times: u32,
 }
 
 impl Guest {

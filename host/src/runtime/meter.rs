@@ -76,18 +76,21 @@ impl Meter {
         }
     }
 
-    pub(super) fn count(&self, took: Duration, fuel: u64, failed: bool) {
+    /// Counts one call. A call that sends the guest into quarantine gives how many rests
+    /// that makes without a good call in between.
+    pub(super) fn count(&self, took: Duration, fuel: u64, failed: bool) -> Option<u32> {
         self.guest_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         self.fuel.fetch_add(fuel, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
         if failed {
             self.failures.fetch_add(1, Ordering::Relaxed);
             if self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_TO_REST {
-                self.begin_rest();
+                return self.begin_rest();
             }
         } else if self.in_a_row.swap(0, Ordering::Relaxed) > 0 {
             *self.rest() = Rest::default();
         }
+        None
     }
 
     /// Until when the guest is in quarantine, if it is. After a rest one failure is
@@ -100,15 +103,16 @@ impl Meter {
         self.rest().until.filter(|until| Instant::now() < *until)
     }
 
-    fn begin_rest(&self) {
+    fn begin_rest(&self) -> Option<u32> {
         let mut rest = self.rest();
         let now = Instant::now();
         // Calls that began before the rest end in it; they prolong nothing.
         if rest.until.is_some_and(|until| now < until) {
-            return;
+            return None;
         }
         let pause = REST_FIRST.saturating_mul(1 << rest.times.min(16)).min(REST_LONGEST);
         *rest = Rest { until: Some(now + pause), times: rest.times + 1 };
+        Some(rest.times)
     }
 
     fn rest(&self) -> std::sync::MutexGuard<'_, Rest> {
@@ -121,7 +125,9 @@ mod tests {
     use super::*;
 
     fn fail(meter: &Meter, times: u32) {
-        (0..times).for_each(|_| meter.count(Duration::ZERO, 0, true));
+        (0..times).for_each(|_| {
+            let _ = meter.count(Duration::ZERO, 0, true);
+        });
     }
 
     #[test]
@@ -129,7 +135,8 @@ mod tests {
         let meter = Meter::default();
         fail(&meter, FAILURES_TO_REST - 1);
         assert_eq!(meter.quarantined(), None);
-        fail(&meter, 1);
+        assert_eq!(meter.count(Duration::ZERO, 0, true), Some(1), "told once");
+        assert_eq!(meter.count(Duration::ZERO, 0, true), None);
         assert!(meter.quarantined().is_some());
     }
 

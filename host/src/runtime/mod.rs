@@ -43,7 +43,7 @@ mod verbs;
 pub use call::{Deeds, Ended, GuestCall, GuestError, Task};
 pub use engine::engine;
 pub use generation::{GenerationRef, LinkedExtension, LinkedLogic};
-pub use guest::{Component, Guest};
+pub use guest::{Component, Guest, Rested};
 pub use inspect::{Grant, Hook};
 pub use kenning_bindings::kenning::knowledge::types as wit;
 pub use loader::{Loaded, Loader};

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use kenning_storage::{FactId, Revision, Storage, TenantId};
 use tokio::runtime::Handle;
+use tokio::sync::broadcast;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::call::Deeds;
 use super::engine::{CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
-use super::guest::Guest;
+use super::guest::{Guest, Rested};
 use super::imports::GuestLimit;
 use super::imports::output::LogLines;
 use super::rehearsal::Captured;
@@ -34,6 +35,8 @@ pub struct Services {
     pub indexing: Arc<Indexing>,
     pub tenants: Arc<Tenants>,
     pub limits: Limits,
+    /// Told of each guest that goes into quarantine.
+    pub rested: broadcast::Sender<Rested>,
     /// The runtime that owns sockets and timers. Guests run on another, so that a
     /// busy guest cannot delay a reply that is not its own.
     pub io: Handle,

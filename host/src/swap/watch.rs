@@ -7,87 +7,77 @@ use std::time::{Duration, Instant};
 use kenning_storage::TenantId;
 use tokio::time::sleep;
 
-use super::Swapper;
+use super::{Back, Swapper};
+use crate::error::Error;
 use crate::limits::Limits;
-use crate::registry::{Extension, Owner, What};
-use crate::runtime::{Generation, Guest, Reading};
+use crate::registry::{Extension, Owner, Registry};
+use crate::runtime::{Generation, GenerationRef, Guest, Reading};
 
 /// How often the new generation is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Watches a logic that took the place of `before`.
-pub(super) fn logic(swapper: Swapper, owner: Owner, before: Arc<Generation>, now: Arc<Generation>) {
-    tokio::spawn(async move {
-        let limits = swapper.limits().clone();
-        let still = || match &owner {
-            Owner::Server => Arc::ptr_eq(&swapper.registry().server_wide().logic, &now),
-            Owner::Tenant(tenant) => swapper
-                .registry()
-                .loaded(tenant)
-                .and_then(|guests| guests.logic.clone())
-                .is_some_and(|logic| Arc::ptr_eq(&logic, &now)),
-        };
-        let base = before.guest.meter.reading();
-        let Some(why) = watch(&limits, base, &now.guest, still).await else { return };
-        tracing::error!(generation = now.guest.reference.number, why, "logic rolled back");
-        metrics::counter!("kenning_rollbacks_total", "component" => "logic").increment(1);
-        let what = What::RolledBackByItself;
-        let rolled = swapper.rollback_logic(owner.clone(), None, what, Some(why));
-        if let Err(error) = rolled.await {
-            tracing::error!(%error, "the logic could not be rolled back");
-        }
-    });
+/// When it is looked at again after it could not be rolled back.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A generation that was just promoted.
+pub(super) enum Promoted {
+    Logic(Owner, Arc<Generation>),
+    Extension(TenantId, Arc<Extension>),
 }
 
-/// Watches an extension that took the place of `before`, if there was one.
-pub(super) fn extension(
-    swapper: Swapper,
-    tenant: TenantId,
-    before: Option<Arc<Extension>>,
-    now: Arc<Extension>,
-) {
-    // With nothing to go back to, an extension that fails rests by itself.
-    let Some(before) = before else { return };
-    tokio::spawn(async move {
-        let limits = swapper.limits().clone();
-        let still = || {
-            let guests = swapper.registry().loaded(&tenant);
-            let active = guests.and_then(|guests| guests.named(now.name()));
-            active.is_some_and(|active| Arc::ptr_eq(&active.guest, &now.guest))
-        };
-        let base = before.guest.meter.reading();
-        let Some(why) = watch(&limits, base, &now.guest, still).await else { return };
-        let (extension, generation) = (now.name(), now.guest.reference.number);
-        tracing::error!(%tenant, extension, generation, why, "extension rolled back");
-        metrics::counter!("kenning_rollbacks_total", "component" => "extension").increment(1);
-        let what = What::RolledBackByItself;
-        let rolled = swapper.rollback_extension(&tenant, now.name(), None, what, Some(why));
-        if let Err(error) = rolled.await {
-            tracing::error!(%error, "the extension could not be rolled back");
-        }
-    });
-}
-
-/// Why `now` is worse than what was before; `None` once it has stood its time or
-/// something else took its place.
-async fn watch(
-    limits: &Limits,
-    before: Reading,
-    now: &Guest,
-    still_active: impl Fn() -> bool,
-) -> Option<String> {
-    let until = Instant::now() + limits.watch;
-    while Instant::now() < until {
-        sleep(LOOK).await;
-        if !still_active() {
-            return None;
-        }
-        let why = worse(limits, before, now.meter.reading(), now.meter.quarantined().is_some());
-        if why.is_some() {
-            return why;
+impl Promoted {
+    fn guest(&self) -> &Arc<Guest> {
+        match self {
+            Self::Logic(_, logic) => &logic.guest,
+            Self::Extension(_, extension) => &extension.guest,
         }
     }
-    None
+
+    fn is_active(&self, registry: &Registry) -> bool {
+        let active = match self {
+            Self::Logic(Owner::Server, _) => Some(registry.server_wide().logic.guest.clone()),
+            Self::Logic(Owner::Tenant(tenant), _) => registry
+                .loaded(tenant)
+                .and_then(|guests| guests.logic.as_ref().map(|logic| logic.guest.clone())),
+            Self::Extension(tenant, now) => registry
+                .loaded(tenant)
+                .and_then(|guests| guests.named(now.name()).map(|one| one.guest.clone())),
+        };
+        active.is_some_and(|active| Arc::ptr_eq(&active, self.guest()))
+    }
+
+    async fn roll_back(&self, swapper: &Swapper, back: Back) -> Result<GenerationRef, Error> {
+        match self {
+            Self::Logic(owner, _) => swapper.rollback_logic(owner, back).await,
+            Self::Extension(tenant, now) => {
+                swapper.rollback_extension(tenant, now.name(), back).await
+            }
+        }
+    }
+}
+
+/// Holds `now` against `before` until it has stood its time or something else took its
+/// place. What cannot be rolled back now, as while storage is away, is tried again.
+pub(super) fn watch(swapper: Swapper, before: &Guest, now: Promoted) {
+    let before = before.meter.reading();
+    tokio::spawn(async move {
+        let (limits, guest) = (swapper.limits(), now.guest());
+        let until = Instant::now() + limits.watch;
+        while Instant::now() < until {
+            sleep(LOOK).await;
+            if !now.is_active(swapper.registry()) {
+                return;
+            }
+            let resting = guest.meter.quarantined().is_some();
+            let why = worse(limits, before, guest.meter.reading(), resting);
+            let Some(why) = why else { continue };
+            let back = Back::by_itself(guest.reference.number, why);
+            if let Err(error) = now.roll_back(&swapper, back).await {
+                tracing::error!(component = %guest.component, %error, "cannot roll back");
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+    });
 }
 
 fn worse(limits: &Limits, before: Reading, now: Reading, resting: bool) -> Option<String> {

@@ -160,6 +160,11 @@ impl Tenants {
         }
     }
 
+    /// How many of a tenant's recent requests may be kept, if it or its operator said so.
+    pub fn kept_requests(&self, tenant: &TenantId) -> Option<u64> {
+        self.get(tenant)?.record.limits.proof_requests
+    }
+
     fn until(&self) -> Instant {
         Instant::now() + self.operation
     }

@@ -48,6 +48,8 @@ quotas! {
     embedding_tokens_per_minute: "tokens",
     /// Extensions installed.
     extensions: "extensions",
+    /// Recent requests kept in memory, to ask a candidate again; 0 keeps none.
+    proof_requests: "requests",
 }
 
 impl Quotas {

@@ -206,14 +206,18 @@ fn listed(answer: &Answer, name: &str, terminal: &mut Terminal) -> Result<(), Er
 }
 
 /// A line for each generation: name, number, active or not, digest, when, and of the
-/// live one its calls and failures.
+/// live one its calls, its failures and whether it is in quarantine. On a terminal also
+/// what happened to them.
 fn show(guest: &Value, name: &str, terminal: &mut Terminal) -> Result<(), Error> {
     let live = &guest["live"];
     let shown = |number: &Value, digest: &str, active: bool, when: &str| {
-        let fares = match active && live["generation"] == *number {
-            true => format!("calls {}\tfailures {}", live["calls"], live["failures"]),
-            false => String::new(),
-        };
+        let mut fares = String::new();
+        if active && live["generation"] == *number {
+            fares = format!("calls {}\tfailures {}", live["calls"], live["failures"]);
+            if let Some(left) = live["quarantined_for_ms"].as_u64() {
+                fares += &format!("\tin quarantine for {left} ms");
+            }
+        }
         let active = if active { "active" } else { "" };
         format!("{}\t{number}\t{active}\t{}\t{}\t{fares}", field(name), field(digest), field(when))
     };
@@ -228,7 +232,23 @@ fn show(guest: &Value, name: &str, terminal: &mut Terminal) -> Result<(), Error>
         let line = shown(&generation["number"], text("digest"), active, text("staged_at"));
         terminal.say(line.trim_end())?;
     }
+    if let Form::Human { colour, .. } = terminal.form() {
+        for event in guest["events"].as_array().into_iter().flatten() {
+            terminal.say(&Paint { colour }.dim(&happened(event)))?;
+        }
+    }
     Ok(())
+}
+
+/// When what happened to which generation, and why.
+fn happened(event: &Value) -> String {
+    let text = |name: &str| field(event[name].as_str().unwrap_or_default());
+    let what = text("what").replace('_', " ");
+    let line = format!("  {}  {what}: generation {}", text("at"), event["generation"]);
+    match event["why"].is_string() {
+        true => format!("{line}, {}", text("why")),
+        false => line,
+    }
 }
 
 #[derive(Deserialize)]

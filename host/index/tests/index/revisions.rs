@@ -33,8 +33,9 @@ fn the_same_revision_can_add_a_vector_and_nothing_else() {
     assert!(!upsert(&index, 5, "other", Some(&[1.0, 0.0])));
     assert!(is_found(&index, "text") && !is_found(&index, "other"));
     assert_eq!(score(&index), None);
+    assert!(!index.has_vector("a") && !index.has_vector("b"));
     assert!(upsert(&index, 5, "text", Some(&[1.0, 0.0])));
-    assert_eq!(score(&index), Some(1.0));
+    assert_eq!((score(&index), index.has_vector("a")), (Some(1.0), true));
 }
 
 #[test]

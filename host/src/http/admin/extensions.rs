@@ -15,9 +15,9 @@ use super::{Admin, generations};
 use crate::app::App;
 use crate::error::{Code, Error};
 use crate::http::answer::Refusal;
-use crate::registry::{OnFailure, What};
+use crate::registry::OnFailure;
 use crate::runtime::{Grant, Hook};
-use crate::swap::Place;
+use crate::swap::{Back, Place};
 
 const PLACE: &[&str] = &["order", "grant", "on_failure"];
 
@@ -129,10 +129,9 @@ pub(in crate::http) async fn rollback(
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::new(parameters.0, &["generation"])?;
     let number = parameters.number("generation")?;
-    let why = Some(format!("asked for by {}", admin.name()));
     let tenant = tenant(&tenant_name)?;
-    let what = What::RolledBack;
-    let now = app.swapper.rollback_extension(&tenant, &name, number, what, why).await?;
+    let back = Back::asked_for(number, admin.name());
+    let now = app.swapper.rollback_extension(&tenant, &name, back).await?;
     Ok(rolled_back(&now))
 }
 

@@ -14,7 +14,8 @@ use super::{Admin, generations};
 use crate::app::App;
 use crate::error::Error;
 use crate::http::answer::Refusal;
-use crate::registry::{Owner, What};
+use crate::registry::Owner;
+use crate::swap::Back;
 
 const NAMES: &[&str] = &["tenant", "generation"];
 
@@ -78,8 +79,8 @@ pub(in crate::http) async fn rollback(
     let parameters = Parameters::new(parameters.0, NAMES)?;
     let owner = owner(&parameters)?;
     let number = parameters.number("generation")?;
-    let why = Some(format!("asked for by {}", admin.name()));
-    let now = app.swapper.rollback_logic(owner, number, What::RolledBack, why).await?;
+    let back = Back::asked_for(number, admin.name());
+    let now = app.swapper.rollback_logic(&owner, back).await?;
     Ok(rolled_back(&now))
 }
 

@@ -93,6 +93,9 @@ pub(in crate::http) async fn change(
     Json(change, _held): Json<Change>,
 ) -> Reply {
     let record = app.kb.services().tenants.change_limits(&name, change.limits).await?;
+    if record.limits.proof_requests == Some(0) {
+        app.kb.samples().forget(&name);
+    }
     Ok(answer(StatusCode::OK, described(&name, Some(&record))))
 }
 

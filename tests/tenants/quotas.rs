@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::Method;
-use kenning_tests::{Backend, Caller, on_both_backends, until};
+use kenning_tests::{Backend, Caller, component, on_both_backends, until};
 use serde_json::{Value, json};
 
 use super::support::{assert_exceeded, serve, serve_hostile, tenant};
@@ -176,5 +176,35 @@ async fn embedding_tokens_per_minute_obeyed_and_violated() -> Result<()> {
     let refused = acme.post("/v1/facts", json!({ "text": "more" })).await?;
     assert_exceeded(&refused, "embedding_tokens_per_minute", 4);
     assert_eq!(acme.get("/v1/facts/f").await?.status, 200, "it embeds nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn extensions_obeyed_and_violated() -> Result<()> {
+    // Its directory, where components are compiled to, lasts as long as this.
+    let backend = Backend::embedded()?;
+    let (_server, admin) = serve(&backend).await?;
+    let acme = tenant(&admin, "acme", json!({ "extensions": 1 })).await?;
+    tenant(&admin, "other", json!({})).await?;
+    let hooks = std::fs::read(component("hooks")?)?;
+    let install =
+        async |tenant: &str, name: &str| admin.install(tenant, name, hooks.clone(), "").await;
+    assert_eq!(install("acme", "one").await?.status, 200);
+    assert_exceeded(&install("acme", "two").await?, "extensions", 1);
+    assert_eq!(used(&admin, "extensions").await?, 1);
+    let fact = acme.get("/v1/facts").await?;
+    assert_eq!(fact.header("x-kenning-extensions"), "one=1", "the first goes on");
+    assert_eq!(install("acme", "one").await?.status, 200, "a new version is no new extension");
+    for name in ["one", "two"] {
+        assert_eq!(install("other", name).await?.status, 200, "another's quota is another's");
+    }
+    let removed = admin.delete("/v1/admin/tenants/acme/extensions/one").await?;
+    assert_eq!(removed.status, 200, "{}", removed.text);
+    assert_eq!(install("acme", "two").await?.status, 200, "there is room again");
+    let none = json!({ "limits": { "extensions": 0 } });
+    assert_eq!(admin.patch("/v1/admin/tenants/acme", none).await?.status, 200);
+    assert_exceeded(&install("acme", "three").await?, "extensions", 0);
+    let fact = acme.get("/v1/facts").await?;
+    assert_eq!(fact.header("x-kenning-extensions"), "two=1", "what is there stays");
     Ok(())
 }

@@ -55,6 +55,11 @@ fn contract_of(version: &str) -> Result<TempDir> {
     Ok(directory)
 }
 
+/// A component of world `logic` for another version of the contract.
+pub(crate) fn logic_of(version: &str) -> Result<Vec<u8>> {
+    logic_by(contract_of(version)?.path(), Ok)
+}
+
 /// Starts a server with `component` for its logic, which must end by itself.
 async fn serve(component: &[u8], limits: &str) -> Result<Ran> {
     let home = tempfile::tempdir()?;
@@ -168,8 +173,7 @@ async fn a_component_that_spins_when_it_starts_fails_each_call_and_nothing_else(
 #[tokio::test]
 async fn a_component_of_another_version_of_the_contract_is_told_both() -> Result<()> {
     for version in ["0.0.9", "0.2.0", "1.0.0"] {
-        let wit = contract_of(version)?;
-        let ran = serve(&logic_by(wit.path(), Ok)?, "").await?;
+        let ran = serve(&logic_of(version)?, "").await?;
         assert_refused(&ran, &format!("it is built against kenning:knowledge@{version}"));
         assert_refused(&ran, "this host offers kenning:knowledge@0.1.0");
     }

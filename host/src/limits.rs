@@ -276,6 +276,8 @@ impl Limits {
             ((1..=1_000).contains(&self.page_facts), "page_facts must be 1 to 1000"),
             ((1..=1_000).contains(&self.search_hits), "search_hits must be 1 to 1000"),
             (self.fuel_base <= self.fuel_max, "fuel_base must not be above fuel_max"),
+            (self.proof_errors_percent <= 100, "proof_errors_percent must be 0 to 100"),
+            (self.proof_overlap_percent <= 100, "proof_overlap_percent must be 0 to 100"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(format!("[limits]: {rule}")),
@@ -311,6 +313,14 @@ mod tests {
     fn limits_that_contradict_each_other_are_refused() {
         let limits = Limits { host_call_bytes: 300 * KIB, ..Limits::default() };
         assert!(limits.check().unwrap_err().contains("host_call_bytes"));
+    }
+
+    #[test]
+    fn a_share_of_more_than_all_is_refused() {
+        let limits = Limits { proof_overlap_percent: 101, ..Limits::default() };
+        assert!(limits.check().unwrap_err().contains("proof_overlap_percent"));
+        let limits = Limits { proof_errors_percent: 101, ..Limits::default() };
+        assert!(limits.check().unwrap_err().contains("proof_errors_percent"));
     }
 
     #[test]

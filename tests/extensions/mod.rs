@@ -4,6 +4,7 @@
 mod failing;
 mod hooks;
 mod installing;
+mod stubborn;
 
 use anyhow::Result;
 use kenning_tests::{Answer, Caller, Server, Setup, component};

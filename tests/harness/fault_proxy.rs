@@ -37,6 +37,8 @@ pub enum Fault {
     LoseReply,
     /// The command does not arrive, and this error is its reply.
     Answer(&'static str),
+    /// Neither the command arrives nor what comes after it on its connection, which stays open.
+    Swallow,
 }
 
 /// A proxy with a port of its own, before a Redis on this machine.
@@ -187,12 +189,9 @@ async fn carry(near: TcpStream, redis: u16, shared: Arc<Shared>) {
         _ = async { tokio::join!(there, back) } => {}
         _ = hung_up.changed() => {}
         // Where the proxy is gone, nobody is there to be kept waiting.
-        Ok(()) = forgotten.changed() => loop {
-            if commands.read().await.unwrap_or(0) == 0 {
-                return;
-            }
-            commands.buffer.clear();
-        },
+        Ok(()) = forgotten.changed() => {
+            let _ = commands.swallow().await;
+        }
     }
 }
 
@@ -213,6 +212,7 @@ async fn carry_commands(
         shared.carries().await;
         let next = match fault {
             Fault::Answer(error) => Expected::Error(error),
+            Fault::Swallow => return commands.swallow().await,
             fault => {
                 far.write_all(&command).await?;
                 Expected::Redis { fault, asked: Instant::now() }
@@ -276,6 +276,14 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     async fn read(&mut self) -> io::Result<usize> {
         self.stream.read_buf(&mut self.buffer).await
+    }
+
+    /// Reads to the end for nobody.
+    async fn swallow(&mut self) -> io::Result<()> {
+        while self.read().await? > 0 {
+            self.buffer.clear();
+        }
+        Ok(())
     }
 
     /// `None` at the end.

@@ -1,16 +1,83 @@
 //! Replacing the logic while it serves.
 
+mod crash;
 mod proof;
+mod refused;
 mod serving;
 mod watch;
 
-use anyhow::Result;
-use kenning_tests::{Answer, Caller, component};
-use serde_json::json;
+use anyhow::{Context, Result};
+use kenning_tests::{Answer, Caller, component, noted};
+use serde_json::{Value, json};
+
+/// How long a replay takes must not decide a test.
+const ANY_TIME: &str = "?max_time_percent=1000000";
 
 /// The logic that comes with the server, with a digest of its own for each note.
 fn logic(note: &str) -> Result<Vec<u8>> {
-    Ok(kenning_tests::noted(&std::fs::read(component("logic")?)?, note))
+    Ok(noted(&std::fs::read(component("logic")?)?, note))
+}
+
+/// Which guest is replaced, where it does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The server's logic.
+    Logic,
+    /// The extension `hooks` of `default`.
+    Extension,
+}
+
+impl Place {
+    const BOTH: [Self; 2] = [Self::Logic, Self::Extension];
+
+    /// A component that fits, with a digest of its own for each note.
+    fn component(self, note: &str) -> Result<Vec<u8>> {
+        match self {
+            Self::Logic => logic(note),
+            Self::Extension => Ok(noted(&std::fs::read(component("hooks")?)?, note)),
+        }
+    }
+
+    async fn put(self, caller: &Caller, component: Vec<u8>, parameters: &str) -> Result<Answer> {
+        match self {
+            Self::Logic => caller.swap_logic(component, parameters).await,
+            Self::Extension => caller.install("default", "hooks", component, parameters).await,
+        }
+    }
+
+    /// The number of the first generation that is put there.
+    fn first(self) -> u64 {
+        match self {
+            Self::Logic => 2,
+            Self::Extension => 1,
+        }
+    }
+
+    /// Asserts that this generation answers, and does what it is there for.
+    async fn serves(self, caller: &Caller, number: u64) -> Result<()> {
+        caller.store(json!({ "text": "mark this", "fact_id": "marked" })).await?;
+        let fact = caller.get("/v1/facts/marked").await?;
+        let served = match self {
+            Self::Logic => fact.header("x-kenning-generation").to_string(),
+            Self::Extension => {
+                assert_eq!(fact.json["metadata"], json!({ "marked": true }), "{}", fact.text);
+                fact.header("x-kenning-extensions").replace("hooks=", "")
+            }
+        };
+        assert_eq!(served, number.to_string(), "{self:?}: {:?}", fact.headers);
+        Ok(())
+    }
+
+    /// What an operator sees of the guest.
+    async fn listed(self, caller: &Caller) -> Result<Value> {
+        Ok(match self {
+            Self::Logic => caller.get("/v1/admin/logic").await?.json,
+            Self::Extension => {
+                let listed = caller.get("/v1/admin/tenants/default/extensions").await?.json;
+                listed["extensions"].get(0).context("an extension")?.clone()
+            }
+        })
+    }
 }
 
 /// A logic that behaves unless a text names a deed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use kenning_tests::{Backend, Caller, Server, Setup, on_both_backends, until};
+use kenning_tests::{Backend, Caller, on_both_backends};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -125,52 +125,5 @@ async fn a_tenant_has_a_logic_of_its_own(backend: &Backend) -> Result<()> {
     let rolled = server.post("/v1/admin/logic/rollback?tenant=own", json!({})).await?;
     assert_eq!(rolled.status, 200, "{}", rolled.text);
     assert_eq!(own.post("/v1/search", json!({ "query": "trap" })).await?.status, 200);
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_swap_while_redis_is_away_is_refused_and_changes_nothing() -> Result<()> {
-    let mut redis = kenning_tests::RedisServer::start();
-    let setup = Setup { storage: Some(redis.url()), ..Setup::patient() };
-    let server = Server::start_with(setup).await?;
-    asked(&server, &["cat"]).await?;
-    redis.kill();
-    let answer = until("the swap is refused", async || {
-        let answer = server.swap_logic(logic("a")?, "").await?;
-        // A connection that breaks under a call may first pass for one that is late.
-        Ok((answer.code() == "storage_unavailable").then_some(answer))
-    })
-    .await?;
-    answer.assert_error(503, "storage_unavailable");
-    redis.restart();
-    until("the first generation serves", async || {
-        let answer = server.get("/v1/facts").await?;
-        Ok((answer.status == 200).then(|| answer.header("x-kenning-generation").to_string()))
-    })
-    .await
-    .map(|generation| assert_eq!(generation, "1"))
-}
-
-#[tokio::test]
-async fn of_two_swaps_at_once_one_wins_and_the_other_is_told() -> Result<()> {
-    let server = Server::start().await?;
-    let (mut won, mut told) = (0, 0);
-    let mut swaps = JoinSet::new();
-    for number in 0..6 {
-        let caller = (*server).clone();
-        swaps.spawn(async move { caller.swap_logic(logic(&number.to_string())?, "").await });
-    }
-    while let Some(answer) = swaps.join_next().await {
-        let answer = answer??;
-        match answer.status {
-            200 => won += 1,
-            _ => {
-                answer.assert_error(409, "conflict");
-                told += 1;
-            }
-        }
-    }
-    assert!(won >= 1 && won + told == 6, "{won} won, {told} were told");
-    assert_eq!(generation(&server).await?, (1 + won).to_string());
     Ok(())
 }

@@ -4,6 +4,7 @@
 mod cli;
 mod deleting;
 mod following;
+mod isolation;
 mod keys;
 mod quotas;
 mod support;

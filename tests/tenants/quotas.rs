@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::Method;
-use kenning_tests::{Backend, Caller, on_both_backends, until};
+use kenning_tests::{Backend, Caller, component, on_both_backends, until};
 use serde_json::{Value, json};
 
 use super::support::{assert_exceeded, serve, serve_hostile, tenant};
@@ -184,15 +184,41 @@ async fn a_tenant_whose_requests_are_not_to_be_kept_is_asked_none_again() -> Res
     let (_server, admin) = serve(&Backend::embedded()?).await?;
     let acme = tenant(&admin, "acme", json!({})).await?;
     acme.store(json!({ "text": "tea" })).await?;
-    let kept = async || {
-        let stats = acme.get("/v1/stats").await?;
-        Ok::<_, anyhow::Error>(stats.json["quotas"]["proof_requests"]["used"].clone())
-    };
-    assert_eq!(kept().await?, 1);
+    assert_eq!(used(&admin, "proof_requests").await?, 1);
     let none = json!({ "limits": { "proof_requests": 0 } });
     assert_eq!(admin.patch("/v1/admin/tenants/acme", none).await?.status, 200);
-    assert_eq!(kept().await?, 0, "what was kept is dropped");
+    assert_eq!(used(&admin, "proof_requests").await?, 0, "what was kept is dropped");
     acme.store(json!({ "text": "coffee" })).await?;
-    assert_eq!(kept().await?, 0);
+    assert_eq!(used(&admin, "proof_requests").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn extensions_obeyed_and_violated() -> Result<()> {
+    // Its directory, where components are compiled to, lasts as long as this.
+    let backend = Backend::embedded()?;
+    let (_server, admin) = serve(&backend).await?;
+    let acme = tenant(&admin, "acme", json!({ "extensions": 1 })).await?;
+    tenant(&admin, "other", json!({})).await?;
+    let hooks = std::fs::read(component("hooks")?)?;
+    let install =
+        async |tenant: &str, name: &str| admin.install(tenant, name, hooks.clone(), "").await;
+    assert_eq!(install("acme", "one").await?.status, 200);
+    assert_exceeded(&install("acme", "two").await?, "extensions", 1);
+    assert_eq!(used(&admin, "extensions").await?, 1);
+    let fact = acme.get("/v1/facts").await?;
+    assert_eq!(fact.header("x-kenning-extensions"), "one=1", "the first goes on");
+    assert_eq!(install("acme", "one").await?.status, 200, "a new version is no new extension");
+    for name in ["one", "two"] {
+        assert_eq!(install("other", name).await?.status, 200, "another's quota is another's");
+    }
+    let removed = admin.delete("/v1/admin/tenants/acme/extensions/one").await?;
+    assert_eq!(removed.status, 200, "{}", removed.text);
+    assert_eq!(install("acme", "two").await?.status, 200, "there is room again");
+    let none = json!({ "limits": { "extensions": 0 } });
+    assert_eq!(admin.patch("/v1/admin/tenants/acme", none).await?.status, 200);
+    assert_exceeded(&install("acme", "three").await?, "extensions", 0);
+    let fact = acme.get("/v1/facts").await?;
+    assert_eq!(fact.header("x-kenning-extensions"), "two=1", "what is there stays");
     Ok(())
 }

@@ -85,8 +85,14 @@ impl Parameters {
         ] {
             *bound = self.number(name)?.unwrap_or(*bound);
         }
-        if bounds.overlap_percent > 100 {
-            return Err(Error::invalid("/min_overlap_percent", "an overlap is at most 100 %"));
+        for (name, share) in [
+            ("max_errors_percent", bounds.errors_percent),
+            ("min_overlap_percent", bounds.overlap_percent),
+        ] {
+            if share > 100 {
+                let message = format!("{name} is a share, at most 100, not {share}");
+                return Err(Error::invalid(&format!("/{name}"), message));
+            }
         }
         let in_header = headers.get(DIGEST).and_then(|digest| digest.to_str().ok());
         let digest = self.text("digest").or(in_header).map(str::to_string);

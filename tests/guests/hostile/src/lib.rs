@@ -10,6 +10,7 @@
 //! | `burning` | with the guest's own means: work, time, memory, stack |
 //! | `calling` | with the imports and with WASI |
 //! | `lying` | with the answer |
+//! | `prying` | asks the imports for what is another tenant's |
 //! | `honest` | none: facts as the contract wants them |
 
 #![cfg(target_family = "wasm")]
@@ -18,6 +19,7 @@ mod burning;
 mod calling;
 mod honest;
 mod lying;
+mod prying;
 
 use bindings::exports::kenning::knowledge::{facts, search};
 use bindings::kenning::knowledge::types::{
@@ -42,7 +44,8 @@ fn amount(text: &str, default: usize) -> usize {
 
 /// Does what the text says, if it names a deed, and notes what came of it.
 fn perform(text: &str) -> Option<Vec<String>> {
-    burning::perform(text).or_else(|| calling::perform(text))
+    let burned = burning::perform(text);
+    burned.or_else(|| calling::perform(text)).or_else(|| prying::perform(text))
 }
 
 impl facts::Guest for Component {

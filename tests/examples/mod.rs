@@ -1,6 +1,8 @@
 //! The examples as components: they have the hooks and need the grants that their
 //! READMEs say, in whatever language they are written, and nothing else.
 
+mod effects;
+
 use std::fs;
 
 use anyhow::{Context, Result};

@@ -1,0 +1,114 @@
+//! Extensions that refuse everything, or fail at some of what they are given.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use kenning_tests::{Answer, Caller, Server, Setup, component, noted, send};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{hooks, installed, serve_with};
+
+/// So little that a loop soon has it all, and enough for whatever ends.
+const LITTLE_FUEL: &str = "extension_fuel_base = 50000000\nfuel_per_unit = 1000";
+
+/// So much that only time ends a loop.
+const MUCH_FUEL: &str =
+    "extension_fuel_base = 1000000000000000\nfuel_max = 1000000000000000\nfuel_per_unit = 1000";
+
+fn refuser() -> Result<Vec<u8>> {
+    Ok(std::fs::read(component("refuser")?)?)
+}
+
+#[tokio::test]
+async fn one_that_refuses_everything_is_obeyed_and_never_counts_as_failing() -> Result<()> {
+    let server = Server::start().await?;
+    server.store(json!({ "text": "tea", "fact_id": "before" })).await?;
+    let answer = server.install("default", "refuser", refuser()?, "").await?;
+    assert_eq!(answer.status, 200, "a new one is there to refuse: {}", answer.text);
+    for _ in 0..20 {
+        let stored = server.post("/v1/facts", json!({ "text": "tea" })).await?;
+        let searched = server.post("/v1/search", json!({ "query": "tea" })).await?;
+        for (answer, said) in [(stored, "stored"), (searched, "searched")] {
+            answer.assert_error(422, "rejected");
+            assert_eq!(answer.json["message"], format!("nothing is {said} here"));
+        }
+    }
+    let lines = "{\"text\":\"one\"}\n{\"text\":\"two\"}\n";
+    let imported = server.post_raw("/v1/import", lines).await?;
+    assert_eq!(imported.text.matches("\"rejected\"").count(), 2, "{}", imported.text);
+    // It reads nothing, so what was stored before is there; nor is it in another's way.
+    assert_eq!(server.get("/v1/facts/before").await?.status, 200);
+    server.tenant("other").store(json!({ "text": "tea" })).await?;
+    let path = "/v1/admin/tenants/default/extensions";
+    let listed = server.get(path).await?;
+    let live = &listed.json["extensions"][0]["live"];
+    assert_eq!((&live["failures"], &live["quarantined_for_ms"]), (&json!(0), &Value::Null));
+    assert_eq!(server.delete(&format!("{path}/refuser")).await?.status, 200);
+    server.store(json!({ "text": "tea again" })).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_version_that_refuses_what_its_live_one_takes_is_not_promoted() -> Result<()> {
+    let server = serve_with(Setup::patient(), "").await?;
+    server.store(json!({ "text": "tea", "fact_id": "a" })).await?;
+    let answer = server.install("default", "hooks", refuser()?, "").await?;
+    answer.assert_error(422, "incompatible_component");
+    assert!(answer.text.contains("nothing is stored here"), "{}", answer.text);
+    server.store(json!({ "text": "tea", "fact_id": "b" })).await?;
+    let rest = noted(&hooks()?, "a better one");
+    let answer = server.install("default", "hooks", rest, "?max_time_percent=1000000").await?;
+    assert_eq!((answer.status, &answer.json["generation"]), (200, &json!(2)), "{}", answer.text);
+    Ok(())
+}
+
+/// A store that waits for a fifth of a second at most.
+async fn store_in_haste(caller: &Caller, text: &str) -> Result<Answer> {
+    let request = caller.request(Method::POST, "/v1/facts").json(&json!({ "text": text }));
+    send(request.header("x-kenning-timeout-ms", 200)).await
+}
+
+#[tokio::test]
+async fn one_that_loops_on_some_inputs_serves_their_neighbours() -> Result<()> {
+    for (fuel, status, code) in
+        [(LITTLE_FUEL, 502, "guest_out_of_fuel"), (MUCH_FUEL, 504, "timeout")]
+    {
+        let server = serve_with(Setup::patient_but(fuel), "").await?;
+        // More often than it takes to rest, but never in a row.
+        for number in 0..8 {
+            let ended = store_in_haste(&server, "spin-on-store").await?;
+            ended.assert_error(status, code);
+            assert_eq!(ended.json["blame"], "guest", "{}", ended.text);
+            server.store(json!({ "text": "mark", "fact_id": format!("{number}") })).await?;
+        }
+        let listed = server.get("/v1/admin/tenants/default/extensions").await?;
+        let live = &listed.json["extensions"][0]["live"];
+        assert_eq!((&live["failures"], &live["quarantined_for_ms"]), (&json!(8), &Value::Null));
+        assert_eq!(server.export().await?.matches("\"marked\":true").count(), 8);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_that_loops_on_some_drafts_of_a_batch_takes_the_others() -> Result<()> {
+    let server = serve_with(Setup::patient_but(LITTLE_FUEL), "").await?;
+    let draft = |number: usize| {
+        let text = if number % 3 == 1 { "spin-on-store" } else { "mark" };
+        json!({ "text": text, "fact_id": number.to_string() })
+    };
+    let drafts: Vec<Value> = (0..9).map(draft).collect();
+    let answer = server.post("/v1/facts/batch", json!({ "facts": drafts })).await?;
+    let results = answer.json["results"].as_array().cloned().unwrap_or_default();
+    let failed = results.iter().enumerate().filter(|(_, one)| one["code"] == "guest_out_of_fuel");
+    let failed: BTreeSet<usize> = failed.map(|(number, _)| number).collect();
+    assert_eq!(failed, BTreeSet::from([1, 4, 7]), "{}", answer.text);
+    assert_eq!(results.iter().filter(|one| one["status"] == "success").count(), 6);
+    let lines: String = drafts.iter().map(|draft| format!("{draft}\n")).collect();
+    installed(&server, "importing", "hooks", "").await?;
+    let importing = server.tenant("importing");
+    let said = importing.post_raw("/v1/import", lines).await?;
+    assert_eq!(said.text.matches("guest_out_of_fuel").count(), 3, "{}", said.text);
+    assert_eq!(importing.export().await?.lines().count(), 6);
+    Ok(())
+}

@@ -8,6 +8,8 @@
 //! | [`startup`] | from starting the process to its line "listening on", and its memory |
 //! | [`stall`] | how late the serving runtime's timer is while guests spin |
 //! | [`bursts`] | the concurrent workloads that the Python service's guide gives figures for |
+//! | [`swaps`] | callers while guests are swapped: what fails, what is mixed, how much slower |
+//! | [`tenants`] | a thousand tenants, each with an extension of its own: memory, time, load |
 //! | [`peers`] | `make bench-peers`: redis-py straight to Redis, beside Kenning through HTTP |
 //!
 //! # Method
@@ -38,6 +40,8 @@ mod sandbox;
 mod serving;
 mod stall;
 mod startup;
+mod swaps;
+mod tenants;
 mod texts;
 
 use std::path::Path;
@@ -49,7 +53,7 @@ use kenning_tests::report;
 use tokio::runtime::{Builder, Runtime};
 
 /// What `make bench` measures, in this order.
-const PARTS: [&str; 5] = ["sandbox", "serving", "startup", "stall", "bursts"];
+const PARTS: [&str; 7] = ["sandbox", "serving", "startup", "stall", "bursts", "swaps", "tenants"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -86,6 +90,12 @@ fn parts(wanted: &[&str]) -> Result<()> {
     }
     if wants("bursts") {
         generating.block_on(bursts::measure())?;
+    }
+    if wants("swaps") {
+        generating.block_on(swaps::measure())?;
+    }
+    if wants("tenants") {
+        generating.block_on(tenants::measure())?;
     }
     println!("\nMeasured in {:.0} s.", begun.elapsed().as_secs_f64());
     Ok(())

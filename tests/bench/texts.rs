@@ -28,6 +28,12 @@ impl Texts {
         Ok(Self { words: words.into_iter().map(Into::into).collect() })
     }
 
+    /// The same but for some words.
+    pub(crate) fn without(mut self, words: &[&str]) -> Self {
+        self.words.retain(|word| !words.contains(&word.as_str()));
+        self
+    }
+
     /// All words, one a line.
     pub(crate) fn words(&self) -> String {
         self.words.join("\n")

@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kenning_tests::{Answer, Caller, Server, component, noted};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::step;
 
 const CALLERS: usize = 4;
 const NAME: &str = "redact-pii";
 const TEXT: &str = "Ms Ito has the spare key; write to ito@example.com or call +81 3 1234 5678.";
+
+/// How long they go on when the last guest is swapped.
+const AFTERWARDS: Duration = Duration::from_millis(300);
 
 /// What callers ask for as long as guests are swapped.
 const QUERY: &str = "how do I get in without my keys?";
@@ -48,6 +53,7 @@ pub(crate) async fn swap_while_serving(server: &Server) -> Result<()> {
     let logic = noted(&std::fs::read(component("logic")?)?, "another");
     promoted(&server.swap_logic(logic, "").await?)?;
 
+    sleep(AFTERWARDS).await;
     let (answered, failed) = callers.stop().await?;
     println!("\nthe callers had, meanwhile, by who answered:");
     for (who, count) in &answered {

@@ -10,6 +10,7 @@
 //! A record is written only over the version that was read, so of two hosts that
 //! change one guest at once, one is told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use kenning_storage::{DocumentName, Storage, StorageError, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Versions;
 use super::records::{ExtensionRecords, GuestRecord};
 use crate::limits::DEFAULT_TENANT;
 
@@ -108,17 +110,20 @@ impl Archive {
         self.write(&format!("extensions/{tenant}"), records).await
     }
 
-    /// Tenants with guests of their own.
-    pub async fn tenants(&self) -> Result<Vec<TenantId>, StorageError> {
-        let mut tenants = Vec::new();
+    /// Tenants with guests of their own, and the versions of their records.
+    pub(super) async fn tenants(&self) -> Result<HashMap<TenantId, Versions>, StorageError> {
+        let mut tenants = HashMap::<TenantId, Versions>::new();
         for prefix in ["logic/", "extensions/"] {
-            for (name, _) in self.storage.list_documents(prefix, self.until()).await? {
+            for (name, version) in self.storage.list_documents(prefix, self.until()).await? {
                 // What is no tenant's name is not ours.
-                tenants.extend(TenantId::parse(&name.as_str()[prefix.len()..]).ok());
+                let Ok(tenant) = TenantId::parse(&name.as_str()[prefix.len()..]) else { continue };
+                let versions = tenants.entry(tenant).or_default();
+                match prefix {
+                    "logic/" => versions.logic = version,
+                    _ => versions.extensions = version,
+                }
             }
         }
-        tenants.sort();
-        tenants.dedup();
         Ok(tenants)
     }
 

@@ -1,11 +1,9 @@
 //! What another host on the same storage decided: seen within a second or so, and
 //! never in the way of a call.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kenning_storage::TenantId;
 use tokio::time::sleep;
 
 use super::load::LoadError;
@@ -63,20 +61,24 @@ impl Registry {
         Ok(())
     }
 
-    /// Tenants with guests of their own have them; others have none.
+    /// Tenants with guests of their own have them; others have none. Only of those whose
+    /// records changed are the records read: there may be thousands of the others.
     async fn follow_tenants(&self) -> Result<(), LoadError> {
-        let recorded: HashSet<TenantId> = self.archive.tenants().await?.into_iter().collect();
+        let recorded = self.archive.tenants().await?;
         for tenant in self.tenants() {
-            if !recorded.contains(&tenant) {
+            let Some(versions) = recorded.get(&tenant) else {
                 self.forget(&tenant);
-            } else if self.loaded(&tenant).is_some()
+                continue;
+            };
+            if self.loaded(&tenant).is_some()
+                && self.versions(&tenant) != *versions
                 && let Err(error) = self.load_tenant(&tenant).await
             {
                 // What runs goes on; the others are not to wait for this one.
                 tracing::warn!(%tenant, %error, "cannot load what another host decided");
             }
         }
-        for tenant in recorded {
+        for tenant in recorded.into_keys() {
             // Loaded by its first call.
             self.slot_or_new(&tenant);
         }

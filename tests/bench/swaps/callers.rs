@@ -21,14 +21,6 @@ use crate::texts::Texts;
 /// when it is stored.
 pub(crate) const SECRET: &str = " secret mark";
 
-/// Words that the extension takes for deeds.
-const DEEDS: [&str; 9] =
-    ["alias", "invent", "mark", "nan", "nothing", "refuse", "reverse", "split", "withheld"];
-
-pub(crate) fn texts() -> Result<Texts> {
-    Ok(Texts::new()?.without(&DEEDS))
-}
-
 /// What all callers ask about.
 pub(crate) struct Subject {
     pub(crate) url: String,

@@ -122,8 +122,8 @@ pub(crate) fn measure() -> Result<()> {
     let mut table = Table::new(title, 3, &columns);
     table.note("a fresh instance for each call; adds: the difference of the medians, µs");
     let bench = Bench::new()?;
-    let plain = bench.tenant("plain")?;
     for (number, case) in CASES.iter().enumerate() {
+        let plain = bench.tenant(&format!("without-{number}"))?;
         let tenant = bench.tenant(&format!("with-{number}"))?;
         bench.install(&tenant.id, case)?;
         let [without, with] = bench.compare(case, [&plain, &tenant])?;
@@ -183,7 +183,11 @@ impl Bench {
             forced_by: None,
         };
         let installed = self.inside.server.block_on(self.swapper.extension(place, proposal));
-        installed.map(drop).map_err(|error| anyhow!("{error}: {:?}", error.details))
+        let report = installed.map_err(|error| anyhow!("{error}: {:?}", error.details))?.to_json();
+        let only = format!("its hooks: {}", case.hook);
+        let checks = report["checks"].as_array().context("no checks")?;
+        ensure!(checks.iter().any(|check| check["detail"] == only), "not {only}: {report}");
+        Ok(())
     }
 
     /// The times of calls of each tenant, taking turns.

@@ -107,7 +107,7 @@ $(TOOLS)/bin/cargo-fuzz:
 	@$(CARGO) install --quiet --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) \
 	  --root $(TOOLS) --target-dir $(TOOLS)/build
 
-bench: build model redis ## Measure: the sandbox's cost, HTTP, start-up, memory
+bench: build model redis examples ## Measure: the sandbox's cost, HTTP, swaps, tenants, start-up, memory
 	@target/release/bench $(PARTS)
 
 soak: build model redis ## Break everything for ten minutes, check every answer, print the tables
@@ -122,7 +122,7 @@ $(PEERS)/.installed: tests/bench/peers/requirements.txt
 	@$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-demo: build model ## Start, import the samples (or DATA=DIR), search, change, stop
+demo: build model ## Start, import the samples (or DATA=DIR), search, change, swap guests, stop
 	target/release/demo $(DATA)
 
 clean: ## Remove what was built

@@ -9,7 +9,7 @@ use hyper::{Method, Request, header};
 use kenning_tests::{Caller, all_indexed};
 use serde_json::{Value, json};
 
-use crate::load::Body;
+use crate::load::{Body, Requests};
 use crate::texts::{Texts, metadata};
 
 /// The tenant that is written to while it is measured, so that the one that is searched stays as
@@ -72,8 +72,10 @@ impl Generator {
         let random = Mutex::new(Rng::with_seed(seed));
         Ok(Self { verb, texts: Texts::new()?, ids: ids.to_vec(), random })
     }
+}
 
-    pub(crate) fn request(&self) -> Result<Request<Body>> {
+impl Requests for Generator {
+    fn request(&self) -> Result<Request<Body>> {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         match self.verb {
             Verb::Read => {
@@ -94,7 +96,8 @@ impl Generator {
     }
 }
 
-fn request(method: Method, path: &str, body: Option<Value>) -> Result<Request<Body>> {
+/// A request as all callers here send it.
+pub(crate) fn request(method: Method, path: &str, body: Option<Value>) -> Result<Request<Body>> {
     let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
     let request = Request::builder()
         .method(method)
@@ -111,10 +114,19 @@ fn fact(texts: &Texts, random: &mut Rng) -> Value {
 /// Stores `count` facts, waits until all can be found by meaning, and gives their ids.
 pub(crate) async fn fill(caller: &Caller, count: usize, seed: u64) -> Result<Vec<String>> {
     let (texts, mut random) = (Texts::new()?, Rng::with_seed(seed));
+    fill_with(caller, count, || fact(&texts, &mut random)).await
+}
+
+/// The same with facts as `make` makes them.
+pub(crate) async fn fill_with(
+    caller: &Caller,
+    count: usize,
+    mut make: impl FnMut() -> Value,
+) -> Result<Vec<String>> {
     let mut ids = Vec::with_capacity(count);
     while ids.len() < count {
         let most = BATCH.min(count - ids.len());
-        let facts: Vec<_> = (0..most).map(|_| fact(&texts, &mut random)).collect();
+        let facts: Vec<_> = (0..most).map(|_| make()).collect();
         let answer = caller.post("/v1/facts/batch", json!({ "facts": facts })).await?;
         ensure!(answer.status == 200, "{}", answer.text);
         let stored = answer.json["results"].as_array().context("no results")?;

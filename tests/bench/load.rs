@@ -7,18 +7,22 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::http::response::Parts;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use kenning_tests::report::Samples;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::generator::Generator;
-
 /// How long callers warm up before a measurement.
 const WARM_UP: Duration = Duration::from_millis(400);
 
 pub(crate) type Body = Full<Bytes>;
+
+/// Makes what callers send.
+pub(crate) trait Requests: Send + Sync + 'static {
+    fn request(&self) -> Result<Request<Body>>;
+}
 
 /// One caller's connection.
 pub(crate) struct Connection {
@@ -45,17 +49,30 @@ impl Connection {
         Ok(connections)
     }
 
-    /// Sends a request and takes the whole answer, which must be of success.
-    async fn send(&mut self, request: Request<Body>) -> Result<Duration> {
+    /// Sends a request and takes the whole answer, whatever it is.
+    pub(crate) async fn exchange(&mut self, request: Request<Body>) -> Result<Exchanged> {
         self.sender.ready().await?;
         let begun = Instant::now();
         let answer = self.sender.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        let took = begun.elapsed();
-        ensure!(matches!(status, StatusCode::OK | StatusCode::CREATED), "{status}: {body:?}");
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Exchanged { head, body, took: begun.elapsed() })
+    }
+
+    /// The same; the answer must be of success.
+    async fn send(&mut self, request: Request<Body>) -> Result<Duration> {
+        let Exchanged { head, body, took } = self.exchange(request).await?;
+        let success = matches!(head.status, StatusCode::OK | StatusCode::CREATED);
+        ensure!(success, "{}: {body:?}", head.status);
         Ok(took)
     }
+}
+
+/// One whole answer.
+pub(crate) struct Exchanged {
+    pub(crate) head: Parts,
+    pub(crate) body: Bytes,
+    pub(crate) took: Duration,
 }
 
 /// What a measurement of a time gave.
@@ -71,20 +88,20 @@ impl Load {
     }
 }
 
-/// Each connection's caller sends what `generator` makes, one after the other, for `span`.
+/// Each connection's caller sends what `requests` makes, one after the other, for `span`.
 pub(crate) async fn run(
     connections: Vec<Connection>,
-    generator: &Arc<Generator>,
+    requests: &Arc<impl Requests>,
     span: Duration,
 ) -> Result<(Vec<Connection>, Load)> {
     let begun = Instant::now();
     let mut callers = JoinSet::new();
     for mut connection in connections {
-        let generator = generator.clone();
+        let requests = requests.clone();
         callers.spawn(async move {
             let mut times = Vec::new();
             while begun.elapsed() < span {
-                times.push(connection.send(generator.request()?).await?);
+                times.push(connection.send(requests.request()?).await?);
             }
             anyhow::Ok((connection, times))
         });
@@ -102,18 +119,18 @@ pub(crate) async fn run(
 pub(crate) async fn warm(
     url: &str,
     callers: usize,
-    generator: &Arc<Generator>,
+    requests: &Arc<impl Requests>,
 ) -> Result<Vec<Connection>> {
     let connections = Connection::open_all(url, callers).await?;
-    Ok(run(connections, generator, WARM_UP).await?.0)
+    Ok(run(connections, requests, WARM_UP).await?.0)
 }
 
 /// All connections send one request at once; from the first to the last answer.
 pub(crate) async fn burst(
     connections: Vec<Connection>,
-    generator: &Generator,
+    requests: &impl Requests,
 ) -> Result<(Vec<Connection>, Duration)> {
-    let requests = connections.iter().map(|_| generator.request());
+    let requests = connections.iter().map(|_| requests.request());
     let requests = requests.collect::<Result<Vec<_>>>()?;
     let begun = Instant::now();
     let mut callers = JoinSet::new();

@@ -5,9 +5,12 @@
 //! |---|---|
 //! | [`sandbox`] | a call of the logic in the sandbox, and of the same logic in this process |
 //! | [`serving`] | calls through HTTP: a second, how long, whose processor time, where it goes |
+//! | [`hooks`] | what an extension's hook adds to a call, in Rust, JavaScript and Python |
 //! | [`startup`] | from starting the process to its line "listening on", and its memory |
 //! | [`stall`] | how late the serving runtime's timer is while guests spin |
 //! | [`bursts`] | the concurrent workloads that the Python service's guide gives figures for |
+//! | [`swaps`] | callers while guests are swapped: what fails, what is mixed, how much slower |
+//! | [`tenants`] | a thousand tenants, each with an extension of its own: memory, time, load |
 //! | [`peers`] | `make bench-peers`: redis-py straight to Redis, beside Kenning through HTTP |
 //!
 //! # Method
@@ -29,6 +32,8 @@
 
 mod bursts;
 mod generator;
+mod hooks;
+mod inside;
 mod load;
 mod metrics;
 mod native;
@@ -38,6 +43,8 @@ mod sandbox;
 mod serving;
 mod stall;
 mod startup;
+mod swaps;
+mod tenants;
 mod texts;
 
 use std::path::Path;
@@ -45,11 +52,13 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use kenning::runtime::compiler;
+use kenning::telemetry;
 use kenning_tests::report;
 use tokio::runtime::{Builder, Runtime};
 
 /// What `make bench` measures, in this order.
-const PARTS: [&str; 5] = ["sandbox", "serving", "startup", "stall", "bursts"];
+const PARTS: [&str; 8] =
+    ["sandbox", "serving", "hooks", "startup", "stall", "bursts", "swaps", "tenants"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -72,11 +81,16 @@ fn parts(wanted: &[&str]) -> Result<()> {
     let begun = Instant::now();
     let wants = |part: &str| wanted.contains(&part);
     println!("{}", report::describe());
+    // The server counts calls, so this process does as well.
+    telemetry::start_metrics()?;
     let costs = if wants("sandbox") { sandbox::measure()? } else { sandbox::Costs::new() };
     let generating = generating()?;
     if wants("serving") {
         let served = generating.block_on(serving::measure())?;
         serving::print_share(&costs, &served);
+    }
+    if wants("hooks") {
+        hooks::measure()?;
     }
     if wants("startup") {
         generating.block_on(startup::measure())?;
@@ -86,6 +100,12 @@ fn parts(wanted: &[&str]) -> Result<()> {
     }
     if wants("bursts") {
         generating.block_on(bursts::measure())?;
+    }
+    if wants("swaps") {
+        generating.block_on(swaps::measure())?;
+    }
+    if wants("tenants") {
+        generating.block_on(tenants::measure())?;
     }
     println!("\nMeasured in {:.0} s.", begun.elapsed().as_secs_f64());
     Ok(())

@@ -15,28 +15,22 @@
 //! little else.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use kenning::config::{Config, Settings};
-use kenning::embedder::EmbedderChoice;
-use kenning::indexing::Progress;
 use kenning::kb::{Caller, Kb};
-use kenning::runtime::wit;
-use kenning::{indexer, serve, telemetry};
 use kenning_logic::Logic;
 use kenning_logic::fact::Draft;
 use kenning_logic::search::Query;
 use kenning_storage::TenantId;
-use kenning_tests::RedisServer;
 use kenning_tests::report::{Samples, Table, micros, us};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::generator::Verb;
+use crate::inside::{Inside, draft, query};
 use crate::native::Native;
-use crate::place::{BACKENDS, Backend, Place};
+use crate::place::{BACKENDS, Backend};
 use crate::texts::{Texts, metadata};
 
 /// Facts that a search looks through.
@@ -59,8 +53,6 @@ pub(crate) type Costs = HashMap<(Backend, Verb), Duration>;
 
 /// Measures on both storages and prints.
 pub(crate) fn measure() -> Result<Costs> {
-    // The server counts calls, so this process does as well.
-    telemetry::start_metrics()?;
     let mut costs = Costs::new();
     let mut table = Table::new(
         format!("The sandbox's cost: one caller, in one process, {FACTS} facts, embedder hash"),
@@ -90,7 +82,7 @@ pub(crate) fn measure() -> Result<Costs> {
                 costs.insert((backend, verb), measured.cost());
             }
         }
-        bench.close();
+        bench.inside.close();
     }
     table.print();
     Ok(costs)
@@ -151,23 +143,18 @@ impl Call {
             }
             Self::Get(id) => drop(kb.get(caller, id).await.map_err(failed)?),
             Self::Search(text) => {
-                let answer = kb.search(caller, query(text)).await.map_err(failed)?.value;
+                let answer = kb.search(caller, query(text, HITS)).await.map_err(failed)?.value;
                 ensure!(answer.hits.len() == HITS as usize, "too few hits");
             }
             Self::Store { text, metadata } => {
-                let draft = wit::Draft { id: None, text, metadata, timestamp: None };
-                let mut stored = kb.store(caller, vec![Ok(draft)]).await.map_err(failed)?.value;
+                let drafts = vec![Ok(draft(text, metadata))];
+                let mut stored = kb.store(caller, drafts).await.map_err(failed)?.value;
                 let stored = stored.pop().context("no outcome")?.map_err(failed)?;
                 ensure!(stored.indexed, "not indexed");
             }
         }
         Ok(())
     }
-}
-
-fn query(text: String) -> wit::Query {
-    let (mode, fusion) = (wit::Mode::Hybrid, wit::Fusion::Score);
-    wit::Query { text, top_k: HITS, mode, fusion, filter: None, explain: false }
 }
 
 /// The ways a call can go.
@@ -202,63 +189,23 @@ impl Measured {
     }
 }
 
-/// A knowledge base in this process, as the server has one, with facts in it.
+/// A knowledge base with facts in it.
 struct Bench {
-    kb: Arc<Kb>,
-    server: Runtime,
+    inside: Inside,
     workers: Runtime,
     tenant: TenantId,
     ids: Vec<String>,
     texts: Texts,
-    _place: Place,
 }
 
 impl Bench {
     fn new(backend: Backend) -> Result<Self> {
-        let place = Place::new(backend)?;
-        let settings = Settings {
-            storage: place.redis().map(RedisServer::url),
-            data_dir: place.setup("hash").data_dir,
-            ..Settings::default()
-        };
-        let config = Config { embedder: EmbedderChoice::Hash, ..Config::load(settings, None)? };
-        let server = Runtime::new()?;
-        let kb = Arc::new(server.block_on(serve::knowledge_base(&config))?);
-        server.block_on(async {
-            indexer::start(kb.clone());
-            let mut progress = kb.services().indexing.progress();
-            progress.wait_for(|now| *now == Progress::Ready).await.map(drop)
-        })?;
+        let (inside, texts) = (Inside::new(backend)?, Texts::new()?);
         let workers =
             Builder::new_multi_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
         let tenant = TenantId::parse("searched")?;
-        let (ids, texts) = (Vec::new(), Texts::new()?);
-        let mut bench = Self { kb, server, workers, tenant, ids, texts, _place: place };
-        bench.fill()?;
-        Ok(bench)
-    }
-
-    fn fill(&mut self) -> Result<()> {
-        let mut random = Rng::with_seed(1);
-        while self.ids.len() < FACTS {
-            let draft = |random: &mut Rng| wit::Draft {
-                id: None,
-                text: self.texts.fact(random),
-                metadata: metadata(random).to_string(),
-                timestamp: None,
-            };
-            let drafts = (0..100).map(|_| Ok(draft(&mut random))).collect();
-            let caller = self.caller(&self.tenant);
-            let stored = self.server.block_on(self.kb.store(&caller, drafts));
-            for outcome in stored.map_err(|error| anyhow::anyhow!(error.message))?.value {
-                self.ids.extend(outcome.map_err(|error| anyhow::anyhow!(error.message))?.ids);
-            }
-        }
-        Ok(())
-    }
-
-    fn caller(&self, tenant: &TenantId) -> Caller {
-        Caller::within(tenant.clone(), self.kb.services().limits.call)
+        let ids = inside.fill(&tenant, FACTS, &texts)?;
+        Ok(Self { inside, workers, tenant, ids, texts })
     }
 
     fn measure(&self, kind: Kind) -> Result<Measured> {
@@ -298,21 +245,18 @@ impl Bench {
             Kind::STORE => TenantId::parse("written")?,
             _ => self.tenant.clone(),
         };
-        let caller = self.caller(&tenant);
-        let ports = Native::new(self.kb.clone(), tenant);
+        let Inside { kb, server, .. } = &self.inside;
+        let caller = self.inside.caller(&tenant);
+        let ports = Native::new(kb.clone(), tenant);
         let begun = Instant::now();
         match way {
             Way::Native => call.natively(ports)?,
             Way::Worker => {
                 let working = self.workers.spawn(async move { call.natively(ports) });
-                self.server.block_on(working)??;
+                server.block_on(working)??;
             }
-            Way::Component => self.server.block_on(call.in_component(&self.kb, &caller))?,
+            Way::Component => server.block_on(call.in_component(kb, &caller))?,
         }
         Ok(begun.elapsed())
-    }
-
-    fn close(self) {
-        self.server.block_on(self.kb.services().storage.close());
     }
 }

@@ -1,6 +1,8 @@
-//! `make demo`: a server, facts, questions, a change and a deletion, each answer
-//! printed with its scores and times. `make demo DATA=DIR` does the same with a
+//! `make demo`: a server, facts, questions, a change and a deletion, and guests swapped
+//! while callers search; each answer printed with its scores and times. `make demo DATA=DIR` does the same with a
 //! folder laid out like BEIR's.
+
+mod swaps;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,6 +42,7 @@ async fn main() -> Result<()> {
     }
     compare(&server, &collection).await?;
     change_and_delete(&server).await?;
+    swaps::swap_while_serving(&server).await?;
 
     step("Stopping");
     let code = server.stop().await?;

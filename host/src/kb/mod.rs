@@ -23,7 +23,7 @@ use tokio::time::timeout_at;
 
 use crate::error::{Code, Error};
 use crate::indexing::Progress;
-use crate::registry::{LoadError, Registry, Snapshot};
+use crate::registry::{LoadError, Owner, Registry, Snapshot};
 use crate::runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
 use crate::runtime::{Ended, GenerationRef, Kind, Runtime, Services};
 use crate::tenants::{self, Permit};
@@ -233,11 +233,26 @@ impl Kb {
         caller: &Caller,
         ids: Vec<String>,
     ) -> Result<Vec<Option<wit::Entry>>, Error> {
-        let read = self.visit(caller, Purpose::Read, |mut visit| async {
+        let snapshot = self.logic_of(caller).await?;
+        self.visit_with(snapshot, caller, Purpose::Read, |mut visit| async {
             let entries = visit.entries(ids).await;
             (visit, entries)
-        });
-        Ok(read.await?.value)
+        })
+        .await
+    }
+
+    /// A snapshot for what needs no extension: a start builds the index of every tenant,
+    /// and is not to load, or even compile, the extensions of all.
+    async fn logic_of(&self, caller: &Caller) -> Result<Snapshot, Error> {
+        let registry = &self.registry;
+        if registry.is_known() && registry.snapshot(&caller.tenant).is_none() {
+            let record = registry.archive.logic(&Owner::Tenant(caller.tenant.clone())).await;
+            let record = record.map_err(|error| self.storage_error(&error))?.value;
+            if record.active().is_none() {
+                return Ok(registry.server_wide());
+            }
+        }
+        self.snapshot(caller).await
     }
 
     fn sample(&self, caller: &Caller, request: impl FnOnce() -> Request) {

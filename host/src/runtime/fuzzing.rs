@@ -7,6 +7,7 @@ use wasmtime::Engine;
 use super::compiler::{CompileError, check, compile, load_compiled, reason};
 use super::engine::{compiling_engine, engine};
 use super::generation::LinkedLogic;
+use super::imports::link::Linkers;
 use crate::limits::Limits;
 
 /// Checks components as the compiler's child and then the server do. Only the child's own bounds
@@ -14,11 +15,14 @@ use crate::limits::Limits;
 pub struct Checker {
     child: Engine,
     server: Engine,
+    linkers: Linkers,
 }
 
 impl Checker {
     pub fn new(limits: &Limits) -> wasmtime::Result<Self> {
-        Ok(Self { child: compiling_engine(limits)?, server: engine(limits)? })
+        let server = engine(limits)?;
+        let linkers = Linkers::new(server.clone());
+        Ok(Self { child: compiling_engine(limits)?, server, linkers })
     }
 
     /// Compiles, loads and links the component in `bytes`; gives the machine code's size.
@@ -31,7 +35,7 @@ impl Checker {
         let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
         file.write_all(&compiled).map_err(failed)?;
         let component = load_compiled(&self.server, file.path())?;
-        LinkedLogic::link(&self.server, &component)
+        LinkedLogic::link(&self.linkers, &component)
             .map_err(|error| CompileError::Refused(format!("{error:#}")))?;
         Ok(compiled.len())
     }

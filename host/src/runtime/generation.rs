@@ -10,10 +10,10 @@ use kenning_bindings::on_store::{OnStoreExtension, OnStoreExtensionPre};
 use kenning_bindings::rerank::{RerankExtension, RerankExtensionPre};
 use kenning_bindings::self_test::{SelfTested, SelfTestedPre};
 use kenning_bindings::{Logic, LogicPre};
+use wasmtime::Store;
 use wasmtime::component::{Component, Instance, InstancePre};
-use wasmtime::{Engine, Store};
 
-use super::imports::link;
+use super::imports::link::Linkers;
 use super::inspect::{Grant, Hook};
 use super::state::State;
 
@@ -83,8 +83,8 @@ pub struct LinkedLogic {
 }
 
 impl LinkedLogic {
-    pub fn link(engine: &Engine, component: &Component) -> wasmtime::Result<Self> {
-        let instance = link::logic(engine)?.instantiate_pre(component)?;
+    pub(super) fn link(linkers: &Linkers, component: &Component) -> wasmtime::Result<Self> {
+        let instance = linkers.logic()?.instantiate_pre(component)?;
         let self_test = self_test(component, &instance)?;
         Ok(Self { logic: LogicPre::new(instance)?, self_test })
     }
@@ -114,12 +114,12 @@ pub struct LinkedExtension {
 
 impl LinkedExtension {
     /// An error names the import that is neither offered nor granted.
-    pub fn link(
-        engine: &Engine,
+    pub(super) fn link(
+        linkers: &Linkers,
         component: &Component,
         grants: &[Grant],
     ) -> wasmtime::Result<Self> {
-        let instance = link::extension(engine, grants)?.instantiate_pre(component)?;
+        let instance = linkers.extension(grants)?.instantiate_pre(component)?;
         let has = |hook: Hook| component.get_export_index(None, interface(hook)).is_some();
         let (store, query) = (has(Hook::OnStore), has(Hook::OnQuery));
         let (read, rerank) = (has(Hook::OnRead), has(Hook::Rerank));

@@ -8,12 +8,14 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::compiler::{CompileError, Compiler, digest};
+use super::imports::link::Linkers;
 use super::inspect::{Grant, Inspection};
 use super::{LinkedExtension, LinkedLogic};
 
 /// A component that this host can run.
 pub struct Loaded {
     component: Component,
+    linkers: Arc<Linkers>,
     pub digest: Arc<str>,
     pub inspection: Inspection,
 }
@@ -21,13 +23,13 @@ pub struct Loaded {
 impl Loaded {
     /// Linked to all that a logic may import.
     pub fn logic(&self) -> Result<LinkedLogic, String> {
-        LinkedLogic::link(self.component.engine(), &self.component).map_err(|e| format!("{e:#}"))
+        LinkedLogic::link(&self.linkers, &self.component).map_err(|e| format!("{e:#}"))
     }
 
     /// Linked to what an extension always has and to `grants`.
     pub fn extension(&self, grants: &[Grant]) -> Result<LinkedExtension, String> {
-        let engine = self.component.engine();
-        LinkedExtension::link(engine, &self.component, grants).map_err(|e| format!("{e:#}"))
+        let linked = LinkedExtension::link(&self.linkers, &self.component, grants);
+        linked.map_err(|e| format!("{e:#}"))
     }
 }
 
@@ -35,6 +37,7 @@ impl Loaded {
 pub struct Loader {
     compiler: Compiler,
     engine: Engine,
+    linkers: Arc<Linkers>,
     loaded: Mutex<HashMap<Arc<str>, Weak<Loaded>>>,
     /// One component is compiled at a time: it is the machine's work, not one caller's,
     /// and who waits may find that it is done.
@@ -43,7 +46,9 @@ pub struct Loader {
 
 impl Loader {
     pub fn new(compiler: Compiler, engine: Engine) -> Self {
-        Self { compiler, engine, loaded: Mutex::default(), compiling: Default::default() }
+        let linkers = Arc::new(Linkers::new(engine.clone()));
+        let (loaded, compiling) = (Mutex::default(), Default::default());
+        Self { compiler, engine, linkers, loaded, compiling }
     }
 
     /// The component in `bytes`.
@@ -54,7 +59,7 @@ impl Loader {
             return Ok(loaded);
         }
         let (component, inspection) = self.compiler.load(&self.engine, bytes).await?;
-        Ok(self.keep(Loaded { component, digest, inspection }))
+        Ok(self.keep(component, digest, inspection))
     }
 
     /// The component with `digest`, if it was compiled on this machine before.
@@ -63,21 +68,22 @@ impl Loader {
             return Some(loaded);
         }
         let (component, inspection) = self.compiler.find(&self.engine, digest)?;
-        Some(self.keep(Loaded { component, digest: digest.into(), inspection }))
+        Some(self.keep(component, digest.into(), inspection))
     }
 
     fn loaded(&self, digest: &str) -> Option<Arc<Loaded>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(digest)?.upgrade()
     }
 
-    fn keep(&self, loaded: Loaded) -> Arc<Loaded> {
+    fn keep(&self, component: Component, digest: Arc<str>, inspection: Inspection) -> Arc<Loaded> {
         let mut all = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         // Another call may have loaded the same meanwhile.
-        if let Some(there) = all.get(&loaded.digest).and_then(Weak::upgrade) {
+        if let Some(there) = all.get(&digest).and_then(Weak::upgrade) {
             return there;
         }
         all.retain(|_, loaded| loaded.strong_count() > 0);
-        let loaded = Arc::new(loaded);
+        let linkers = self.linkers.clone();
+        let loaded = Arc::new(Loaded { component, linkers, digest, inspection });
         all.insert(loaded.digest.clone(), Arc::downgrade(&loaded));
         loaded
     }

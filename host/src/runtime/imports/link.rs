@@ -1,6 +1,8 @@
 //! Which imports a guest meets: all for the logic, for an extension those it was
 //! granted.
 
+use std::sync::OnceLock;
+
 use kenning_bindings::kenning::knowledge as interfaces;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
@@ -9,16 +11,54 @@ use super::budget;
 use crate::runtime::inspect::Grant;
 use crate::runtime::state::State;
 
-/// All that the logic may import.
-pub(in crate::runtime) fn logic(engine: &Engine) -> Result<Linker<State>> {
+/// One linker for the logic and one for each choice of grants, made when it is first
+/// needed. What is linked keeps its linker's functions, so a linker for each tenant
+/// would be half a MiB for each.
+pub(in crate::runtime) struct Linkers {
+    engine: Engine,
+    logic: OnceLock<Linker<State>>,
+    /// By the bits of the grants.
+    extensions: [OnceLock<Linker<State>>; 1 << Grant::ALL.len()],
+}
+
+impl Linkers {
+    pub(in crate::runtime) fn new(engine: Engine) -> Self {
+        Self { engine, logic: OnceLock::new(), extensions: Default::default() }
+    }
+
+    /// All that the logic may import.
+    pub(in crate::runtime) fn logic(&self) -> Result<&Linker<State>> {
+        made_once(&self.logic, || logic(&self.engine))
+    }
+
+    /// What every guest has, and what `grants` adds.
+    pub(in crate::runtime) fn extension(&self, grants: &[Grant]) -> Result<&Linker<State>> {
+        let granted = |grant: &Grant| grants.contains(grant);
+        let bits = Grant::ALL.iter().enumerate().filter(|(_, grant)| granted(grant));
+        let place = bits.map(|(bit, _)| 1 << bit).sum::<usize>();
+        let grants: Vec<Grant> = Grant::ALL.into_iter().filter(granted).collect();
+        made_once(&self.extensions[place], || extension(&self.engine, &grants))
+    }
+}
+
+fn made_once<T>(place: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match place.get() {
+        Some(made) => Ok(made),
+        None => {
+            let made = make()?;
+            Ok(place.get_or_init(|| made))
+        }
+    }
+}
+
+fn logic(engine: &Engine) -> Result<Linker<State>> {
     let mut linker = extension(engine, &Grant::ALL)?;
     interfaces::storage_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     interfaces::index_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 
-/// What every guest has, and what `grants` adds.
-pub(in crate::runtime) fn extension(engine: &Engine, grants: &[Grant]) -> Result<Linker<State>> {
+fn extension(engine: &Engine, grants: &[Grant]) -> Result<Linker<State>> {
     let mut linker = Linker::<State>::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     interfaces::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;

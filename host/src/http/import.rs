@@ -56,7 +56,8 @@ pub(super) async fn import(
     who: Who,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let served = app.kb.served();
+    let own = app.kb.registry().snapshot(who.tenant());
+    let served = own.map_or_else(|| app.kb.served(), |own| own.served());
     let (answers, lines) = mpsc::channel(16);
     let body = request.into_body().into_data_stream();
     tokio::spawn(Import::new(app, who, answers).run(body));

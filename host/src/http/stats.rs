@@ -25,7 +25,7 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
     let usage = usage.map_err(|error| app.kb.storage_error(&error))?;
     let facts = usage.facts;
     let index = services.indexing.existing(&caller.tenant).unwrap_or_default().sizes();
-    let served = app.kb.served();
+    let served = app.kb.snapshot(&caller).await?.served();
     let (embedder, space) = (&services.embedder, services.embedder.space());
     let dimensions = space.map(|space| space.dimensions);
     let storage = services.storage.describe();

@@ -30,6 +30,10 @@ pub(super) struct Who {
 }
 
 impl Who {
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
     /// The caller, who waits for `limit` or for less if the request says so.
     pub(super) fn within(&self, limit: Duration) -> Caller {
         let time = self.timeout.map_or(limit, |timeout| timeout.min(limit));

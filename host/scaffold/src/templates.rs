@@ -40,6 +40,7 @@ const JAVASCRIPT: &[File] = &[
     template!("Makefile", "javascript/Makefile"),
     template!("README.md", "javascript/README.md"),
     template!("package.json", "javascript/package.json"),
+    template!("src/console.js", "javascript/src/console.js"),
     template!("src/extension.js", "javascript/src/extension.js"),
     template!("src/greeting.js", "javascript/src/greeting.js"),
     template!("test/greeting.test.js", "javascript/test/greeting.test.js"),

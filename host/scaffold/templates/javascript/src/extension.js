@@ -1,5 +1,6 @@
 // The hooks. What they do stands in greeting.js, which runs anywhere.
 
+import './console.js';
 import { greeted } from './greeting.js';
 
 export const onRead = {

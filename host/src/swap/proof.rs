@@ -185,8 +185,13 @@ impl Swapper {
         comparison: &mut Comparison,
     ) -> Result<(), Error> {
         let kb = self.kb();
-        let live = kb.replay(&pair.tenant, pair.live.clone(), request.clone()).await?;
-        let candidate = kb.replay(&pair.tenant, pair.candidate.clone(), request).await?;
+        let ask = |snapshot: &Snapshot| kb.replay(&pair.tenant, snapshot.clone(), request.clone());
+        let mut live = ask(&pair.live).await?;
+        let candidate = ask(&pair.candidate).await?;
+        if live.error.is_none() && candidate.error.is_some() {
+            // Callers go on: one may have deleted the fact between the two.
+            live = ask(&pair.live).await?;
+        }
         comparison.add(&live, &candidate);
         Ok(())
     }

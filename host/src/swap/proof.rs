@@ -186,11 +186,12 @@ impl Swapper {
     ) -> Result<(), Error> {
         let kb = self.kb();
         let ask = |snapshot: &Snapshot| kb.replay(&pair.tenant, snapshot.clone(), request.clone());
-        let mut live = ask(&pair.live).await?;
-        let candidate = ask(&pair.candidate).await?;
+        let (mut live, mut candidate) = (ask(&pair.live).await?, ask(&pair.candidate).await?);
         if live.error.is_none() && candidate.error.is_some() {
-            // Callers go on: one may have deleted the fact between the two.
+            // Callers go on meanwhile: one may have stored or deleted just that fact. What
+            // is the candidate's own fault happens again.
             live = ask(&pair.live).await?;
+            candidate = ask(&pair.candidate).await?;
         }
         comparison.add(&live, &candidate);
         Ok(())

@@ -220,6 +220,8 @@ impl Comparison {
         self.requests += 1;
         match (&live.error, &candidate.error) {
             (None, Some(error)) if self.is_new && error.code == Code::Rejected => {}
+            // A fact that was stored under this id as the live one makes it is there.
+            (None, Some(error)) if error.code == Code::Conflict => {}
             (None, Some(error)) => {
                 self.worse += 1;
                 if self.reasons.len() < QUOTED {

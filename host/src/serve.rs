@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kenning_storage::{Layout, Storage, StorageLimits};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
@@ -41,6 +42,7 @@ const RESTED: usize = 256;
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::start_logs(&config.log, config.log_format)?;
     let metrics = telemetry::start_metrics()?;
+    allow_open_files();
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -75,6 +77,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     kb.services().storage.close().await;
     Ok(())
+}
+
+/// As many as the system allows at all. Each caller holds one and so does each component
+/// that is loaded, and the usual limit of 1,024 is only a program's own to raise.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn warn_of_exposure(config: &Config) {

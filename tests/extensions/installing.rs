@@ -140,3 +140,28 @@ async fn another_host_follows_what_one_decided(backend: &Backend) -> Result<()> 
     })
     .await
 }
+
+/// A thousand tenants' extensions are compiled when they are needed, not all at a start.
+#[tokio::test]
+async fn a_start_compiles_no_extension_and_a_first_call_does() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data_dir = directory.path().join("data");
+    let setup = Setup { compile: true, data_dir: Some(data_dir.clone()), ..Setup::patient() };
+    let server = Server::start_with(setup.clone()).await?;
+    server.store(json!({ "text": "secret", "fact_id": "a" })).await?;
+    let digest = installed(&server, "default", "hooks", "").await?.json["digest"].clone();
+    server.kill().await?;
+
+    let compiled = data_dir.join("components");
+    std::fs::remove_dir_all(&compiled)?;
+    let server = Server::start_with(setup).await?;
+    let digest = digest.as_str().unwrap_or_default().replace("sha256:", "");
+    let is_compiled = || {
+        let files = std::fs::read_dir(&compiled)?.collect::<std::io::Result<Vec<_>>>()?;
+        anyhow::Ok(files.iter().any(|file| file.file_name().to_string_lossy().contains(&digest)))
+    };
+    assert!(!is_compiled()?, "the start, which built the index, compiled the extension");
+    assert_eq!(server.get("/v1/facts/a").await?.json["content"], "[hidden]");
+    assert!(is_compiled()?);
+    Ok(())
+}

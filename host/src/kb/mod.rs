@@ -245,7 +245,8 @@ impl Kb {
     /// and is not to load, or even compile, the extensions of all.
     async fn logic_of(&self, caller: &Caller) -> Result<Snapshot, Error> {
         let registry = &self.registry;
-        if registry.is_known() && registry.snapshot(&caller.tenant).is_none() {
+        self.learned(caller).await?;
+        if registry.snapshot(&caller.tenant).is_none() {
             let record = registry.archive.logic(&Owner::Tenant(caller.tenant.clone())).await;
             let record = record.map_err(|error| self.storage_error(&error))?.value;
             if record.active().is_none() {
@@ -276,23 +277,38 @@ impl Kb {
             if let Some(snapshot) = self.registry.snapshot(&caller.tenant) {
                 return Ok(snapshot);
             }
+            self.learned(caller).await?;
             let (registry, tenant) = (self.registry.clone(), caller.tenant.clone());
-            // Not this caller's alone: it goes on if the caller leaves.
-            let reading = tokio::spawn(async move {
-                if !registry.is_known() {
-                    registry.learn().await?;
-                }
+            self.reading(caller, async move {
                 match registry.snapshot(&tenant) {
                     None => registry.load_tenant(&tenant).await,
                     Some(_) => Ok(()),
                 }
-            });
-            match timeout_at(caller.deadline.into(), reading).await {
-                Ok(Ok(Ok(()))) => {}
-                Ok(Ok(Err(error))) => return Err(self.load_error(&error)),
-                Ok(Err(panicked)) => return Err(Error::internal(panicked)),
-                Err(_) => return Err(self.storage_error(&StorageError::Timeout { wrote: false })),
-            }
+            })
+            .await?;
+        }
+    }
+
+    /// Once this is done it is known which tenants have guests of their own.
+    async fn learned(&self, caller: &Caller) -> Result<(), Error> {
+        if self.registry.is_known() {
+            return Ok(());
+        }
+        let registry = self.registry.clone();
+        self.reading(caller, async move { registry.learn().await.map(drop) }).await
+    }
+
+    /// Waits for `work` no longer than the caller does. It is not this caller's alone: it
+    /// goes on if the caller leaves.
+    async fn reading(
+        &self,
+        caller: &Caller,
+        work: impl Future<Output = Result<(), LoadError>> + Send + 'static,
+    ) -> Result<(), Error> {
+        match timeout_at(caller.deadline.into(), tokio::spawn(work)).await {
+            Ok(Ok(read)) => read.map_err(|error| self.load_error(&error)),
+            Ok(Err(panicked)) => Err(Error::internal(panicked)),
+            Err(_) => Err(self.storage_error(&StorageError::Timeout { wrote: false })),
         }
     }
 

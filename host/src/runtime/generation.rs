@@ -15,6 +15,7 @@ use wasmtime::component::{Component, Instance, InstancePre};
 
 use super::imports::link::Linkers;
 use super::inspect::{Grant, Hook};
+use super::loader::Loaded;
 use super::state::State;
 
 /// The bindings of one world, ready to be instantiated.
@@ -80,13 +81,15 @@ pub struct GenerationRef {
 pub struct LinkedLogic {
     pub(super) logic: LogicPre<State>,
     pub(super) self_test: Option<SelfTestedPre<State>>,
+    /// Held, so that whoever loads the same bytes meanwhile shares their code.
+    pub(super) _loaded: Option<Arc<Loaded>>,
 }
 
 impl LinkedLogic {
     pub(super) fn link(linkers: &Linkers, component: &Component) -> wasmtime::Result<Self> {
         let instance = linkers.logic()?.instantiate_pre(component)?;
         let self_test = self_test(component, &instance)?;
-        Ok(Self { logic: LogicPre::new(instance)?, self_test })
+        Ok(Self { logic: LogicPre::new(instance)?, self_test, _loaded: None })
     }
 }
 
@@ -110,6 +113,8 @@ pub struct LinkedExtension {
     pub(super) on_read: Option<OnReadExtensionPre<State>>,
     pub(super) rerank: Option<RerankExtensionPre<State>>,
     pub(super) self_test: Option<SelfTestedPre<State>>,
+    /// As the logic's.
+    pub(super) _loaded: Option<Arc<Loaded>>,
 }
 
 impl LinkedExtension {
@@ -130,6 +135,7 @@ impl LinkedExtension {
             self_test: self_test(component, &instance)?,
             rerank: rerank.then(|| RerankExtensionPre::new(instance.clone())).transpose()?,
             instance,
+            _loaded: None,
         })
     }
 

@@ -22,14 +22,17 @@ pub struct Loaded {
 
 impl Loaded {
     /// Linked to all that a logic may import.
-    pub fn logic(&self) -> Result<LinkedLogic, String> {
-        LinkedLogic::link(&self.linkers, &self.component).map_err(|e| format!("{e:#}"))
+    pub fn logic(self: &Arc<Self>) -> Result<LinkedLogic, String> {
+        let linked = LinkedLogic::link(&self.linkers, &self.component);
+        let linked = linked.map_err(|error| format!("{error:#}"))?;
+        Ok(LinkedLogic { _loaded: Some(self.clone()), ..linked })
     }
 
     /// Linked to what an extension always has and to `grants`.
-    pub fn extension(&self, grants: &[Grant]) -> Result<LinkedExtension, String> {
+    pub fn extension(self: &Arc<Self>, grants: &[Grant]) -> Result<LinkedExtension, String> {
         let linked = LinkedExtension::link(&self.linkers, &self.component, grants);
-        linked.map_err(|e| format!("{e:#}"))
+        let linked = linked.map_err(|error| format!("{error:#}"))?;
+        Ok(LinkedExtension { _loaded: Some(self.clone()), ..linked })
     }
 }
 

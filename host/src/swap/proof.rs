@@ -84,8 +84,12 @@ impl Swapper {
     ) -> Result<(), Error> {
         self.self_test(&asked, report).await?;
         let pairs = self.pairs(&asked).await?;
-        let is_new = matches!(asked, Asked::Extension { is_new: true, .. });
-        let comparison = self.compare(pairs, is_new).await?;
+        let (is_extension, is_new) = match asked {
+            Asked::Logic { .. } => (false, false),
+            Asked::Extension { is_new, .. } => (true, is_new),
+        };
+        let comparison = Comparison { is_extension, is_new, ..Comparison::default() };
+        let comparison = self.compare(pairs, comparison).await?;
         comparison.judge(proposal.bounds, report);
         report.proved(comparison.to_json());
         match report.objection() {
@@ -159,9 +163,12 @@ impl Swapper {
 
     /// Asks both, newest requests first, tenant by tenant in turns, until there are no
     /// more or the limits say so.
-    async fn compare(&self, pairs: Vec<Pair>, is_new: bool) -> Result<Comparison, Error> {
+    async fn compare(
+        &self,
+        pairs: Vec<Pair>,
+        mut comparison: Comparison,
+    ) -> Result<Comparison, Error> {
         let (most, until) = (self.limits().proof_requests, Instant::now() + self.limits().proof);
-        let mut comparison = Comparison { is_new, ..Comparison::default() };
         let mut queues: Vec<_> = pairs
             .into_iter()
             .map(|pair| (self.kb().samples().of(&pair.tenant).into_iter(), pair))
@@ -188,24 +195,41 @@ impl Swapper {
         request: Request,
         comparison: &mut Comparison,
     ) -> Result<(), Error> {
-        let ask =
-            |snapshot: &Snapshot| self.kb().replay(&pair.tenant, snapshot.clone(), request.clone());
-        // Whoever is asked second finds caches filled: they take turns.
-        let (live, candidate) = match comparison.requests % 2 {
-            0 => (ask(&pair.live).await?, ask(&pair.candidate).await?),
-            _ => {
-                let candidate = ask(&pair.candidate).await?;
-                (ask(&pair.live).await?, candidate)
-            }
-        };
+        let (mut live, mut candidate) = self.ask(pair, &request, comparison.requests % 2).await?;
+        if live.error.is_none() && candidate.error.is_some() {
+            // Callers go on meanwhile: one may have stored or deleted just that fact. What
+            // is the candidate's own fault happens again.
+            (live, candidate) = self.ask(pair, &request, 0).await?;
+        }
         comparison.add(&live, &candidate);
         Ok(())
+    }
+
+    /// The live one and the candidate. Whoever is asked second finds caches filled, so
+    /// they take turns: `first` is 0 or 1.
+    async fn ask(
+        &self,
+        pair: &Pair,
+        request: &Request,
+        first: usize,
+    ) -> Result<(Observed, Observed), Error> {
+        let ask =
+            |snapshot: &Snapshot| self.kb().replay(&pair.tenant, snapshot.clone(), request.clone());
+        if first == 0 {
+            let live = ask(&pair.live).await?;
+            return Ok((live, ask(&pair.candidate).await?));
+        }
+        let candidate = ask(&pair.candidate).await?;
+        Ok((ask(&pair.live).await?, candidate))
     }
 }
 
 /// What came of the requests, with the live generation and with the candidate.
 #[derive(Debug, Default)]
 struct Comparison {
+    /// An extension may store a draft as something else than the one before did, which
+    /// under an id that is taken is a conflict.
+    is_extension: bool,
     /// A new extension is there to change answers and to refuse, and costs more than
     /// none: only its failures speak against it.
     is_new: bool,
@@ -225,6 +249,7 @@ impl Comparison {
         self.requests += 1;
         match (&live.error, &candidate.error) {
             (None, Some(error)) if self.is_new && error.code == Code::Rejected => {}
+            (None, Some(error)) if self.is_extension && error.code == Code::Conflict => {}
             (None, Some(error)) => {
                 self.worse += 1;
                 if self.reasons.len() < QUOTED {

@@ -37,9 +37,9 @@ const CALLERS: usize = 64;
 const SERIES: [(Backend, Guest, usize, usize); 5] = [
     (Backend::Embedded, Guest::Logic, 200, 10),
     (Backend::Embedded, Guest::Extension, 200, 10),
-    (Backend::Embedded, Guest::Extension, 4, 200),
-    (Backend::Redis, Guest::Logic, 50, 10),
-    (Backend::Redis, Guest::Extension, 50, 10),
+    (Backend::Embedded, Guest::Extension, 2, 200),
+    (Backend::Redis, Guest::Logic, 25, 10),
+    (Backend::Redis, Guest::Extension, 25, 10),
 ];
 
 /// How long callers are measured without swaps, before and after.

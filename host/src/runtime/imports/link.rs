@@ -12,8 +12,7 @@ use crate::runtime::inspect::Grant;
 use crate::runtime::state::State;
 
 /// One linker for the logic and one for each choice of grants, made when it is first
-/// needed. What is linked keeps its linker's functions, so a linker for each tenant
-/// would be half a MiB for each.
+/// needed: a thousand tenants' extensions share the functions that they are linked to.
 pub(in crate::runtime) struct Linkers {
     engine: Engine,
     logic: OnceLock<Linker<State>>,

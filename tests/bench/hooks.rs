@@ -1,10 +1,10 @@
 //! What a hook adds to a call: the same call of a tenant with an extension and of one without, in
 //! turns, each through `Kb` in this process, over embedded storage.
 //!
-//! Each hook runs in a fresh instance. In Rust it is the tests' `hooks`, which lets what it is given
-//! pass, with the exports of its other hooks under names that no host calls. In JavaScript it is
-//! `synonyms`, which lets a search by meaning pass and looks for synonyms in any other; in Python
-//! `tag-rules`, which tries its rules on a fact.
+//! Each hook runs in a fresh instance. In Rust it is the tests' `hooks`, which lets what it is
+//! given pass, with the exports of its other hooks under names that no host calls. In JavaScript
+//! it is `synonyms`, which lets a search by meaning pass and looks for synonyms in any other; in
+//! Python `tag-rules`, which tries its rules on a fact.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

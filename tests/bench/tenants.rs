@@ -2,8 +2,9 @@
 //! beside a thousand tenants without one.
 //!
 //! The extension is the tests' `hooks`, of whose four hooks a get runs one; every answer must show
-//! that it ran. *Same*: all tenants have the same bytes, so the server holds their code once. *Own*:
-//! each tenant's bytes have a digest of their own, so each is compiled, and held, for itself.
+//! that it ran. *Same*: all tenants have the same bytes, so the server holds their code once.
+//! *Own*: each tenant's bytes have a digest of their own, so each is compiled, and held, for
+//! itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
-//! `make demo`: a server, facts, questions, a change and a deletion, and guests swapped
-//! while callers search; each answer printed with its scores and times. `make demo DATA=DIR` does the same with a
-//! folder laid out like BEIR's.
+//! `make demo`: a server, facts, questions, a change and a deletion, and guests that are
+//! swapped while callers search; each answer printed with its scores and times.
+//! `make demo DATA=DIR` does the same with a folder laid out like BEIR's.
 
 mod swaps;
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use kenning_tests::report::{Samples, Table, ms};
+use kenning_tests::report::{Samples, Table, ms, us};
 use kenning_tests::{Answer, Server, Setup};
 use serde_json::json;
 use tokio::time::sleep;
@@ -148,7 +148,7 @@ impl Report {
             "replayed each",
             "swap p50 ms",
             "most",
-            "promotion p50 ms",
+            "promotion p50 µs",
             "most",
             "answers",
             "failed",
@@ -195,8 +195,8 @@ impl Report {
             (replayed / swaps.len().max(1) as u64).to_string(),
             ms(took.median()),
             ms(took.percentile(100.0)),
-            ms(promotion.median()),
-            ms(promotion.percentile(100.0)),
+            us(promotion.median()),
+            us(promotion.percentile(100.0)),
             account.calls.len().to_string(),
             account.failed.to_string(),
             count(&marks::Seen::shows).to_string(),

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::limits::Limits;
@@ -119,7 +120,7 @@ async fn runtime_problem(
     let directory = tempfile::tempdir().context("cannot make a directory for the compiler")?;
     let compiler = Compiler::new(program, directory.path().join("components"), limits.clone())
         .context("cannot use a directory for the compiler")?;
-    let loaded = match Loader::new(compiler, engine).load(bytes).await {
+    let loaded = match Loader::new(compiler, engine).load(Bytes::copy_from_slice(bytes)).await {
         Ok(loaded) => loaded,
         Err(error) => return Ok(Some(error.to_string())),
     };

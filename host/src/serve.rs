@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use kenning_storage::{Layout, Storage, StorageLimits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -170,7 +171,8 @@ async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generati
         read.with_context(|| format!("cannot read the logic {}", path.display()))
     });
     let given = given.transpose()?;
-    let loaded = loader.load(given.as_deref().unwrap_or(LOGIC)).await?;
+    let bytes = given.map_or(Bytes::from_static(LOGIC), Bytes::from);
+    let loaded = loader.load(bytes).await?;
     let reference = GenerationRef { number: 1, digest: loaded.digest.clone() };
     let linked = loaded.logic();
     linked

@@ -1,7 +1,7 @@
 //! What a hook adds to a call: the same call of a tenant with an extension and of one without, in
 //! turns, each through `Kb` in this process, over embedded storage.
 //!
-//! Each hook runs in a fresh instance. In Rust it is the tests' `hooks`, which lets what it is
+//! Each hook runs in a fresh instance. In Rust it is the tests' `passing`, which lets what it is
 //! given pass, with the exports of its other hooks under names that no host calls. In JavaScript
 //! it is `synonyms`, which lets a search by meaning pass and looks for synonyms in any other; in
 //! Python `tag-rules`, which tries its rules on a fact.
@@ -74,7 +74,7 @@ impl Case {
     fn component(&self) -> Result<Vec<u8>> {
         let read = |name| Ok(std::fs::read(component(name)?)?);
         match self.language {
-            "Rust" => only(read("hooks")?, self.hook),
+            "Rust" => only(read("passing")?, self.hook),
             "JavaScript" => read("synonyms"),
             _ => read("tag-rules"),
         }

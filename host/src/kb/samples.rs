@@ -25,7 +25,19 @@ pub enum Request {
     Search(Query),
 }
 
+/// Requests are kept apart by what they ask for.
+const KINDS: usize = 4;
+
 impl Request {
+    fn kind(&self) -> usize {
+        match self {
+            Self::Store(_) => 0,
+            Self::Get(_) => 1,
+            Self::List { .. } => 2,
+            Self::Search(_) => 3,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Store(draft) => draft.text.len() + draft.metadata.len(),
@@ -42,10 +54,18 @@ pub struct Samples {
     tenants: Option<Cache<TenantId, Arc<Mutex<Ring>>>>,
 }
 
+/// One tenant's.
 #[derive(Default)]
 struct Ring {
+    pushed: u64,
+    kinds: [Kind; KINDS],
+}
+
+/// Of one kind, oldest first, each with its place among all.
+#[derive(Default)]
+struct Kind {
     bytes: usize,
-    requests: VecDeque<Request>,
+    requests: VecDeque<(u64, Request)>,
 }
 
 impl Samples {
@@ -82,7 +102,7 @@ impl Samples {
         let ring = self.tenants.as_ref().and_then(|tenants| tenants.get(tenant));
         ring.map(|ring| {
             let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
-            ring.requests.iter().rev().cloned().collect()
+            ring.newest_first()
         })
         .unwrap_or_default()
     }
@@ -108,12 +128,37 @@ impl Ring {
             // One request must not displace all others.
             return;
         }
-        self.bytes += bytes;
-        self.requests.push_back(request);
-        while self.requests.len() > most || self.bytes > BYTES {
-            let Some(oldest) = self.requests.pop_front() else { break };
-            self.bytes -= oldest.bytes();
+        self.pushed += 1;
+        let kind = &mut self.kinds[request.kind()];
+        kind.bytes += bytes;
+        kind.requests.push_back((self.pushed, request));
+        // Many searches must not displace the few stores: the oldest goes of what there is
+        // most of.
+        while self.sum(|kind| kind.requests.len()) > most {
+            self.drop_one(|kind| kind.requests.len());
         }
+        while self.sum(|kind| kind.bytes) > BYTES {
+            self.drop_one(|kind| kind.bytes);
+        }
+    }
+
+    fn sum(&self, size: impl Fn(&Kind) -> usize) -> usize {
+        self.kinds.iter().map(size).sum()
+    }
+
+    fn drop_one(&mut self, size: impl Fn(&Kind) -> usize) {
+        let largest = self.kinds.iter_mut().max_by_key(|kind| size(kind));
+        if let Some(kind) = largest
+            && let Some((_, oldest)) = kind.requests.pop_front()
+        {
+            kind.bytes -= oldest.bytes();
+        }
+    }
+
+    fn newest_first(&self) -> Vec<Request> {
+        let mut all: Vec<_> = self.kinds.iter().flat_map(|kind| &kind.requests).collect();
+        all.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+        all.into_iter().map(|(_, request)| request.clone()).collect()
     }
 }
 
@@ -149,6 +194,19 @@ mod tests {
         assert_eq!(samples.of(&a).len(), 1);
         (0..20).for_each(|_| samples.record(&a, None, || get(&"x".repeat(BYTES / 8))));
         assert_eq!(samples.of(&a).len(), 8);
+    }
+
+    #[test]
+    fn many_of_one_kind_do_not_displace_the_few_of_another() {
+        let samples = Samples::new(true);
+        let a = TenantId::parse("a").unwrap();
+        let list = || Request::List { containing: None, limit: 1 };
+        (0..5).for_each(|_| samples.record(&a, None, list));
+        (0..REQUESTS).for_each(|n| samples.record(&a, None, || get(&n.to_string())));
+        let kept = samples.of(&a);
+        let lists = kept.iter().filter(|kept| matches!(kept, Request::List { .. })).count();
+        assert_eq!((kept.len(), lists), (REQUESTS, 5));
+        assert!(matches!(&kept[0], Request::Get(id) if *id == (REQUESTS - 1).to_string()));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! A record is written only over the version that was read, so of two hosts that
 //! change one guest at once, one is told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,9 @@ pub struct Versioned<T> {
 
 /// What a change gives beside the record's new version, or why it was not made.
 pub type Changed<T> = Result<(T, u64), Error>;
+
+/// An owner's components and their versions, at one moment.
+pub struct Components(Vec<(DocumentName, u64)>);
 
 /// What is kept of guests.
 pub struct Archive {
@@ -151,7 +154,8 @@ impl Archive {
         Ok(read.map(|document| document.bytes))
     }
 
-    /// Keeps a component's bytes; those that are kept already are the same.
+    /// Keeps a component's bytes. Those that are there are written again: a host that found
+    /// them no longer needed may be about to delete them, and then finds another version.
     pub async fn keep_component(
         &self,
         owner: &Owner,
@@ -159,16 +163,50 @@ impl Archive {
         bytes: &[u8],
     ) -> Result<(), StorageError> {
         let name = name(&owner.component(digest))?;
-        self.storage.write_document(&name, bytes, None, self.until()).await.map(drop)
+        for _ in 0..ATTEMPTS {
+            let there = self.storage.list_documents(name.as_str(), self.until()).await?;
+            let version = there.first().map(|(_, version)| *version);
+            let written = self.storage.write_document(&name, bytes, version, self.until()).await?;
+            if written.is_some() {
+                return Ok(());
+            }
+        }
+        Err(StorageError::Unavailable("other hosts keep writing this component".into()))
     }
 
-    pub async fn drop_component(&self, owner: &Owner, digest: &str) -> Result<(), StorageError> {
-        let name = name(&owner.component(digest))?;
-        let kept = self.storage.list_documents(name.as_str(), self.until()).await?;
-        if let Some((name, version)) = kept.first() {
-            self.storage.delete_document(name, *version, self.until()).await?;
+    /// What is kept of an owner's components, to be read before a change that may leave
+    /// some of them without a use.
+    pub async fn components(&self, owner: &Owner) -> Result<Components, StorageError> {
+        Ok(Components(self.storage.list_documents(&owner.component(""), self.until()).await?))
+    }
+
+    /// Deletes components that no guest of the owner has any more, unless they were kept
+    /// anew since `there` was read.
+    pub async fn drop_components(
+        &self,
+        owner: &Owner,
+        digests: &[String],
+        there: &Components,
+    ) -> Result<(), StorageError> {
+        let used = self.used(owner).await?;
+        for digest in digests.iter().filter(|digest| !used.contains(*digest)) {
+            let name = name(&owner.component(digest))?;
+            if let Some((name, version)) = there.0.iter().find(|(there, _)| *there == name) {
+                self.storage.delete_document(name, *version, self.until()).await?;
+            }
         }
         Ok(())
+    }
+
+    /// The digests of all generations of an owner's guests.
+    async fn used(&self, owner: &Owner) -> Result<HashSet<String>, StorageError> {
+        let mut guests = vec![self.logic(owner).await?.value];
+        if let Owner::Tenant(tenant) = owner {
+            let extensions = self.extensions(tenant).await?.value.extensions;
+            guests.extend(extensions.into_values().map(|record| record.guest));
+        }
+        let generations = guests.into_iter().flat_map(|guest| guest.generations);
+        Ok(generations.map(|generation| generation.digest).collect())
     }
 
     async fn read<T: DeserializeOwned>(
@@ -231,4 +269,76 @@ fn first_logic() -> GuestRecord {
 
 fn name(name: &str) -> Result<DocumentName, StorageError> {
     DocumentName::parse(name).map_err(|error| StorageError::Corrupt(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use kenning_storage::{Layout, StorageLimits};
+
+    use super::*;
+    use crate::registry::{GenerationRecord, now};
+
+    const KEPT: &str = "sha256:kept";
+    const OLD: &str = "sha256:old";
+
+    struct Fixture {
+        archive: Archive,
+        owner: Owner,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Fixture {
+        /// Two components, of which one is an extension's.
+        async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let url = format!("embedded:{}", directory.path().display());
+            let limits = StorageLimits::default();
+            let storage = kenning_storage::open(&url, Layout::Tenant, limits).await.unwrap();
+            let archive = Archive::new(storage, Duration::from_secs(60), 1_000);
+            let tenant = TenantId::parse("t").unwrap();
+            let owner = Owner::Tenant(tenant.clone());
+            for digest in [KEPT, OLD] {
+                archive.keep_component(&owner, digest, digest.as_bytes()).await.unwrap();
+            }
+            let generation = GenerationRecord {
+                number: 1,
+                digest: KEPT.into(),
+                bytes: 1,
+                staged_at: now(),
+                grants: Vec::new(),
+                forced_by: None,
+            };
+            let changed = archive.change_extensions(&tenant, |records| {
+                let record = records.extensions.entry("one".into()).or_default();
+                Ok(record.guest.promote(generation.clone(), None))
+            });
+            changed.await.unwrap().unwrap();
+            Self { archive, owner, _directory: directory }
+        }
+
+        async fn is_there(&self, digest: &str) -> bool {
+            self.archive.component(&self.owner, digest).await.unwrap().is_some()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_component_goes_when_no_guest_of_the_owner_has_it() {
+        let fixture = Fixture::new().await;
+        let (archive, owner) = (&fixture.archive, &fixture.owner);
+        let there = archive.components(owner).await.unwrap();
+        let gone = [KEPT, OLD].map(String::from);
+        archive.drop_components(owner, &gone, &there).await.unwrap();
+        assert!(fixture.is_there(KEPT).await && !fixture.is_there(OLD).await);
+    }
+
+    #[tokio::test]
+    async fn a_component_that_is_kept_anew_meanwhile_stays() {
+        let fixture = Fixture::new().await;
+        let (archive, owner) = (&fixture.archive, &fixture.owner);
+        let there = archive.components(owner).await.unwrap();
+        // By another host, whose record is not written yet.
+        archive.keep_component(owner, OLD, OLD.as_bytes()).await.unwrap();
+        archive.drop_components(owner, &[OLD.into()], &there).await.unwrap();
+        assert!(fixture.is_there(OLD).await);
+    }
 }

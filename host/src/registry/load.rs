@@ -119,6 +119,6 @@ impl Registry {
         // Compiled by another host, or the directory was emptied.
         let bytes = self.archive.component(owner, digest).await?;
         let bytes = bytes.ok_or_else(|| LoadError::Gone(digest.to_string()))?;
-        Ok(self.loader.load(&bytes).await?)
+        Ok(self.loader.load(bytes.into()).await?)
     }
 }

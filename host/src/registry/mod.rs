@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::kb::Served;
 use crate::runtime::{Generation, Guest, Hook, LinkedExtension, Loader};
 
-pub use archive::{Archive, Changed, Owner};
+pub use archive::{Archive, Changed, Components, Owner};
 pub use load::LoadError;
 pub use records::{
     BUILT_IN, Event, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, What, now,

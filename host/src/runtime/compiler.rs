@@ -17,9 +17,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use wasmtime::Engine;
@@ -105,50 +107,68 @@ impl Compiler {
         Ok(Self { program, directory, limits })
     }
 
-    /// The component in `bytes`, ready to be linked, and its outline.
+    /// The component in `bytes`, which have that digest, ready to be linked, and its
+    /// outline.
     pub async fn load(
         &self,
         engine: &Engine,
-        bytes: &[u8],
+        digest: &str,
+        bytes: Bytes,
     ) -> Result<(Component, Inspection), CompileError> {
         check_size(bytes.len() as u64, &self.limits)?;
-        let output = self.output(engine, &hex(bytes));
+        let output = self.output(engine, digest);
         if outline_of(&output).is_none() {
             self.compile(bytes, &output).await?;
         }
-        let outline = outline_of(&output).ok_or_else(|| failed("the outline cannot be read"))?;
-        Ok((load_compiled(engine, &output)?, outline))
+        let engine = engine.clone();
+        blocking(move || {
+            let outline = outline_of(&output);
+            let outline = outline.ok_or_else(|| failed("the outline cannot be read"))?;
+            Ok((load_compiled(&engine, &output)?, outline))
+        })
+        .await
     }
 
     /// The component with `digest`, if it was compiled before.
     pub fn find(&self, engine: &Engine, digest: &str) -> Option<(Component, Inspection)> {
-        let output = self.output(engine, digest.strip_prefix("sha256:")?);
+        let output = self.output(engine, digest);
         Some((load_compiled(engine, &output).ok()?, outline_of(&output)?))
     }
 
-    fn output(&self, engine: &Engine, hex: &str) -> PathBuf {
+    fn output(&self, engine: &Engine, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
         self.directory.join(format!("{hex}-{}.cwasm", fingerprint(engine)))
     }
 
-    async fn compile(&self, bytes: &[u8], output: &Path) -> Result<(), CompileError> {
-        let mut input = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
-        input.write_all(bytes).map_err(failed)?;
-        // The child writes beside the final name, which appears whole or not at all.
-        let made = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
+    async fn compile(&self, bytes: Bytes, output: &Path) -> Result<(), CompileError> {
+        let (directory, output) = (self.directory.clone(), output.to_path_buf());
+        let files = blocking({
+            let directory = directory.clone();
+            move || {
+                let mut input = NamedTempFile::new_in(&directory).map_err(failed)?;
+                input.write_all(&bytes).map_err(failed)?;
+                // The child writes beside the final name, which appears whole or not at all.
+                Ok((input, NamedTempFile::new_in(&directory).map_err(failed)?))
+            }
+        });
+        let (input, made) = files.await?;
         let order = Order {
             input: input.path().to_path_buf(),
             output: made.path().to_path_buf(),
             limits: self.limits.clone(),
         };
         let outline = self.run_child(&order).await?;
-        made.as_file().sync_all().map_err(failed)?;
-        made.persist(output).map_err(failed)?;
-        // Last: where there is an outline, there is the code that it is of.
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
-        file.write_all(&outline).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(outline_path(output)).map_err(failed)?;
-        Ok(())
+        blocking(move || {
+            made.as_file().sync_all().map_err(failed)?;
+            made.persist(&output).map_err(failed)?;
+            // Last: where there is an outline, there is the code that it is of.
+            let mut file = NamedTempFile::new_in(&directory).map_err(failed)?;
+            file.write_all(&outline).map_err(failed)?;
+            file.as_file().sync_all().map_err(failed)?;
+            file.persist(outline_path(&output)).map_err(failed)?;
+            Ok(())
+        })
+        .await
     }
 
     /// Gives the outline that the child printed.
@@ -268,11 +288,20 @@ pub(super) fn load_compiled(engine: &Engine, path: &Path) -> Result<Component, C
 
 /// `sha256:` and the digest of `bytes`.
 pub fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(bytes))
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The same, where a component of many megabytes holds up no socket.
+pub async fn digest_of(bytes: Bytes) -> Result<String, CompileError> {
+    blocking(move || Ok(digest(&bytes))).await
+}
+
+/// Does what takes a disk's time, or that of many megabytes, beside the server's own work.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CompileError> + Send + 'static,
+) -> Result<T, CompileError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(failed(panicked)))
 }
 
 /// Changes whenever output of one engine could not be loaded by the other.

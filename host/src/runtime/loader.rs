@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use bytes::Bytes;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::compiler::{CompileError, Compiler, digest};
+use super::compiler::{CompileError, Compiler, digest_of};
 use super::imports::link::Linkers;
 use super::inspect::{Grant, Inspection};
 use super::{LinkedExtension, LinkedLogic};
@@ -55,13 +56,13 @@ impl Loader {
     }
 
     /// The component in `bytes`.
-    pub async fn load(&self, bytes: &[u8]) -> Result<Arc<Loaded>, CompileError> {
-        let digest: Arc<str> = digest(bytes).into();
+    pub async fn load(&self, bytes: Bytes) -> Result<Arc<Loaded>, CompileError> {
+        let digest: Arc<str> = digest_of(bytes.clone()).await?.into();
         let _compiling = self.compiling.lock().await;
         if let Some(loaded) = self.loaded(&digest) {
             return Ok(loaded);
         }
-        let (component, inspection) = self.compiler.load(&self.engine, bytes).await?;
+        let (component, inspection) = self.compiler.load(&self.engine, &digest, bytes).await?;
         Ok(self.keep(component, digest, inspection))
     }
 

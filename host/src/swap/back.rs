@@ -125,6 +125,7 @@ impl Swapper {
         let owner = Owner::Tenant(tenant.clone());
         let _alone = self.alone(&owner)?;
         self.live(tenant).await?;
+        let there = self.read(self.registry().archive.components(&owner).await)?;
         let changed = self.registry().archive.change_extensions(tenant, |records| {
             let record = &mut installed(records, name)?.guest;
             let active = record.active.take().unwrap_or_default();
@@ -134,7 +135,7 @@ impl Swapper {
         });
         let (gone, version) = self.changed(changed.await)?;
         self.registry().set_extension(tenant, name, None, version);
-        self.clean_up(&owner, gone);
+        self.clean_up(&owner, gone, there);
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 
 use super::report::Report;
 use crate::error::Error;
-use crate::runtime::compiler;
 use crate::runtime::inspect::Inspection;
 use crate::runtime::{Grant, GuestError};
 
@@ -27,14 +26,14 @@ pub(super) fn name(name: &str) -> Result<(), Error> {
     }
 }
 
-pub(super) fn digest(bytes: &[u8], said: Option<&str>) -> Result<(), Error> {
-    let is = compiler::digest(bytes);
-    match said {
-        Some(said) if said != is => {
+/// The digest that bytes have must be the one that was `said`.
+pub(super) fn digest(is: &str, said: &str) -> Result<(), Error> {
+    match said == is {
+        true => Ok(()),
+        false => {
             let message = format!("these bytes have the digest {is}, not {said}; send them again");
             Err(Error::invalid("/digest", message))
         }
-        _ => Ok(()),
     }
 }
 

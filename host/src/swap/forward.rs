@@ -9,10 +9,10 @@ use super::watch::{Promoted, watch};
 use super::{Place, Proposal, Swapper, changed_meanwhile, check};
 use crate::error::{Code, Error};
 use crate::registry::{
-    Extension, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, OnFailure, Owner,
-    now,
+    Components, Extension, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord,
+    OnFailure, Owner, now,
 };
-use crate::runtime::compiler::CompileError;
+use crate::runtime::compiler::{CompileError, digest_of};
 use crate::runtime::{Generation, Grant, Guest, Loaded, LogBuffer};
 
 impl Swapper {
@@ -35,7 +35,7 @@ impl Swapper {
         if proposal.dry_run {
             return Ok(report.dry());
         }
-        self.keep(&owner, &loaded, &proposal).await?;
+        let there = self.keep(&owner, &loaded, &proposal).await?;
         let why = report.objection();
         let changed = archive.change_logic(&owner, |record| {
             unchanged(record, &seen)?;
@@ -45,7 +45,7 @@ impl Swapper {
         let promoting = Instant::now();
         self.registry().set_logic(&owner, Some(candidate.clone()), version);
         report.promoted(promoting.elapsed());
-        self.clean_up(&owner, gone);
+        self.clean_up(&owner, gone, there);
         watch(self.clone(), &live.guest, Promoted::Logic(owner, candidate));
         Ok(report)
     }
@@ -84,7 +84,7 @@ impl Swapper {
         if proposal.dry_run {
             return Ok(report.dry());
         }
-        self.keep(&owner, &loaded, &proposal).await?;
+        let there = self.keep(&owner, &loaded, &proposal).await?;
         let why = report.objection();
         let changed = archive.change_extensions(&place.tenant, |records| {
             let record = records.extensions.entry(place.name.clone()).or_default();
@@ -96,7 +96,7 @@ impl Swapper {
         let (promoting, promoted) = (Instant::now(), Some(candidate.clone()));
         self.registry().set_extension(&place.tenant, &place.name, promoted, version);
         report.promoted(promoting.elapsed());
-        self.clean_up(&owner, gone);
+        self.clean_up(&owner, gone, there);
         // With nothing to go back to, one that fails rests by itself.
         if let Some(before) = before {
             watch(self.clone(), &before.guest, Promoted::Extension(place.tenant, candidate));
@@ -119,8 +119,11 @@ impl Swapper {
 
     /// Size, digest, outline and code, in the child process.
     async fn check(&self, proposal: &Proposal, report: &mut Report) -> Result<Arc<Loaded>, Error> {
-        check::digest(&proposal.bytes, proposal.digest.as_deref())?;
-        let loaded = self.registry().loader.load(&proposal.bytes).await.map_err(compile_error)?;
+        let bytes = || proposal.bytes.clone();
+        if let Some(said) = &proposal.digest {
+            check::digest(&digest_of(bytes()).await.map_err(compile_error)?, said)?;
+        }
+        let loaded = self.registry().loader.load(bytes()).await.map_err(compile_error)?;
         report.passed("component", "it is sound, and compiled");
         Ok(loaded)
     }
@@ -152,10 +155,16 @@ impl Swapper {
         check::started(started.await?, report)
     }
 
-    /// The bytes are in storage before a record names them.
-    async fn keep(&self, owner: &Owner, loaded: &Loaded, proposal: &Proposal) -> Result<(), Error> {
+    /// The bytes are in storage before a record names them. Gives what is there then.
+    async fn keep(
+        &self,
+        owner: &Owner,
+        loaded: &Loaded,
+        proposal: &Proposal,
+    ) -> Result<Components, Error> {
         let archive = &self.registry().archive;
-        self.read(archive.keep_component(owner, &loaded.digest, &proposal.bytes).await)
+        self.read(archive.keep_component(owner, &loaded.digest, &proposal.bytes).await)?;
+        self.read(archive.components(owner).await)
     }
 }
 

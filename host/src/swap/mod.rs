@@ -31,7 +31,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::error::{Code, Error};
 use crate::kb::{Caller, Kb};
 use crate::limits::Limits;
-use crate::registry::{Changed, LoadError, OnFailure, Owner, Registry, Snapshot};
+use crate::registry::{Changed, Components, LoadError, OnFailure, Owner, Registry, Snapshot};
 use crate::runtime::{Generation, Grant};
 
 pub use back::Back;
@@ -115,14 +115,13 @@ impl Swapper {
         self.registry().changing(owner).lock_owned().await
     }
 
-    /// Drops components that no generation needs any more, when it suits.
-    fn clean_up(&self, owner: &Owner, gone: Vec<String>) {
+    /// Drops components that no generation needs any more, when it suits; `there` was read
+    /// before the change.
+    fn clean_up(&self, owner: &Owner, gone: Vec<String>, there: Components) {
         let (registry, owner) = (self.registry().clone(), owner.clone());
         tokio::spawn(async move {
-            for digest in gone {
-                if let Err(error) = registry.archive.drop_component(&owner, &digest).await {
-                    tracing::warn!(digest, %error, "an old component stays in storage");
-                }
+            if let Err(error) = registry.archive.drop_components(&owner, &gone, &there).await {
+                tracing::warn!(?gone, %error, "old components stay in storage");
             }
         });
     }

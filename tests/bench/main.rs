@@ -1,6 +1,5 @@
-//! `make bench`: what Kenning costs on this machine, measured in one run. `swaps` and `tenants`
-//! take four to six minutes each on two cores (a thousand components are compiled), the others
-//! together some four.
+//! `make bench`: what Kenning costs on this machine, measured in one run of some nine minutes on
+//! two cores, of which `swaps` and `tenants` (a thousand components are compiled) take most.
 //! `make bench PARTS='sandbox startup'` measures some parts only.
 //!
 //! | part | what is measured |

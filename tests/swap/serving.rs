@@ -15,6 +15,7 @@ on_both_backends!(
     no_request_fails_while_the_logic_is_swapped,
     what_is_promoted_survives_a_restart,
     a_tenant_has_a_logic_of_its_own,
+    any_generation_that_is_kept_can_be_gone_back_to,
 );
 
 /// Callers who search and store until they are told to stop; each gives the pairs of
@@ -133,5 +134,38 @@ async fn a_tenant_has_a_logic_of_its_own(backend: &Backend) -> Result<()> {
     let rolled = server.post("/v1/admin/logic/rollback?tenant=own", json!({})).await?;
     assert_eq!(rolled.status, 200, "{}", rolled.text);
     assert_eq!(own.post("/v1/search", json!({ "query": "trap" })).await?.status, 200);
+    Ok(())
+}
+
+/// Also to the logic that comes with the server, and from there to the others.
+async fn any_generation_that_is_kept_can_be_gone_back_to(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    let nowhere = server.post("/v1/admin/logic/rollback", json!({})).await?;
+    nowhere.assert_error(409, "conflict");
+    for (number, note) in [(2, "a"), (3, "b")] {
+        promoted(&server.swap_logic(logic(note)?, "").await?, number);
+    }
+    for (asked, now) in [("?generation=1", "1"), ("?generation=3", "3"), ("", "2"), ("", "3")] {
+        let answer = server.post(&format!("/v1/admin/logic/rollback{asked}"), json!({})).await?;
+        assert_eq!(answer.status, 200, "{asked}: {}", answer.text);
+        assert_eq!(
+            (answer.json["generation"].to_string(), generation(&server).await?),
+            (now.into(), now.into()),
+            "{asked}"
+        );
+    }
+    let answer = server.post("/v1/admin/logic/rollback?generation=7", json!({})).await?;
+    answer.assert_error(404, "not_found");
+    assert_eq!(answer.json["details"]["generations"], json!([1, 2, 3]));
+
+    let own = server.tenant("own");
+    for (number, note) in [(2, "c"), (3, "d")] {
+        promoted(&server.swap_logic(logic(note)?, "?tenant=own").await?, number);
+    }
+    let back = server.post("/v1/admin/logic/rollback?tenant=own&generation=1", json!({})).await?;
+    assert_eq!(back.status, 200, "{}", back.text);
+    let digest = |answer: kenning_tests::Answer| answer.header("x-kenning-digest").to_string();
+    let (own, servers) = (own.get("/v1/facts").await?, server.get("/v1/facts").await?);
+    assert_eq!(digest(own), digest(servers));
     Ok(())
 }

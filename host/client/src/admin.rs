@@ -111,7 +111,8 @@ pub struct SwapLogic {
 
 #[derive(Clone, Debug, Args)]
 pub struct RollbackLogic {
-    /// Go back to this generation, rather than to the one before
+    /// Go back to this generation, rather than to the one before; 1 is the logic that comes with
+    /// the server, and for a tenant the server's
     #[arg(long, value_name = "N")]
     pub generation: Option<u64>,
 }

@@ -109,9 +109,9 @@ impl GuestRecord {
 
     /// The generation that was active before, if it is kept.
     pub fn previous(&self) -> Option<&GenerationRecord> {
-        let active = self.active?;
-        let promoted = self.events.iter().rev().map(|event| event.generation);
-        promoted.filter(|number| *number != active).find_map(|number| self.generation(number))
+        let events = self.events.iter().rev().map(|event| event.generation);
+        let mut others = events.filter(|number| self.active != Some(*number));
+        others.find_map(|number| self.generation(number))
     }
 
     /// Adds a generation and makes it the active one; gives the digests that are not
@@ -187,8 +187,12 @@ mod tests {
             record.promote(generation(number, "d"), None);
         }
         record.active = Some(2);
-        record.note(What::RolledBack, 2, None);
+        record.note(What::RolledBack, 3, None);
         assert_eq!(record.previous().unwrap().number, 3);
+        // To what comes with the server.
+        record.active = None;
+        record.note(What::RolledBack, 2, None);
+        assert_eq!(record.previous().unwrap().number, 2);
     }
 
     #[test]

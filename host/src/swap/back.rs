@@ -7,7 +7,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::{Swapper, changed_meanwhile, no_such_extension};
 use crate::error::{Code, Error};
 use crate::registry::{
-    ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, Owner, What,
+    BUILT_IN, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, Owner, What,
 };
 use crate::runtime::GenerationRef;
 
@@ -30,17 +30,32 @@ impl Back {
         Self { to: None, from: Some(from), why }
     }
 
-    /// The generation to go to; `None`, the one that stands behind all of them.
-    fn target(&self, name: &str, record: &GuestRecord) -> Result<Option<GenerationRecord>, Error> {
-        let Some(active) = record.active else { return Err(nothing_before(name)) };
-        if self.from.is_some_and(|from| from != active || !record.was_promoted()) {
+    /// The generation to go to; `None`, the one that stands behind all of them, which has
+    /// the number `behind`.
+    fn target(
+        &self,
+        name: &str,
+        record: &GuestRecord,
+        behind: Option<u64>,
+    ) -> Result<Option<GenerationRecord>, Error> {
+        if self.from.is_some() && (self.from != record.active || !record.was_promoted()) {
             return Err(changed_meanwhile());
         }
-        let Some(number) = self.to else { return Ok(record.previous().cloned()) };
+        let Some(number) = self.to else {
+            return match (record.previous(), record.active) {
+                (Some(previous), _) => Ok(Some(previous.clone())),
+                (None, Some(_)) if behind.is_some() => Ok(None),
+                (None, _) => Err(nothing_before(name)),
+            };
+        };
         if let Some(target) = record.generation(number) {
             return Ok(Some(target.clone()));
         }
-        let kept: Vec<u64> = record.generations.iter().map(|kept| kept.number).collect();
+        if behind == Some(number) {
+            return Ok(None);
+        }
+        let kept = record.generations.iter().map(|kept| kept.number);
+        let kept: Vec<u64> = behind.into_iter().chain(kept).collect();
         let message = format!("generation {number} is not kept; there are {kept:?}");
         Err(Error::new(Code::NotFound, message).with_details(json!({ "generations": kept })))
     }
@@ -52,15 +67,16 @@ impl Back {
         seen: &GuestRecord,
         to: Option<u64>,
     ) -> Result<(), Error> {
-        let Some(active) = record.active.filter(|_| record.active == seen.active) else {
+        if record.active != seen.active {
             return Err(changed_meanwhile());
-        };
+        }
         let what = match self.from {
             None => What::RolledBack,
             Some(_) => What::RolledBackByItself,
         };
+        let left = record.active.unwrap_or(BUILT_IN);
         record.active = to;
-        record.note(what, active, Some(self.why.clone()));
+        record.note(what, left, Some(self.why.clone()));
         Ok(())
     }
 
@@ -79,7 +95,8 @@ impl Swapper {
         let _alone = self.alone_for(owner, &back).await?;
         let (registry, archive) = (self.registry(), &self.registry().archive);
         let seen = self.read(archive.logic(owner).await)?.value;
-        let target = back.target("the logic", &seen)?;
+        // A tenant's own logic has the server's behind it, by the same number.
+        let target = back.target("the logic", &seen, Some(BUILT_IN))?;
         let logic = match &target {
             Some(target) => Some(self.loaded(registry.generation(owner, target).await)?),
             None => None,
@@ -105,7 +122,7 @@ impl Swapper {
         let (registry, archive) = (self.registry(), &self.registry().archive);
         let mut records = self.read(archive.extensions(tenant).await)?.value;
         let seen = installed(&mut records, name)?;
-        let Some(target) = back.target(name, &seen.guest)? else {
+        let Some(target) = back.target(name, &seen.guest, None)? else {
             return Err(nothing_before(name));
         };
         let extension = self.loaded(registry.extension(&owner, name, seen, &target).await)?;

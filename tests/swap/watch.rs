@@ -27,6 +27,28 @@ async fn a_logic_that_turns_bad_is_rolled_back_by_itself() -> Result<()> {
     Ok(())
 }
 
+/// To the logic before it, `work` is a word.
+#[tokio::test]
+async fn a_logic_that_is_much_slower_is_rolled_back_by_itself() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("watch_ms = 600000")).await?;
+    let slow = "work 50";
+    asked(&server, &[slow; 25]).await?;
+    promoted(&server.swap_logic(hostile()?, "?force=true").await?, 2);
+    until("it is rolled back", async || {
+        let answer = server.post("/v1/search", json!({ "query": slow, "mode": "text" })).await?;
+        assert_eq!(answer.status, 200, "it answers: {}", answer.text);
+        Ok((answer.header("x-kenning-generation") == "1").then_some(()))
+    })
+    .await?;
+    let listed = server.get("/v1/admin/logic").await?;
+    let events = listed.json["events"].as_array().cloned().unwrap_or_default();
+    let last = events.last().cloned().unwrap_or_default();
+    assert_eq!(last["what"], "rolled_back_by_itself", "{}", listed.text);
+    let why = last["why"].as_str().unwrap_or_default();
+    assert!(why.contains("watch_time_percent"), "{}", listed.text);
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_extension_that_turns_bad_is_rolled_back_by_itself() -> Result<()> {
     let server = Server::start_with(Setup::patient_but("watch_ms = 600000")).await?;

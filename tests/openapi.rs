@@ -102,7 +102,7 @@ fn collect<'a>(value: &'a Value, references: &mut Vec<&'a str>) {
 async fn every_code_of_an_error_is_described() -> Result<()> {
     let server = Server::start().await?;
     let document = server.get("/openapi.json").await?.json;
-    let source = include_str!("../host/src/error.rs");
+    let source = include_str!("../host/core/src/error.rs");
     let words = source.split("fn as_str(self)").nth(1).context("the codes")?;
     let words = words.split("/// The HTTP status").next().unwrap_or_default();
     let described = &document["components"]["schemas"]["ErrorCode"]["enum"];

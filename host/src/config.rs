@@ -9,9 +9,9 @@ use clap::{Args, ValueEnum};
 use kenning_index::limits::DIMENSIONS;
 use serde::Deserialize;
 
-use crate::embedder::{EmbedderChoice, Key, RemoteSettings};
-use crate::limits::Limits;
-use crate::tenants::AdminKey;
+use kenning_core::limits::Limits;
+use kenning_embedder::{EmbedderChoice, Key, RemoteSettings};
+use kenning_tenants::AdminKey;
 
 const LISTEN: &str = "127.0.0.1:7171";
 const LOG: &str = "info";

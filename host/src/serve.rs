@@ -13,21 +13,25 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use crate::app::App;
 use crate::config::{Config, LayoutWord};
-use crate::embedder::{
-    Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
-};
-use crate::http::Bodies;
-use crate::indexing::{Indexing, Progress};
+use crate::http::App;
+use crate::http::BodyBudget;
 use crate::kb::Kb;
-use crate::registry::{Archive, Registry, follow};
-use crate::runtime::compiler::{self, Compiler};
-use crate::runtime::{Generation, GenerationRef, Guest, Loader, Runtime, Services, engine};
+use crate::registry::{Archive, Registry};
 use crate::server::Routes;
 use crate::swap::Swapper;
-use crate::tenants::Tenants;
-use crate::{heartbeat, http, indexer, server, telemetry, tenants};
+use crate::tasks::follow_registry::follow_registry;
+use crate::tasks::purge_tenants::purge_tenants;
+use crate::tasks::{heartbeat, indexer};
+use crate::{http, server, telemetry};
+use kenning_core::provenance::GenerationRef;
+use kenning_embedder::{
+    Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
+};
+use kenning_runtime::compiler::{self, Compiler};
+use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
+use kenning_runtime::{Generation, Guest, Loader, Runtime, Services, engine};
+use kenning_tenants::Tenants;
 
 /// The logic that comes with the host.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
@@ -37,7 +41,7 @@ const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 const READY_WAIT: Duration = Duration::from_secs(30);
 
 /// Guests that went into quarantine, until it is seen to; of more only the last are.
-const RESTED: usize = 256;
+const QUARANTINED: usize = 256;
 
 /// Serves until SIGTERM or SIGINT, then drains.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
@@ -50,12 +54,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let kb = Arc::new(knowledge_base(&config).await?);
     let indexer = indexer::start(kb.clone());
-    let following = tokio::spawn(follow::follow(kb.clone()));
-    let tenants = tenants::start(kb.clone());
+    let following = tokio::spawn(follow_registry(kb.registry().clone()));
+    let tenants = tokio::spawn(purge_tenants(kb.clone()));
     let swapper = Swapper::new(kb.clone());
     let quarantines = tokio::spawn(swapper.clone().see_to_quarantines());
     let limits = config.limits.clone();
-    let bodies = Bodies::new(limits.bodies_bytes);
+    let bodies = BodyBudget::new(limits.bodies_bytes);
     let app = Arc::new(App { kb: kb.clone(), swapper, limits, bodies, metrics });
     warn_of_exposure(&config);
     let heartbeat = heartbeat::start();
@@ -73,7 +77,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     following.abort();
     tenants.abort();
     quarantines.abort();
-    if timeout(config.limits.storage_operation, kb.services().indexing.flush()).await.is_err() {
+    if timeout(config.limits.storage_operation, kb.services().indexes.flush()).await.is_err() {
         tracing::warn!("some vectors were not stored; they will be made again");
     }
     kb.services().storage.close().await;
@@ -108,14 +112,14 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let storage = storage(config).await?;
     let embedder = embedder(config)?;
     let limits = config.limits.clone();
-    let indexing = Indexing::start(storage.clone(), embedder.clone(), limits.storage_operation);
+    let indexes = TenantIndexes::start(storage.clone(), embedder.clone(), limits.storage_operation);
     let io = tokio::runtime::Handle::current();
     let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
     if let Err(error) = tenants.refresh().await {
         tracing::warn!(%error, "the tenants are not read yet");
     }
-    let rested = broadcast::Sender::new(RESTED);
-    let services = Services { storage, embedder, indexing, tenants, limits, rested, io };
+    let quarantined = broadcast::Sender::new(QUARANTINED);
+    let services = Services { storage, embedder, indexes, tenants, limits, quarantined, io };
     let services = Arc::new(services);
     let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let loader = Loader::new(compiler(config)?, engine.clone());
@@ -186,13 +190,13 @@ fn this_program() -> anyhow::Result<PathBuf> {
 
 /// Tells standard output once the server is ready: scripts wait for this line.
 async fn announce(address: String, kb: Arc<Kb>) {
-    let mut progress = kb.services().indexing.progress();
-    let mut known = kb.registry().known();
+    let mut progress = kb.services().indexes.progress();
+    let mut ready = kb.registry().ready();
     let settled = async {
         let _ = progress.wait_for(|now| !matches!(now, Progress::Building { .. })).await;
         let stalled = matches!(&*progress.borrow(), Progress::Stalled { .. });
         if !stalled {
-            let _ = known.wait_for(|known| *known).await;
+            let _ = ready.wait_for(|ready| *ready).await;
         }
     };
     // Either way the server answers by now.

@@ -30,7 +30,7 @@ async fn a_component_that_fits_is_shown_with_what_it_needs() -> Result<()> {
     }
     let told = check(&component("logic")?, &["--json"]).await?.json();
     assert_eq!((&told["kind"], &told["accepted"]), (&json!("logic"), &json!(true)));
-    let digest = kenning::runtime::compiler::digest(&fs::read(component("logic")?)?);
+    let digest = kenning_runtime::compiler::digest(&fs::read(component("logic")?)?);
     assert_eq!((&told["digest"], &told["problems"]), (&json!(digest), &json!([])));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use kenning::runtime::inspect::{Hook, inspect};
+use kenning_runtime::inspect::{Hook, inspect};
 use serde_json::json;
 use tokio::process::Command;
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
 use kenning::kb::Kb;
-use kenning::limits::Limits;
-use kenning::runtime::wit::Mode;
-use kenning::swap::{Bounds, Place, Proposal, Swapper};
+use kenning::swap::{Bounds, ExtensionTarget, Proposal, Swapper};
+use kenning_core::limits::Limits;
+use kenning_runtime::wit::Mode;
 use kenning_storage::TenantId;
 use kenning_tests::component;
 use kenning_tests::report::{Samples, Table, micros, us};
@@ -172,8 +172,13 @@ impl Bench {
 
     fn install(&self, tenant: &TenantId, case: &Case) -> Result<()> {
         let name = case.hook.to_string();
-        let place =
-            Place { tenant: tenant.clone(), name, order: None, policy: None, grants: Vec::new() };
+        let place = ExtensionTarget {
+            tenant: tenant.clone(),
+            name,
+            order: None,
+            policy: None,
+            grants: Vec::new(),
+        };
         let bounds = Bounds::new(&Limits::default());
         let proposal = Proposal {
             bytes: case.component()?.into(),
@@ -211,7 +216,7 @@ impl Bench {
     fn time(&self, call: Call, tenant: &Tenant, random: &mut Rng) -> Result<Duration> {
         let kb: &Arc<Kb> = &self.inside.kb;
         let caller = self.inside.caller(&tenant.id);
-        let failed = |error: kenning::error::Error| anyhow!("{}", error.message);
+        let failed = |error: kenning_core::error::Error| anyhow!("{}", error.message);
         let server = &self.inside.server;
         match call {
             Call::Store => {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use fastrand::Rng;
 use kenning::config::{Config, Settings};
-use kenning::embedder::EmbedderChoice;
-use kenning::indexing::Progress;
 use kenning::kb::{Caller, Kb};
-use kenning::runtime::wit;
 use kenning::{indexer, serve};
+use kenning_embedder::EmbedderChoice;
+use kenning_runtime::tenant_indexes::Progress;
+use kenning_runtime::wit;
 use kenning_storage::TenantId;
 use kenning_tests::RedisServer;
 use tokio::runtime::Runtime;
@@ -39,7 +39,7 @@ impl Inside {
         let kb = Arc::new(server.block_on(serve::knowledge_base(&config))?);
         server.block_on(async {
             indexer::start(kb.clone());
-            let mut progress = kb.services().indexing.progress();
+            let mut progress = kb.services().indexes.progress();
             progress.wait_for(|now| *now == Progress::Ready).await.map(drop)
         })?;
         Ok(Self { kb, server, _place: place })

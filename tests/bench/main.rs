@@ -52,8 +52,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use kenning::runtime::compiler;
 use kenning::telemetry;
+use kenning_runtime::compiler;
 use kenning_tests::report;
 use tokio::runtime::{Builder, Runtime};
 

@@ -10,10 +10,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kenning::embedder::Lane;
-use kenning::indexing::NewEntry;
 use kenning::kb::Kb;
-use kenning::runtime::Services;
+use kenning_embedder::Lane;
 use kenning_index::{FactIndex, Filter};
 use kenning_logic::error::Problem;
 use kenning_logic::ports::{
@@ -21,6 +19,8 @@ use kenning_logic::ports::{
     HashWrite, IdPage, Ids, Index, Level, Log, Purpose, Storage, random_id, system_now,
 };
 use kenning_logic::{Error, Result};
+use kenning_runtime::Services;
+use kenning_runtime::tenant_indexes::NewEntry;
 use kenning_storage::{FactId, Revision, TenantId, Write};
 
 /// The ports of one call.
@@ -158,14 +158,14 @@ impl Index for Native {
         limit: u32,
     ) -> Result<Vec<Candidate>> {
         let filter = parse_filter(filter)?;
-        let index = self.services().indexing.index(&self.tenant);
+        let index = self.services().indexes.index(&self.tenant);
         let found = index.nearest(&target.values, filter.as_ref(), limit as usize);
         Ok(found.map_err(failed)?.into_iter().map(to_candidate).collect())
     }
 
     fn matching(&self, text: &str, filter: Option<&str>, limit: u32) -> Result<Vec<Candidate>> {
         let filter = parse_filter(filter)?;
-        let index = self.services().indexing.index(&self.tenant);
+        let index = self.services().indexes.index(&self.tenant);
         let found = index.matching(text, filter.as_ref(), limit as usize);
         Ok(found.map_err(failed)?.into_iter().map(to_candidate).collect())
     }
@@ -182,11 +182,11 @@ impl Index for Native {
             let (text, metadata) = (entry.text.into(), entry.metadata.into());
             new.push(NewEntry { id, revision, text, metadata, vector });
         }
-        self.wait(self.services().indexing.upsert(&self.tenant, new)).map_err(failed)
+        self.wait(self.services().indexes.upsert(&self.tenant, new)).map_err(failed)
     }
 
     fn remove(&self, ids: &[&str]) -> Result<()> {
-        let index = self.services().indexing.index(&self.tenant);
+        let index = self.services().indexes.index(&self.tenant);
         for id in ids {
             let (id, revision) = self.revision(id)?;
             index.remove(id.as_str(), revision.0).map_err(failed)?;

@@ -135,7 +135,7 @@ impl Call {
     }
 
     async fn in_component(self, kb: &Kb, caller: &Caller) -> Result<()> {
-        let failed = |error: kenning::error::Error| anyhow::anyhow!("{}", error.message);
+        let failed = |error: kenning_core::error::Error| anyhow::anyhow!("{}", error.message);
         match self {
             Self::Refused => {
                 let refused = kb.list(caller, None, 0, None).await.is_err();

@@ -104,12 +104,12 @@ fn promoted(answer: &Answer) -> Result<()> {
 }
 
 /// How many answers by each, as its headers name it.
-type Answered = BTreeMap<String, usize>;
+type Response = BTreeMap<String, usize>;
 
 /// Callers who search until they are told to stop.
 struct Callers {
     stop: Arc<AtomicBool>,
-    calling: JoinSet<Result<(Answered, usize)>>,
+    calling: JoinSet<Result<(Response, usize)>>,
 }
 
 impl Callers {
@@ -123,9 +123,9 @@ impl Callers {
     }
 
     /// What they had, and how many calls of theirs failed.
-    async fn stop(mut self) -> Result<(Answered, usize)> {
+    async fn stop(mut self) -> Result<(Response, usize)> {
         self.stop.store(true, Ordering::Relaxed);
-        let (mut all, mut all_failed) = (Answered::new(), 0);
+        let (mut all, mut all_failed) = (Response::new(), 0);
         while let Some(one) = self.calling.join_next().await {
             let (answered, failed) = one??;
             answered.into_iter().for_each(|(who, count)| *all.entry(who).or_default() += count);
@@ -135,8 +135,8 @@ impl Callers {
     }
 }
 
-async fn search_until(stop: Arc<AtomicBool>, server: Caller) -> Result<(Answered, usize)> {
-    let (mut answered, mut failed) = (Answered::new(), 0);
+async fn search_until(stop: Arc<AtomicBool>, server: Caller) -> Result<(Response, usize)> {
+    let (mut answered, mut failed) = (Response::new(), 0);
     while !stop.load(Ordering::Relaxed) {
         let answer = server.post("/v1/search", json!({ "query": QUERY, "top_k": 3 })).await;
         match answer {

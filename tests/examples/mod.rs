@@ -6,7 +6,7 @@ mod effects;
 use std::fs;
 
 use anyhow::{Context, Result};
-use kenning::runtime::inspect::{
+use kenning_runtime::inspect::{
     Grant::{self, Index, Storage},
     Hook::{self, OnQuery, OnRead, OnStore, Rerank},
     inspect,

@@ -17,7 +17,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use kenning::embedder::{Embedder, HashEmbedder, Lane};
+use kenning_embedder::{Embedder, HashEmbedder, Lane};
 use kenning_storage::TenantId;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};

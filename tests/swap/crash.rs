@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use kenning::runtime::compiler::digest;
+use kenning_runtime::compiler::digest;
 use kenning_tests::{Caller, Fault, FaultProxy, RedisServer, Server, Setup, until};
 use tempfile::TempDir;
 

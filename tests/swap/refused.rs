@@ -103,7 +103,7 @@ async fn bytes_with_another_digest_than_was_said() -> Result<()> {
     let server = serve().await?;
     for place in Place::BOTH {
         let second = place.component("second")?;
-        let first = kenning::runtime::compiler::digest(&place.component("first")?);
+        let first = kenning_runtime::compiler::digest(&place.component("first")?);
         for said in ["sha256:00", &first] {
             let answer = place.put(&server, second.clone(), &format!("?digest={said}")).await?;
             answer.assert_invalid("/digest");

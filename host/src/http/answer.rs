@@ -5,8 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::error::{Code, Error};
-use crate::kb::{Answered, Served};
+use crate::kb;
+use kenning_core::error::{Code, Error};
+use kenning_core::provenance::ServedBy;
 
 pub(super) const GENERATION: HeaderName = HeaderName::from_static("x-kenning-generation");
 pub(super) const DIGEST: HeaderName = HeaderName::from_static("x-kenning-digest");
@@ -32,20 +33,20 @@ impl From<Error> for Refusal {
 }
 
 /// `value` as JSON, with the generation it came from.
-pub(super) fn reply<T: Serialize>(status: StatusCode, answered: Answered<T>) -> Response {
+pub(super) fn reply<T: Serialize>(status: StatusCode, answered: kb::Response<T>) -> Response {
     let mut response = (status, Json(answered.value)).into_response();
-    name_guests(&mut response, &answered.served);
+    name_guests(&mut response, &answered.served_by);
     response
 }
 
 /// Which guests answered: the logic, and the extensions whose hooks stand in its way.
-pub(super) fn name_guests(response: &mut Response, served: &Served) {
+pub(super) fn name_guests(response: &mut Response, served_by: &ServedBy) {
     let headers = response.headers_mut();
-    headers.insert(GENERATION, served.logic.number.into());
-    if let Ok(digest) = HeaderValue::from_str(&served.logic.digest) {
+    headers.insert(GENERATION, served_by.logic.number.into());
+    if let Ok(digest) = HeaderValue::from_str(&served_by.logic.digest) {
         headers.insert(DIGEST, digest);
     }
-    if let Some(Ok(extensions)) = served.extensions.as_deref().map(HeaderValue::from_str) {
+    if let Some(Ok(extensions)) = served_by.extensions.as_deref().map(HeaderValue::from_str) {
         headers.insert(EXTENSIONS, extensions);
     }
 }
@@ -57,8 +58,8 @@ impl IntoResponse for Refusal {
         metrics::counter!("kenning_errors_total", "code" => error.code.as_str()).increment(1);
         let status = StatusCode::from_u16(error.code.status()).unwrap_or_default();
         let mut response = (status, Json(error.body())).into_response();
-        if let Some(served) = &error.served {
-            name_guests(&mut response, served);
+        if let Some(served_by) = &error.served_by {
+            name_guests(&mut response, served_by);
         }
         if let Some(after) = error.retry_after {
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;

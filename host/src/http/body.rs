@@ -12,9 +12,9 @@ use serde_path_to_error::{Path, Segment};
 use tokio::time::timeout;
 
 use super::answer::Refusal;
-use super::bodies::{Bodies, Held};
-use crate::app::App;
-use crate::error::{Code, Error};
+use super::body_budget::{BodyBudget, Reservation};
+use crate::http::App;
+use kenning_core::error::{Code, Error};
 
 /// How much of a body that is too large is read and dropped, in times what is allowed.
 const DISCARDED: usize = 4;
@@ -24,7 +24,7 @@ const POINTER_BYTES: usize = 1024;
 const REASON_BYTES: usize = 512;
 
 /// A JSON body, counted until it is dropped.
-pub(super) struct Json<T>(pub(super) T, pub(super) Held);
+pub(super) struct Json<T>(pub(super) T, pub(super) Reservation);
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Refusal;
@@ -44,7 +44,7 @@ enum Missing {
     Late,
 }
 
-async fn read(mut body: Body, app: &App) -> Result<(Bytes, Held), Error> {
+async fn read(mut body: Body, app: &App) -> Result<(Bytes, Reservation), Error> {
     let (allowed, bound) = (app.limits.body_bytes, app.limits.request);
     let collected = timeout(bound, collect(&mut body, allowed, &app.bodies)).await;
     let missing = match collected.unwrap_or(Err(Missing::Late)) {
@@ -72,10 +72,10 @@ async fn read(mut body: Body, app: &App) -> Result<(Bytes, Held), Error> {
 async fn collect(
     body: &mut Body,
     allowed: usize,
-    bodies: &Bodies,
-) -> Result<(Bytes, Held), Missing> {
+    bodies: &BodyBudget,
+) -> Result<(Bytes, Reservation), Missing> {
     let mut body = Limited::new(body, allowed);
-    let (mut bytes, mut held) = (BytesMut::new(), Held::default());
+    let (mut bytes, mut held) = (BytesMut::new(), Reservation::default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
             true => Missing::TooLarge,

@@ -13,11 +13,11 @@ use futures::stream;
 use http::header;
 
 use super::answer::{Refusal, name_guests};
+use super::auth::Who;
 use super::facts::FactAnswer;
-use super::who::Who;
-use crate::app::App;
-use crate::error::Error;
-use crate::kb::Served;
+use crate::http::App;
+use kenning_core::error::Error;
+use kenning_core::provenance::ServedBy;
 
 /// Facts in one piece of the stream.
 const PAGE: u32 = 500;
@@ -26,14 +26,14 @@ const PAGE: u32 = 500;
 struct Piece {
     lines: Bytes,
     cursor: Option<String>,
-    served: Served,
+    served_by: ServedBy,
 }
 
 /// `GET /v1/export`
 pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Response, Refusal> {
     // The first page is read before the status is sent, so that a failure has one.
     let first = piece(&app, &who, None).await?;
-    let served = first.served.clone();
+    let served_by = first.served_by.clone();
     let pieces = stream::try_unfold(Some(Ok(first)), move |next: Option<Result<Piece, String>>| {
         let (app, who) = (app.clone(), who.clone());
         async move {
@@ -47,22 +47,22 @@ pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Resp
     });
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     let mut response = (content_type, Body::from_stream(pieces)).into_response();
-    name_guests(&mut response, &served);
+    name_guests(&mut response, &served_by);
     Ok(response)
 }
 
 async fn piece(app: &App, who: &Who, cursor: Option<String>) -> Result<Piece, Error> {
     let limit = PAGE.min(app.limits.page_facts as u32);
     let caller = who.within(app.limits.call);
-    let answered = app.kb.list(&caller, None, limit, cursor).await?;
+    let response = app.kb.list(&caller, None, limit, cursor).await?;
     let mut lines = Vec::new();
-    for fact in answered.value.facts {
+    for fact in response.value.facts {
         let fact = FactAnswer::try_from(fact);
-        let fact = fact.map_err(|error| error.from_guests(answered.served.clone()))?;
+        let fact = fact.map_err(|error| error.from_guests(response.served_by.clone()))?;
         serde_json::to_writer(&mut lines, &fact).map_err(Error::internal)?;
         lines.push(b'\n');
     }
     let held = app.bodies.wait(lines.len(), caller.deadline).await?;
-    let (cursor, served) = (answered.value.cursor, answered.served);
-    Ok(Piece { lines: held.within(lines.into()), cursor, served })
+    let (cursor, served_by) = (response.value.cursor, response.served_by);
+    Ok(Piece { lines: held.within(lines.into()), cursor, served_by })
 }

@@ -12,11 +12,11 @@ use uuid::Uuid;
 
 use super::answer::{Refusal, Reply, reply};
 use super::body::{Json, metadata};
-use crate::app::App;
-use crate::error::{Code, Error};
-use crate::http::who::Who;
-use crate::kb::{Answered, Kept};
-use crate::runtime::wit::{Change, Draft, Fact};
+use crate::http::App;
+use crate::http::auth::Who;
+use crate::kb::{Response, StoreOutcome};
+use kenning_core::error::{Code, Error};
+use kenning_runtime::wit::{Change, Draft, Fact};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_BYTES: usize = 255;
@@ -97,24 +97,24 @@ pub(super) async fn store(
     if draft.id.is_none() {
         draft.id = id_from_key(&headers)?;
     }
-    let answered = app.kb.store(&who.within(app.limits.call), vec![Ok(draft)]).await?;
-    let served = answered.served;
-    let outcome = answered.value.into_iter().next();
+    let response = app.kb.store(&who.within(app.limits.call), vec![Ok(draft)]).await?;
+    let served_by = response.served_by;
+    let outcome = response.value.into_iter().next();
     let outcome = outcome.unwrap_or_else(|| Err(Error::internal("no outcome for a draft")));
-    let kept = outcome.map_err(|error| error.from_guests(served.clone()))?;
-    Ok(reply(StatusCode::CREATED, Answered { value: success(&kept), served }))
+    let outcome = outcome.map_err(|error| error.from_guests(served_by.clone()))?;
+    Ok(reply(StatusCode::CREATED, Response { value: success(&outcome), served_by }))
 }
 
-fn success(kept: &Kept) -> Value {
+fn success(outcome: &StoreOutcome) -> Value {
     let mut answer = json!({
         "status": "success",
         "message": "Fact stored successfully",
-        "fact_id": kept.ids.first(),
-        "indexed": kept.indexed,
+        "fact_id": outcome.ids.first(),
+        "indexed": outcome.indexed,
     });
-    if kept.ids.len() > 1 {
+    if outcome.ids.len() > 1 {
         // An extension split the draft.
-        answer["fact_ids"] = json!(kept.ids);
+        answer["fact_ids"] = json!(outcome.ids);
     }
     answer
 }
@@ -161,10 +161,10 @@ pub(super) async fn store_batch(
 ) -> Reply {
     let drafts = batch.drafts(app.limits.batch_facts)?;
     let caller = who.within(app.limits.call);
-    let answered = app.kb.store(&caller, drafts).await?;
-    let results: Vec<Value> = answered.value.iter().map(outcome).collect();
+    let response = app.kb.store(&caller, drafts).await?;
+    let results: Vec<Value> = response.value.iter().map(outcome).collect();
     let value = json!({ "results": results });
-    Ok(reply(StatusCode::OK, Answered { value, served: answered.served }))
+    Ok(reply(StatusCode::OK, Response { value, served_by: response.served_by }))
 }
 
 fn to_draft(fact: &RawValue) -> Result<Draft, Error> {
@@ -172,20 +172,20 @@ fn to_draft(fact: &RawValue) -> Result<Draft, Error> {
     fact.into_draft()
 }
 
-fn outcome(outcome: &Result<Kept, Error>) -> Value {
+fn outcome(outcome: &Result<StoreOutcome, Error>) -> Value {
     match outcome {
-        Ok(kept) => success(kept),
+        Ok(outcome) => success(outcome),
         Err(error) => error.body(),
     }
 }
 
 /// `GET /v1/facts/{id}`
 pub(super) async fn get(State(app): State<Arc<App>>, who: Who, Id(id): Id) -> Reply {
-    let answered = app.kb.get(&who.within(app.limits.call), id).await?;
-    let served = answered.served;
-    let fact = FactAnswer::try_from(answered.value);
-    let value = fact.map_err(|error| error.from_guests(served.clone()))?;
-    Ok(reply(StatusCode::OK, Answered { value, served }))
+    let response = app.kb.get(&who.within(app.limits.call), id).await?;
+    let served_by = response.served_by;
+    let fact = FactAnswer::try_from(response.value);
+    let value = fact.map_err(|error| error.from_guests(served_by.clone()))?;
+    Ok(reply(StatusCode::OK, Response { value, served_by }))
 }
 
 #[derive(Deserialize)]
@@ -206,12 +206,12 @@ pub(super) async fn list(
     let limit = list_limit(parameters.limit.as_deref(), app.limits.page_facts)?;
     let containing = parameters.query.filter(|query| !query.is_empty());
     let caller = who.within(app.limits.call);
-    let answered = app.kb.list(&caller, containing, limit, parameters.cursor).await?;
-    let (page, served) = (answered.value, answered.served);
+    let response = app.kb.list(&caller, containing, limit, parameters.cursor).await?;
+    let (page, served_by) = (response.value, response.served_by);
     let facts: Result<Vec<_>, Error> = page.facts.into_iter().map(FactAnswer::try_from).collect();
-    let facts = facts.map_err(|error| error.from_guests(served.clone()))?;
+    let facts = facts.map_err(|error| error.from_guests(served_by.clone()))?;
     let value = json!({ "facts": facts, "next_cursor": page.cursor });
-    Ok(reply(StatusCode::OK, Answered { value, served }))
+    Ok(reply(StatusCode::OK, Response { value, served_by }))
 }
 
 fn list_limit(limit: Option<&str>, most: usize) -> Result<u32, Error> {
@@ -243,23 +243,23 @@ pub(super) async fn update(
     Json(change, _held): Json<FactChange>,
 ) -> Reply {
     let change = change.into_change()?;
-    let answered = app.kb.update(&who.within(app.limits.call), id, change).await?;
+    let response = app.kb.update(&who.within(app.limits.call), id, change).await?;
     let value = json!({
         "status": "success",
         "message": "Fact updated successfully",
-        "fact_id": answered.value.id,
-        "indexed": answered.value.indexed,
+        "fact_id": response.value.id,
+        "indexed": response.value.indexed,
     });
-    Ok(reply(StatusCode::OK, Answered { value, served: answered.served }))
+    Ok(reply(StatusCode::OK, Response { value, served_by: response.served_by }))
 }
 
 /// `DELETE /v1/facts/{id}`
 pub(super) async fn delete(State(app): State<Arc<App>>, who: Who, Id(id): Id) -> Reply {
-    let answered = app.kb.delete(&who.within(app.limits.call), id.clone()).await?;
+    let response = app.kb.delete(&who.within(app.limits.call), id.clone()).await?;
     let value = json!({
         "status": "success",
         "message": "Fact deleted successfully",
         "fact_id": id,
     });
-    Ok(reply(StatusCode::OK, Answered { value, served: answered.served }))
+    Ok(reply(StatusCode::OK, Response { value, served_by: response.served_by }))
 }

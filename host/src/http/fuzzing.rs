@@ -1,4 +1,4 @@
-//! Bodies and import streams, without a server around them.
+//! BodyBudget and import streams, without a server around them.
 
 use bytes::Bytes;
 
@@ -6,9 +6,9 @@ use super::body::parse;
 use super::facts::{Batch, FactChange, NewFact};
 use super::lines::{Line, Lines};
 use super::{import, search};
-use crate::error::Error;
-use crate::limits::Limits;
-use crate::runtime::wit::{Change, Draft, Query};
+use kenning_core::error::Error;
+use kenning_core::limits::Limits;
+use kenning_runtime::wit::{Change, Draft, Query};
 
 /// A route that takes JSON.
 #[derive(Clone, Copy, Debug)]

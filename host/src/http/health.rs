@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use http::header;
 use serde_json::json;
 
-use crate::app::App;
+use crate::http::App;
 
 /// `GET /livez` and `GET /healthz`: the process serves.
 pub(super) async fn livez() -> impl IntoResponse {

@@ -18,14 +18,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use super::answer::{Refusal, name_guests};
-use super::bodies::Held;
+use super::auth::Who;
 use super::body::{metadata, parse};
+use super::body_budget::Reservation;
 use super::lines::{Line, Lines};
-use super::who::Who;
-use crate::app::App;
-use crate::error::{Code, Error};
-use crate::kb::Kept;
-use crate::runtime::wit::Draft;
+use crate::http::App;
+use crate::kb::StoreOutcome;
+use kenning_core::error::{Code, Error};
+use kenning_runtime::wit::Draft;
 
 /// Facts stored together, fewer if they are large: about what one call of the logic
 /// takes. Their embeddings should be ready within the bound that a store waits for them.
@@ -57,7 +57,7 @@ pub(super) async fn import(
     request: Request,
 ) -> Result<Response, Refusal> {
     let own = app.kb.registry().snapshot(who.tenant());
-    let served = own.map_or_else(|| app.kb.served(), |own| own.served());
+    let served_by = own.map_or_else(|| app.kb.served_by(), |own| own.served_by());
     let (answers, lines) = mpsc::channel(16);
     let body = request.into_body().into_data_stream();
     tokio::spawn(Import::new(app, who, answers).run(body));
@@ -66,7 +66,7 @@ pub(super) async fn import(
     });
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     let mut response = (content_type, Body::from_stream(lines)).into_response();
-    name_guests(&mut response, &served);
+    name_guests(&mut response, &served_by);
     Ok(response)
 }
 
@@ -88,7 +88,7 @@ struct Import {
     group: Vec<(u64, Result<Draft, Error>)>,
     group_bytes: usize,
     /// The group's bytes, and those of the line that is not whole yet.
-    held: Held,
+    held: Reservation,
     imported: u64,
     failed: u64,
     failures: u32,
@@ -111,7 +111,7 @@ impl Import {
             line: 0,
             group: Vec::with_capacity(GROUP),
             group_bytes: 0,
-            held: Held::default(),
+            held: Reservation::default(),
             imported: 0,
             failed: 0,
             failures: 0,
@@ -228,9 +228,9 @@ impl Import {
         }
         let caller = self.who.within(self.app.limits.call).patient();
         match self.app.kb.store(&caller, drafts).await {
-            Ok(answered) => {
+            Ok(response) => {
                 self.failures = 0;
-                for (number, outcome) in numbers.into_iter().zip(answered.value) {
+                for (number, outcome) in numbers.into_iter().zip(response.value) {
                     self.report(number, outcome).await;
                 }
                 Ok(())
@@ -250,7 +250,7 @@ impl Import {
         }
     }
 
-    async fn report(&mut self, number: u64, outcome: Result<Kept, Error>) {
+    async fn report(&mut self, number: u64, outcome: Result<StoreOutcome, Error>) {
         match outcome {
             Ok(_) => self.imported += 1,
             Err(error) => self.report_error(number, &error).await,

@@ -3,8 +3,10 @@
 
 mod admin;
 mod answer;
-mod bodies;
+mod app;
+mod auth;
 mod body;
+mod body_budget;
 mod export;
 mod facts;
 #[cfg(feature = "fuzzing")]
@@ -16,7 +18,7 @@ mod request;
 mod router;
 mod search;
 mod stats;
-mod who;
 
-pub use bodies::Bodies;
+pub use app::App;
+pub use body_budget::BodyBudget;
 pub use router::{router, without_place};

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::answer::Refusal;
 use super::body::discard;
-use crate::app::App;
-use crate::error::{Code, Error};
+use crate::http::App;
+use kenning_core::error::{Code, Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES: usize = 128;

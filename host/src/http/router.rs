@@ -6,8 +6,8 @@ use axum::routing::{get, post, put};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{admin, bodies, export, facts, health, import, request, search, stats};
-use crate::app::App;
+use super::{admin, body_budget, export, facts, health, import, request, search, stats};
+use crate::http::App;
 
 /// All that the server answers.
 pub fn router(app: Arc<App>) -> Router {
@@ -52,7 +52,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(CatchPanicLayer::custom(request::panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), bodies::count_answer))
+        .layer(middleware::from_fn_with_state(app.clone(), body_budget::count_answer))
         .layer(middleware::from_fn(request::observe))
         .with_state(app)
 }

@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Reply, reply};
+use super::auth::Who;
 use super::body::Json;
 use super::facts::object;
-use super::who::Who;
-use crate::app::App;
-use crate::error::Error;
-use crate::kb::Answered;
-use crate::limits::Limits;
-use crate::runtime::wit::{Explanation, Fusion, Hit, Mode, Query};
+use crate::http::App;
+use crate::kb::Response;
+use kenning_core::error::Error;
+use kenning_core::limits::Limits;
+use kenning_runtime::wit::{Explanation, Fusion, Hit, Mode, Query};
 
 const TOP_K: i64 = 10;
 
@@ -101,13 +101,13 @@ pub(super) async fn search(
 ) -> Reply {
     let begun = Instant::now();
     let query = request.into_query(&app.limits)?;
-    let answered = app.kb.search(&who.within(app.limits.search), query).await?;
-    let (answer, served) = (answered.value, answered.served);
+    let response = app.kb.search(&who.within(app.limits.search), query).await?;
+    let (answer, served_by) = (response.value, response.served_by);
     let results: Result<Vec<_>, Error> = answer.hits.into_iter().map(hit_answer).collect();
-    let results = results.map_err(|error| error.from_guests(served.clone()))?;
+    let results = results.map_err(|error| error.from_guests(served_by.clone()))?;
     let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
     let value = json!({ "results": results, "degraded": answer.degraded, "took_ms": took_ms });
-    Ok(reply(StatusCode::OK, Answered { value, served }))
+    Ok(reply(StatusCode::OK, Response { value, served_by }))
 }
 
 fn hit_answer(hit: Hit) -> Result<HitAnswer, Error> {

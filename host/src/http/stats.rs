@@ -10,12 +10,12 @@ use kenning_storage::{Layout, TenantId, Usage};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Reply, reply};
-use super::who::Who;
-use crate::app::App;
-use crate::error::Error;
-use crate::indexing::Progress;
-use crate::kb::Answered;
-use crate::limits::Limits;
+use super::auth::Who;
+use crate::http::App;
+use crate::kb::Response;
+use kenning_core::error::Error;
+use kenning_core::limits::Limits;
+use kenning_runtime::tenant_indexes::Progress;
 
 /// `GET /v1/stats`
 pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
@@ -24,12 +24,12 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
     let usage = services.storage.usage(&caller.tenant, caller.deadline).await;
     let usage = usage.map_err(|error| app.kb.storage_error(&error))?;
     let facts = usage.facts;
-    let index = services.indexing.existing(&caller.tenant).unwrap_or_default().sizes();
-    let served = app.kb.snapshot(&caller).await?.served();
+    let index = services.indexes.existing(&caller.tenant).unwrap_or_default().sizes();
+    let served_by = app.kb.snapshot(&caller).await?.served_by();
     let (embedder, space) = (&services.embedder, services.embedder.space());
     let dimensions = space.map(|space| space.dimensions);
     let storage = services.storage.describe();
-    let ready = *services.indexing.progress().borrow() == Progress::Ready;
+    let ready = *services.indexes.progress().borrow() == Progress::Ready;
     let value = json!({
         "tenant": caller.tenant.as_str(),
         "facts": facts,
@@ -59,11 +59,11 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
         },
         "limits": limits(&app.limits),
         "quotas": used_of_quotas(&app, &caller.tenant, usage),
-        "generation": served.logic.number,
-        "digest": &*served.logic.digest,
+        "generation": served_by.logic.number,
+        "digest": &*served_by.logic.digest,
         "version": env!("CARGO_PKG_VERSION"),
     });
-    Ok(reply(StatusCode::OK, Answered { value, served }))
+    Ok(reply(StatusCode::OK, Response { value, served_by }))
 }
 
 /// Each quota of a tenant, with what is used of it.
@@ -81,7 +81,7 @@ fn used_of_quotas(app: &App, tenant: &TenantId, usage: Usage) -> Value {
     let extensions = app.kb.registry().loaded(tenant).map_or(0, |own| own.extensions.len());
     quotas.with_used(|name| match (name, &counted) {
         ("extensions", _) => extensions as u64,
-        ("proof_requests", _) => app.kb.samples().of(tenant).len() as u64,
+        ("proof_requests", _) => app.kb.recorder().of(tenant).len() as u64,
         ("facts", _) => usage.facts,
         ("bytes", _) => usage.bytes,
         ("requests_per_second", Some(used)) => used.requests,
@@ -110,15 +110,15 @@ fn limits(limits: &Limits) -> Value {
 /// `GET /readyz`: 503, with the reason, while storage does not answer or the index
 /// is still being built.
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Reply {
-    let served = app.kb.served();
+    let served_by = app.kb.served_by();
     match not_ready(&app).await {
         None => {
             let value = json!({ "status": "ready" });
-            Ok(reply(StatusCode::OK, Answered { value, served }))
+            Ok(reply(StatusCode::OK, Response { value, served_by }))
         }
         Some(reason) => {
             let value = json!({ "status": "not_ready", "reason": reason });
-            Ok(reply(StatusCode::SERVICE_UNAVAILABLE, Answered { value, served }))
+            Ok(reply(StatusCode::SERVICE_UNAVAILABLE, Response { value, served_by }))
         }
     }
 }
@@ -129,7 +129,7 @@ async fn not_ready(app: &App) -> Option<String> {
     if let Err(error) = services.storage.ping(until).await {
         return Some(error.to_string());
     }
-    if !app.kb.registry().is_known() {
+    if !app.kb.registry().is_ready() {
         return Some("it is not read yet which tenants have guests of their own".into());
     }
     if let Some(adoption) = services.storage.adoption()
@@ -137,7 +137,7 @@ async fn not_ready(app: &App) -> Option<String> {
     {
         return Some("other programs' facts are still being looked for".into());
     }
-    match &*services.indexing.progress().borrow() {
+    match &*services.indexes.progress().borrow() {
         Progress::Ready => None,
         Progress::Building { facts } => {
             Some(format!("the index is being built: {facts} facts so far"))

@@ -8,12 +8,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::failures::{guest_broke, guest_lied, rejected, resting};
-use super::visit::Visit;
-use crate::error::Error;
+use super::errors::{guest_broke, guest_lied, quarantine_error, rejected};
+use super::pipeline::Pipeline;
 use crate::registry::{Extension, OnFailure};
-use crate::runtime::wit::{Answer, Draft, Fact, Hit, Query, Ranked, Refusal};
-use crate::runtime::{GuestError, Hook};
+use kenning_core::error::Error;
+use kenning_runtime::wit::{Answer, Draft, Fact, Hit, Query, Ranked, Refusal};
+use kenning_runtime::{GuestError, Hook};
 
 /// Facts handed to `on-read` at once; their bytes are bounded, too.
 const FACTS: usize = 100;
@@ -28,10 +28,10 @@ enum End {
 /// What a hook gave, or why it is left out.
 type Given<T> = Result<T, Error>;
 
-impl Visit {
+impl Pipeline {
     /// The drafts to store in place of `draft`.
     pub(super) async fn on_store(&mut self, draft: Draft) -> Result<Vec<Draft>, Error> {
-        let most = self.turn.services().limits.batch_facts;
+        let most = self.session.services().limits.batch_facts;
         let mut drafts = vec![draft];
         for extension in self.with(Hook::OnStore) {
             let mut next = Vec::with_capacity(drafts.len());
@@ -54,10 +54,10 @@ impl Visit {
         extension: &Extension,
         draft: &Draft,
     ) -> Result<Given<Vec<Draft>>, Error> {
-        let end = match resting(&extension.guest) {
+        let end = match quarantine_error(&extension.guest) {
             Some(error) => Err(End::Failed(error)),
             None => {
-                let given = self.turn.on_store(extension.hooks(), draft).await;
+                let given = self.session.on_store(extension.hooks(), draft).await;
                 self.given(extension, given)
                     .and_then(|drafts| self.check_drafts(extension, drafts).map_err(End::Failed))
             }
@@ -66,7 +66,7 @@ impl Visit {
     }
 
     fn check_drafts(&self, extension: &Extension, drafts: Vec<Draft>) -> Result<Vec<Draft>, Error> {
-        let limits = &self.turn.services().limits;
+        let limits = &self.session.services().limits;
         if drafts.is_empty() {
             return Err(guest_lied(&extension.guest, "gave no draft and no reason"));
         }
@@ -86,10 +86,10 @@ impl Visit {
     /// The query to answer in place of `query`.
     pub(super) async fn on_query(&mut self, mut query: Query) -> Result<Query, Error> {
         for extension in self.with(Hook::OnQuery) {
-            let end = match resting(&extension.guest) {
+            let end = match quarantine_error(&extension.guest) {
                 Some(error) => Err(End::Failed(error)),
                 None => {
-                    let given = self.turn.on_query(extension.hooks(), &query).await;
+                    let given = self.session.on_query(extension.hooks(), &query).await;
                     self.given(&extension, given)
                         .and_then(|query| self.check_query(&extension, query).map_err(End::Failed))
                 }
@@ -102,7 +102,7 @@ impl Visit {
     }
 
     fn check_query(&self, extension: &Extension, query: Query) -> Result<Query, Error> {
-        let limits = &self.turn.services().limits;
+        let limits = &self.session.services().limits;
         let (hits, asked) = (limits.search_hits, query.top_k as usize);
         if !(1..=hits).contains(&asked) {
             return Err(guest_broke(&extension.guest, "search_hits", hits, asked));
@@ -128,7 +128,7 @@ impl Visit {
 
     /// Splits facts so that each group fits a host call on its way back.
     fn readable(&self, facts: Vec<Fact>) -> Vec<Vec<Fact>> {
-        let most = self.turn.services().limits.host_call_bytes / 2;
+        let most = self.session.services().limits.host_call_bytes / 2;
         let mut groups: Vec<Vec<Fact>> = Vec::new();
         let mut bytes = 0;
         for fact in facts {
@@ -152,10 +152,10 @@ impl Visit {
         extension: &Extension,
         facts: Vec<Fact>,
     ) -> Result<Vec<Fact>, Error> {
-        let end = match resting(&extension.guest) {
+        let end = match quarantine_error(&extension.guest) {
             Some(error) => Err(End::Failed(error)),
             None => {
-                let given = self.turn.on_read(extension.hooks(), &facts).await;
+                let given = self.session.on_read(extension.hooks(), &facts).await;
                 self.given(extension, given.map(Ok))
             }
         };
@@ -189,10 +189,10 @@ impl Visit {
             if answer.hits.is_empty() {
                 break;
             }
-            let end = match resting(&extension.guest) {
+            let end = match quarantine_error(&extension.guest) {
                 Some(error) => Err(End::Failed(error)),
                 None => {
-                    let given = self.turn.rerank(extension.hooks(), query, &answer.hits).await;
+                    let given = self.session.rerank(extension.hooks(), query, &answer.hits).await;
                     self.given(&extension, given.map(Ok))
                         .and_then(|ranked| check_ranks(&extension, ranked).map_err(End::Failed))
                 }
@@ -226,7 +226,7 @@ impl Visit {
             Ok(Err(refusal)) => {
                 Err(End::Refused(rejected(&extension.guest.component, refusal.message)))
             }
-            Err(error) => Err(End::Failed(self.words.guest_error(&error, false))),
+            Err(error) => Err(End::Failed(self.errors.guest_error(&error, false))),
         }
     }
 }

@@ -4,16 +4,18 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `visit` | what a verb does in its turn: hooks, logic, checks |
+//! | `pipeline` | what a verb does in its turn: hooks, logic, checks |
 //! | `hooks` | the tenant's extensions, one after the other, and what if one fails |
-//! | `failures` | what the caller is told of a guest's failure |
-//! | `samples` | recent requests; `replay` makes them again for a candidate |
+//! | `errors` | what the caller is told of a guest's failure |
+//! | `recorder` | recent requests; `replay` makes them again for a candidate |
 
-mod failures;
+mod errors;
 mod hooks;
+mod pipeline;
+mod recorder;
 mod replay;
-mod samples;
-mod visit;
+mod tenant_deletion;
+mod validate;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,16 +23,18 @@ use std::time::{Duration, Instant};
 use kenning_storage::{StorageError, TenantId};
 use tokio::time::timeout_at;
 
-use crate::error::{Code, Error};
-use crate::indexing::Progress;
 use crate::registry::{LoadError, Owner, Registry, Snapshot};
-use crate::runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
-use crate::runtime::{Ended, GenerationRef, Kind, Runtime, Services};
-use crate::tenants::{self, Permit};
+use kenning_core::error::{Code, Error};
+use kenning_core::provenance::ServedBy;
+use kenning_runtime::tenant_indexes::Progress;
+use kenning_runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
+use kenning_runtime::{CallError, Runtime, Services, SessionKind};
+use kenning_tenants::{self, Permit};
 
+pub use pipeline::{Pipeline, StoreOutcome};
+pub use recorder::{Request, RequestRecorder};
 pub use replay::Observed;
-pub use samples::{Request, Samples};
-pub use visit::{Kept, Visit};
+pub(crate) use tenant_deletion::POLL;
 
 /// Who calls, and when the answer has to be there.
 #[derive(Clone, Debug)]
@@ -56,18 +60,10 @@ impl Caller {
     }
 }
 
-/// Which guests served a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
-    pub logic: GenerationRef,
-    /// `name=generation` of each extension, in their order, with commas between.
-    pub extensions: Option<Arc<str>>,
-}
-
 /// A value, and the guests that made it.
-pub struct Answered<T> {
+pub struct Response<T> {
     pub value: T,
-    pub served: Served,
+    pub served_by: ServedBy,
 }
 
 /// The knowledge base.
@@ -75,7 +71,7 @@ pub struct Kb {
     runtime: Runtime,
     registry: Arc<Registry>,
     services: Arc<Services>,
-    samples: Samples,
+    recorder: RequestRecorder,
     /// How messages call the storage: users know it by its name.
     storage_name: &'static str,
 }
@@ -94,8 +90,8 @@ impl Kb {
             "redis" => "Redis",
             _ => "Storage",
         };
-        let samples = Samples::new(services.limits.proof_requests > 0);
-        Self { runtime, registry, services, samples, storage_name }
+        let recorder = RequestRecorder::new(services.limits.proof_requests > 0);
+        Self { runtime, registry, services, recorder, storage_name }
     }
 
     pub fn services(&self) -> &Services {
@@ -106,8 +102,8 @@ impl Kb {
         &self.registry
     }
 
-    pub fn samples(&self) -> &Samples {
-        &self.samples
+    pub fn recorder(&self) -> &RequestRecorder {
+        &self.recorder
     }
 
     /// What messages call the storage.
@@ -116,8 +112,8 @@ impl Kb {
     }
 
     /// The server-wide guests that answer now.
-    pub fn served(&self) -> Served {
-        self.registry.server_wide().served()
+    pub fn served_by(&self) -> ServedBy {
+        self.registry.server_wide().served_by()
     }
 
     /// Stores those drafts that are whole; the others keep their errors. Each has an
@@ -126,7 +122,7 @@ impl Kb {
         &self,
         caller: &Caller,
         drafts: Vec<Result<Draft, Error>>,
-    ) -> Result<Answered<Vec<Result<Kept, Error>>>, Error> {
+    ) -> Result<Response<Vec<Result<StoreOutcome, Error>>>, Error> {
         self.check(caller, true)?;
         let drafts: Vec<_> = drafts
             .into_iter()
@@ -137,11 +133,11 @@ impl Kb {
             return Err(error.clone());
         }
         if let Some(Ok(draft)) = drafts.first() {
-            self.sample(caller, || Request::Store(draft.clone()));
+            self.record(caller, || Request::Store(draft.clone()));
         }
-        self.visit(caller, Purpose::Write, |mut visit| async {
-            let stored = visit.store(drafts).await;
-            (visit, stored)
+        self.pipeline(caller, Purpose::Write, |mut pipeline| async {
+            let stored = pipeline.store(drafts).await;
+            (pipeline, stored)
         })
         .await
     }
@@ -155,12 +151,12 @@ impl Kb {
     }
 
     /// Reads one fact.
-    pub async fn get(&self, caller: &Caller, id: String) -> Result<Answered<Fact>, Error> {
+    pub async fn get(&self, caller: &Caller, id: String) -> Result<Response<Fact>, Error> {
         self.check(caller, false)?;
-        self.sample(caller, || Request::Get(id.clone()));
-        self.visit(caller, Purpose::Read, |mut visit| async {
-            let fact = visit.get(id).await;
-            (visit, fact)
+        self.record(caller, || Request::Get(id.clone()));
+        self.pipeline(caller, Purpose::Read, |mut pipeline| async {
+            let fact = pipeline.get(id).await;
+            (pipeline, fact)
         })
         .await
     }
@@ -172,15 +168,15 @@ impl Kb {
         containing: Option<String>,
         limit: u32,
         cursor: Option<String>,
-    ) -> Result<Answered<FactPage>, Error> {
+    ) -> Result<Response<FactPage>, Error> {
         self.check(caller, false)?;
         if cursor.is_none() {
             let containing = containing.clone();
-            self.sample(caller, || Request::List { containing, limit });
+            self.record(caller, || Request::List { containing, limit });
         }
-        self.visit(caller, Purpose::Read, move |mut visit| async move {
-            let page = visit.list(containing, limit, cursor).await;
-            (visit, page)
+        self.pipeline(caller, Purpose::Read, move |mut pipeline| async move {
+            let page = pipeline.list(containing, limit, cursor).await;
+            (pipeline, page)
         })
         .await
     }
@@ -191,36 +187,36 @@ impl Kb {
         caller: &Caller,
         id: String,
         change: Change,
-    ) -> Result<Answered<Stored>, Error> {
+    ) -> Result<Response<Stored>, Error> {
         self.check(caller, true)?;
         let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
         let limits = &self.services.limits;
         check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
         check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
-        self.visit(caller, Purpose::Write, |mut visit| async {
-            let stored = visit.update(id, change).await;
-            (visit, stored)
+        self.pipeline(caller, Purpose::Write, |mut pipeline| async {
+            let stored = pipeline.update(id, change).await;
+            (pipeline, stored)
         })
         .await
     }
 
     /// Deletes one fact.
-    pub async fn delete(&self, caller: &Caller, id: String) -> Result<Answered<()>, Error> {
+    pub async fn delete(&self, caller: &Caller, id: String) -> Result<Response<()>, Error> {
         self.check(caller, false)?;
-        self.visit(caller, Purpose::Write, |mut visit| async {
-            let deleted = visit.delete(id).await;
-            (visit, deleted)
+        self.pipeline(caller, Purpose::Write, |mut pipeline| async {
+            let deleted = pipeline.delete(id).await;
+            (pipeline, deleted)
         })
         .await
     }
 
     /// Searches.
-    pub async fn search(&self, caller: &Caller, query: Query) -> Result<Answered<Answer>, Error> {
+    pub async fn search(&self, caller: &Caller, query: Query) -> Result<Response<Answer>, Error> {
         self.check(caller, true)?;
-        self.sample(caller, || Request::Search(query.clone()));
-        let searched = self.visit(caller, Purpose::Search, |mut visit| async {
-            let answer = visit.search(query).await;
-            (visit, answer)
+        self.record(caller, || Request::Search(query.clone()));
+        let searched = self.pipeline(caller, Purpose::Search, |mut pipeline| async {
+            let answer = pipeline.search(query).await;
+            (pipeline, answer)
         });
         let mut answered = searched.await?;
         answered.value.degraded.extend(self.unfinished_index());
@@ -234,9 +230,9 @@ impl Kb {
         ids: Vec<String>,
     ) -> Result<Vec<Option<wit::Entry>>, Error> {
         let snapshot = self.logic_of(caller).await?;
-        self.visit_with(snapshot, caller, Purpose::Read, |mut visit| async {
-            let entries = visit.entries(ids).await;
-            (visit, entries)
+        self.run_with(snapshot, caller, Purpose::Read, |mut pipeline| async {
+            let entries = pipeline.entries(ids).await;
+            (pipeline, entries)
         })
         .await
     }
@@ -245,7 +241,7 @@ impl Kb {
     /// and is not to load, or even compile, the extensions of all.
     async fn logic_of(&self, caller: &Caller) -> Result<Snapshot, Error> {
         let registry = &self.registry;
-        self.learned(caller).await?;
+        self.registry_ready(caller).await?;
         if registry.snapshot(&caller.tenant).is_none() {
             let record = registry.archive.logic(&Owner::Tenant(caller.tenant.clone())).await;
             let record = record.map_err(|error| self.storage_error(&error))?.value;
@@ -256,13 +252,13 @@ impl Kb {
         self.snapshot(caller).await
     }
 
-    fn sample(&self, caller: &Caller, request: impl FnOnce() -> Request) {
+    fn record(&self, caller: &Caller, request: impl FnOnce() -> Request) {
         let most = self.services.tenants.kept_requests(&caller.tenant);
-        self.samples.record(&caller.tenant, most, request);
+        self.recorder.record(&caller.tenant, most, request);
     }
 
     fn unfinished_index(&self) -> Option<String> {
-        match &*self.services.indexing.progress().borrow() {
+        match &*self.services.indexes.progress().borrow() {
             Progress::Ready => None,
             Progress::Building { facts } => {
                 Some(format!("index: still being built, {facts} facts so far"))
@@ -277,7 +273,7 @@ impl Kb {
             if let Some(snapshot) = self.registry.snapshot(&caller.tenant) {
                 return Ok(snapshot);
             }
-            self.learned(caller).await?;
+            self.registry_ready(caller).await?;
             let (registry, tenant) = (self.registry.clone(), caller.tenant.clone());
             self.reading(caller, async move {
                 match registry.snapshot(&tenant) {
@@ -290,12 +286,12 @@ impl Kb {
     }
 
     /// Once this is done it is known which tenants have guests of their own.
-    async fn learned(&self, caller: &Caller) -> Result<(), Error> {
-        if self.registry.is_known() {
+    async fn registry_ready(&self, caller: &Caller) -> Result<(), Error> {
+        if self.registry.is_ready() {
             return Ok(());
         }
         let registry = self.registry.clone();
-        self.reading(caller, async move { registry.learn().await.map(drop) }).await
+        self.reading(caller, async move { registry.load().await.map(drop) }).await
     }
 
     /// Waits for `work` no longer than the caller does. It is not this caller's alone: it
@@ -343,66 +339,66 @@ impl Kb {
     }
 
     /// One turn for `caller`, with one snapshot of the guests.
-    async fn visit<T, F>(
+    async fn pipeline<T, F>(
         &self,
         caller: &Caller,
         purpose: Purpose,
-        work: impl FnOnce(Visit) -> F + Send + 'static,
-    ) -> Result<Answered<T>, Error>
+        work: impl FnOnce(Pipeline) -> F + Send + 'static,
+    ) -> Result<Response<T>, Error>
     where
         T: Send + 'static,
-        F: Future<Output = (Visit, Result<T, Error>)> + Send + 'static,
+        F: Future<Output = (Pipeline, Result<T, Error>)> + Send + 'static,
     {
         let snapshot = self.snapshot(caller).await?;
-        let served = snapshot.served();
-        let result = self.visit_with(snapshot, caller, purpose, work).await;
+        let served_by = snapshot.served_by();
+        let result = self.run_with(snapshot, caller, purpose, work).await;
         match result {
-            Ok(value) => Ok(Answered { value, served }),
-            Err(error) => Err(error.from_guests(served)),
+            Ok(value) => Ok(Response { value, served_by }),
+            Err(error) => Err(error.from_guests(served_by)),
         }
     }
 
-    async fn visit_with<T, F>(
+    async fn run_with<T, F>(
         &self,
         snapshot: Snapshot,
         caller: &Caller,
         purpose: Purpose,
-        work: impl FnOnce(Visit) -> F + Send + 'static,
+        work: impl FnOnce(Pipeline) -> F + Send + 'static,
     ) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: Future<Output = (Visit, Result<T, Error>)> + Send + 'static,
+        F: Future<Output = (Pipeline, Result<T, Error>)> + Send + 'static,
     {
-        let words = failures::Words { storage: self.storage_name, purpose };
+        let errors = errors::ErrorMapper { storage: self.storage_name, purpose };
         let running = self.services.tenants.begin(&caller.tenant, caller.permit.as_deref())?;
         let tenant = caller.tenant.clone();
-        let kind = if caller.patient { Kind::Background } else { Kind::Served };
+        let kind = if caller.patient { SessionKind::Background } else { SessionKind::Interactive };
         let on_worker = running.again();
-        let turn = self.runtime.turn(tenant, caller.deadline, kind, move |turn| {
-            let visit = work(Visit::new(turn, snapshot, words));
+        let session = self.runtime.run_session(tenant, caller.deadline, kind, move |session| {
+            let pipeline = work(Pipeline::new(session, snapshot, errors));
             async move {
                 // Whoever goes away stops waiting at once, and the worker a moment later.
                 let _under_way = on_worker;
-                visit.await
+                pipeline.await
             }
         });
         let ended = tokio::select! {
-            ended = turn => ended,
-            () = running.ended() => return Err(tenants::deleted()),
+            ended = session => ended,
+            () = running.ended() => return Err(kenning_tenants::deleted()),
         };
         let (outcome_unknown, result) = match ended {
-            Ok((visit, result)) => (visit.outcome_unknown(), result),
+            Ok((pipeline, result)) => (pipeline.outcome_unknown(), result),
             Err(ended) => {
                 // Nobody can say how far a call came that does not come back.
-                let began = !matches!(ended, Ended::Overloaded { .. });
+                let began = !matches!(ended, CallError::Overloaded { .. });
                 let unknown = began && purpose == Purpose::Write;
-                let error = words.ended(&ended);
+                let error = errors.ended(&ended);
                 (unknown, Err(if unknown { error.with_unknown_outcome() } else { error }))
             }
         };
         if outcome_unknown {
             // What may have been written was not indexed.
-            self.services.indexing.mark_late(&caller.tenant);
+            self.services.indexes.mark_late(&caller.tenant);
         }
         result
     }

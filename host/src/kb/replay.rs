@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
 
-use super::failures::Words;
-use super::samples::Request;
-use super::visit::Visit;
+use super::errors::ErrorMapper;
+use super::pipeline::Pipeline;
+use super::recorder::Request;
 use super::{Kb, Purpose};
-use crate::error::Error;
 use crate::registry::Snapshot;
-use crate::runtime::{Kind, Turn};
+use kenning_core::error::Error;
+use kenning_runtime::{Session, SessionKind};
 
 /// What came of a request that was made again.
 pub struct Observed {
@@ -25,19 +25,20 @@ pub struct Observed {
 
 impl Kb {
     /// Does `work` in a turn whose writes are captured and dropped.
-    pub async fn rehearse<T, F>(
+    pub async fn dry_run<T, F>(
         &self,
         tenant: TenantId,
         time: Duration,
-        work: impl FnOnce(Turn) -> F + Send + 'static,
+        work: impl FnOnce(Session) -> F + Send + 'static,
     ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let words = Words { storage: self.storage_name, purpose: Purpose::Read };
-        let turn = self.runtime.turn(tenant, Instant::now() + time, Kind::Rehearsed, work);
-        turn.await.map_err(|ended| words.ended(&ended))
+        let errors = ErrorMapper { storage: self.storage_name, purpose: Purpose::Read };
+        let session =
+            self.runtime.run_session(tenant, Instant::now() + time, SessionKind::DryRun, work);
+        session.await.map_err(|ended| errors.ended(&ended))
     }
 
     /// Makes a request again, with the guests in `snapshot`. An error means that there
@@ -52,24 +53,24 @@ impl Kb {
             Request::Search(_) => Purpose::Search,
             _ => Purpose::Read,
         };
-        let words = Words { storage: self.storage_name, purpose };
+        let errors = ErrorMapper { storage: self.storage_name, purpose };
         let limits = &self.services.limits;
         let time = if purpose == Purpose::Search { limits.search } else { limits.call };
-        self.rehearse(tenant.clone(), time, move |turn| async move {
+        self.dry_run(tenant.clone(), time, move |session| async move {
             let begun = Instant::now();
-            let mut visit = Visit::new(turn, snapshot, words);
-            let (ids, degraded, error) = match visit.answer(request).await {
+            let mut pipeline = Pipeline::new(session, snapshot, errors);
+            let (ids, degraded, error) = match pipeline.answer(request).await {
                 Ok((ids, degraded)) => (ids, degraded, None),
                 Err(error) => (Vec::new(), false, Some(error)),
             };
-            let (fuel, took) = (visit.turn.fuel_used(), begun.elapsed());
+            let (fuel, took) = (pipeline.session.fuel_used(), begun.elapsed());
             Observed { error, ids, degraded, fuel, took }
         })
         .await
     }
 }
 
-impl Visit {
+impl Pipeline {
     /// The ids in the answer, and whether something was left out of it.
     async fn answer(&mut self, request: Request) -> Result<(Vec<String>, bool), Error> {
         match request {

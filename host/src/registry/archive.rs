@@ -18,10 +18,9 @@ use kenning_storage::{DocumentName, Storage, StorageError, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Versions;
-use super::records::{BUILT_IN, ExtensionRecords, GuestRecord};
-use crate::error::{Code, Error};
-use crate::limits::DEFAULT_TENANT;
+use super::records::{BUILT_IN, ExtensionRecords, GuestRecord, Versions};
+use kenning_core::error::{Code, Error};
+use kenning_core::limits::DEFAULT_TENANT;
 
 /// One record. Each holds a bounded number of generations and events.
 const RECORD_BYTES: usize = 4 * 1024 * 1024;

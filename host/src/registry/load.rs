@@ -1,13 +1,15 @@
 //! From records to guests that can run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kenning_storage::{StorageError, TenantId};
 
 use super::records::{ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord};
 use super::{Extension, Owner, Registry, TenantGuests, Versions, sort};
-use crate::runtime::compiler::CompileError;
-use crate::runtime::{Generation, GenerationRef, Guest, Loaded, LogBuffer};
+use kenning_core::provenance::GenerationRef;
+use kenning_runtime::compiler::CompileError;
+use kenning_runtime::{Generation, Guest, Loaded, LogBuffer};
 
 /// Why a tenant's guests are not there.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +30,56 @@ impl GenerationRecord {
     }
 }
 
+/// What was recorded at one moment.
+pub(crate) struct Recorded {
+    /// Of before the rest was read: what changed since has a later one.
+    pub(crate) revision: u64,
+    /// Tenants with guests of their own, and the versions of their records.
+    pub(crate) tenants: HashMap<TenantId, Versions>,
+}
+
 impl Registry {
+    /// Reads what is recorded: which logic is the server's, which tenants have guests of
+    /// their own. Until it succeeded once, no call runs.
+    pub(crate) async fn load(&self) -> Result<Recorded, LoadError> {
+        let revision = self.archive.revision().await?;
+        let logic = self.archive.logic(&Owner::Server).await?;
+        let version = logic.version.unwrap_or_default();
+        let logic = match logic.value.active() {
+            Some(active) => Some(self.generation(&Owner::Server, active).await?),
+            None => None,
+        };
+        self.set_logic(&Owner::Server, logic, version);
+        let tenants = self.archive.tenants().await?;
+        for gone in self.tenants().iter().filter(|tenant| !tenants.contains_key(tenant)) {
+            // What this host itself promoted meanwhile is not in the list.
+            if self.versions(gone).unwrap_or_default().are_of(revision) {
+                self.forget(gone);
+            }
+        }
+        for tenant in tenants.keys() {
+            // Loaded by its first call.
+            self.slot_or_new(tenant);
+        }
+        self.ready.send_replace(true);
+        Ok(Recorded { revision, tenants })
+    }
+
+    /// Loads again what another host changed. What cannot be loaded keeps no other
+    /// tenant waiting, and what runs goes on.
+    pub(crate) async fn reload(
+        &self,
+        tenants: &HashMap<TenantId, Versions>,
+    ) -> Result<(), LoadError> {
+        let mut outcome = Ok(());
+        for (tenant, now) in tenants {
+            if self.versions(tenant).is_some_and(|loaded| loaded != *now) {
+                outcome = outcome.and(self.load_tenant(tenant).await);
+            }
+        }
+        outcome
+    }
+
     /// Loads a tenant's guests for its first call, or again after another host changed
     /// them. What is loaded already is kept.
     pub async fn load_tenant(&self, tenant: &TenantId) -> Result<(), LoadError> {

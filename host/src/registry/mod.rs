@@ -6,13 +6,11 @@
 //! | `records` | what is kept of each guest: its generations and what happened to them |
 //! | `archive` | those records and the components' bytes, in storage |
 //! | `load` | from records to guests that can run |
-//! | `follow` | what another host on the same storage decided |
 //!
 //! A call takes one snapshot and keeps it to its end, so a promotion changes no call
 //! under way and makes none wait, and a generation lives as long as its last call.
 
 mod archive;
-pub mod follow;
 mod load;
 mod records;
 
@@ -24,11 +22,12 @@ use kenning_storage::TenantId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::kb::Served;
-use crate::runtime::{Generation, Guest, Hook, LinkedExtension, Loader};
+use kenning_core::provenance::ServedBy;
+use kenning_runtime::{Generation, Guest, Hook, LinkedExtension, Loader};
 
 pub use archive::{Archive, Changed, Components, Owner};
 pub use load::LoadError;
+pub(crate) use records::Versions;
 pub use records::{
     BUILT_IN, Event, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, What, now,
 };
@@ -41,10 +40,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub fn served(&self) -> Served {
+    pub fn served_by(&self) -> ServedBy {
         let named = |one: &Arc<Extension>| format!("{}={}", one.name(), one.guest.reference.number);
         let names: Vec<String> = self.extensions.iter().map(named).collect();
-        Served {
+        ServedBy {
             logic: self.logic.guest.reference.clone(),
             extensions: (!names.is_empty()).then(|| names.join(",").into()),
         }
@@ -138,20 +137,6 @@ struct Slot {
     changing: Changing,
 }
 
-/// Versions of a tenant's records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Versions {
-    pub(crate) logic: u64,
-    pub(crate) extensions: u64,
-}
-
-impl Versions {
-    /// Whether they were there at that revision of all documents.
-    fn are_of(self, revision: u64) -> bool {
-        self.logic.max(self.extensions) <= revision
-    }
-}
-
 impl Slot {
     /// Loads `guests`, unless those of a later record are.
     fn load(&self, guests: TenantGuests, of: Versions) {
@@ -183,7 +168,7 @@ pub struct Registry {
     tenants: RwLock<HashMap<TenantId, Arc<Slot>>>,
     /// Whether it is known which tenants have guests of their own. Until then no call
     /// may run: it could miss the hook that protects its tenant's facts.
-    known: watch::Sender<bool>,
+    ready: watch::Sender<bool>,
     /// Of the server-wide logic.
     changing: Changing,
 }
@@ -199,7 +184,7 @@ impl Registry {
             logic_version: Mutex::default(),
             built_in,
             tenants: RwLock::default(),
-            known: watch::Sender::new(false),
+            ready: watch::Sender::new(false),
             changing: Changing::default(),
         }
     }
@@ -216,7 +201,7 @@ impl Registry {
     /// The guests that a call of `tenant` beginning now is to use; `None` if they have
     /// to be read first.
     pub fn snapshot(&self, tenant: &TenantId) -> Option<Snapshot> {
-        if !self.is_known() {
+        if !self.is_ready() {
             return None;
         }
         let Some(slot) = self.slot(tenant) else { return Some(self.server_wide()) };
@@ -226,13 +211,13 @@ impl Registry {
     }
 
     /// Whether it is known which tenants have guests of their own.
-    pub fn is_known(&self) -> bool {
-        *self.known.borrow()
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
     }
 
     /// Turns true once it is known which tenants have guests of their own.
-    pub fn known(&self) -> watch::Receiver<bool> {
-        self.known.subscribe()
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
     }
 
     /// A tenant's own guests, if it has any and they are loaded.

@@ -7,7 +7,7 @@ use chrono::{SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::OnFailure;
-use crate::runtime::Grant;
+use kenning_runtime::Grant;
 
 /// The logic that comes with the server has this number.
 pub const BUILT_IN: u64 = 1;
@@ -147,6 +147,20 @@ impl GuestRecord {
         self.events.push(Event { at: now(), what, generation, why });
         let excess = self.events.len().saturating_sub(EVENTS);
         self.events.drain(..excess);
+    }
+}
+
+/// Versions of a tenant's records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) logic: u64,
+    pub(crate) extensions: u64,
+}
+
+impl Versions {
+    /// Whether both were written at or before this revision of all documents.
+    pub(super) fn are_of(self, revision: u64) -> bool {
+        self.logic.max(self.extensions) <= revision
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use crate::limits::Limits;
+use kenning_core::limits::Limits;
 
 /// A connection that was used this recently is not idle: its caller is likely to have a
 /// request on the way, which would meet a closed connection.

@@ -6,7 +6,7 @@
 //! | `paced` | a stream whose peer must take what it is sent |
 
 mod connections;
-mod paced;
+mod write_timeout;
 
 use std::future::Future;
 use std::pin::pin;
@@ -24,9 +24,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::Limits;
 use connections::{Connections, Place};
-use paced::Paced;
+use kenning_core::limits::Limits;
+use write_timeout::Paced;
 
 /// After an accept that failed for want of a file, until the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -2,11 +2,11 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `forward` | those steps, for a logic and for an extension |
-//! | `check` | whether a component fits where it is to go |
+//! | `promote` | those steps, for a logic and for an extension |
+//! | `verify` | whether a component fits where it is to go |
 //! | `proof` | what it must show: its own test, and requests that were answered before |
 //! | `report` | what whoever asked is told |
-//! | `back` | to a generation before, or out |
+//! | `rollback` | to a generation before, or out |
 //! | `watch` | what happens after a promotion |
 //! | `quarantine` | what happens to a guest that fails on every call, at any time |
 //!
@@ -14,12 +14,12 @@
 //! storage is written before the promotion, so after a crash in between the next
 //! start, and every other host, finds the new one.
 
-mod back;
-mod check;
-mod forward;
+mod promote;
 mod proof;
 mod quarantine;
 mod report;
+mod rollback;
+mod verify;
 mod watch;
 
 use std::sync::Arc;
@@ -28,15 +28,15 @@ use std::time::Duration;
 use kenning_storage::{StorageError, TenantId};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::error::{Code, Error};
 use crate::kb::{Caller, Kb};
-use crate::limits::Limits;
 use crate::registry::{Changed, Components, LoadError, OnFailure, Owner, Registry, Snapshot};
-use crate::runtime::{Generation, Grant};
+use kenning_core::error::{Code, Error};
+use kenning_core::limits::Limits;
+use kenning_runtime::{Generation, Grant};
 
-pub use back::Back;
 pub use proof::Bounds;
 pub use report::Report;
+pub use rollback::Rollback;
 
 /// How long the steps after compiling may take, beside the proof.
 const STEPS: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ pub struct Proposal {
 
 /// Where an extension goes, and what it may do.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct ExtensionTarget {
     pub tenant: TenantId,
     pub name: String,
     /// `None`: as before, or 0.

@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 
 use super::report::Report;
 use super::{Proposal, Swapper};
-use crate::error::{Code, Error};
 use crate::kb::{Observed, Request};
-use crate::limits::Limits;
 use crate::registry::{Extension, Owner, Snapshot, TenantGuests};
-use crate::runtime::Generation;
+use kenning_core::error::{Code, Error};
+use kenning_core::limits::Limits;
+use kenning_runtime::Generation;
 
 /// Errors quoted in a report.
 const QUOTED: usize = 5;
@@ -51,8 +51,8 @@ impl Bounds {
     }
 }
 
-/// Who is asked, and instead of whom.
-pub(super) enum Asked<'a> {
+/// What is compared, and instead of whom.
+pub(super) enum Subject<'a> {
     Logic {
         owner: &'a Owner,
         live: &'a Arc<Generation>,
@@ -78,15 +78,15 @@ impl Swapper {
     /// Runs what proof there is. Without `force`, an objection refuses the candidate.
     pub(super) async fn prove(
         &self,
-        asked: Asked<'_>,
+        subject: Subject<'_>,
         proposal: &Proposal,
         report: &mut Report,
     ) -> Result<(), Error> {
-        self.self_test(&asked, report).await?;
-        let pairs = self.pairs(&asked).await?;
-        let (is_extension, is_new) = match asked {
-            Asked::Logic { .. } => (false, false),
-            Asked::Extension { is_new, .. } => (true, is_new),
+        self.self_test(&subject, report).await?;
+        let pairs = self.pairs(&subject).await?;
+        let (is_extension, is_new) = match subject {
+            Subject::Logic { .. } => (false, false),
+            Subject::Extension { is_new, .. } => (true, is_new),
         };
         let comparison = Comparison { is_extension, is_new, ..Comparison::default() };
         let comparison = self.compare(pairs, comparison).await?;
@@ -105,21 +105,22 @@ impl Swapper {
         }
     }
 
-    async fn self_test(&self, asked: &Asked<'_>, report: &mut Report) -> Result<(), Error> {
+    async fn self_test(&self, subject: &Subject<'_>, report: &mut Report) -> Result<(), Error> {
         let time = self.limits().call;
-        let tested = match asked {
-            Asked::Logic { owner, candidate, .. } => {
-                let candidate = (*candidate).clone();
-                let tested = self.kb().rehearse(owner.tenant(), time, move |mut turn| async move {
-                    turn.test_logic(&candidate).await
-                });
-                tested.await?
-            }
-            Asked::Extension { tenant, candidate, .. } => {
+        let tested = match subject {
+            Subject::Logic { owner, candidate, .. } => {
                 let candidate = (*candidate).clone();
                 let tested =
-                    self.kb().rehearse((*tenant).clone(), time, move |mut turn| async move {
-                        turn.test_extension(candidate.hooks()).await
+                    self.kb().dry_run(owner.tenant(), time, move |mut session| async move {
+                        session.test_logic(&candidate).await
+                    });
+                tested.await?
+            }
+            Subject::Extension { tenant, candidate, .. } => {
+                let candidate = (*candidate).clone();
+                let tested =
+                    self.kb().dry_run((*tenant).clone(), time, move |mut session| async move {
+                        session.test_extension(candidate.hooks()).await
                     });
                 tested.await?
             }
@@ -128,24 +129,24 @@ impl Swapper {
             None => report.passed("self-test", "it brings none"),
             Some(Ok(Ok(()))) => report.passed("self-test", "its own test passed"),
             Some(Ok(Err(why))) => report.objects("self-test", why),
-            Some(Err(error)) => report.objects("self-test", format!("{:?}", error.ended)),
+            Some(Err(error)) => report.objects("self-test", format!("{:?}", error.cause)),
         }
         Ok(())
     }
 
-    async fn pairs(&self, asked: &Asked<'_>) -> Result<Vec<Pair>, Error> {
-        match asked {
-            Asked::Extension { tenant, live, candidate, .. } => {
+    async fn pairs(&self, subject: &Subject<'_>) -> Result<Vec<Pair>, Error> {
+        match subject {
+            Subject::Extension { tenant, live, candidate, .. } => {
                 let guests = TenantGuests { logic: None, extensions: live.extensions.clone() };
                 let extensions = guests.with(candidate.name(), Some((*candidate).clone()));
                 let candidate =
                     Snapshot { logic: live.logic.clone(), extensions: extensions.extensions };
                 Ok(vec![Pair { tenant: (*tenant).clone(), live: (*live).clone(), candidate }])
             }
-            Asked::Logic { owner, live, candidate } => {
+            Subject::Logic { owner, live, candidate } => {
                 let tenants = match owner {
                     Owner::Tenant(tenant) => vec![tenant.clone()],
-                    Owner::Server => self.kb().samples().tenants(),
+                    Owner::Server => self.kb().recorder().tenants(),
                 };
                 let mut pairs = Vec::with_capacity(tenants.len());
                 for tenant in tenants {
@@ -171,7 +172,7 @@ impl Swapper {
         let (most, until) = (self.limits().proof_requests, Instant::now() + self.limits().proof);
         let mut queues: Vec<_> = pairs
             .into_iter()
-            .map(|pair| (self.kb().samples().of(&pair.tenant).into_iter(), pair))
+            .map(|pair| (self.kb().recorder().of(&pair.tenant).into_iter(), pair))
             .collect();
         while !queues.is_empty() {
             let mut left = Vec::with_capacity(queues.len());

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use kenning_storage::TenantId;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::back::installed;
-use super::{Back, Swapper, changed_meanwhile};
-use crate::error::Error;
+use super::rollback::installed;
+use super::{Rollback, Swapper, changed_meanwhile};
 use crate::registry::{BUILT_IN, GuestRecord, Owner, What};
-use crate::runtime::{Component, Guest, Rested};
+use kenning_core::error::Error;
+use kenning_runtime::{Component, Guest, Quarantined};
 
 /// Rests of a logic, without a good call in between, after which it goes back: some
 /// seconds in which no call of anyone succeeded. The watch after a promotion is quicker.
@@ -20,7 +20,7 @@ const LOGIC_RESTS: u32 = 3;
 impl Swapper {
     /// Sees to guests that go into quarantine, for ever.
     pub async fn see_to_quarantines(self) {
-        let mut rested = self.kb().services().rested.subscribe();
+        let mut rested = self.kb().services().quarantined.subscribe();
         loop {
             match rested.recv().await {
                 Ok(rested) => self.see_to(rested).await,
@@ -32,7 +32,7 @@ impl Swapper {
         }
     }
 
-    async fn see_to(&self, Rested { tenant, guest, times }: Rested) {
+    async fn see_to(&self, Quarantined { tenant, guest, times }: Quarantined) {
         let (component, generation) = (guest.component.name(), guest.reference.number);
         tracing::warn!(%tenant, component, generation, times, "guest in quarantine");
         metrics::counter!("kenning_quarantines_total", "component" => guest.component.kind())
@@ -65,7 +65,7 @@ impl Swapper {
         let record = self.read(archive.logic(owner).await)?.value;
         if times >= LOGIC_RESTS && record.was_promoted() {
             let why = format!("it failed on every call, and {times} times went into quarantine");
-            return self.rollback_logic(owner, Back::by_itself(number, why)).await.map(drop);
+            return self.rollback_logic(owner, Rollback::by_itself(number, why)).await.map(drop);
         }
         if record.ends_with(What::Quarantined, number) {
             return Ok(());

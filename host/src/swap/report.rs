@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::error::{Code, Error};
-use crate::runtime::GenerationRef;
+use kenning_core::error::{Code, Error};
+use kenning_core::provenance::GenerationRef;
 
 /// One step and how it went.
 #[derive(Clone, Debug, Serialize)]

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use kenning_storage::TenantId;
 use tokio::time::sleep;
 
-use super::{Back, Swapper};
-use crate::error::Error;
-use crate::limits::Limits;
+use super::{Rollback, Swapper};
 use crate::registry::{Extension, Owner, Registry};
-use crate::runtime::{Generation, GenerationRef, Guest, Reading};
+use kenning_core::error::Error;
+use kenning_core::limits::Limits;
+use kenning_core::provenance::GenerationRef;
+use kenning_runtime::{Generation, Guest, Reading};
 
 /// How often the new generation is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -46,11 +47,15 @@ impl Promoted {
         active.is_some_and(|active| Arc::ptr_eq(&active, self.guest()))
     }
 
-    async fn roll_back(&self, swapper: &Swapper, back: Back) -> Result<GenerationRef, Error> {
+    async fn roll_back(
+        &self,
+        swapper: &Swapper,
+        rollback: Rollback,
+    ) -> Result<GenerationRef, Error> {
         match self {
-            Self::Logic(owner, _) => swapper.rollback_logic(owner, back).await,
+            Self::Logic(owner, _) => swapper.rollback_logic(owner, rollback).await,
             Self::Extension(tenant, now) => {
-                swapper.rollback_extension(tenant, now.name(), back).await
+                swapper.rollback_extension(tenant, now.name(), rollback).await
             }
         }
     }
@@ -59,7 +64,7 @@ impl Promoted {
 /// Holds `now` against `before` until it has stood its time or something else took its
 /// place. What cannot be rolled back now, as while storage is away, is tried again.
 pub(super) fn watch(swapper: Swapper, before: &Guest, now: Promoted) {
-    let before = before.meter.reading();
+    let before = before.health.reading();
     tokio::spawn(async move {
         let (limits, guest) = (swapper.limits(), now.guest());
         let until = Instant::now() + limits.watch;
@@ -68,11 +73,11 @@ pub(super) fn watch(swapper: Swapper, before: &Guest, now: Promoted) {
             if !now.is_active(swapper.registry()) {
                 return;
             }
-            let resting = guest.meter.quarantined().is_some();
-            let why = worse(limits, before, guest.meter.reading(), resting);
+            let resting = guest.health.quarantined().is_some();
+            let why = worse(limits, before, guest.health.reading(), resting);
             let Some(why) = why else { continue };
-            let back = Back::by_itself(guest.reference.number, why);
-            if let Err(error) = now.roll_back(&swapper, back).await {
+            let rollback = Rollback::by_itself(guest.reference.number, why);
+            if let Err(error) = now.roll_back(&swapper, rollback).await {
                 tracing::error!(component = %guest.component, %error, "cannot roll back");
                 sleep(LOOK_AGAIN).await;
             }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use hyper::HeaderMap;
-use kenning::runtime::compiler::digest;
+use kenning_runtime::compiler::digest;
 use kenning_tests::component;
 
 /// One digit for each version.

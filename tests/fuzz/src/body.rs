@@ -8,8 +8,8 @@
 //! The first byte picks the route, the others are the body.
 
 use kenning::fuzzing::{Read, Route, read_body};
-use kenning::limits::Limits;
-use kenning::runtime::wit::Draft;
+use kenning_core::limits::Limits;
+use kenning_runtime::wit::Draft;
 use serde_json::{Map, Value};
 
 use crate::Verdict;

@@ -7,8 +7,8 @@
 use std::sync::OnceLock;
 
 use kenning::fuzzing::Checker;
-use kenning::limits::Limits;
-use kenning::runtime::compiler::CompileError;
+use kenning_core::limits::Limits;
+use kenning_runtime::compiler::CompileError;
 
 use crate::{MEMORY, Verdict};
 

@@ -1,6 +1,6 @@
 //! JSON pointers (RFC 6901), as errors give them.
 
-use kenning::error::{Code, Error};
+use kenning_core::error::{Code, Error};
 use serde_json::Value;
 
 /// What an error may take of a caller's own bytes: in its message, and in its pointer, where a

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::logic::rolled_back;
 use super::parameters::{Parameters, component};
 use super::{Admin, generations};
-use crate::app::App;
-use crate::error::{Code, Error};
+use crate::http::App;
 use crate::http::answer::Refusal;
 use crate::registry::OnFailure;
-use crate::runtime::{Grant, Hook};
-use crate::swap::{Back, Place};
+use crate::swap::{ExtensionTarget, Rollback};
+use kenning_core::error::{Code, Error};
+use kenning_runtime::{Grant, Hook};
 
 const PLACE: &[&str] = &["order", "grant", "on_failure"];
 
@@ -72,7 +72,7 @@ pub(in crate::http) async fn install(
     // connection rather than the answer.
     let upload = component(body, &app).await?;
     let parameters = Parameters::new(parameters.0, &[PLACE, Parameters::OF_A_SWAP].concat())?;
-    let place = Place {
+    let place = ExtensionTarget {
         tenant: tenant(&tenant_name)?,
         name,
         order: parameters.number("order")?,
@@ -130,7 +130,7 @@ pub(in crate::http) async fn rollback(
     let parameters = Parameters::new(parameters.0, &["generation"])?;
     let number = parameters.number("generation")?;
     let tenant = tenant(&tenant_name)?;
-    let back = Back::asked_for(number, admin.name());
+    let back = Rollback::asked_for(number, admin.name());
     let now = app.swapper.rollback_extension(&tenant, &name, back).await?;
     Ok(rolled_back(&now))
 }

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::parameters::{Parameters, component};
 use super::{Admin, generations};
-use crate::app::App;
-use crate::error::Error;
+use crate::http::App;
 use crate::http::answer::Refusal;
 use crate::registry::Owner;
-use crate::swap::Back;
+use crate::swap::Rollback;
+use kenning_core::error::Error;
 
 const NAMES: &[&str] = &["tenant", "generation"];
 
@@ -79,13 +79,13 @@ pub(in crate::http) async fn rollback(
     let parameters = Parameters::new(parameters.0, NAMES)?;
     let owner = owner(&parameters)?;
     let number = parameters.number("generation")?;
-    let back = Back::asked_for(number, admin.name());
+    let back = Rollback::asked_for(number, admin.name());
     let now = app.swapper.rollback_logic(&owner, back).await?;
     Ok(rolled_back(&now))
 }
 
 /// What runs after a rollback.
-pub(super) fn rolled_back(now: &crate::runtime::GenerationRef) -> Response {
+pub(super) fn rolled_back(now: &kenning_core::provenance::GenerationRef) -> Response {
     let answer: Value = json!({
         "status": "success", "generation": now.number, "digest": &*now.digest,
     });

@@ -12,11 +12,11 @@ use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::answer::Refusal;
-use super::who::{forbidden, holder};
-use crate::app::App;
+use super::auth::{authenticate, forbidden};
+use crate::http::App;
 use crate::registry::GuestRecord;
-use crate::runtime::Guest;
-use crate::tenants::Holder;
+use kenning_runtime::Guest;
+use kenning_tenants::Principal;
 
 /// Someone who may operate this server: with keys, who shows the admin key.
 pub(in crate::http) struct Admin {
@@ -38,9 +38,9 @@ impl FromRequestParts<Arc<App>> for Admin {
         if !tenants.need_keys() {
             return Ok(Self { has_key: false });
         }
-        match holder(&parts.headers, tenants)? {
-            Holder::Operator => Ok(Self { has_key: true }),
-            Holder::Tenant(_) => {
+        match authenticate(&parts.headers, tenants)? {
+            Principal::Operator => Ok(Self { has_key: true }),
+            Principal::Tenant(_) => {
                 Err(forbidden("the admin routes need the admin key; this is a tenant's").into())
             }
         }
@@ -62,17 +62,17 @@ fn generations(record: &GuestRecord, live: Option<&Guest>) -> Value {
         "events": record.events,
     });
     if let Some(live) = live {
-        let meter = live.meter.reading();
-        let quarantined = live.meter.quarantined().map(|until| {
+        let health = live.health.reading();
+        let quarantined = live.health.quarantined().map(|until| {
             until.saturating_duration_since(std::time::Instant::now()).as_millis() as u64
         });
         listed["live"] = json!({
             "generation": live.reference.number,
             "digest": &*live.reference.digest,
-            "calls": meter.calls,
-            "failures": meter.failures,
-            "mean_us": meter.mean_us().round(),
-            "mean_fuel": meter.mean_fuel().round(),
+            "calls": health.calls,
+            "failures": health.failures,
+            "mean_us": health.mean_us().round(),
+            "mean_fuel": health.mean_fuel().round(),
             "quarantined_for_ms": quarantined,
         });
     }

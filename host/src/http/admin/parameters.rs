@@ -9,10 +9,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::Admin;
-use crate::app::App;
-use crate::error::{Code, Error};
+use crate::http::App;
 use crate::http::body::discard;
 use crate::swap::{Bounds, Proposal};
+use kenning_core::error::{Code, Error};
 
 /// The digest that a component must have; also a parameter.
 const DIGEST: &str = "x-kenning-digest";

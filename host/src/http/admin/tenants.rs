@@ -13,12 +13,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use crate::app::App;
-use crate::error::Error;
+use crate::http::App;
 use crate::http::answer::{Refusal, Reply};
 use crate::http::body::Json;
 use crate::http::stats::quotas;
-use crate::tenants::{self, KeyRecord, Listed, NewKey, Record};
+use kenning_core::error::Error;
+use kenning_tenants::{self, KeyRecord, Listed, NewKey, Record};
 
 /// The tenant in the path.
 pub(in crate::http) struct Name(pub(in crate::http) TenantId);
@@ -94,7 +94,7 @@ pub(in crate::http) async fn change(
 ) -> Reply {
     let record = app.kb.services().tenants.change_limits(&name, change.limits).await?;
     if record.limits.proof_requests == Some(0) {
-        app.kb.samples().forget(&name);
+        app.kb.recorder().forget(&name);
     }
     Ok(answer(StatusCode::OK, described(&name, Some(&record))))
 }
@@ -105,7 +105,7 @@ pub(in crate::http) async fn delete(
     _: Admin,
     Name(name): Name,
 ) -> Reply {
-    tenants::delete(&app.kb, &name).await?;
+    app.kb.delete_tenant(&name).await?;
     let message = "Tenant deleted successfully";
     let value = json!({ "status": "success", "message": message, "name": name.as_str() });
     Ok(answer(StatusCode::OK, value))

@@ -1,0 +1,174 @@
+//! What `kenning check` says of a component: whether this host would take it, and if
+//! not, everything that stands against it.
+//!
+//! Offline: no server, no storage, no tenant. The component is compiled in a child
+//! process and linked, exactly as a server does it, and then dropped.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::component::compiler::{Compiler, digest};
+use crate::component::engine::engine;
+use crate::component::inspect::{Inspection, inspect};
+use crate::component::loader::Loader;
+use kenning_core::limits::Limits;
+
+/// What a component can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ComponentKind {
+    Logic,
+    Extension,
+    /// Nothing that this host has a use for.
+    Unknown,
+}
+
+/// What is known of a component, and what stands against it.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub accepted: bool,
+    pub kind: ComponentKind,
+    pub digest: String,
+    pub bytes: usize,
+    #[serde(flatten)]
+    pub inspection: Inspection,
+    /// Why it would be refused, each with what to do.
+    pub problems: Vec<String>,
+}
+
+/// Checks the component in `bytes` for a host under `limits`; `program` is this binary.
+///
+/// # Errors
+/// When the checking itself could not be done.
+pub async fn check(bytes: &[u8], limits: &Limits, program: PathBuf) -> anyhow::Result<Report> {
+    let (inspection, mut problems) = match inspect(bytes) {
+        Ok(inspection) => {
+            let problems = outline_problems(&inspection, limits);
+            (inspection, problems)
+        }
+        Err(error) => (Inspection::default(), vec![error.to_string()]),
+    };
+    // What the outline shows is said in words of ours; the compiler's and the linker's
+    // are for what only they can see.
+    if problems.is_empty()
+        && let Some(problem) = runtime_problem(bytes, limits, program).await?
+    {
+        problems.push(problem);
+    }
+    Ok(Report {
+        accepted: problems.is_empty(),
+        kind: kind(&inspection),
+        digest: digest(bytes),
+        bytes: bytes.len(),
+        inspection,
+        problems,
+    })
+}
+
+fn kind(inspection: &Inspection) -> ComponentKind {
+    match (inspection.is_logic, inspection.hooks.is_empty()) {
+        (true, _) => ComponentKind::Logic,
+        (false, false) => ComponentKind::Extension,
+        (false, true) => ComponentKind::Unknown,
+    }
+}
+
+fn outline_problems(seen: &Inspection, limits: &Limits) -> Vec<String> {
+    let mut problems = Vec::new();
+    match (seen.is_logic, seen.hooks.is_empty()) {
+        (true, false) => problems
+            .push("it is a logic and has hooks; a component is one or the other".to_string()),
+        (false, true) => problems.push(format!(
+            "it has no hook of kenning:knowledge@0.1.0 and is no logic; it exports {}",
+            listed(&seen.exports)
+        )),
+        _ => {}
+    }
+    for import in &seen.unknown_imports {
+        problems.push(format!("it imports {import}, which this host does not offer"));
+    }
+    if !seen.is_logic {
+        for import in &seen.logic_only_imports {
+            problems.push(format!("it imports {import}, which only a logic may"));
+        }
+    }
+    let (limit, allowed) = match seen.is_logic {
+        true => ("guest_memory_bytes", limits.guest_memory_bytes),
+        false => ("extension_memory_bytes", limits.extension_memory_bytes),
+    };
+    if seen.memory_bytes > allowed as u64 {
+        problems.push(format!(
+            "its memories begin with {} bytes, and {limit} allows {allowed}",
+            seen.memory_bytes
+        ));
+    }
+    problems
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "nothing".into() } else { names.join(", ") }
+}
+
+async fn runtime_problem(
+    bytes: &[u8],
+    limits: &Limits,
+    program: PathBuf,
+) -> anyhow::Result<Option<String>> {
+    let engine = engine(limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let directory = tempfile::tempdir().context("cannot make a directory for the compiler")?;
+    let compiler = Compiler::new(program, directory.path().join("components"), limits.clone())
+        .context("cannot use a directory for the compiler")?;
+    let loaded = match Loader::new(compiler, engine).load(Bytes::copy_from_slice(bytes)).await {
+        Ok(loaded) => loaded,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    let linked = match loaded.inspection.is_logic {
+        true => loaded.logic().map(drop),
+        false => loaded.extension(&loaded.inspection.grants_needed).map(drop),
+    };
+    Ok(linked.err().map(|error| format!("it does not fit this host: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::inspect::Hook;
+
+    fn extension() -> Inspection {
+        Inspection { hooks: vec![Hook::OnRead], ..Inspection::default() }
+    }
+
+    #[track_caller]
+    fn assert_problem(seen: Inspection, because: &str) {
+        let problems = outline_problems(&seen, &Limits::default());
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(because), "{problems:?}");
+    }
+
+    #[test]
+    fn an_outline_without_fault_has_no_problem() {
+        let logic_only_imports = vec!["kenning:knowledge/index-write@0.1.0".to_string()];
+        let logic = Inspection { is_logic: true, logic_only_imports, ..Inspection::default() };
+        for seen in [extension(), logic] {
+            assert!(outline_problems(&seen, &Limits::default()).is_empty());
+        }
+    }
+
+    #[test]
+    fn each_fault_of_an_outline_is_named() {
+        assert_problem(Inspection::default(), "it exports nothing");
+        let exports = vec!["kenning:knowledge/on-read@0.2.0".to_string()];
+        assert_problem(Inspection { exports, ..Inspection::default() }, "on-read@0.2.0");
+        assert_problem(Inspection { is_logic: true, ..extension() }, "one or the other");
+        let import = vec!["wasi:http/types@0.2.0".to_string()];
+        let seen = Inspection { unknown_imports: import.clone(), ..extension() };
+        assert_problem(seen, "wasi:http/types@0.2.0, which this host does not offer");
+        let seen = Inspection { logic_only_imports: import, ..extension() };
+        assert_problem(seen, "which only a logic may");
+        let seen = Inspection { memory_bytes: u64::MAX, ..extension() };
+        assert_problem(seen, "extension_memory_bytes allows 33554432");
+    }
+}

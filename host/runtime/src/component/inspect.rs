@@ -1,0 +1,364 @@
+//! What a component's bytes say of it before anything of it runs: which hooks it
+//! has, what it imports, and so what it would have to be granted.
+//!
+//! Only the component's outline is read, not its code: whether its code is sound and
+//! its imports fit to the last type is decided where it is compiled and linked. The
+//! bytes may be anything, so whoever did not make them calls this in the compiler's
+//! child process.
+
+use serde::{Deserialize, Serialize};
+use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+
+/// The contract's package, its version in `wit/`, and the versions this host speaks: all
+/// of `0.1`.
+pub(crate) const PACKAGE: &str = "kenning:knowledge";
+pub(crate) const VERSION: &str = "0.1.0";
+const TRACK: (u64, u64) = (0, 1);
+
+/// What a logic exports.
+const LOGIC: [&str; 2] = ["facts", "search"];
+
+/// What every guest may import without asking; `types` holds no function.
+const FREE: [&str; 3] = ["budget", "log", "types"];
+
+/// What only the logic may import.
+const LOGIC_ONLY: [&str; 2] = ["index-write", "storage-write"];
+
+/// The parts of WASI that a guest is linked with. Files, sockets and the environment
+/// are among them because languages' runtimes ask for them; they are empty here.
+const WASI: [&str; 6] =
+    ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+const WASI_TRACK: (u64, u64) = (0, 2);
+
+const PAGE_BYTES: u64 = 64 * 1024;
+
+/// Where an extension changes what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    OnStore,
+    OnQuery,
+    OnRead,
+    Rerank,
+}
+
+impl Hook {
+    pub const ALL: [Self; 4] = [Self::OnStore, Self::OnQuery, Self::OnRead, Self::Rerank];
+
+    /// The name of the interface that an extension with this hook exports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnStore => "on-store",
+            Self::OnQuery => "on-query",
+            Self::OnRead => "on-read",
+            Self::Rerank => "rerank",
+        }
+    }
+}
+
+/// What an operator allows an extension by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    Embedding,
+    Index,
+    Storage,
+}
+
+impl Grant {
+    pub const ALL: [Self; 3] = [Self::Embedding, Self::Index, Self::Storage];
+
+    /// The name of the interface that it opens.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Index => "index",
+            Self::Storage => "storage",
+        }
+    }
+}
+
+/// A component's outline. Lists are sorted and hold nothing twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// The hooks it exports, in a version that this host speaks.
+    pub hooks: Vec<Hook>,
+    /// Whether it exports all that a logic must.
+    pub is_logic: bool,
+    /// Everything it imports, by its full name.
+    pub imports: Vec<String>,
+    /// Everything it exports, by its full name.
+    pub exports: Vec<String>,
+    /// What an operator must grant before it can be an extension.
+    pub grants_needed: Vec<Grant>,
+    /// The imports that only the logic may have.
+    pub logic_only_imports: Vec<String>,
+    /// The imports that this host offers nobody.
+    pub unknown_imports: Vec<String>,
+    /// The versions of the contract that it names; one, unless it was put together
+    /// from parts.
+    pub wit_versions: Vec<String>,
+    /// What its memories hold at the start of a call.
+    pub memory_bytes: u64,
+}
+
+impl Inspection {
+    /// A version of the contract that it names and this host does not speak.
+    pub fn foreign_version(&self) -> Option<&str> {
+        self.wit_versions.iter().map(String::as_str).find(|version| !is_of(version, TRACK))
+    }
+}
+
+/// Why bytes have no outline.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    #[error("the file is empty")]
+    Empty,
+    #[error("this is not WebAssembly: a component begins with the bytes 00 61 73 6d")]
+    NotWebAssembly,
+    #[error(
+        "this is a core module, not a component; build it for wasm32-wasip2, or wrap it with \
+         `wasm-tools component new`"
+    )]
+    CoreModule,
+    #[error("this component is damaged: {0}")]
+    Malformed(String),
+}
+
+/// The outline of the component in `bytes`.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    if bytes.is_empty() {
+        return Err(InspectError::Empty);
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(InspectError::NotWebAssembly);
+    }
+    if Parser::is_core_wasm(bytes) {
+        return Err(InspectError::CoreModule);
+    }
+    outline(bytes).map_err(|error| InspectError::Malformed(error.to_string()))
+}
+
+fn outline(bytes: &[u8]) -> wasmparser::Result<Inspection> {
+    // What is well formed and yet beyond this host is refused when it is compiled.
+    let mut validator = Validator::new_with_features(WasmFeatures::all());
+    let mut nesting: Vec<Encoding> = Vec::new();
+    let mut seen = Inspection::default();
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload?;
+        // A function is answered with its validation still to be done, which is left.
+        validator.payload(&payload)?;
+        match payload {
+            Payload::Version { encoding, .. } => nesting.push(encoding),
+            Payload::End(_) => drop(nesting.pop()),
+            Payload::ComponentImportSection(section) if nesting.len() == 1 => {
+                for import in section {
+                    seen.imports.push(import?.name.name.to_string());
+                }
+            }
+            Payload::ComponentExportSection(section) if nesting.len() == 1 => {
+                for export in section {
+                    seen.exports.push(export?.name.name.to_string());
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    let initial = memory?.initial.saturating_mul(PAGE_BYTES);
+                    seen.memory_bytes = seen.memory_bytes.saturating_add(initial);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(judged(seen))
+}
+
+/// What follows from the names of imports and exports.
+fn judged(mut seen: Inspection) -> Inspection {
+    sort(&mut seen.imports);
+    sort(&mut seen.exports);
+    let exports: Vec<&str> = seen.exports.iter().filter_map(|name| of_contract(name)).collect();
+    let hooks = Hook::ALL.into_iter().filter(|hook| exports.contains(&hook.name()));
+    seen.hooks = hooks.collect();
+    seen.is_logic = LOGIC.iter().all(|name| exports.contains(name));
+    for import in &seen.imports {
+        match of_contract(import) {
+            Some(name) if FREE.contains(&name) => {}
+            Some(name) if LOGIC_ONLY.contains(&name) => {
+                seen.logic_only_imports.push(import.clone());
+            }
+            Some(name) => match Grant::ALL.into_iter().find(|grant| grant.name() == name) {
+                Some(grant) => seen.grants_needed.push(grant),
+                None => seen.unknown_imports.push(import.clone()),
+            },
+            None if of_wasi(import) => {}
+            None => seen.unknown_imports.push(import.clone()),
+        }
+    }
+    sort(&mut seen.grants_needed);
+    let names = seen.imports.iter().chain(&seen.exports).filter_map(|name| Name::parse(name));
+    let versions = names.filter(|name| name.package == PACKAGE).map(|name| name.version.into());
+    seen.wit_versions = versions.collect();
+    sort(&mut seen.wit_versions);
+    seen
+}
+
+fn sort<T: Ord>(items: &mut Vec<T>) {
+    items.sort_unstable();
+    items.dedup();
+}
+
+/// `package:of/interface@version`, taken apart.
+struct Name<'a> {
+    package: &'a str,
+    interface: &'a str,
+    version: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn parse(name: &'a str) -> Option<Self> {
+        let (name, version) = name.split_once('@').unwrap_or((name, ""));
+        let (package, interface) = name.split_once('/')?;
+        Some(Self { package, interface, version })
+    }
+
+    /// Whether its version is one of `track`.
+    fn is_of(&self, track: (u64, u64)) -> bool {
+        is_of(self.version, track)
+    }
+}
+
+/// Whether `version` is one of `track`, whose members fit each other.
+fn is_of(version: &str, track: (u64, u64)) -> bool {
+    let mut numbers = version.splitn(3, '.');
+    let mut number = || numbers.next()?.parse::<u64>().ok();
+    (number(), number()) == (Some(track.0), Some(track.1))
+}
+
+/// The interface's own name, if it is the contract's and in a version that this host
+/// speaks.
+fn of_contract(name: &str) -> Option<&str> {
+    let name = Name::parse(name)?;
+    (name.package == PACKAGE && name.is_of(TRACK)).then_some(name.interface)
+}
+
+fn of_wasi(name: &str) -> bool {
+    Name::parse(name).is_some_and(|name| WASI.contains(&name.package) && name.is_of(WASI_TRACK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTRACT: &str = "kenning:knowledge";
+
+    /// A component that imports and exports empty interfaces of these names.
+    fn component(imports: &[&str], exports: &[&str]) -> Vec<u8> {
+        let import = |name: &&str| format!("(import \"{name}\" (instance))");
+        let export = |name: &&str| format!("(export \"{name}\" (instance $empty))");
+        let imports: String = imports.iter().map(import).collect();
+        let exports: String = exports.iter().map(export).collect();
+        let module = "(core module (memory 3) (func (drop (i32.const 1))))";
+        let text = format!("(component {imports} {module} (instance $empty) {exports})");
+        wat::parse_str(text).unwrap()
+    }
+
+    fn inspected(imports: &[&str], exports: &[&str]) -> Inspection {
+        inspect(&component(imports, exports)).unwrap()
+    }
+
+    #[test]
+    fn an_extension_shows_its_hooks_and_the_grants_it_needs() {
+        let imports =
+            ["log", "types", "index", "embedding"].map(|name| format!("{CONTRACT}/{name}@0.1.0"));
+        let imports: Vec<&str> = imports.iter().map(String::as_str).collect();
+        let exports = ["kenning:knowledge/rerank@0.1.0", "kenning:knowledge/on-store@0.1.7"];
+        let seen = inspected(&imports, &exports);
+        assert_eq!(seen.hooks, [Hook::OnStore, Hook::Rerank]);
+        assert_eq!(seen.grants_needed, [Grant::Embedding, Grant::Index]);
+        assert_eq!(seen.wit_versions, ["0.1.0", "0.1.7"]);
+        assert_eq!((seen.imports.len(), seen.exports.len(), seen.is_logic), (4, 2, false));
+        assert!(seen.unknown_imports.is_empty() && seen.logic_only_imports.is_empty());
+        assert_eq!(seen.memory_bytes, 3 * PAGE_BYTES);
+    }
+
+    #[test]
+    fn a_logic_exports_both_of_its_interfaces() {
+        let (facts, search) = ("kenning:knowledge/facts@0.1.0", "kenning:knowledge/search@0.1.0");
+        let writing = "kenning:knowledge/storage-write@0.1.0";
+        let logic = inspected(&[writing], &[facts, search]);
+        assert!(logic.is_logic && logic.hooks.is_empty());
+        assert_eq!(logic.logic_only_imports, [writing]);
+        assert!(!inspected(&[], &[facts]).is_logic);
+    }
+
+    #[test]
+    fn what_is_not_offered_is_an_unknown_import() {
+        let unknown = [
+            "kenning:knowledge/log@0.2.0",
+            "kenning:knowledge/secrets@0.1.0",
+            "kenning:knowledges/log@0.1.0",
+            "wasi:cli/environment@0.3.0",
+            "wasi:http/outgoing-handler@0.2.0",
+        ];
+        let offered = ["wasi:cli/environment@0.2.6", "wasi:io/streams@0.2.0"];
+        let seen = inspected(&[&unknown[..], &offered].concat(), &[]);
+        assert_eq!(seen.unknown_imports, unknown);
+        assert_eq!(seen.imports.len(), unknown.len() + offered.len());
+    }
+
+    #[test]
+    fn a_hook_of_another_version_is_no_hook() {
+        for name in ["kenning:knowledge/on-store@0.2.0", "kenning:knowledge/on-store@1.1.0"] {
+            let seen = inspected(&[], &[name]);
+            assert!(seen.hooks.is_empty(), "{name}");
+            assert_eq!(seen.exports, [name]);
+        }
+    }
+
+    #[test]
+    fn a_version_that_this_host_does_not_speak_is_named() {
+        let ours = format!("{PACKAGE}/facts@{VERSION}");
+        assert_eq!(inspected(&[], &[&ours]).foreign_version(), None);
+        for version in ["0.0.9", "0.2.0", "1.0.0"] {
+            let name = format!("{PACKAGE}/log@{version}");
+            assert_eq!(inspected(&[&name], &[&ours]).foreign_version(), Some(version));
+        }
+        let contract = include_str!("../../../../wit/world.wit");
+        assert!(contract.contains(&format!("package {PACKAGE}@{VERSION};")));
+    }
+
+    #[test]
+    fn what_a_component_holds_inside_is_not_its_own() {
+        let inner = "(component (import \"kenning:knowledge/storage@0.1.0\" (instance)))";
+        let seen = inspect(&wat::parse_str(format!("(component {inner})")).unwrap()).unwrap();
+        assert_eq!(seen, Inspection::default());
+    }
+
+    #[test]
+    fn what_is_no_component_is_named() {
+        assert_eq!(inspect(b""), Err(InspectError::Empty));
+        assert_eq!(inspect(b"#!/bin/sh"), Err(InspectError::NotWebAssembly));
+        let module = wat::parse_str("(module (memory 1))").unwrap();
+        assert_eq!(inspect(&module), Err(InspectError::CoreModule));
+        let whole = component(&["kenning:knowledge/log@0.1.0"], &[]);
+        for damaged in
+            [&whole[..whole.len() - 1], &whole[..9], b"\0asm", &[&whole[..], b"x"].concat()]
+        {
+            assert!(matches!(inspect(damaged), Err(InspectError::Malformed(_))), "{damaged:?}");
+        }
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic() {
+        let whole =
+            component(&["kenning:knowledge/log@0.1.0"], &["kenning:knowledge/rerank@0.1.0"]);
+        for at in 8..whole.len() {
+            for value in 0..=u8::MAX {
+                let mut damaged = whole.clone();
+                damaged[at] = value;
+                let _ = inspect(&damaged);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One loaded version of a guest: compiled and linked, so that a call needs only to
+//! instantiate it.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use kenning_bindings::on_query::{OnQueryExtension, OnQueryExtensionPre};
+use kenning_bindings::on_read::{OnReadExtension, OnReadExtensionPre};
+use kenning_bindings::on_store::{OnStoreExtension, OnStoreExtensionPre};
+use kenning_bindings::rerank::{RerankExtension, RerankExtensionPre};
+use kenning_bindings::self_test::{SelfTested, SelfTestedPre};
+use kenning_bindings::{Logic, LogicPre};
+use wasmtime::Store;
+use wasmtime::component::{Component, Instance, InstancePre};
+
+use crate::component::inspect::{Grant, Hook, Inspection};
+use crate::component::linker::Linkers;
+use crate::state::State;
+
+/// The bindings of one world, ready to be instantiated.
+pub trait Pre: Send + Sync {
+    type Bindings: Send + Sync;
+
+    fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+    ) -> BoxFuture<'a, wasmtime::Result<Self::Bindings>>;
+}
+
+macro_rules! pre {
+    ($($pre:ty => $bindings:ty),+ $(,)?) => {
+        $(impl Pre for $pre {
+            type Bindings = $bindings;
+
+            fn instantiate<'a>(
+                &'a self,
+                store: &'a mut Store<State>,
+            ) -> BoxFuture<'a, wasmtime::Result<Self::Bindings>> {
+                Box::pin(self.instantiate_async(store))
+            }
+        })+
+    };
+}
+
+/// What a component exports to have a hook.
+fn interface(hook: Hook) -> String {
+    format!("kenning:knowledge/{}@0.1.0", hook.name())
+}
+
+/// Nothing but the instance.
+impl Pre for InstancePre<State> {
+    type Bindings = Instance;
+
+    fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+    ) -> BoxFuture<'a, wasmtime::Result<Instance>> {
+        Box::pin(self.instantiate_async(store))
+    }
+}
+
+pre!(
+    LogicPre<State> => Logic,
+    OnStoreExtensionPre<State> => OnStoreExtension,
+    OnQueryExtensionPre<State> => OnQueryExtension,
+    OnReadExtensionPre<State> => OnReadExtension,
+    RerankExtensionPre<State> => RerankExtension,
+    SelfTestedPre<State> => SelfTested,
+);
+
+/// A component that this host can run.
+pub struct Loaded {
+    pub(crate) component: Component,
+    pub(crate) linkers: Arc<Linkers>,
+    pub digest: Arc<str>,
+    pub inspection: Inspection,
+}
+
+impl Loaded {
+    /// Linked to all that a logic may import.
+    pub fn logic(self: &Arc<Self>) -> Result<LinkedLogic, String> {
+        let linked = LinkedLogic::link(&self.linkers, &self.component);
+        let linked = linked.map_err(|error| format!("{error:#}"))?;
+        Ok(LinkedLogic { _loaded: Some(self.clone()), ..linked })
+    }
+
+    /// Linked to what an extension always has and to `grants`.
+    pub fn extension(self: &Arc<Self>, grants: &[Grant]) -> Result<LinkedExtension, String> {
+        let linked = LinkedExtension::link(&self.linkers, &self.component, grants);
+        let linked = linked.map_err(|error| format!("{error:#}"))?;
+        Ok(LinkedExtension { _loaded: Some(self.clone()), ..linked })
+    }
+}
+
+/// A logic, linked to all that a logic may import.
+pub struct LinkedLogic {
+    pub(crate) logic: LogicPre<State>,
+    pub(crate) self_test: Option<SelfTestedPre<State>>,
+    /// Held, so that whoever loads the same bytes meanwhile shares their code.
+    pub(crate) _loaded: Option<Arc<Loaded>>,
+}
+
+impl LinkedLogic {
+    pub(crate) fn link(linkers: &Linkers, component: &Component) -> wasmtime::Result<Self> {
+        let instance = linkers.logic()?.instantiate_pre(component)?;
+        let self_test = self_test(component, &instance)?;
+        Ok(Self { logic: LogicPre::new(instance)?, self_test, _loaded: None })
+    }
+}
+
+const SELF_TEST: &str = "kenning:proof/self-test@0.1.0";
+
+fn self_test(
+    component: &Component,
+    instance: &InstancePre<State>,
+) -> wasmtime::Result<Option<SelfTestedPre<State>>> {
+    let has = component.get_export_index(None, SELF_TEST).is_some();
+    has.then(|| SelfTestedPre::new(instance.clone())).transpose()
+}
+
+/// An extension's hooks, linked to what it was granted. A component has those that it
+/// exports.
+#[derive(Clone)]
+pub struct LinkedExtension {
+    pub(crate) instance: InstancePre<State>,
+    pub(crate) on_store: Option<OnStoreExtensionPre<State>>,
+    pub(crate) on_query: Option<OnQueryExtensionPre<State>>,
+    pub(crate) on_read: Option<OnReadExtensionPre<State>>,
+    pub(crate) rerank: Option<RerankExtensionPre<State>>,
+    pub(crate) self_test: Option<SelfTestedPre<State>>,
+    /// As the logic's.
+    pub(crate) _loaded: Option<Arc<Loaded>>,
+}
+
+impl LinkedExtension {
+    /// An error names the import that is neither offered nor granted.
+    pub(crate) fn link(
+        linkers: &Linkers,
+        component: &Component,
+        grants: &[Grant],
+    ) -> wasmtime::Result<Self> {
+        let instance = linkers.extension(grants)?.instantiate_pre(component)?;
+        let has = |hook: Hook| component.get_export_index(None, interface(hook)).is_some();
+        let (store, query) = (has(Hook::OnStore), has(Hook::OnQuery));
+        let (read, rerank) = (has(Hook::OnRead), has(Hook::Rerank));
+        Ok(Self {
+            on_store: store.then(|| OnStoreExtensionPre::new(instance.clone())).transpose()?,
+            on_query: query.then(|| OnQueryExtensionPre::new(instance.clone())).transpose()?,
+            on_read: read.then(|| OnReadExtensionPre::new(instance.clone())).transpose()?,
+            self_test: self_test(component, &instance)?,
+            rerank: rerank.then(|| RerankExtensionPre::new(instance.clone())).transpose()?,
+            instance,
+            _loaded: None,
+        })
+    }
+
+    pub fn has(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::OnStore => self.on_store.is_some(),
+            Hook::OnQuery => self.on_query.is_some(),
+            Hook::OnRead => self.on_read.is_some(),
+            Hook::Rerank => self.rerank.is_some(),
+        }
+    }
+}

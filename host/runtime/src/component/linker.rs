@@ -1,0 +1,84 @@
+//! Which imports a guest meets: all for the logic, for an extension those it was
+//! granted.
+
+use std::sync::OnceLock;
+
+use kenning_bindings::kenning::knowledge as interfaces;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Engine, Result};
+
+use crate::component::inspect::Grant;
+use crate::imports::budget;
+use crate::state::State;
+
+/// One linker for the logic and one for each choice of grants, made when it is first
+/// needed: a thousand tenants' extensions share the functions that they are linked to.
+pub(crate) struct Linkers {
+    engine: Engine,
+    logic: OnceLock<Linker<State>>,
+    /// By the bits of the grants.
+    extensions: [OnceLock<Linker<State>>; 1 << Grant::ALL.len()],
+}
+
+impl Linkers {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, logic: OnceLock::new(), extensions: Default::default() }
+    }
+
+    /// All that the logic may import.
+    pub(crate) fn logic(&self) -> Result<&Linker<State>> {
+        made_once(&self.logic, || logic(&self.engine))
+    }
+
+    /// What every guest has, and what `grants` adds.
+    pub(crate) fn extension(&self, grants: &[Grant]) -> Result<&Linker<State>> {
+        let granted = |grant: &Grant| grants.contains(grant);
+        let bits = Grant::ALL.iter().enumerate().filter(|(_, grant)| granted(grant));
+        let place = bits.map(|(bit, _)| 1 << bit).sum::<usize>();
+        let grants: Vec<Grant> = Grant::ALL.into_iter().filter(granted).collect();
+        made_once(&self.extensions[place], || extension(&self.engine, &grants))
+    }
+}
+
+fn made_once<T>(place: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match place.get() {
+        Some(made) => Ok(made),
+        None => {
+            let made = make()?;
+            Ok(place.get_or_init(|| made))
+        }
+    }
+}
+
+fn logic(engine: &Engine) -> Result<Linker<State>> {
+    let mut linker = extension(engine, &Grant::ALL)?;
+    interfaces::storage_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    interfaces::index_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+fn extension(engine: &Engine, grants: &[Grant]) -> Result<Linker<State>> {
+    let mut linker = Linker::<State>::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    interfaces::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    interfaces::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    budget::add_to_linker(&mut linker)?;
+    for grant in grants {
+        add(&mut linker, *grant)?;
+    }
+    Ok(linker)
+}
+
+fn add(linker: &mut Linker<State>, grant: Grant) -> Result<()> {
+    match grant {
+        Grant::Storage => {
+            interfaces::storage::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+        }
+        Grant::Embedding => {
+            interfaces::embedding::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+        }
+        Grant::Index => {
+            interfaces::index::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+        }
+    }
+}

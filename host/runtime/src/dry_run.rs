@@ -1,0 +1,56 @@
+//! What a guest writes in a rehearsal: kept apart and dropped.
+//!
+//! A candidate for promotion answers requests that were answered already. It reads
+//! what there is; what it writes must look to it as if it happened, and must not.
+
+use std::collections::HashSet;
+
+use kenning_storage::{Condition, FactId, Write};
+
+/// The writes of one rehearsed call.
+#[derive(Debug, Default)]
+pub(crate) struct CapturedWrites {
+    written: HashSet<FactId>,
+}
+
+impl CapturedWrites {
+    /// Whether `write` would have happened; `exists` says of storage whether there is
+    /// such a fact.
+    pub(crate) fn write(&mut self, write: &Write, exists: bool) -> bool {
+        let exists = exists || self.written.contains(&write.id);
+        let happens = match write.condition {
+            Condition::Absent => !exists,
+            Condition::Present => exists,
+        };
+        if happens {
+            self.written.insert(write.id.clone());
+        }
+        happens
+    }
+
+    pub(crate) fn delete(&mut self, id: &FactId, exists: bool) -> bool {
+        self.written.remove(id) || exists
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(condition: Condition) -> Write {
+        let id = FactId::parse("a").unwrap();
+        Write { id, fields: Vec::new(), condition, order: 0 }
+    }
+
+    #[test]
+    fn a_rehearsed_write_looks_as_if_it_happened() {
+        let mut captured = CapturedWrites::default();
+        assert!(!captured.write(&write(Condition::Absent), true));
+        assert!(!captured.write(&write(Condition::Present), false));
+        assert!(captured.write(&write(Condition::Absent), false));
+        assert!(captured.write(&write(Condition::Present), false), "it is there now");
+        assert!(!captured.write(&write(Condition::Absent), false));
+        assert!(captured.delete(&FactId::parse("a").unwrap(), false));
+        assert!(!captured.delete(&FactId::parse("a").unwrap(), false));
+    }
+}

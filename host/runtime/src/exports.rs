@@ -1,0 +1,257 @@
+//! What a turn may ask of guests: the logic's verbs and the extensions' hooks.
+
+use std::sync::Arc;
+
+use kenning_bindings::self_test::SelfTestedPre;
+
+use crate::call::Invocation;
+use crate::component::linked::LinkedExtension;
+use crate::generation::Generation;
+use crate::guest::Guest;
+use crate::outcome::{CallEffects, GuestError};
+use crate::session::Session;
+use crate::state::State;
+use crate::wit::{
+    Answer, Change, Draft, Entry, Error, Fact, FactPage, Hit, Query, Ranked, Refusal, Stored,
+};
+
+/// Facts or hits that a component's own test may handle, for its fuel.
+const SELF_TEST_ITEMS: usize = 1_000;
+
+/// What a component's own test said.
+type Tested = Result<Result<(), String>, GuestError>;
+
+/// What the logic answered and what it did for it, or how it failed to.
+pub type LogicResult<T> = Result<(Result<T, Error>, CallEffects), GuestError>;
+
+impl Session {
+    pub async fn store(
+        &mut self,
+        logic: &Generation,
+        drafts: Vec<Draft>,
+    ) -> LogicResult<Vec<Result<Stored, Error>>> {
+        let bytes = drafts.iter().map(|draft| draft.text.len() + draft.metadata.len()).sum();
+        let invocation = self.invocation("store", bytes, drafts.len());
+        self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
+            Box::pin(async move {
+                logic.kenning_knowledge_facts().call_store_drafts(store, &drafts).await
+            })
+        })
+        .await
+    }
+
+    pub async fn get(
+        &mut self,
+        logic: &Generation,
+        ids: Vec<String>,
+    ) -> LogicResult<Vec<Option<Fact>>> {
+        let invocation = self.invocation("get", 0, ids.len());
+        self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
+            Box::pin(async move { logic.kenning_knowledge_facts().call_get(store, &ids).await })
+        })
+        .await
+    }
+
+    pub async fn list(
+        &mut self,
+        logic: &Generation,
+        containing: Option<String>,
+        limit: u32,
+        cursor: Option<String>,
+    ) -> LogicResult<FactPage> {
+        // A substring is looked for in as many facts as the budget allows.
+        let facts = if containing.is_some() { usize::MAX / 2 } else { limit as usize };
+        let invocation = self.invocation("list", 0, facts);
+        self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
+            Box::pin(async move {
+                logic
+                    .kenning_knowledge_facts()
+                    .call_list(store, containing.as_deref(), limit, cursor.as_deref())
+                    .await
+            })
+        })
+        .await
+    }
+
+    pub async fn update(
+        &mut self,
+        logic: &Generation,
+        id: String,
+        change: Change,
+    ) -> LogicResult<Stored> {
+        let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
+        let invocation =
+            self.invocation("update", length(&change.text) + length(&change.metadata), 1);
+        self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
+            Box::pin(async move {
+                logic.kenning_knowledge_facts().call_update(store, &id, &change).await
+            })
+        })
+        .await
+    }
+
+    pub async fn delete(&mut self, logic: &Generation, id: String) -> LogicResult<()> {
+        let invocation = self.invocation("delete", 0, 1);
+        self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
+            Box::pin(async move { logic.kenning_knowledge_facts().call_delete(store, &id).await })
+        })
+        .await
+    }
+
+    pub async fn entries(
+        &mut self,
+        logic: &Generation,
+        ids: Vec<String>,
+    ) -> LogicResult<Vec<Option<Entry>>> {
+        let invocation = self.invocation("entries", 0, ids.len());
+        self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
+            Box::pin(async move { logic.kenning_knowledge_facts().call_entries(store, &ids).await })
+        })
+        .await
+    }
+
+    pub async fn search(&mut self, logic: &Generation, query: Query) -> LogicResult<Answer> {
+        let invocation = self.invocation("search", query.text.len(), query.top_k as usize);
+        self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
+            Box::pin(
+                async move { logic.kenning_knowledge_search().call_search(store, &query).await },
+            )
+        })
+        .await
+    }
+
+    /// The logic's own test; `None` if it brings none.
+    pub async fn test_logic(&mut self, logic: &Generation) -> Option<Tested> {
+        let pre = logic.linked.self_test.as_ref()?;
+        let invocation = self.invocation("self-test", 0, SELF_TEST_ITEMS);
+        Some(self.test(&logic.guest, pre, invocation).await)
+    }
+
+    async fn test(
+        &mut self,
+        guest: &Arc<Guest>,
+        pre: &SelfTestedPre<State>,
+        invocation: Invocation,
+    ) -> Tested {
+        self.run(guest, pre, invocation, |tested, store| {
+            Box::pin(async move { tested.kenning_proof_self_test().call_run(store).await })
+        })
+        .await
+        .map(|(said, _)| said)
+    }
+
+    /// Only has it instantiated: a guest that cannot start is never promoted.
+    pub async fn start_logic(&mut self, logic: &Generation) -> Result<(), GuestError> {
+        let invocation = self.invocation("start", 0, 0);
+        self.run(&logic.guest, &logic.linked.logic, invocation, |_, _| Box::pin(async { Ok(()) }))
+            .await
+            .map(drop)
+    }
+
+    fn invocation(&self, operation: &'static str, bytes: usize, items: usize) -> Invocation {
+        Invocation { operation, fuel: self.services().limits.fuel(bytes, items) }
+    }
+}
+
+/// The hooks of an extension. Without the hook, everything stays as it is.
+impl Session {
+    pub async fn on_store(
+        &mut self,
+        (guest, linked): (&Arc<Guest>, &LinkedExtension),
+        draft: &Draft,
+    ) -> Result<Result<Vec<Draft>, Refusal>, GuestError> {
+        let Some(pre) = &linked.on_store else { return Ok(Ok(vec![draft.clone()])) };
+        let invocation =
+            self.hook_invocation("on-store", draft.text.len() + draft.metadata.len(), 1);
+        let draft = draft.clone();
+        self.run(guest, pre, invocation, move |hook, store| {
+            Box::pin(
+                async move { hook.kenning_knowledge_on_store().call_on_store(store, &draft).await },
+            )
+        })
+        .await
+        .map(|(given, _)| given)
+    }
+
+    pub async fn on_query(
+        &mut self,
+        (guest, linked): (&Arc<Guest>, &LinkedExtension),
+        query: &Query,
+    ) -> Result<Result<Query, Refusal>, GuestError> {
+        let Some(pre) = &linked.on_query else { return Ok(Ok(query.clone())) };
+        let invocation = self.hook_invocation("on-query", query.text.len(), 1);
+        let query = query.clone();
+        self.run(guest, pre, invocation, move |hook, store| {
+            Box::pin(
+                async move { hook.kenning_knowledge_on_query().call_on_query(store, &query).await },
+            )
+        })
+        .await
+        .map(|(given, _)| given)
+    }
+
+    pub async fn on_read(
+        &mut self,
+        (guest, linked): (&Arc<Guest>, &LinkedExtension),
+        facts: &[Fact],
+    ) -> Result<Vec<Fact>, GuestError> {
+        let Some(pre) = &linked.on_read else { return Ok(facts.to_vec()) };
+        let bytes = facts.iter().map(|fact| fact.text.len() + fact.metadata.len()).sum();
+        let invocation = self.hook_invocation("on-read", bytes, facts.len());
+        let facts = facts.to_vec();
+        self.run(guest, pre, invocation, move |hook, store| {
+            Box::pin(
+                async move { hook.kenning_knowledge_on_read().call_on_read(store, &facts).await },
+            )
+        })
+        .await
+        .map(|(given, _)| given)
+    }
+
+    pub async fn rerank(
+        &mut self,
+        (guest, linked): (&Arc<Guest>, &LinkedExtension),
+        query: &Query,
+        hits: &[Hit],
+    ) -> Result<Vec<Ranked>, GuestError> {
+        let Some(pre) = &linked.rerank else {
+            let as_it_is = |hit: &Hit| Ranked { id: hit.fact.id.clone(), score: hit.score };
+            return Ok(hits.iter().map(as_it_is).collect());
+        };
+        let bytes = hits.iter().map(|hit| hit.fact.text.len() + hit.fact.metadata.len()).sum();
+        let invocation = self.hook_invocation("rerank", bytes, hits.len());
+        let (query, hits) = (query.clone(), hits.to_vec());
+        self.run(guest, pre, invocation, move |hook, store| {
+            Box::pin(async move {
+                hook.kenning_knowledge_rerank().call_rerank(store, &query, &hits).await
+            })
+        })
+        .await
+        .map(|(given, _)| given)
+    }
+
+    /// The extension's own test; `None` if it brings none.
+    pub async fn test_extension(
+        &mut self,
+        (guest, linked): (&Arc<Guest>, &LinkedExtension),
+    ) -> Option<Tested> {
+        let pre = linked.self_test.as_ref()?;
+        let invocation = self.hook_invocation("self-test", 0, SELF_TEST_ITEMS);
+        Some(self.test(guest, pre, invocation).await)
+    }
+
+    /// Only has it instantiated.
+    pub async fn start_extension(
+        &mut self,
+        (guest, linked): (&Arc<Guest>, &LinkedExtension),
+    ) -> Result<(), GuestError> {
+        let invocation = self.hook_invocation("start", 0, 0);
+        self.run(guest, &linked.instance, invocation, |_, _| Box::pin(async { Ok(()) }))
+            .await
+            .map(drop)
+    }
+
+    fn hook_invocation(&self, operation: &'static str, bytes: usize, items: usize) -> Invocation {
+        Invocation { operation, fuel: self.services().limits.extension_fuel(bytes, items) }
+    }
+}

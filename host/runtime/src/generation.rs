@@ -1,0 +1,18 @@
+//! One loaded generation of the logic, ready to be called.
+
+use std::sync::Arc;
+
+use crate::component::linked::LinkedLogic;
+use crate::guest::Guest;
+
+/// One generation of the logic.
+pub struct Generation {
+    pub guest: Arc<Guest>,
+    pub(crate) linked: LinkedLogic,
+}
+
+impl Generation {
+    pub fn new(guest: Arc<Guest>, linked: LinkedLogic) -> Self {
+        Self { guest, linked }
+    }
+}

@@ -1,0 +1,32 @@
+//! `budget`: what is left of the call.
+//!
+//! Linked by hand, because the fuel is known to wasmtime's store, which a
+//! generated trait does not see.
+
+use std::time::Instant;
+
+use wasmtime::component::Linker;
+use wasmtime::{Result, StoreContextMut};
+
+use crate::state::State;
+use crate::wit::Allowance;
+
+const INTERFACE: &str = "kenning:knowledge/budget@0.1.0";
+
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+    linker.instance(INTERFACE)?.func_wrap("remaining", remaining)
+}
+
+fn remaining(mut store: StoreContextMut<'_, State>, (): ()) -> Result<(Allowance,)> {
+    let fuel = store.get_fuel()?;
+    let state = store.data_mut();
+    state.enter()?;
+    let limits = &state.services.limits;
+    let left = state.deadline.saturating_duration_since(Instant::now());
+    Ok((Allowance {
+        milliseconds: left.as_millis() as u64,
+        fuel,
+        host_calls: limits.host_calls.saturating_sub(state.host_calls),
+        bytes: limits.host_call_bytes as u64,
+    },))
+}

@@ -1,0 +1,63 @@
+//! `embedding`: texts in, vectors out.
+
+use kenning_bindings::kenning::knowledge::embedding::{Host, Purpose};
+use wasmtime::Result;
+
+use super::check_items;
+use crate::state::{State, Waiting};
+use crate::wit::{Backend, Embeddings, Error, Failure};
+use kenning_embedder::{EmbedError, Lane};
+
+impl Host for State {
+    async fn embed(
+        &mut self,
+        texts: Vec<String>,
+        purpose: Purpose,
+    ) -> Result<Result<Embeddings, Error>> {
+        self.enter()?;
+        Ok(self.embed_texts(texts, purpose).await)
+    }
+}
+
+impl State {
+    async fn embed_texts(
+        &mut self,
+        texts: Vec<String>,
+        purpose: Purpose,
+    ) -> Result<Embeddings, Error> {
+        check_items(texts.len())?;
+        let (services, tenant) = (self.services.clone(), self.tenant.clone());
+        let limits = &services.limits;
+        let (lane, until) = match purpose {
+            // A search that goes without it still has to read what its words found.
+            Purpose::Query => (Lane::Query, self.until_before_reading(limits.embedding)),
+            Purpose::Document => (Lane::Document, self.until(limits.store_embedding)),
+        };
+        if self.captured.is_none() {
+            services.tenants.charge_texts(&tenant, &texts);
+        }
+        let embedded = services.embedder.embed(&tenant, texts, lane, until);
+        let vectors = self.wait(Waiting::Embedding, embedded).await.map_err(to_error)?;
+        // Nothing was embedded by an embedder that does not know its space yet.
+        let space = services.embedder.space();
+        Ok(Embeddings {
+            profile: space.map(|space| space.profile.clone()).unwrap_or_default(),
+            dimensions: space.map_or(0, |space| space.dimensions as u32),
+            values: vectors.iter().flat_map(|vector| vector.iter().copied()).collect(),
+        })
+    }
+}
+
+fn to_error(error: EmbedError) -> Error {
+    let message = error.to_string();
+    match error {
+        EmbedError::Timeout => Error::Timeout(Failure { backend: Backend::Embedding, message }),
+        EmbedError::Mismatch { .. } => Error::ProfileMismatch(message),
+        EmbedError::Overloaded
+        | EmbedError::Resting(_)
+        | EmbedError::Refused(_)
+        | EmbedError::Unavailable(_) => {
+            Error::Unavailable(Failure { backend: Backend::Embedding, message })
+        }
+    }
+}

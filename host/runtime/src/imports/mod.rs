@@ -1,0 +1,157 @@
+//! What a guest may call. Each file serves one interface of `wit/host.wit` for the
+//! tenant the call belongs to.
+//!
+//! Every import is counted, waits no longer than its own bound and what is left of
+//! the call, and answers failures as values: the guest decides what to do without
+//! the part that failed. Only a limit the guest broke, or a fault of the host, is
+//! a trap.
+
+pub(crate) mod budget;
+mod embedding;
+mod index;
+mod log;
+mod storage;
+
+use std::time::{Duration, Instant};
+
+use kenning_storage::{FactId, StorageError};
+use tokio_util::context::TokioContext;
+
+use kenning_bindings::kenning::knowledge::types;
+
+use crate::outcome::GuestLimit;
+use crate::state::{State, Waiting};
+use crate::wit::{Backend, Error, Exceeded, Failure, Problem};
+
+/// Ids, writes, texts or entries in one host call, as the contract says.
+const ITEMS: usize = 100;
+
+/// What an import leaves of the call's time, so that the guest can still answer:
+/// a tenth, and at most this.
+const RESERVE: Duration = Duration::from_millis(250);
+
+fn reserve(left: Duration) -> Duration {
+    RESERVE.min(left / 10)
+}
+
+/// What is left for reading, and for answering after it: a quarter of the time, and at
+/// most what a storage operation may take.
+fn reserve_to_read(left: Duration, storage_operation: Duration) -> Duration {
+    (storage_operation + RESERVE).min(left / 4).max(reserve(left))
+}
+
+impl types::Host for State {}
+
+impl State {
+    /// Counts one host call; every import begins with it.
+    fn enter(&mut self) -> wasmtime::Result<()> {
+        self.host_calls += 1;
+        let allowed = self.services.limits.host_calls;
+        if self.host_calls > allowed {
+            let (allowed, used) = (u64::from(allowed), u64::from(self.host_calls));
+            return Err(GuestLimit { limit: "host_calls", allowed, used }.into());
+        }
+        Ok(())
+    }
+
+    /// When an import that may take `bound` has to be back.
+    fn until(&self, bound: Duration) -> Instant {
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        now + bound.min(left - reserve(left))
+    }
+
+    /// The same for an import after which the guest is still to read storage, whether it was
+    /// answered or not.
+    fn until_before_reading(&self, bound: Duration) -> Instant {
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        let reading = self.services.limits.storage_operation;
+        now + bound.min(left - reserve_to_read(left, reading))
+    }
+
+    /// Waits for `work` in the context of the runtime that owns sockets and timers.
+    async fn wait<T>(&mut self, on: Waiting, work: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        self.waiting = on;
+        let answer = TokioContext::new(work, self.services.io.clone()).await;
+        self.waiting = Waiting::Nothing;
+        self.host_time += begun.elapsed();
+        answer
+    }
+
+    /// A storage failure in the guest's words.
+    fn storage_error(&mut self, error: StorageError) -> Error {
+        let failure = |message: String| Failure { backend: Backend::Storage, message };
+        match error {
+            StorageError::Unavailable(reason) => Error::Unavailable(failure(reason)),
+            StorageError::Timeout { wrote } => {
+                self.outcome_unknown |= wrote;
+                let bound = self.services.limits.storage_operation.as_millis();
+                let reason = format!("no answer within {bound} ms or the call's deadline");
+                Error::Timeout(failure(reason))
+            }
+            StorageError::TooLarge { limit, allowed, used } => too_large(limit, allowed, used),
+            // A quota of the tenant: `kb` says so to the caller.
+            StorageError::Full { quota, allowed, used } => too_large(quota, allowed, used),
+            StorageError::InvalidCursor => {
+                Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
+            }
+            StorageError::Corrupt(reason) => self.host_fault(reason),
+        }
+    }
+
+    /// A fault of the host in the guest's words. A guest that passes it on is not to
+    /// blame for it.
+    fn host_fault(&mut self, reason: impl ToString) -> Error {
+        self.host_failed = true;
+        Error::Other(reason.to_string())
+    }
+}
+
+fn too_large(limit: impl Into<String>, allowed: u64, used: u64) -> Error {
+    Error::TooLarge(Exceeded { limit: limit.into(), allowed, used })
+}
+
+/// Refuses lists longer than the contract allows.
+fn check_items(used: usize) -> Result<(), Error> {
+    if used <= ITEMS {
+        return Ok(());
+    }
+    Err(too_large("batch_facts", ITEMS as u64, used as u64))
+}
+
+fn fact_id(id: &str) -> Result<FactId, Error> {
+    FactId::parse(id).map_err(|invalid| {
+        Error::Invalid(Problem { pointer: "/fact_id".into(), message: invalid.to_string() })
+    })
+}
+
+fn fact_ids(ids: &[String]) -> Result<Vec<FactId>, Error> {
+    check_items(ids.len())?;
+    ids.iter().map(|id| fact_id(id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_guest_has_time_to_answer_after_an_import() {
+        assert_eq!(reserve(ms(10_000)), ms(250));
+        assert_eq!(reserve(ms(100)), ms(10));
+        assert_eq!(reserve(ms(0)), ms(0));
+    }
+
+    #[test]
+    fn a_search_has_time_to_read_after_an_embedding_that_did_not_come() {
+        assert_eq!(reserve_to_read(ms(10_000), ms(2_000)), ms(2_250));
+        assert_eq!(reserve_to_read(ms(1_000), ms(2_000)), ms(250));
+        // It still has time to answer where reading is given none.
+        assert_eq!(reserve_to_read(ms(10_000), ms(0)), ms(250));
+    }
+}

@@ -1,0 +1,126 @@
+//! The bound on a guest's memories and tables.
+
+use wasmtime::{ResourceLimiter, Result};
+
+use crate::component::engine::{
+    CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT,
+};
+use crate::outcome::GuestLimit;
+
+/// A table element's cost against the memory limit: one pointer.
+const TABLE_ELEMENT_BYTES: usize = 8;
+
+/// The meter on a guest's memories and tables: one bound over their sum.
+///
+/// wasmtime's own limits hold for each memory and each table alone, so a
+/// component of many could take many times its limit.
+pub(crate) struct Memory {
+    bytes: usize,
+    table_elements: usize,
+    used: usize,
+    /// The limit that the guest last ran into, and what it would have had with what
+    /// it asked for.
+    pub(crate) refused: Option<GuestLimit>,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes: usize, table_elements: usize) -> Self {
+        Self { bytes, table_elements, used: 0, refused: None }
+    }
+
+    /// `beyond_its_own`: wasmtime will refuse, because the guest asks for more than it
+    /// said it would or than its table has room for. What is never given must not be
+    /// counted.
+    fn grow(&mut self, bytes: usize, beyond_its_own: bool) -> bool {
+        let wanted = self.used.saturating_add(bytes);
+        if wanted > self.bytes {
+            return self.refuse("guest_memory_bytes", self.bytes, wanted);
+        }
+        if beyond_its_own {
+            return false;
+        }
+        self.used = wanted;
+        true
+    }
+
+    fn refuse(&mut self, limit: &'static str, allowed: usize, used: usize) -> bool {
+        self.refused = Some(GuestLimit { limit, allowed: allowed as u64, used: used as u64 });
+        false
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        let beyond_its_own = maximum.is_some_and(|maximum| desired > maximum);
+        Ok(self.grow(desired.saturating_sub(current), beyond_its_own))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        if desired > self.table_elements {
+            return Ok(self.refuse("guest_table_elements", self.table_elements, desired));
+        }
+        let beyond_its_own = maximum.is_some_and(|maximum| desired > maximum);
+        let bytes = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES);
+        Ok(self.grow(bytes, beyond_its_own))
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_PER_COMPONENT as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_PER_COMPONENT as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_PER_COMPONENT as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_and_tables_within_the_limit_grow_obeyed() {
+        let mut memory = Memory::new(1_000, 100);
+        assert!(memory.memory_growing(0, 600, None).unwrap());
+        assert!(memory.table_growing(0, 50, None).unwrap());
+        assert!(memory.refused.is_none());
+    }
+
+    #[test]
+    fn memories_that_sum_above_the_limit_are_refused_violated() {
+        let mut memory = Memory::new(1_000, 100);
+        assert!(memory.memory_growing(0, 600, None).unwrap());
+        assert!(!memory.memory_growing(0, 600, None).unwrap());
+        let refused = memory.refused.unwrap();
+        assert_eq!((refused.limit, refused.used), ("guest_memory_bytes", 1_200));
+    }
+
+    #[test]
+    fn what_a_guest_is_never_given_is_not_counted() {
+        let mut memory = Memory::new(1_000, 100);
+        assert!(!memory.memory_growing(0, 900, Some(800)).unwrap());
+        assert!(memory.memory_growing(0, 600, Some(800)).unwrap());
+        assert!(memory.refused.is_none());
+    }
+
+    #[test]
+    fn a_table_of_too_many_elements_is_refused_violated() {
+        let mut memory = Memory::new(1_000_000, 100);
+        assert!(!memory.table_growing(0, 101, None).unwrap());
+        let refused = memory.refused.unwrap();
+        assert_eq!((refused.limit, refused.used), ("guest_table_elements", 101));
+    }
+}

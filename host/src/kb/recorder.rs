@@ -1,0 +1,229 @@
+//! Recent requests, kept for a while so that a candidate for promotion can be asked
+//! them again. In memory only, bounded, and never logged.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kenning_storage::TenantId;
+use quick_cache::sync::Cache;
+
+use kenning_runtime::wit::{Draft, Query};
+
+/// Tenants whose requests are kept: those that asked last.
+const TENANTS: usize = 128;
+
+/// Of one tenant: requests, unless it wants fewer, and bytes of their texts.
+const REQUESTS: usize = 200;
+const BYTES: usize = 256 * 1024;
+
+/// A request that can be made again.
+#[derive(Clone, Debug)]
+pub enum Request {
+    Store(Draft),
+    Get(String),
+    List { containing: Option<String>, limit: u32 },
+    Search(Query),
+}
+
+/// Requests are kept apart by what they ask for.
+const KINDS: usize = 4;
+
+impl Request {
+    fn kind(&self) -> usize {
+        match self {
+            Self::Store(_) => 0,
+            Self::Get(_) => 1,
+            Self::List { .. } => 2,
+            Self::Search(_) => 3,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Store(draft) => draft.text.len() + draft.metadata.len(),
+            Self::Get(id) => id.len(),
+            Self::List { containing, .. } => containing.as_ref().map_or(0, String::len),
+            Self::Search(query) => query.text.len() + query.filter.as_ref().map_or(0, String::len),
+        }
+    }
+}
+
+/// The last requests of those tenants that asked last.
+pub struct RequestRecorder {
+    /// `None`: nothing is kept.
+    tenants: Option<Cache<TenantId, Arc<Mutex<TenantRequests>>>>,
+}
+
+/// One tenant's.
+#[derive(Default)]
+struct TenantRequests {
+    pushed: u64,
+    kinds: [Kind; KINDS],
+}
+
+/// Of one kind, oldest first, each with its place among all.
+#[derive(Default)]
+struct Kind {
+    bytes: usize,
+    requests: VecDeque<(u64, Request)>,
+}
+
+impl RequestRecorder {
+    pub fn new(kept: bool) -> Self {
+        Self { tenants: kept.then(|| Cache::new(TENANTS)) }
+    }
+
+    /// Keeps one more request, and of all of the tenant's at most `most`.
+    pub(super) fn record(
+        &self,
+        tenant: &TenantId,
+        most: Option<u64>,
+        request: impl FnOnce() -> Request,
+    ) {
+        let Some(tenants) = &self.tenants else { return };
+        let most = most.map_or(REQUESTS, |most| REQUESTS.min(most as usize));
+        if most == 0 {
+            return self.forget(tenant);
+        }
+        let ring = match tenants.get(tenant) {
+            Some(ring) => ring,
+            None => {
+                let ring = Arc::<Mutex<TenantRequests>>::default();
+                tenants.insert(tenant.clone(), ring.clone());
+                ring
+            }
+        };
+        let request = request();
+        ring.lock().unwrap_or_else(PoisonError::into_inner).push(request, most);
+    }
+
+    /// A tenant's requests, newest first.
+    pub fn of(&self, tenant: &TenantId) -> Vec<Request> {
+        let ring = self.tenants.as_ref().and_then(|tenants| tenants.get(tenant));
+        ring.map(|ring| {
+            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            ring.newest_first()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Tenants of whom there are requests.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let tenants = self.tenants.as_ref();
+        tenants.map(|all| all.iter().map(|(tenant, _)| tenant).collect()).unwrap_or_default()
+    }
+
+    /// Nothing of a tenant is kept any more.
+    pub fn forget(&self, tenant: &TenantId) {
+        if let Some(tenants) = &self.tenants {
+            tenants.remove(tenant);
+        }
+    }
+}
+
+impl TenantRequests {
+    fn push(&mut self, request: Request, most: usize) {
+        let bytes = request.bytes();
+        if bytes > BYTES / 8 {
+            // One request must not displace all others.
+            return;
+        }
+        self.pushed += 1;
+        let kind = &mut self.kinds[request.kind()];
+        kind.bytes += bytes;
+        kind.requests.push_back((self.pushed, request));
+        // Many searches must not displace the few stores: the oldest goes of what there is
+        // most of.
+        while self.sum(|kind| kind.requests.len()) > most {
+            self.drop_one(|kind| kind.requests.len());
+        }
+        while self.sum(|kind| kind.bytes) > BYTES {
+            self.drop_one(|kind| kind.bytes);
+        }
+    }
+
+    fn sum(&self, size: impl Fn(&Kind) -> usize) -> usize {
+        self.kinds.iter().map(size).sum()
+    }
+
+    fn drop_one(&mut self, size: impl Fn(&Kind) -> usize) {
+        let largest = self.kinds.iter_mut().max_by_key(|kind| size(kind));
+        if let Some(kind) = largest
+            && let Some((_, oldest)) = kind.requests.pop_front()
+        {
+            kind.bytes -= oldest.bytes();
+        }
+    }
+
+    fn newest_first(&self) -> Vec<Request> {
+        let mut all: Vec<_> = self.kinds.iter().flat_map(|kind| &kind.requests).collect();
+        all.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+        all.into_iter().map(|(_, request)| request.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(id: &str) -> Request {
+        Request::Get(id.to_string())
+    }
+
+    #[test]
+    fn the_newest_requests_are_kept_of_each_tenant() {
+        let recorder = RequestRecorder::new(true);
+        let (a, b) = (TenantId::parse("a").unwrap(), TenantId::parse("b").unwrap());
+        (0..REQUESTS + 5).for_each(|n| recorder.record(&a, None, || get(&n.to_string())));
+        recorder.record(&b, None, || get("of b"));
+        let kept = recorder.of(&a);
+        assert_eq!(kept.len(), REQUESTS);
+        assert!(matches!(&kept[0], Request::Get(id) if *id == (REQUESTS + 4).to_string()));
+        assert_eq!(recorder.of(&b).len(), 1);
+        assert_eq!(recorder.tenants().len(), 2);
+        recorder.forget(&a);
+        assert!(recorder.of(&a).is_empty());
+    }
+
+    #[test]
+    fn large_requests_do_not_take_more_than_their_share() {
+        let recorder = RequestRecorder::new(true);
+        let a = TenantId::parse("a").unwrap();
+        recorder.record(&a, None, || get("small"));
+        recorder.record(&a, None, || get(&"x".repeat(BYTES / 8 + 1)));
+        assert_eq!(recorder.of(&a).len(), 1);
+        (0..20).for_each(|_| recorder.record(&a, None, || get(&"x".repeat(BYTES / 8))));
+        assert_eq!(recorder.of(&a).len(), 8);
+    }
+
+    #[test]
+    fn many_of_one_kind_do_not_displace_the_few_of_another() {
+        let recorder = RequestRecorder::new(true);
+        let a = TenantId::parse("a").unwrap();
+        let list = || Request::List { containing: None, limit: 1 };
+        (0..5).for_each(|_| recorder.record(&a, None, list));
+        (0..REQUESTS).for_each(|n| recorder.record(&a, None, || get(&n.to_string())));
+        let kept = recorder.of(&a);
+        let lists = kept.iter().filter(|kept| matches!(kept, Request::List { .. })).count();
+        assert_eq!((kept.len(), lists), (REQUESTS, 5));
+        assert!(matches!(&kept[0], Request::Get(id) if *id == (REQUESTS - 1).to_string()));
+    }
+
+    #[test]
+    fn a_tenant_that_wants_fewer_kept_has_fewer_or_none() {
+        let recorder = RequestRecorder::new(true);
+        let a = TenantId::parse("a").unwrap();
+        (0..5).for_each(|n| recorder.record(&a, Some(3), || get(&n.to_string())));
+        assert_eq!(recorder.of(&a).len(), 3);
+        recorder.record(&a, Some(0), || unreachable!("it wants none"));
+        assert!(recorder.of(&a).is_empty() && recorder.tenants().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nothing_is_to_be() {
+        let recorder = RequestRecorder::new(false);
+        let a = TenantId::parse("a").unwrap();
+        recorder.record(&a, None, || unreachable!("nobody wants it"));
+        assert!(recorder.of(&a).is_empty());
+    }
+}

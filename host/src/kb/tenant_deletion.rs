@@ -1,0 +1,109 @@
+//! Deleting a tenant: its calls, its facts, what belongs to them, then its name.
+//!
+//! The record is marked first, so a deletion that is interrupted is finished by whichever host
+//! finds the mark. Where hosts share a storage, another may still run a call of the tenant: the
+//! record stays until every such call must have ended, and then everything is deleted once more.
+
+use std::time::{Duration, Instant};
+
+use kenning_core::error::{Code, Error};
+use kenning_storage::TenantId;
+use tokio::time::timeout;
+
+use super::Kb;
+use kenning_tenants::unavailable;
+
+/// How often a host looks for what other hosts changed. A revoked key stays valid on them for
+/// about this long.
+pub(crate) const POLL: Duration = Duration::from_secs(1);
+
+/// How long calls that were told to end may take. They stop at once, unless the machine is busy.
+const END_WAIT: Duration = Duration::from_secs(30);
+
+/// The documents that belong to a tenant: `FOLDER/TENANT` and all below.
+const FOLDERS: [&str; 3] = ["extensions", "logic", "component/tenant"];
+
+impl Kb {
+    /// Deletes a tenant with all that it has.
+    ///
+    /// # Errors
+    /// When storage does not answer, or the tenant's calls do not end in time; the mark stays,
+    /// and the deletion is finished in the background.
+    pub async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
+        self.services.tenants.mark_deleted(tenant).await?;
+        self.clear_tenant(tenant).await?;
+        // Only one process at a time has an embedded storage.
+        if self.services.storage.describe().backend == "embedded" {
+            self.services.tenants.purge(tenant).await?;
+        }
+        tracing::info!(%tenant, "tenant deleted");
+        Ok(())
+    }
+
+    /// Ends what deleted tenants still do here, and frees the names of those that were deleted
+    /// long enough ago.
+    pub(crate) async fn purge_deleted_tenants(&self) -> Result<(), Error> {
+        let tenants = &self.services.tenants;
+        for (tenant, deleted) in tenants.deleted() {
+            tenants.cancel_calls(&tenant);
+            self.forget_tenant(&tenant);
+            if kenning_tenants::now().saturating_sub(deleted) > self.purge_after() {
+                self.clear_tenant(&tenant).await?;
+                tenants.purge(&tenant).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes everything of a tenant but its record.
+    async fn clear_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
+        let services = &self.services;
+        if timeout(END_WAIT, services.tenants.end_calls(tenant)).await.is_err() {
+            let message = "calls of this tenant are still ending; the rest is deleted later";
+            return Err(Error::new(Code::Overloaded, message));
+        }
+        // Queued vectors belong to these facts, not to those of a later tenant of the same name.
+        // If storage does not take them now, the deletion below fails as well.
+        let _ = timeout(services.limits.storage_operation, services.indexes.flush()).await;
+        self.forget_tenant(tenant);
+        services.embedder.forget(tenant);
+        while services.storage.delete_tenant(tenant, self.until()).await.map_err(unavailable)? {}
+        for folder in FOLDERS {
+            self.delete_documents(&format!("{folder}/{tenant}")).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the document `own` and all documents below it.
+    async fn delete_documents(&self, own: &str) -> Result<(), Error> {
+        let storage = &self.services.storage;
+        let listed = storage.list_documents(own, self.until()).await.map_err(unavailable)?;
+        for (document, version) in listed {
+            let rest = &document.as_str()[own.len()..];
+            if rest.is_empty() || rest.starts_with('/') {
+                let delete = storage.delete_document(&document, version, self.until());
+                delete.await.map_err(unavailable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops what this host holds in memory of a tenant's texts and guests.
+    fn forget_tenant(&self, tenant: &TenantId) {
+        self.services.indexes.forget(tenant);
+        self.recorder.forget(tenant);
+        self.registry.forget(tenant);
+    }
+
+    /// Milliseconds after which no call can be running that began before its host knew of the
+    /// deletion.
+    fn purge_after(&self) -> u64 {
+        let limits = &self.services.limits;
+        let longest = limits.call.max(limits.search) + limits.storage_operation;
+        (2 * POLL + longest).as_millis() as u64
+    }
+
+    fn until(&self) -> Instant {
+        Instant::now() + self.services.limits.storage_operation
+    }
+}

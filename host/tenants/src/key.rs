@@ -1,0 +1,154 @@
+//! Keys: what a tenant shows, and what is kept of it.
+//!
+//! A key is `kng_ID_SECRET`. The id finds the tenant and may be shown; the secret is 256 random
+//! bits, shown once. Kept is its SHA-256: a slow hash protects secrets that people choose, by
+//! making a dictionary slow to try, and for 256 random bits there is no dictionary.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use kenning_core::error::Error;
+
+const PREFIX: &str = "kng_";
+const ID_BYTES: usize = 6;
+const SECRET_BYTES: usize = 32;
+
+/// The fewest bytes of an admin key: what a password generator gives and a habit does not.
+const ADMIN_KEY_BYTES: usize = 16;
+
+/// A key that was just made, the only time that its text is there.
+pub struct NewKey {
+    pub id: String,
+    pub text: String,
+}
+
+impl NewKey {
+    pub fn random() -> Result<Self, Error> {
+        let id = hex(&random::<ID_BYTES>()?);
+        let text = format!("{PREFIX}{id}_{}", hex(&random::<SECRET_BYTES>()?));
+        Ok(Self { id, text })
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(Error::internal)?;
+    Ok(bytes)
+}
+
+/// The id in a key's text, if that can be a key.
+pub(super) fn id_of(text: &str) -> Option<&str> {
+    text.strip_prefix(PREFIX)?.split_once('_').map(|(id, _)| id)
+}
+
+/// What is kept of a key.
+#[derive(Clone)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    pub fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+
+    /// Whether it is the digest of `text`, in a time that says nothing about where they differ.
+    pub fn is_of(&self, text: &str) -> bool {
+        self.0.ct_eq(&Self::of(text).0).into()
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest")
+    }
+}
+
+impl Serialize for KeyDigest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyDigest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let bytes = unhex(&text).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| serde::de::Error::custom("no digest of a key"))
+    }
+}
+
+/// The operator's key. Its text is not kept.
+#[derive(Clone, Debug)]
+pub struct AdminKey(KeyDigest);
+
+impl AdminKey {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() < ADMIN_KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("an admin key has 16 bytes or more, visible ASCII without blanks; \
+                        `openssl rand -hex 32` makes a good one");
+        }
+        Ok(Self(KeyDigest::of(text)))
+    }
+
+    pub fn is(&self, text: &str) -> bool {
+        self.0.is_of(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for AdminKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // The usual error would repeat what it found.
+        let text = String::deserialize(from)
+            .map_err(|_| serde::de::Error::custom("admin_key is a text in quotes"))?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(byte).collect())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_key_is_recognisable_random_and_known_by_its_digest() {
+        let (one, two) = (NewKey::random().unwrap(), NewKey::random().unwrap());
+        assert!(one.text.starts_with("kng_") && one.text.len() == 4 + 12 + 1 + 64);
+        assert_eq!(id_of(&one.text), Some(one.id.as_str()));
+        assert!(one.id != two.id && one.text != two.text);
+        let digest = KeyDigest::of(&one.text);
+        assert!(digest.is_of(&one.text) && !digest.is_of(&two.text));
+    }
+
+    #[test]
+    fn what_is_kept_survives_its_json_and_does_not_show_the_key() {
+        let key = NewKey::random().unwrap();
+        let kept = serde_json::to_string(&KeyDigest::of(&key.text)).unwrap();
+        assert!(!kept.contains(&key.text) && !kept.contains(&key.text[17..]));
+        let read: KeyDigest = serde_json::from_str(&kept).unwrap();
+        assert!(read.is_of(&key.text));
+        for broken in ["\"\"", "\"zz\"", "\"abc\"", "\"é\"", "1"] {
+            assert!(serde_json::from_str::<KeyDigest>(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn an_admin_key_is_long_and_visible() {
+        assert!(AdminKey::parse("0123456789abcdef").unwrap().is("0123456789abcdef"));
+        for bad in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdefé"] {
+            assert!(AdminKey::parse(bad).is_err(), "{bad}");
+        }
+        let shown = format!("{:?}", AdminKey::parse("0123456789abcdef").unwrap());
+        assert!(!shown.contains("0123"), "{shown}");
+    }
+}

@@ -6,6 +6,17 @@
 //! gets 0 from it, which ranks it like that retriever's last candidate, and a hit's score
 //! is the sum of its shares. The alternative is to fuse by rank, which needs no spread but
 //! ignores how far ahead the best candidate is.
+//!
+//! ```
+//! use kenning_logic::fusion::{Fusion, RankedList, Retriever, fuse};
+//! use kenning_logic::ports::Candidate;
+//! let candidate = |id: &str, score| Candidate { id: id.into(), score };
+//! let vector = RankedList::new(Retriever::Vector, vec![candidate("a", 0.9), candidate("b", 0.2)]);
+//! let text = RankedList::new(Retriever::Text, vec![candidate("b", 7.0), candidate("c", 3.0)]);
+//! let lists = [vector, text];
+//! let ranking = fuse(&lists, Fusion::RANK);
+//! assert_eq!(ranking[0].id, "b", "both retrievers returned it");
+//! ```
 
 use crate::limits;
 use crate::ports::Candidate;

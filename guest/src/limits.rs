@@ -54,9 +54,9 @@ pub const PAGE_ATTEMPTS: u32 = 3;
 pub const POOL_PER_HIT: u32 = 4;
 /// Minimum number of candidates from each retriever of a hybrid search. With fewer, the
 /// mean and the spread used to standardise scores would be unreliable.
-pub const POOL_LEAST: u32 = 50;
+pub const POOL_MIN: u32 = 50;
 /// Maximum number of candidates from each retriever.
-pub const POOL_MOST: u32 = 1_000;
+pub const POOL_MAX: u32 = 1_000;
 /// Candidates beyond `top_k` when only one retriever is asked. They replace facts that were
 /// deleted but are still in the index.
 pub const SPARE_CANDIDATES: u32 = 10;
@@ -73,16 +73,17 @@ pub const VECTOR_WEIGHT: f64 = 0.7;
 pub const PLANNED_BYTES: (u64, u64) = (3, 4);
 /// Bytes of a fact besides its strings: its records, lists, and field names.
 pub const FACT_OVERHEAD_BYTES: usize = 384;
-/// Bytes of one leg of an explanation.
-pub const EXPLAINED_LEG_BYTES: usize = 64;
-/// A call returns what it has when less than this percentage of its fuel is left,
+/// Bytes of one contribution in an explanation.
+pub const CONTRIBUTION_BYTES: usize = 64;
+/// A call returns what it has once less than this percentage of its initial fuel is left.
 pub const LOW_FUEL_PERCENT: u64 = 15;
-/// or less than this time or a quarter of the time it started with, whichever is less,
+/// The same for time: less than this, or less than a quarter of the initial time if that is
+/// shorter.
 pub const LOW_MILLISECONDS: u64 = 250;
-/// or fewer than this number of host calls: one more step takes a page, a read, a check of
-/// the budget, and up to [`PAGE_END_ATTEMPTS`] pages to find its end.
+/// The same for host calls. One more step of a listing takes a page, a read, a check of the
+/// budget, and up to [`PAGE_END_ATTEMPTS`] pages to find its end.
 pub const LOW_HOST_CALLS: u32 = 8;
 
-const _: () = assert!(POOL_LEAST <= POOL_MOST && TOP_K <= POOL_MOST);
+const _: () = assert!(POOL_MIN <= POOL_MAX && TOP_K <= POOL_MAX);
 const _: () = assert!(PAGE_END_ATTEMPTS + 3 < LOW_HOST_CALLS);
 const _: () = assert!(FIRST_SCAN_IDS <= PAGE_FACTS && TOP_K + SPARE_CANDIDATES <= 10_000);

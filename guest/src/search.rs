@@ -50,7 +50,7 @@ impl Query {
         match self.mode {
             Mode::Hybrid => {
                 let pool = self.top_k.saturating_mul(limits::POOL_PER_HIT);
-                pool.clamp(limits::POOL_LEAST, limits::POOL_MOST)
+                pool.clamp(limits::POOL_MIN, limits::POOL_MAX)
             }
             Mode::Vector | Mode::Text => self.top_k + limits::SPARE_CANDIDATES,
         }
@@ -238,8 +238,8 @@ impl<'a, P: Ports> AnswerBuilder<'a, P> {
 
     /// Approximate size of a hit in the answer, in bytes.
     fn bytes(&self, fact: &Fact) -> usize {
-        let legs = if self.query.explain { 2 * limits::EXPLAINED_LEG_BYTES } else { 0 };
-        fact.bytes() + legs
+        let contributions = if self.query.explain { 2 * limits::CONTRIBUTION_BYTES } else { 0 };
+        fact.bytes() + contributions
     }
 
     fn add_hit(&mut self, fused: &Fused<'_>, fact: Fact) {

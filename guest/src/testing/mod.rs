@@ -2,6 +2,18 @@
 //!
 //! Storage honours the whole contract, so tests may rely on it. Vectors and scores are
 //! simple and deterministic, and say nothing about search quality.
+//!
+//! ```
+//! use kenning_logic::error::{Backend, Error, Failure};
+//! use kenning_logic::testing::{Call, Memory};
+//! use kenning_logic::{Logic, fact::Draft};
+//! let logic = Logic::new(Memory::default());
+//! let timeout = Failure { backend: Backend::Embedding, message: "too slow".into() };
+//! logic.ports().fail_once(Call::Embed, Error::Timeout(timeout));
+//! let stored = logic.store(vec![Draft::new("Redis is a database")])?;
+//! assert!(stored[0].as_ref().is_ok_and(|stored| !stored.indexed), "durable, not embedded");
+//! # Ok::<(), Error>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -88,7 +88,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 fn pull(dir: Option<PathBuf>, from: Option<Source>, check: bool) -> anyhow::Result<ExitCode> {
     if check {
-        let found = kenning_model::check(dir.as_deref())?;
+        let found = kenning_model::verify(dir.as_deref())?;
         println!("{}", found.display());
         return Ok(ExitCode::SUCCESS);
     }

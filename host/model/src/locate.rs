@@ -76,8 +76,8 @@ pub(crate) fn holds(
     }
 }
 
-/// Skips a snapshot that differs or cannot be read: it may be another revision. The stamp is kept in
-/// Kenning's cache, because the caches of other tools are not written to.
+/// Skips a snapshot that differs or cannot be read: it may be another revision. The stamp is kept
+/// in Kenning's cache, because the caches of other tools are not written to.
 fn find_snapshot(paths: &SearchPaths, model: &Model, depth: Depth) -> Option<PathBuf> {
     paths.snapshots(model).into_iter().find(|snapshot| {
         let stamp = snapshot_stamp(paths, snapshot);

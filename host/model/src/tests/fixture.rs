@@ -115,8 +115,8 @@ impl Home {
         }
     }
 
-    /// A command that replaces pip. The script is passed to the shell, because executing a file that
-    /// was just written can fail while another test forks.
+    /// A command that replaces pip. The script is passed to the shell, because executing a file
+    /// that was just written can fail while another test forks.
     pub(crate) fn script(&self, name: &str, text: &str) -> Vec<OsString> {
         let path = self.path(name);
         fs::write(&path, text).unwrap();

@@ -1,6 +1,5 @@
-//! Generates what `wit_bindgen::generate!` generates in the SDK, as files, so that an
-//! author's project need not build the generator: it is most of what the SDK takes to
-//! compile.
+//! Generates the bindings of the SDK, as `wit_bindgen::generate!` would, into files. A project then
+//! need not compile the generator, which takes most of the SDK's compile time.
 
 use std::env;
 use std::fs;
@@ -39,12 +38,13 @@ fn main() {
 
 fn generated(contract: &Path, inline: Option<&str>, world: &str, options: Opts) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    let (mut package, _) = resolve.push_dir(contract).expect("the contract is well formed");
+    let (mut package, _) = resolve.push_dir(contract).expect("the contract is valid WIT");
     if let Some(text) = inline {
-        let group = UnresolvedPackageGroup::parse("hooks.wit", text).expect("this is WIT");
-        package = resolve.push_group(group).expect("this fits the contract");
+        let group =
+            UnresolvedPackageGroup::parse("hooks.wit", text).expect("the world is valid WIT");
+        package = resolve.push_group(group).expect("the world matches the contract");
     }
-    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
+    let world = resolve.select_world(&[package], Some(world)).expect("the world exists");
     let mut files = Files::default();
     options.build().generate(&mut resolve, world, &mut files).expect("bindings can be generated");
     let (_, source) = files.iter().next().expect("one file is generated");

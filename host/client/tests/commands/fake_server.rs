@@ -1,5 +1,8 @@
-//! A server that records what it is asked and answers what it was told to, and a way to run a
-//! verb against it.
+//! A server that records requests and sends scripted responses, and a function to run a command
+//! against it.
+//!
+//! Not `wiremock`, because it cannot break a connection in the middle of a response, stream one, or
+//! respond before it has read the whole request; a third of these tests need that.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -11,29 +14,30 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use clap::Parser;
-use kenning_client::{Exit, Form, Patience, Terminal, Verb, execute};
+use kenning_client::{Command, Exit, OutputFormat, Terminal, Timeouts, execute};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-pub(crate) const HUMAN: Form = Form::Human { width: 60, colour: false };
+pub(crate) const HUMAN: OutputFormat = OutputFormat::Human { width: 60, colour: false };
 
 #[derive(Debug, Parser)]
 #[command(name = "kenning")]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub(crate) command: Command,
 }
 
-/// What the server was asked.
+/// A request that the server received.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct RecordedRequest {
+    /// Method and path, such as `GET /v1/stats`.
     pub(crate) line: String,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: String,
 }
 
-impl Asked {
+impl RecordedRequest {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
@@ -45,99 +49,105 @@ impl Asked {
 
 #[derive(Clone, Default)]
 struct Script {
-    asked: Arc<Mutex<Vec<Asked>>>,
-    answers: Arc<Mutex<Vec<Response>>>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
+    responses: Arc<Mutex<Vec<Response>>>,
 }
 
-pub(crate) struct Fake {
+pub(crate) struct FakeServer {
     pub(crate) url: String,
     script: Script,
     task: JoinHandle<()>,
 }
 
-impl Drop for Fake {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// An answer in JSON.
+/// A JSON response.
 pub(crate) fn json(status: u16, body: &str) -> Response {
     let builder = Response::builder().status(status).header("content-type", "application/json");
     builder.body(Body::from(body.to_owned())).unwrap()
 }
 
-impl Fake {
-    /// Answers one request after the other with `answers`.
-    pub(crate) async fn answering(answers: impl IntoIterator<Item = Response>) -> Self {
+impl FakeServer {
+    /// Sends one of `responses` for each request, in order.
+    pub(crate) async fn responding(responses: impl IntoIterator<Item = Response>) -> Self {
         let script = Script::default();
-        script.answers.lock().unwrap().extend(answers);
-        let router = Router::new().fallback(answer).with_state(script.clone());
-        let mut fake = Self::routing(router).await;
-        fake.script = script;
-        fake
+        script.responses.lock().unwrap().extend(responses);
+        let router = Router::new().fallback(respond).with_state(script.clone());
+        let mut server = Self::with_router(router).await;
+        server.script = script;
+        server
     }
 
-    /// Answers with JSON, once, with success.
-    pub(crate) async fn saying(body: &str) -> Self {
-        Self::answering([json(200, body)]).await
+    /// Sends one successful JSON response.
+    pub(crate) async fn responding_json(body: &str) -> Self {
+        Self::responding([json(200, body)]).await
     }
 
-    /// Answers as `router` does, and records nothing.
-    pub(crate) async fn routing(router: Router) -> Self {
+    /// Serves `router` without recording requests.
+    pub(crate) async fn with_router(router: Router) -> Self {
         let (listener, address) = listen().await;
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url: format!("http://{address}"), script: Script::default(), task }
     }
 
-    /// Reads the head of each request, writes `bytes` and ends the connection.
-    pub(crate) async fn blurting(bytes: &'static [u8]) -> Self {
+    /// For each request, reads its head, writes `bytes` and closes the connection.
+    pub(crate) async fn sending_raw(bytes: &'static [u8]) -> Self {
         let (listener, address) = listen().await;
         let task = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 read_head(&mut stream).await;
                 stream.write_all(bytes).await.unwrap();
                 stream.shutdown().await.unwrap();
-                // With bytes unread, closing would be a reset, which may overtake the answer.
+                // Closing with unread bytes would reset the connection, and the client might not
+                // see the response.
                 let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
             }
         });
         Self { url: format!("http://{address}"), script: Script::default(), task }
     }
 
-    /// What was asked so far.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.script.asked.lock().unwrap().clone()
+    /// The requests received so far.
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
+        self.script.requests.lock().unwrap().clone()
     }
 
     /// The only request.
-    pub(crate) fn only_asked(&self) -> Asked {
-        let [asked] = self.asked().try_into().expect("one request");
-        asked
+    pub(crate) fn only_request(&self) -> RecordedRequest {
+        let [request] = self.requests().try_into().expect("one request");
+        request
     }
 
-    /// Runs a verb as for a script.
-    pub(crate) async fn run(&self, args: &[&str]) -> Ran {
-        self.run_in(Form::Plain, args, "").await
+    /// Runs a command with plain output.
+    pub(crate) async fn run(&self, args: &[&str]) -> Outcome {
+        self.run_in(OutputFormat::Plain, args, "").await
     }
 
-    /// Runs a verb in the given form; `--json` among `args` overrides it.
-    pub(crate) async fn run_in(&self, form: Form, args: &[&str], input: &'static str) -> Ran {
-        run(&self.url, form, args, input.as_bytes(), Patience::default()).await
+    /// Runs a command with the given output format; `--json` among `args` overrides it.
+    pub(crate) async fn run_in(
+        &self,
+        format: OutputFormat,
+        args: &[&str],
+        input: &'static str,
+    ) -> Outcome {
+        run(&self.url, format, args, input.as_bytes(), Timeouts::default()).await
     }
 }
 
-async fn answer(State(script): State<Script>, request: Request) -> Response {
+async fn respond(State(script): State<Script>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_else(|_| Bytes::new());
-    script.asked.lock().unwrap().push(Asked {
+    script.requests.lock().unwrap().push(RecordedRequest {
         line: format!("{} {}", parts.method, parts.uri),
         headers: parts.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
     });
-    let mut answers = script.answers.lock().unwrap();
-    assert!(!answers.is_empty(), "asked more often than expected");
-    answers.remove(0)
+    let mut responses = script.responses.lock().unwrap();
+    assert!(!responses.is_empty(), "more requests than expected");
+    responses.remove(0)
 }
 
 pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
@@ -156,15 +166,15 @@ pub(crate) async fn read_head(stream: &mut TcpStream) {
     }
 }
 
-/// How a verb ended and what it printed.
+/// How a command ended and what it printed.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct Outcome {
     pub(crate) exit: Exit,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-/// Bytes that a test reads while or after they are written.
+/// Collects written bytes for a test to read.
 #[derive(Clone, Default)]
 pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
 
@@ -185,30 +195,30 @@ impl Write for Sink {
     }
 }
 
-pub(crate) fn parse(url: &str, args: &[&str]) -> Verb {
+pub(crate) fn parse(url: &str, args: &[&str]) -> Command {
     let server = ["--server", url];
     Cli::try_parse_from(["kenning"].iter().chain(args).chain(&server))
         .unwrap_or_else(|error| panic!("{error}"))
-        .verb
+        .command
 }
 
 pub(crate) async fn run(
     url: &str,
-    form: Form,
+    format: OutputFormat,
     args: &[&str],
     input: impl Read + Send + 'static,
-    patience: Patience,
-) -> Ran {
-    let verb = parse(url, args);
-    let form = if verb.connection().json { Form::Json } else { form };
+    timeouts: Timeouts,
+) -> Outcome {
+    let command = parse(url, args);
+    let format = if command.connection().json { OutputFormat::Json } else { format };
     let (out, err) = (Sink::default(), Sink::default());
-    let mut terminal = Terminal::new(input, out.clone(), err.clone(), form);
-    let exit = execute(verb, &mut terminal, patience).await;
-    Ran { exit, out: out.text(), err: err.text() }
+    let mut terminal = Terminal::new(input, out.clone(), err.clone(), format);
+    let exit = execute(command, &mut terminal, timeouts).await;
+    Outcome { exit, out: out.text(), err: err.text() }
 }
 
-/// Patience for servers that a test knows to be silent.
-pub(crate) fn impatient() -> Patience {
-    let moment = Duration::from_millis(50);
-    Patience { answer: moment, silence: moment, ..Patience::default() }
+/// Timeouts for servers that do not respond.
+pub(crate) fn short_timeouts() -> Timeouts {
+    let short = Duration::from_millis(50);
+    Timeouts { response: short, idle: short, ..Timeouts::default() }
 }

@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::{Event, ModelError, PlainLines, Progress, Source};
 
 #[test]
-fn plain_lines_tell_each_tenth_once() {
+fn plain_lines_report_each_tenth_once() {
     let lines = Mutex::new(Vec::new());
     let plain = PlainLines::new(|line: &str| lines.lock().unwrap().push(line.to_owned()));
     for done in (0..=100_000_000).step_by(1_000_000) {
@@ -18,7 +18,7 @@ fn plain_lines_tell_each_tenth_once() {
 }
 
 #[test]
-fn plain_lines_tell_the_bytes_again_after_starting_over() {
+fn plain_lines_report_the_bytes_again_after_a_restart() {
     let lines = Mutex::new(Vec::new());
     let plain = PlainLines::new(|line: &str| lines.lock().unwrap().push(line.to_owned()));
     for done in [50, 0, 50] {
@@ -28,7 +28,7 @@ fn plain_lines_tell_the_bytes_again_after_starting_over() {
 }
 
 #[test]
-fn a_source_is_pip_a_path_or_an_address() {
+fn a_source_is_pip_a_path_or_a_url() {
     let parsed = |text: &str| text.parse::<Source>().unwrap();
     assert_eq!(parsed("pip"), Source::Pip);
     assert_eq!(parsed("file:wheels/a.whl"), Source::Path(PathBuf::from("wheels/a.whl")));
@@ -38,7 +38,7 @@ fn a_source_is_pip_a_path_or_an_address() {
 }
 
 #[test]
-fn anything_else_is_no_source() {
+fn anything_else_is_not_a_source() {
     for given in ["", "file:", "hub", "ftp://mirror.example/a.whl", "/a.whl"] {
         let parsed = given.parse::<Source>();
         assert!(matches!(parsed, Err(ModelError::BadSource { .. })), "{given}: {parsed:?}");
@@ -46,7 +46,7 @@ fn anything_else_is_no_source() {
 }
 
 #[test]
-fn a_password_is_not_repeated_in_a_message() {
+fn a_password_is_not_repeated_in_an_error_message() {
     let error =
         "ftp://user:secret@mirror.example/a.whl?token=secret".parse::<Source>().unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");

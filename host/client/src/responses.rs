@@ -1,6 +1,6 @@
-//! The server's answers, as far as the verbs read them.
+//! The server's responses, as far as the commands read them.
 //!
-//! Fields that a later release may leave out are optional, and unknown ones are passed over.
+//! Fields that a later release may omit are optional, and unknown fields are ignored.
 
 use serde::Deserialize;
 use serde_json::Map;
@@ -18,16 +18,16 @@ pub(crate) struct Fact {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Page {
-    /// Unparsed, so that they can be printed as they came.
+    /// Unparsed, so that `--json` can print them unchanged.
     pub(crate) facts: Vec<Box<RawValue>>,
     #[serde(default)]
     pub(crate) next_cursor: Option<String>,
 }
 
-/// The answer to a store, an update or a delete.
+/// The response to a store, an update or a delete.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Written {
-    /// Present in every such answer; asked for so that another server's JSON is not taken for one.
+pub(crate) struct WriteResponse {
+    /// Required, so that the JSON of another kind of server is not accepted.
     #[serde(rename = "status")]
     _status: String,
     #[serde(default)]
@@ -39,7 +39,7 @@ pub(crate) struct Written {
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct SearchResponse {
     pub(crate) results: Vec<Hit>,
     #[serde(default)]
     pub(crate) degraded: Vec<String>,
@@ -58,9 +58,10 @@ pub(crate) struct Hit {
     pub(crate) explain: Option<Map<String, Value>>,
 }
 
-/// One line of an import's answer: a bad line, the summary, or the end before its time.
+/// One line of an import's response: a failed line (with `line`), the error that ended the import,
+/// or the summary.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Imported {
+pub(crate) struct ImportLine {
     pub(crate) status: String,
     #[serde(default)]
     pub(crate) line: Option<u64>,

@@ -1,4 +1,4 @@
-//! The component into the tenant, and the lines that it writes.
+//! Installs the component in the tenant and reads its log.
 
 use std::time::Duration;
 
@@ -9,29 +9,30 @@ use tokio::time::timeout;
 use super::DevArgs;
 use crate::{Connection, Error, Server};
 
-/// For one installation: the server compiles the component, which may take its whole
-/// minute, and then proves it.
-const INSTALLATION: Duration = Duration::from_secs(180);
+/// Timeout for one installation: the server compiles the component, which may take a minute, and
+/// then runs the proof.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// A version that was promoted.
-pub(super) struct Installed {
+/// A version that was installed.
+pub(super) struct InstalledVersion {
     pub(super) generation: u64,
     component: Vec<u8>,
 }
 
-impl Installed {
-    pub(super) fn is_of(&self, component: &[u8]) -> bool {
+impl InstalledVersion {
+    /// Whether it is this component, byte for byte.
+    pub(super) fn is(&self, component: &[u8]) -> bool {
         self.component == component
     }
 }
 
-/// One extension of a tenant, on a server.
-pub(super) struct Tenant<'a> {
+/// Installs one extension in one tenant of a server.
+pub(super) struct Installer<'a> {
     server: &'a Server,
     path: Vec<String>,
     parameters: Vec<(&'static str, String)>,
-    /// The number of the last line that was seen.
-    seen: u64,
+    /// The number of the last log line read.
+    last_line: u64,
 }
 
 #[derive(Deserialize)]
@@ -51,7 +52,7 @@ struct Lines {
     lines: Vec<Line>,
 }
 
-/// What an extension logged.
+/// A log line of an extension.
 #[derive(Deserialize)]
 pub(super) struct Line {
     number: u64,
@@ -59,7 +60,7 @@ pub(super) struct Line {
     pub(super) message: String,
 }
 
-impl<'a> Tenant<'a> {
+impl<'a> Installer<'a> {
     pub(super) fn new(
         server: &'a Server,
         connection: &Connection,
@@ -76,52 +77,53 @@ impl<'a> Tenant<'a> {
         if !args.prove {
             parameters.push(("force", "true".into()));
         }
-        Self { server, path: path.map(str::to_owned).to_vec(), parameters, seen: 0 }
+        Self { server, path: path.map(str::to_owned).to_vec(), parameters, last_line: 0 }
     }
 
     fn path<'b>(&'b self, rest: &[&'b str]) -> Vec<&'b str> {
         self.path.iter().map(String::as_str).chain(rest.iter().copied()).collect()
     }
 
-    /// Promotes a component; gives what the proof found against it, if it was forced.
+    /// Installs a component. Returns it with the failed checks of the proof, if it was forced.
     pub(super) async fn install(
         &self,
         component: Vec<u8>,
-    ) -> Result<(Installed, Vec<String>), Error> {
+    ) -> Result<(InstalledVersion, Vec<String>), Error> {
         let request = self.server.request(Method::PUT, &self.path(&[]))?;
         let request = request.query(&self.parameters).body(component.clone());
-        let answer = timeout(INSTALLATION, async {
+        let response = timeout(INSTALL_TIMEOUT, async {
             let mut response = self.server.open(request).await?;
             let mut body = Vec::new();
-            while let Some(piece) = self.server.chunk(&mut response).await? {
-                body.extend_from_slice(&piece);
+            while let Some(chunk) = self.server.chunk(&mut response).await? {
+                body.extend_from_slice(&chunk);
             }
             Ok(body)
         });
-        let body = answer.await.unwrap_or_else(|_| Err(self.server.silent(INSTALLATION)))?;
-        let report: Report =
-            serde_json::from_slice(&body).map_err(|error| self.server.broken(error.to_string()))?;
-        let against = report.checks.into_iter().filter(|check| !check.passed);
-        let installed = Installed { generation: report.generation, component };
-        Ok((installed, against.map(|check| check.detail).collect()))
+        let body =
+            response.await.unwrap_or_else(|_| Err(self.server.idle_timeout(INSTALL_TIMEOUT)))?;
+        let report: Report = serde_json::from_slice(&body)
+            .map_err(|error| self.server.bad_response(error.to_string()))?;
+        let failed = report.checks.into_iter().filter(|check| !check.passed);
+        let installed = InstalledVersion { generation: report.generation, component };
+        Ok((installed, failed.map(|check| check.detail).collect()))
     }
 
-    /// Passes over what was logged before.
-    pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
+    /// Skips the lines that were logged before.
+    pub(super) async fn skip_old_lines(&mut self) -> Result<(), Error> {
         match self.new_lines().await {
-            // It is not installed yet.
-            Err(Error::Refused(refusal)) if refusal.code == "not_found" => Ok(()),
+            // The extension is not installed yet.
+            Err(Error::Api(error)) if error.code == "not_found" => Ok(()),
             other => other.map(drop),
         }
     }
 
-    /// What was logged since this was asked last.
+    /// The lines logged since the last call.
     pub(super) async fn new_lines(&mut self) -> Result<Vec<Line>, Error> {
         let request = self.server.request(Method::GET, &self.path(&["logs"]))?;
-        let answer = self.server.call(request.query(&[("after", self.seen)])).await?;
-        let lines: Lines = answer.parse()?;
+        let response = self.server.call(request.query(&[("after", self.last_line)])).await?;
+        let lines: Lines = response.parse()?;
         if let Some(last) = lines.lines.last() {
-            self.seen = last.number;
+            self.last_line = last.number;
         }
         Ok(lines.lines)
     }

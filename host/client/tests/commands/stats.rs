@@ -1,6 +1,6 @@
 use kenning_client::Exit;
 
-use crate::fake::{Fake, HUMAN, json};
+use crate::fake_server::{FakeServer, HUMAN, json};
 
 const STATS: &str = concat!(
     r#"{"tenant":"default","facts":1204,"embedding":{"profile":"minilm/1","dimensions":384},"#,
@@ -10,13 +10,13 @@ const STATS: &str = concat!(
 );
 
 #[tokio::test]
-async fn a_script_gets_a_line_a_figure() {
-    let fake = Fake::saying(STATS).await;
-    let ran = fake.run(&["stats"]).await;
-    assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
-    assert_eq!(fake.only_asked().line, "GET /v1/stats");
+async fn plain_output_is_one_line_per_value() {
+    let server = FakeServer::responding_json(STATS).await;
+    let outcome = server.run(&["stats"]).await;
+    assert_eq!(outcome.exit, Exit::Success, "{}", outcome.err);
+    assert_eq!(server.only_request().line, "GET /v1/stats");
     assert_eq!(
-        ran.out,
+        outcome.out,
         "tenant\tdefault\nfacts\t1204\nembedding.profile\tminilm/1\nembedding.dimensions\t384\n\
          storage.backend\tredis\nstorage.ready\ttrue\nlimits.facts.value\t100000\n\
          limits.facts.unit\tfacts\nlimits.facts.used\t1204\nlimits.text.value\t262144\n\
@@ -25,11 +25,11 @@ async fn a_script_gets_a_line_a_figure() {
 }
 
 #[tokio::test]
-async fn a_person_sees_an_aligned_table() {
-    let fake = Fake::saying(STATS).await;
-    let ran = fake.run_in(HUMAN, &["stats"], "").await;
+async fn human_output_is_an_aligned_table() {
+    let server = FakeServer::responding_json(STATS).await;
+    let outcome = server.run_in(HUMAN, &["stats"], "").await;
     assert_eq!(
-        ran.out,
+        outcome.out,
         "tenant      default\nfacts       1,204\n\
          embedding   profile minilm/1, dimensions 384\n\
          storage     backend redis, ready true\nlimits\n  facts     1,204 of 100,000 facts\n  \
@@ -38,7 +38,7 @@ async fn a_person_sees_an_aligned_table() {
 }
 
 #[tokio::test]
-async fn json_is_printed_as_it_came() {
-    let fake = Fake::answering([json(200, STATS)]).await;
-    assert_eq!(fake.run(&["stats", "--json"]).await.out, format!("{STATS}\n"));
+async fn json_is_printed_unchanged() {
+    let server = FakeServer::responding([json(200, STATS)]).await;
+    assert_eq!(server.run(&["stats", "--json"]).await.out, format!("{STATS}\n"));
 }

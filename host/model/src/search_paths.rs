@@ -1,7 +1,7 @@
-//! Where the model may lie, in the order in which it is looked for.
+//! The directories searched for the model, in order.
 //!
-//! Our own directories come first and are written to; the caches of Hugging Face tools are read
-//! and never written.
+//! Kenning's own directories come first and are written to. The caches of Hugging Face tools are
+//! only read.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use crate::ModelError;
 use crate::model::Model;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
-    /// The directory given by flag or variable.
+pub(crate) struct SearchPaths {
+    /// The directory from the flag or the environment variable.
     pub(crate) explicit: Option<PathBuf>,
-    /// `<cache>/kenning/models`, where the environment names a cache.
+    /// `<cache>/kenning/models`, if the environment names a cache directory.
     pub(crate) cache: Option<PathBuf>,
     /// Roots of Hugging Face caches (`hub` directories).
     pub(crate) hubs: Vec<PathBuf>,
 }
 
-impl Places {
+impl SearchPaths {
     pub(crate) fn from_environment(explicit: Option<&Path>) -> Self {
         Self::from_variables(explicit, |name| std::env::var_os(name))
     }
@@ -45,17 +45,17 @@ impl Places {
         }
     }
 
-    /// Our own directories for this model. An explicit directory may hold the files themselves or
-    /// be laid out like the cache.
+    /// Kenning's own directories for this model. An explicit directory may contain the files
+    /// themselves or have the layout of the cache.
     pub(crate) fn own(&self, model: &Model) -> Vec<PathBuf> {
         let explicit = self.explicit.iter().flat_map(|root| [root.clone(), nested(root, model)]);
         explicit.chain(self.cache.iter().map(|root| nested(root, model))).collect()
     }
 
-    /// Directory that a pull writes to.
+    /// The directory that a pull writes to.
     ///
     /// # Errors
-    /// [`ModelError::NoDirectory`] without an explicit directory, a cache and a home.
+    /// [`ModelError::NoDirectory`] if there is neither an explicit directory nor a cache.
     pub(crate) fn target(&self, model: &Model) -> Result<PathBuf, ModelError> {
         if let Some(root) = &self.explicit {
             let flat = model.files.iter().any(|file| root.join(&file.pin.name).exists());
@@ -71,8 +71,8 @@ impl Places {
         roots.flat_map(|root| subdirectories(&root)).collect()
     }
 
-    /// Everything that is looked at, for the message that nothing was found.
-    pub(crate) fn looked_at(&self, model: &Model) -> Vec<PathBuf> {
+    /// Every directory searched, for the error message.
+    pub(crate) fn all(&self, model: &Model) -> Vec<PathBuf> {
         let hubs = self.hubs.iter().map(|hub| hub.join(&model.hub_directory));
         self.own(model).into_iter().chain(hubs).collect()
     }

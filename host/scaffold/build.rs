@@ -9,7 +9,9 @@ use wit_bindgen_core::wit_parser::{Resolve, UnresolvedPackageGroup};
 use wit_bindgen_core::{Files, WorldGenerator};
 use wit_bindgen_rust::{Opts, WithOption};
 
-const HOOKS: [&str; 4] = ["on-store", "on-query", "on-read", "rerank"];
+/// Files of the SDK's adapter that are not a hook's bindings.
+const OTHERS: [&str; 3] = ["convert", "imports", "world"];
+
 const TYPES: (&str, &str) =
     ("kenning:knowledge/types@0.1.0", "crate::component::world::kenning::knowledge::types");
 
@@ -19,7 +21,9 @@ fn main() {
     println!("cargo:rerun-if-changed={}", contract.display());
     let options = Opts { generate_unused_types: true, format: true, ..Opts::default() };
     write(&output, "world", generated(&contract, None, "extension", options));
-    for hook in HOOKS {
+    let mut modules = vec!["world".to_string()];
+    for module in hooks() {
+        let hook = module.replace('_', "-");
         let world = format!("{hook}-only");
         let text = format!(
             "package kenning:hooks;\nworld {world} {{ export kenning:knowledge/{hook}@0.1.0; }}\n"
@@ -31,9 +35,28 @@ fn main() {
             format: true,
             ..Opts::default()
         };
-        let module = hook.replace('-', "_");
         write(&output, &module, generated(&contract, Some(&text), &world, options));
+        modules.push(module);
     }
+    let row = |module: &String| {
+        format!(
+            "(\"src/component/{module}.rs\", include_str!(concat!(env!(\"OUT_DIR\"), \"/{module}.rs\"))),"
+        )
+    };
+    let rows: String = modules.iter().map(row).collect();
+    write(&output, "generated", format!("&[{rows}]").into_bytes());
+}
+
+/// The modules of the hooks' bindings in the SDK: one file each.
+fn hooks() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/sdk/src/component");
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let files = fs::read_dir(folder).expect("the SDK is in this repository");
+    let names = files.map(|file| file.expect("the folder can be read").path());
+    let names = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_string()));
+    let mut hooks: Vec<String> = names.filter(|name| !OTHERS.contains(&&**name)).collect();
+    hooks.sort();
+    hooks
 }
 
 fn generated(contract: &Path, inline: Option<&str>, world: &str, options: Opts) -> Vec<u8> {

@@ -73,7 +73,6 @@ pub(crate) const SDK: &[File] = sdk![
     "src/component/convert.rs",
     "src/component/imports.rs",
     "src/error.rs",
-    "src/export.rs",
     "src/hooks.rs",
     "src/host/budget.rs",
     "src/host/embedding.rs",
@@ -87,18 +86,8 @@ pub(crate) const SDK: &[File] = sdk![
     "src/types.rs",
 ];
 
-macro_rules! generated {
-    ($($module:literal),+ $(,)?) => {
-        &[$((
-            concat!("src/component/", $module, ".rs"),
-            include_str!(concat!(env!("OUT_DIR"), "/", $module, ".rs")),
-        )),+]
-    };
-}
-
 /// The bindings that the SDK's macro would generate, below `sdk/`.
-pub(crate) const GENERATED: &[File] =
-    generated!["on_query", "on_read", "on_store", "rerank", "world"];
+pub(crate) const GENERATED: &[File] = include!(concat!(env!("OUT_DIR"), "/generated.rs"));
 
 macro_rules! contract {
     ($($name:literal),+ $(,)?) => {

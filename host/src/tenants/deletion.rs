@@ -33,8 +33,8 @@ pub async fn delete(kb: &Kb, tenant: &TenantId) -> Result<(), Error> {
     let services = kb.services();
     services.tenants.condemn(tenant).await?;
     clear(kb, tenant).await?;
-    // Only one process at a time has an embedded storage.
-    if services.storage.describe().backend == "embedded" {
+    // No other host can have a call of this tenant under way.
+    if !services.storage.describe().backend.is_shared() {
         services.tenants.bury(tenant).await?;
     }
     tracing::info!(%tenant, "tenant deleted");

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Purpose;
 use crate::error::{Blame, Code, Error};
 use crate::runtime::wit::{self, Backend};
-use crate::runtime::{Component, Ended, Guest, GuestError};
+use crate::runtime::{Component, Ended, Guest, GuestError, Waiting};
 use crate::tenants;
 
 /// How messages call what failed.
@@ -109,9 +109,9 @@ impl Words {
             Ended::Deadline { in_guest: true, .. } => {
                 self.late(&format!("{component} was still computing"))
             }
-            Ended::Deadline { backend, .. } => {
-                let waited_for = match *backend {
-                    "embedding" => Backend::Embedding,
+            Ended::Deadline { waiting, .. } => {
+                let waited_for = match waiting {
+                    Waiting::Embedding => Backend::Embedding,
                     _ => Backend::Storage,
                 };
                 let reason = "the call's deadline passed while waiting";

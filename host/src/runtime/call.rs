@@ -72,7 +72,7 @@ pub enum Ended {
     /// The deadline passed, in the guest or in what it waited for.
     Deadline {
         in_guest: bool,
-        backend: &'static str,
+        waiting: Waiting,
     },
     /// No place to run became free in time.
     Overloaded {
@@ -243,7 +243,7 @@ fn broken(limit: &'static str, allowed: usize) -> Ended {
 
 fn deadline(waiting: Waiting) -> Ended {
     let in_guest = matches!(waiting, Waiting::Nothing | Waiting::Index);
-    Ended::Deadline { in_guest, backend: waiting.as_str() }
+    Ended::Deadline { in_guest, waiting }
 }
 
 /// A guest that was cut left behind what it had written, and maybe what it was

@@ -49,7 +49,7 @@ pub use kenning_bindings::kenning::knowledge::types as wit;
 pub use loader::{Loaded, Loader};
 pub use loglines::{LogBuffer, LogLine};
 pub use meter::{Meter, Reading};
-pub use state::Services;
+pub use state::{Services, Waiting};
 pub use turn::{Kind, Runtime, Turn};
 pub use verbs::Generation;
 pub(crate) use verbs::Verb;

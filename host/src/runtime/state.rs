@@ -44,24 +44,13 @@ pub struct Services {
 
 /// What a guest was waiting for when its call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub enum Waiting {
     Nothing,
     Storage,
     /// A write of storage, which may happen even if nobody waits for it any more.
     StorageWrite,
     Embedding,
     Index,
-}
-
-impl Waiting {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "guest",
-            Self::Storage | Self::StorageWrite => "storage",
-            Self::Embedding => "embedding",
-            Self::Index => "index",
-        }
-    }
 }
 
 /// One call's share of a wasmtime store.

@@ -19,7 +19,7 @@ use super::generation::Pre;
 use super::guest::Guest;
 use super::pace::{Turns, workers};
 use super::places::Places;
-use super::state::Services;
+use super::state::{Services, Waiting};
 
 /// How much later than its deadline a call may be noticed to be over before the
 /// caller is answered without it.
@@ -86,7 +86,7 @@ impl Runtime {
         match timeout_at((deadline + GRACE).into(), AbortOnDropHandle::new(working)).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(panicked)) => Err(Ended::Host(panicked.to_string())),
-            Err(_) => Err(Ended::Deadline { in_guest: true, backend: "guest" }),
+            Err(_) => Err(Ended::Deadline { in_guest: true, waiting: Waiting::Nothing }),
         }
     }
 }

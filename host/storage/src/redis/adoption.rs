@@ -28,8 +28,8 @@ const SCAN_STEP: usize = 500;
 /// scanning.
 const PAUSE_FACTOR: u32 = 20;
 
-/// The pause after a failed scan. Constant: a scan costs nothing while Redis is down, and adoption
-/// should resume soon after it is back.
+/// The pause after a failed scan. Constant rather than growing: a failed scan is cheap, and
+/// adoption should resume soon after Redis is back.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The running task. It is stopped when dropped.
@@ -66,12 +66,12 @@ async fn run(pool: Arc<Pool>, limits: StorageLimits, report: watch::Sender<Adopt
     let scan = Scan { pool: &pool, limits: &limits, keys: &keys, report: &report };
     let mut is_failing = false;
     loop {
-        let begin = Instant::now();
+        let start = Instant::now();
         match scan.run().await {
             Ok(()) => {
                 is_failing = false;
                 report.send_modify(|progress| progress.scans += 1);
-                sleep(limits.adoption_pause.max(begin.elapsed() * PAUSE_FACTOR)).await;
+                sleep(limits.adoption_pause.max(start.elapsed() * PAUSE_FACTOR)).await;
             }
             Err(error) => {
                 if !is_failing {

@@ -9,7 +9,7 @@ use crate::{DocumentName, FactId, Layout, TenantId};
 /// The set of all tenants.
 pub(crate) const TENANTS: &str = "kenning:tenants";
 
-/// The key prefix of facts in the flat layout, ours and those of other programs.
+/// The key prefix of facts in the flat layout, whoever writes them.
 pub(crate) const FLAT_PREFIX: &str = "fact:";
 
 /// The tenant whose facts use the flat layout.

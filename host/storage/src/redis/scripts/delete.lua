@@ -4,7 +4,7 @@
 -- program deleted is removed in any case.
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'hash' then
-  return redis.error_reply('WRONGTYPE the key of this fact holds a ' .. kind)
+  return redis.error_reply('WRONGTYPE the key of this fact has the type ' .. kind)
 end
 local bytes = tonumber(redis.call('GET', KEYS[6]) or 0)
 if kind == 'hash' then

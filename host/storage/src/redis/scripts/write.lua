@@ -5,7 +5,7 @@
 -- used of it if the write would exceed it.
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'hash' then
-  return redis.error_reply('WRONGTYPE the key of this fact holds a ' .. kind)
+  return redis.error_reply('WRONGTYPE the key of this fact has the type ' .. kind)
 end
 if (ARGV[3] == 'present') ~= (kind == 'hash') then
   return false

@@ -173,7 +173,7 @@ fn broken(limit: &'static str, allowed: usize) -> CallError {
 
 fn deadline(waiting: Waiting) -> CallError {
     let in_guest = matches!(waiting, Waiting::Nothing | Waiting::Index);
-    CallError::Deadline { in_guest, backend: waiting.as_str() }
+    CallError::Deadline { in_guest, waiting }
 }
 
 /// A guest that was cut left behind what it had written, and maybe what it was

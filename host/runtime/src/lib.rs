@@ -49,6 +49,6 @@ pub use guest::{Component, Guest, Quarantined};
 pub use health::{Health, Reading};
 pub use kenning_bindings::kenning::knowledge::types as wit;
 pub use log_buffer::{LogBuffer, LogLine};
-pub use outcome::{CallEffects, CallError, GuestError};
+pub use outcome::{CallEffects, CallError, GuestError, Waiting};
 pub use services::Services;
 pub use session::{Runtime, Session, SessionKind};

@@ -6,6 +6,17 @@ use kenning_storage::FactId;
 
 use crate::guest::Guest;
 
+/// What a guest was waiting for when its call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    Nothing,
+    Storage,
+    /// A write of storage, which may happen even if nobody waits for it any more.
+    StorageWrite,
+    Embedding,
+    Index,
+}
+
 /// A guest that did not come to its end.
 #[derive(Debug)]
 pub struct GuestError {
@@ -33,7 +44,7 @@ pub enum CallError {
     /// The deadline passed, in the guest or in what it waited for.
     Deadline {
         in_guest: bool,
-        backend: &'static str,
+        waiting: Waiting,
     },
     /// No place to run became free in time.
     Overloaded {

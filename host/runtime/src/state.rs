@@ -14,32 +14,11 @@ use crate::guest::Guest;
 use crate::log_lines::LogLines;
 use crate::memory::Memory;
 use crate::outcome::CallEffects;
+pub(crate) use crate::outcome::Waiting;
 use crate::services::Services;
 
 /// Random bytes a guest may ask WASI for at once.
 const RANDOM_BYTES: u64 = 64 * 1024;
-
-/// What a guest was waiting for when its call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    Nothing,
-    Storage,
-    /// A write of storage, which may happen even if nobody waits for it any more.
-    StorageWrite,
-    Embedding,
-    Index,
-}
-
-impl Waiting {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "guest",
-            Self::Storage | Self::StorageWrite => "storage",
-            Self::Embedding => "embedding",
-            Self::Index => "index",
-        }
-    }
-}
 
 /// One call's share of a wasmtime store.
 pub struct State {

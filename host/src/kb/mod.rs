@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kenning_storage::{StorageError, TenantId};
+use kenning_storage::{Backend, StorageError, TenantId};
 use tokio::time::timeout_at;
 
 use crate::registry::{LoadError, Owner, Registry, Snapshot};
@@ -90,8 +90,8 @@ enum Purpose {
 impl Kb {
     pub fn new(runtime: Runtime, registry: Arc<Registry>, services: Arc<Services>) -> Self {
         let storage_name = match services.storage.describe().backend {
-            "redis" => "Redis",
-            _ => "Storage",
+            Backend::Redis => "Redis",
+            Backend::Embedded => "Storage",
         };
         let recorder = RequestRecorder::new(services.limits.proof_requests > 0);
         Self { runtime, registry, services, recorder, storage_name }
@@ -288,7 +288,7 @@ impl Kb {
         match timeout_at(caller.deadline.into(), tokio::spawn(work)).await {
             Ok(Ok(read)) => read.map_err(|error| self.load_error(&error)),
             Ok(Err(panicked)) => Err(Error::internal(panicked)),
-            Err(_) => Err(self.storage_error(&StorageError::Timeout { wrote: false })),
+            Err(_) => Err(self.storage_error(&StorageError::Timeout { outcome_unknown: false })),
         }
     }
 

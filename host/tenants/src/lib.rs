@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use kenning_storage::{Room, Storage, StorageError, TenantId};
+use kenning_storage::{FactQuota, Storage, StorageError, TenantId};
 
 pub use admin::{Created, Listed};
 pub use calls::Running;
@@ -139,9 +139,9 @@ impl Tenants {
         }
     }
 
-    /// How much a tenant's facts may be.
-    pub fn room(&self, tenant: &TenantId) -> Room {
-        self.get(tenant).map_or_else(Room::default, |known| Room {
+    /// The quota of a tenant's facts.
+    pub fn fact_quota(&self, tenant: &TenantId) -> FactQuota {
+        self.get(tenant).map_or_else(FactQuota::default, |known| FactQuota {
             facts: known.record.limits.facts,
             bytes: known.record.limits.bytes,
         })
@@ -207,9 +207,9 @@ pub fn unavailable(error: StorageError) -> Error {
         StorageError::Unavailable(reason) => {
             Error::new(Code::StorageUnavailable, format!("Storage not available: {reason}"))
         }
-        StorageError::Timeout { wrote } => {
+        StorageError::Timeout { outcome_unknown } => {
             let error = Error::new(Code::Timeout, "Storage operation timeout");
-            if wrote { error.with_unknown_outcome() } else { error }
+            if outcome_unknown { error.with_unknown_outcome() } else { error }
         }
         other => Error::internal(other),
     }

@@ -85,15 +85,15 @@ impl State {
         let failure = |message: String| Failure { backend: Backend::Storage, message };
         match error {
             StorageError::Unavailable(reason) => Error::Unavailable(failure(reason)),
-            StorageError::Timeout { wrote } => {
-                self.outcome_unknown |= wrote;
+            StorageError::Timeout { outcome_unknown } => {
+                self.outcome_unknown |= outcome_unknown;
                 let bound = self.services.limits.storage_operation.as_millis();
                 let reason = format!("no answer within {bound} ms or the call's deadline");
                 Error::Timeout(failure(reason))
             }
             StorageError::TooLarge { limit, allowed, used } => too_large(limit, allowed, used),
             // A quota of the tenant: `kb` says so to the caller.
-            StorageError::Full { quota, allowed, used } => too_large(quota, allowed, used),
+            StorageError::QuotaExceeded { quota, allowed, used } => too_large(quota, allowed, used),
             StorageError::InvalidCursor => {
                 Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
             }

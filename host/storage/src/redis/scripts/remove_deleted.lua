@@ -1,6 +1,7 @@
 -- KEYS: fact, order, pending, revision, vector, bytes
 -- ARGV: id
--- Lets go of a fact that another program deleted, unless it is back.
+-- Removes what remains of a fact that another program deleted, unless it exists again. Returns
+-- whether it did, as 1 or 0.
 if redis.call('TYPE', KEYS[1]).ok == 'hash' then
   return 0
 end
@@ -11,7 +12,7 @@ if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then
   return 0
 end
 redis.call('INCR', KEYS[4])
--- How large it was is gone with it.
+-- Its size is unknown, so the average is subtracted.
 local bytes = tonumber(redis.call('GET', KEYS[6]) or 0)
 redis.call('SET', KEYS[6], string.format('%.0f', bytes - bytes / facts))
 return 1

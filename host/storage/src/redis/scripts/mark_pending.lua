@@ -1,6 +1,6 @@
 -- KEYS: fact, pending, revision
 -- ARGV: id
--- Marks a fact as waiting for a vector, unless it is gone.
+-- Marks a fact as pending with a new revision, unless it is gone.
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
   return 0
 end

@@ -1,15 +1,15 @@
-//! What Redis and its client say when they fail, in words for a person.
+//! Maps errors of Redis and its client to [`StorageError`].
 
 use redis::{ErrorKind, RedisError, ServerError};
 
 use crate::StorageError;
 
-/// What a command answered instead of a value.
+/// The error of a command that Redis refused.
 pub(super) fn refused(error: &ServerError) -> StorageError {
     StorageError::Unavailable(explain(error.code(), error.details().unwrap_or_default()))
 }
 
-/// Why there is no connection.
+/// The error of a connection that could not be made or was lost.
 pub(super) fn unreachable(error: &RedisError) -> StorageError {
     let message = match error.kind() {
         ErrorKind::AuthenticationFailed => "Redis refused the user or the password".to_owned(),
@@ -34,14 +34,14 @@ fn explain(code: &str, detail: &str) -> String {
         "LOADING" => "Redis is still loading its data",
         "OOM" => "Redis is out of memory (maxmemory)",
         "READONLY" => "this Redis is a read-only replica",
-        "MISCONF" => "Redis cannot save to its disk and refuses writes",
+        "MISCONF" => "Redis cannot save to disk and refuses writes",
         "MASTERDOWN" => "this Redis replica has lost its master",
         "BUSY" => "Redis is busy with another program's script",
-        "WRONGTYPE" => "a key holds something else than it should",
+        "WRONGTYPE" => "a key has an unexpected type",
         "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => {
-            "this Redis is part of a cluster, which this build does not serve"
+            "this Redis is part of a cluster, which is not supported"
         }
-        _ => return format!("Redis answered {code} {detail}").trim_end().to_owned(),
+        _ => return format!("Redis replied {code} {detail}").trim_end().to_owned(),
     };
     if detail.is_empty() {
         format!("{meaning} ({code})")

@@ -1,67 +1,69 @@
-//! From Redis's answers to ours.
+//! Decodes Redis's replies.
 
 use redis::{FromRedisValue, Value};
 
-use super::fault;
-use crate::cursor::Place;
+use super::error;
+use crate::cursor::Position;
 use crate::{
-    DocumentName, FactId, Hash, IdPage, Revision, Room, StorageError, Usage, Vector, vector_bytes,
+    DocumentName, FactId, FactQuota, Hash, IdPage, Revision, StorageError, Usage, Vector,
+    vector_bytes,
 };
 
-/// One answer as a `T`; a refusal is its error.
+/// Decodes one reply as a `T`. Fails if Redis refused the command.
 pub(super) fn parse<T: FromRedisValue>(value: Value) -> Result<T, StorageError> {
     if let Value::ServerError(error) = value {
-        return Err(fault::refused(&error));
+        return Err(error::refused(&error));
     }
     T::from_redis_value(value).map_err(|error| StorageError::Corrupt(error.to_string()))
 }
 
-/// The only answer.
+/// Decodes the only reply.
 pub(super) fn one<T: FromRedisValue>(values: Vec<Value>) -> Result<T, StorageError> {
     let value = values.into_iter().next();
-    parse(value.ok_or_else(|| StorageError::Corrupt("an answer without a value".into()))?)
+    parse(value.ok_or_else(|| StorageError::Corrupt("a reply without a value".into()))?)
 }
 
-/// Revisions of writes. Where some happened and one was refused, the whole is in doubt.
+/// The revisions of writes. If some happened and another was refused, the outcome of the call is
+/// unknown.
 pub(super) fn revisions(
     values: Vec<Value>,
-    room: Room,
+    quota: FactQuota,
 ) -> Result<Vec<Option<Revision>>, StorageError> {
-    let parsed = values.into_iter().map(|value| revision(value, room));
+    let parsed = values.into_iter().map(|value| revision(value, quota));
     let parsed: Vec<Result<Option<Revision>, StorageError>> = parsed.collect();
-    let happened = parsed.iter().any(|answer| matches!(answer, Ok(Some(_))));
+    let happened = parsed.iter().any(|reply| matches!(reply, Ok(Some(_))));
     parsed.into_iter().collect::<Result<_, _>>().map_err(|error| {
         if !happened {
             return error;
         }
         tracing::warn!(%error, "Redis refused one of several writes");
-        StorageError::Timeout { wrote: true }
+        StorageError::Timeout { outcome_unknown: true }
     })
 }
 
-/// A write's answer: its revision, nothing, or which quota left no room and what is used of it.
-fn revision(value: Value, room: Room) -> Result<Option<Revision>, StorageError> {
+/// The reply of a write: its revision, nothing, or the exceeded quota with what is used of it.
+fn revision(value: Value, quota: FactQuota) -> Result<Option<Revision>, StorageError> {
     if !matches!(value, Value::Array(_)) {
         return Ok(parse::<Option<u64>>(value)?.map(Revision));
     }
-    let (quota, used): (String, u64) = parse(value)?;
-    let (quota, allowed) = match quota.as_str() {
-        "facts" => ("facts", room.facts),
-        _ => ("bytes", room.bytes),
+    let (exceeded, used): (String, u64) = parse(value)?;
+    let (quota, allowed) = match exceeded.as_str() {
+        "facts" => ("facts", quota.facts),
+        _ => ("bytes", quota.bytes),
     };
-    Err(StorageError::Full { quota, allowed: allowed.unwrap_or_default(), used })
+    Err(StorageError::QuotaExceeded { quota, allowed: allowed.unwrap_or_default(), used })
 }
 
-/// The answers to how many facts there are and how many bytes were counted.
+/// The replies to the number of facts and the number of bytes.
 pub(super) fn usage(values: Vec<Value>) -> Result<Usage, StorageError> {
     let mut values = values.into_iter();
     let (Some(facts), Some(bytes)) = (values.next(), values.next()) else {
-        return Err(StorageError::Corrupt("an answer without a value".into()));
+        return Err(StorageError::Corrupt("a reply without a value".into()));
     };
     Ok(Usage { facts: parse(facts)?, bytes: parse::<Option<u64>>(bytes)?.unwrap_or_default() })
 }
 
-/// Hashes as the read script gives them.
+/// The hashes returned by `read.lua`.
 pub(super) fn hashes(value: Value, max_bytes: usize) -> Result<Vec<Option<Hash>>, StorageError> {
     match value {
         Value::Int(used) => Err(StorageError::TooLarge {
@@ -76,8 +78,8 @@ pub(super) fn hashes(value: Value, max_bytes: usize) -> Result<Vec<Option<Hash>>
     }
 }
 
-/// In Redis a hash without fields is no hash. Other programs' bytes may not be UTF-8: what is not
-/// is replaced, so that one such fact does not stop a listing.
+/// Redis represents a missing hash as one without fields. Other programs may have written bytes
+/// that are not UTF-8; these are replaced, so that one such fact does not fail a whole listing.
 fn hash(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Hash> {
     let text = |bytes: Vec<u8>| match String::from_utf8(bytes) {
         Ok(text) => text,
@@ -87,32 +89,33 @@ fn hash(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Hash> {
     (!hash.is_empty()).then_some(hash)
 }
 
-/// A page of at most `limit`, from an answer that has one more where there is more.
+/// A page of at most `limit` ids, from a reply with one more if there is a next page.
 pub(super) fn page(value: Value, limit: usize) -> Result<IdPage, StorageError> {
     let rows: Vec<(String, f64)> = parse(value)?;
     let more = rows.len() > limit;
-    let places = rows.into_iter().take(limit).map(|(id, order)| place(&id, order));
-    let places = places.collect::<Result<Vec<_>, _>>()?;
-    let cursor = places.last().filter(|_| more).map(Place::encode);
-    Ok(IdPage { ids: places.into_iter().map(|place| place.id).collect(), cursor })
+    let positions = rows.into_iter().take(limit).map(|(id, order)| position(&id, order));
+    let positions = positions.collect::<Result<Vec<_>, _>>()?;
+    let cursor = positions.last().filter(|_| more).map(Position::encode);
+    Ok(IdPage { ids: positions.into_iter().map(|position| position.id).collect(), cursor })
 }
 
+/// The pending facts, from ids and revisions.
 pub(super) fn pending(value: Value) -> Result<Vec<(FactId, Revision)>, StorageError> {
     let rows: Vec<(String, f64)> = parse(value)?;
     let mark = |(id, score): (String, f64)| {
-        let place = place(&id, score)?;
-        Ok((place.id, Revision(place.order)))
+        let position = position(&id, score)?;
+        Ok((position.id, Revision(position.order)))
     };
     rows.into_iter().map(mark).collect()
 }
 
-fn place(id: &str, score: f64) -> Result<Place, StorageError> {
+fn position(id: &str, score: f64) -> Result<Position, StorageError> {
     let id = FactId::parse(id).map_err(|error| StorageError::Corrupt(error.to_string()))?;
-    // What we write is a whole number below 2^53; a conversion from anything else saturates.
-    Ok(Place { order: score as u64, id })
+    // Kenning writes integers below 2^53; the conversion of anything else saturates.
+    Ok(Position { order: score as u64, id })
 }
 
-/// The answer to `HMGET profile digest values`.
+/// The reply to `HMGET profile digest values`.
 pub(super) fn vector(value: Value) -> Result<Option<Vector>, StorageError> {
     type Parts = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
     match parse::<Parts>(value)? {
@@ -120,21 +123,22 @@ pub(super) fn vector(value: Value) -> Result<Option<Vector>, StorageError> {
             vector_bytes::vector(&profile, &digest, &values).map(Some)
         }
         (None, None, None) => Ok(None),
-        _ => Err(StorageError::Corrupt("a vector without all of its parts".into())),
+        _ => Err(StorageError::Corrupt("an incomplete vector".into())),
     }
 }
 
-/// A document, or where its bytes are.
+/// A document, or where to find its bytes.
 pub(super) struct DocumentHead {
     pub(super) version: u64,
     pub(super) length: u64,
-    /// None where `bytes` are all.
+    /// The number of pieces; 0 if `bytes` is the whole content.
     pub(super) pieces: u64,
+    /// The token in the keys of the pieces.
     pub(super) token: String,
     pub(super) bytes: Vec<u8>,
 }
 
-/// The answer to `HMGET version length pieces token bytes`.
+/// The reply to `HMGET version length pieces token bytes`.
 pub(super) fn document_head(value: Value) -> Result<Option<DocumentHead>, StorageError> {
     type Parts = (Option<u64>, Option<u64>, Option<u64>, Option<String>, Option<Vec<u8>>);
     match parse::<Parts>(value)? {
@@ -142,11 +146,11 @@ pub(super) fn document_head(value: Value) -> Result<Option<DocumentHead>, Storag
             Ok(Some(DocumentHead { version, length, pieces, token, bytes }))
         }
         (None, None, None, None, None) => Ok(None),
-        _ => Err(StorageError::Corrupt("a document without all of its parts".into())),
+        _ => Err(StorageError::Corrupt("an incomplete document".into())),
     }
 }
 
-/// Names and versions in turn.
+/// The names and versions of documents, from alternating elements.
 pub(super) fn documents(value: Value) -> Result<Vec<(DocumentName, u64)>, StorageError> {
     let rows: Vec<(String, u64)> = parse(value)?;
     let row = |(name, version): (String, u64)| {

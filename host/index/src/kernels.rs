@@ -4,6 +4,8 @@
 //! All kernels compute the same integers, so the choice of kernel affects speed but never a
 //! result. A scan of 100,000 vectors was measured to be limited by memory bandwidth, hence the
 //! simple loops: one row at a time, without manual unrolling.
+//!
+//! Not `pulp`: version 0.22 does not wrap `vpdpbusd`, so the fastest kernel would stay `unsafe`.
 #![expect(unsafe_code, reason = "SIMD loads, and calls of functions that need a processor feature")]
 
 /// Values in one block: one AVX-512 register, one cache line.

@@ -60,20 +60,16 @@ impl Isa for Baseline {
 }
 
 /// AVX2 with FMA.
-#[cfg(target_arch = "x86_64")]
 pub(crate) struct Avx2;
 
-#[cfg(target_arch = "x86_64")]
 impl Isa for Avx2 {
     const FUSED: bool = true;
     const WIDE: bool = false;
 }
 
 /// AVX-512 F, BW, DQ and VL.
-#[cfg(target_arch = "x86_64")]
 pub(crate) struct Avx512;
 
-#[cfg(target_arch = "x86_64")]
 impl Isa for Avx512 {
     const FUSED: bool = true;
     const WIDE: bool = true;

@@ -1,85 +1,53 @@
 //! All `unsafe` code of the crate: vector instructions that the build's target lacks, and the call
 //! of `gemm`, which takes pointers.
 //!
-//! Soundness rests on two rules. A [`Cpu`] or a [`Vnni`] is created only by its `detect`, so that a
-//! value is proof that the CPU has the instructions. And lengths are checked, or are part of a
-//! type, before a pointer is taken.
+//! Soundness rests on two rules. A [`Vnni`] is created only by its `detect`, so that a value is
+//! proof that the CPU has the instructions. And lengths are checked, or are part of a type, before
+//! a pointer is taken.
+//!
+//! `pulp` dispatches the safe loops. The int8 kernels do without it: version 0.22 wraps neither
+//! `vpdpbusd` nor AVX-VNNI.
 #![expect(unsafe_code, reason = "vector instructions and gemm cannot be called without it")]
 
-use crate::isa::{Baseline, Kernel};
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::isa::{Avx2, Avx512, Baseline, Kernel};
 use crate::panel::{F32_PANEL_WIDTH, Panel};
 use crate::quantize::Quantized;
 
-#[cfg(target_arch = "x86_64")]
-use crate::isa::{Avx2, Avx512};
 #[cfg(target_arch = "x86_64")]
 use crate::panel::{GROUP, PANEL_WIDTH};
 
 /// The instruction set for which [`Kernel`]s are run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cpu(Level);
-
-#[derive(Debug, Clone, Copy)]
-enum Level {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Baseline,
-}
+pub(crate) struct Cpu(Arch);
 
 impl Cpu {
     /// The widest instruction set of this CPU.
     pub(crate) fn detect() -> Self {
-        let found = Self::detect_512().or_else(Self::detect_256);
-        found.unwrap_or(Self(Level::Baseline))
-    }
-
-    fn detect_512() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if Self::detect_256().is_some()
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
-            return Some(Self(Level::Avx512));
-        }
-        None
-    }
-
-    fn detect_256() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Some(Self(Level::Avx2));
-        }
-        None
+        Self(Arch::new())
     }
 
     /// Runs a kernel as compiled for this CPU.
     pub(crate) fn run<K: Kernel>(self, kernel: K) {
-        match self.0 {
-            // SAFETY: `detect` detected every feature that the function enables.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { run_avx512(kernel) },
-            // SAFETY: `detect` detected every feature that the function enables.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { run_avx2(kernel) },
-            Level::Baseline => kernel.run::<Baseline>(),
-        }
+        self.0.dispatch(Dispatch(kernel));
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn run_avx512<K: Kernel>(kernel: K) {
-    kernel.run::<Avx512>();
-}
+/// Runs a kernel within a function that `pulp` compiles for an instruction set.
+struct Dispatch<K>(K);
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn run_avx2<K: Kernel>(kernel: K) {
-    kernel.run::<Avx2>();
+impl<K: Kernel> WithSimd for Dispatch<K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match S::F32_LANES {
+            16 => self.0.run::<Avx512>(),
+            8 => self.0.run::<Avx2>(),
+            _ => self.0.run::<Baseline>(),
+        }
+    }
 }
 
 /// Computes `y += x * weights`. `x` (rows by `inputs`) and `y` (rows by outputs) are row-major;

@@ -1,7 +1,9 @@
 //! Compares all instruction sets that this CPU has, not only the one that is chosen, with plain
 //! sums.
 
-use super::{Cpu, Level, Vnni, product_f32};
+use pulp::Arch;
+
+use super::{Cpu, Vnni, product_f32};
 use crate::DIMENSIONS;
 use crate::activation::Gelu;
 use crate::attention::{Attend, Head};
@@ -21,8 +23,11 @@ fn noise(count: usize, seed: u32) -> Vec<f32> {
 }
 
 fn levels() -> Vec<Cpu> {
-    let found = [Some(Cpu(Level::Baseline)), Cpu::detect_256(), Cpu::detect_512()];
-    found.into_iter().flatten().collect()
+    #[cfg(target_arch = "x86_64")]
+    let narrower = [Some(Arch::Scalar), pulp::x86::V3::try_new().map(Arch::V3)];
+    #[cfg(not(target_arch = "x86_64"))]
+    let narrower = [Some(Arch::Scalar)];
+    narrower.into_iter().flatten().chain([Arch::new()]).map(Cpu).collect()
 }
 
 #[track_caller]

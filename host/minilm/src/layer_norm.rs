@@ -1,39 +1,43 @@
-//! Layer normalisation of hidden states, and the pooling that turns them into one vector.
+//! Layer normalization of hidden states, and mean pooling into one vector.
 
 use crate::DIMENSIONS;
-use crate::isa::{Isa, LANES, Lanes, Pass};
+use crate::isa::{Isa, Kernel, LANES, Lanes};
 
 /// `layer_norm_eps` of the model's `config.json`.
 const EPSILON: f32 = 1e-12;
 
-/// Gain and offset of one layer normalisation, [`DIMENSIONS`] floats each.
+/// Weight and bias of one layer normalization, [`DIMENSIONS`] floats each.
 #[derive(Debug)]
-pub(crate) struct Norm {
+pub(crate) struct LayerNorm {
     pub(crate) weight: Vec<f32>,
     pub(crate) bias: Vec<f32>,
 }
 
-/// `hidden = normalise(hidden + residual)`, row by row of [`DIMENSIONS`].
-pub(crate) struct AddNormalise<'a> {
+/// Computes `hidden = layer_norm(hidden + residual)` for each row of [`DIMENSIONS`] floats.
+pub(crate) struct AddLayerNorm<'a> {
     pub(crate) hidden: &'a mut [f32],
     pub(crate) residual: &'a [f32],
-    pub(crate) norm: &'a Norm,
+    pub(crate) norm: &'a LayerNorm,
 }
 
-impl Pass for AddNormalise<'_> {
+impl Kernel for AddLayerNorm<'_> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         let (rows, _) = self.hidden.as_chunks_mut::<DIMENSIONS>();
         let (residuals, _) = self.residual.as_chunks::<DIMENSIONS>();
         for (row, residual) in rows.iter_mut().zip(residuals) {
-            add_normalise::<I>(row, residual, self.norm);
+            add_layer_norm::<I>(row, residual, self.norm);
         }
     }
 }
 
-/// Each step is a loop over plain rows: fused, the compiler would turn them into gathers.
+/// Each step is a loop of its own: if they are fused, the compiler emits gathers.
 #[inline(always)]
-fn add_normalise<I: Isa>(row: &mut [f32; DIMENSIONS], residual: &[f32; DIMENSIONS], norm: &Norm) {
+fn add_layer_norm<I: Isa>(
+    row: &mut [f32; DIMENSIONS],
+    residual: &[f32; DIMENSIONS],
+    norm: &LayerNorm,
+) {
     for (value, residual) in row.iter_mut().zip(residual) {
         *value += residual;
     }
@@ -48,7 +52,7 @@ fn add_normalise<I: Isa>(row: &mut [f32; DIMENSIONS], residual: &[f32; DIMENSION
     }
 }
 
-/// Sums a row by `add(value, sum)`, in as many parts as there are lanes.
+/// Reduces a row by `add(value, sum)`, with one partial sum per lane.
 #[inline(always)]
 fn sum(row: &[f32; DIMENSIONS], add: impl Fn(f32, f32) -> f32) -> f32 {
     let mut sums = Lanes::ZERO;
@@ -60,14 +64,15 @@ fn sum(row: &[f32; DIMENSIONS], add: impl Fn(f32, f32) -> f32) -> f32 {
     sums.reduce(|a, b| a + b)
 }
 
-/// The mean of a sequence's hidden states, scaled to length one.
+/// Writes the mean of a sequence's hidden states, scaled to unit length, to `vector`, which must be
+/// zero.
 pub(crate) fn pool(hidden: &[f32], vector: &mut [f32]) {
     for row in hidden.chunks_exact(DIMENSIONS) {
         for (sum, value) in vector.iter_mut().zip(row) {
             *sum += value;
         }
     }
-    // The sum points where the mean does, so the division by the row count cancels out.
+    // The sum has the direction of the mean, so dividing by the number of rows is unnecessary.
     let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
     for value in vector {
         *value /= length;

@@ -1,22 +1,22 @@
-//! What one condition asks of a field that is there.
+//! Evaluates a condition on a field's value.
 
 use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::metadata::{Scalar, Value};
 
-/// A question about one value. The operators `ne`, `nin` and `exists: false` are negations of
-/// these.
+/// A predicate on the value of a field that exists. The operators `ne`, `nin` and `exists: false`
+/// are negations of these.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Test {
+pub(crate) enum Predicate {
     Exists,
-    /// Equal to one of these, which are sorted.
+    /// Equal to one of these scalars, which are sorted.
     OneOf(Vec<Scalar>),
     Compares(Comparison, Scalar),
     Between(Scalar, Scalar),
     Contains(Scalar),
-    /// The text in lower case.
-    ContainsCaseless(Box<str>),
+    /// The operand, in lower case.
+    ContainsIgnoringCase(Box<str>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,45 +27,46 @@ pub(crate) enum Comparison {
     LessOrEqual,
 }
 
-/// The scalars that a test holds for.
+/// Which of a field's sorted scalars can satisfy a predicate.
 #[derive(Debug)]
-pub(crate) enum Scalars<'a> {
+pub(crate) enum Lookup<'a> {
+    /// All of these.
     Each(&'a [Scalar]),
-    /// The lower end is not above the upper one.
+    /// All in this range, whose lower end is not above its upper end.
     Range(Bound<Scalar>, Bound<Scalar>),
-    /// Some of the texts.
+    /// Some texts: each must be tested.
     Texts,
     None,
 }
 
-impl Test {
-    /// Where to look among sorted scalars.
-    pub(crate) fn scalars(&self) -> Scalars<'_> {
+impl Predicate {
+    /// The lookup among scalar values of a field.
+    pub(crate) fn value_lookup(&self) -> Lookup<'_> {
         match self {
-            Self::Exists => Scalars::Range(Bound::Unbounded, Bound::Unbounded),
-            Self::OneOf(operands) => Scalars::Each(operands),
-            Self::Compares(comparison, operand) => comparison.scalars(operand),
-            Self::Between(low, high) if low > high => Scalars::None,
+            Self::Exists => Lookup::Range(Bound::Unbounded, Bound::Unbounded),
+            Self::OneOf(operands) => Lookup::Each(operands),
+            Self::Compares(comparison, operand) => comparison.lookup(operand),
+            Self::Between(low, high) if low > high => Lookup::None,
             Self::Between(low, high) => {
-                Scalars::Range(Bound::Included(low.clone()), Bound::Included(high.clone()))
+                Lookup::Range(Bound::Included(low.clone()), Bound::Included(high.clone()))
             }
-            Self::Contains(Scalar::Text(_)) | Self::ContainsCaseless(_) => Scalars::Texts,
-            Self::Contains(_) => Scalars::None,
+            Self::Contains(Scalar::Text(_)) | Self::ContainsIgnoringCase(_) => Lookup::Texts,
+            Self::Contains(_) => Lookup::None,
         }
     }
 
-    /// Where to look among the sorted elements of lists.
-    pub(crate) fn elements(&self) -> Scalars<'_> {
+    /// The lookup among elements of lists.
+    pub(crate) fn element_lookup(&self) -> Lookup<'_> {
         match self {
-            Self::Compares(..) | Self::Between(..) => Scalars::None,
-            Self::Contains(Scalar::Text(_)) => self.scalars(),
-            Self::Contains(operand) => Scalars::Each(std::slice::from_ref(operand)),
-            _ => self.scalars(),
+            Self::Compares(..) | Self::Between(..) => Lookup::None,
+            Self::Contains(Scalar::Text(_)) => self.value_lookup(),
+            Self::Contains(operand) => Lookup::Each(std::slice::from_ref(operand)),
+            _ => self.value_lookup(),
         }
     }
 
-    /// Whether it holds for a field with this value. A list passes when one of its elements
-    /// does, where that makes sense.
+    /// Whether a field with this value satisfies the predicate. A list satisfies an equality or
+    /// `contains` predicate if one of its elements does.
     pub(crate) fn holds(&self, value: &Value) -> bool {
         match (self, value) {
             (Self::Exists, _) => true,
@@ -77,7 +78,7 @@ impl Test {
         }
     }
 
-    /// Whether it holds for a field with this scalar.
+    /// Whether a field with this scalar value satisfies the predicate.
     pub(crate) fn holds_for(&self, scalar: &Scalar) -> bool {
         match self {
             Self::Exists => true,
@@ -91,13 +92,13 @@ impl Test {
                 (Scalar::Text(text), Scalar::Text(part)) => text.contains(&**part),
                 _ => false,
             },
-            Self::ContainsCaseless(part) => {
-                matches!(scalar, Scalar::Text(text) if contains_caseless(text, part))
+            Self::ContainsIgnoringCase(part) => {
+                matches!(scalar, Scalar::Text(text) if contains_ignoring_case(text, part))
             }
         }
     }
 
-    /// Whether it holds for a field with a list that has this element.
+    /// Whether a list with this element satisfies the predicate.
     pub(crate) fn holds_for_element(&self, scalar: &Scalar) -> bool {
         match self {
             Self::Contains(operand) if operand == scalar => true,
@@ -106,23 +107,24 @@ impl Test {
     }
 }
 
+/// The least text in the order of [`Scalar`].
 pub(crate) fn first_text() -> Scalar {
     Scalar::Text(Arc::from(""))
 }
 
 impl Comparison {
-    /// Those of the operand's kind on the right side of it.
-    fn scalars<'a>(self, operand: &Scalar) -> Scalars<'a> {
+    /// The scalars of the operand's type that compare to it as `self` says.
+    fn lookup<'a>(self, operand: &Scalar) -> Lookup<'a> {
         let (first, last) = match operand {
             Scalar::Text(_) => (Bound::Included(first_text()), Bound::Unbounded),
             _ => (Bound::Excluded(Scalar::Bool(true)), Bound::Excluded(first_text())),
         };
         let operand = operand.clone();
         match self {
-            Self::Greater => Scalars::Range(Bound::Excluded(operand), last),
-            Self::GreaterOrEqual => Scalars::Range(Bound::Included(operand), last),
-            Self::Less => Scalars::Range(first, Bound::Excluded(operand)),
-            Self::LessOrEqual => Scalars::Range(first, Bound::Included(operand)),
+            Self::Greater => Lookup::Range(Bound::Excluded(operand), last),
+            Self::GreaterOrEqual => Lookup::Range(Bound::Included(operand), last),
+            Self::Less => Lookup::Range(first, Bound::Excluded(operand)),
+            Self::LessOrEqual => Lookup::Range(first, Bound::Included(operand)),
         }
     }
 
@@ -141,12 +143,12 @@ impl Comparison {
     }
 }
 
-fn contains_caseless(text: &str, part: &str) -> bool {
+fn contains_ignoring_case(text: &str, part: &str) -> bool {
     lower_case(text).contains(part)
 }
 
-/// Character by character: `str::to_lowercase` gives a sigma at the end of a word another form,
-/// so that a part of a word would not be found in it.
+/// Lower case character by character: `str::to_lowercase` maps a sigma at the end of a word to
+/// another character than elsewhere, so a substring could be missed.
 pub(crate) fn lower_case(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();

@@ -12,6 +12,7 @@ mod extensions;
 mod faults;
 mod flat_layout;
 mod http;
+mod layout;
 mod limits;
 mod openapi;
 mod overload;

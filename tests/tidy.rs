@@ -36,6 +36,70 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("registry.npm", "js.org"),
 ];
 
+/// Names of types and functions that gave way to the field's terms; docs/GLOSSARY.md says to which.
+const RETIRED: [&str; 34] = [
+    "Shares",
+    "Standing",
+    "Places",
+    "Pace",
+    "Whose",
+    "Deeds",
+    "Ended",
+    "Visit",
+    "Captured",
+    "Rehearsed",
+    "Rested",
+    "Samples",
+    "Answered",
+    "Kept",
+    "Asked",
+    "Held",
+    "Turned",
+    "Leave",
+    "Half",
+    "Holder",
+    "Indexing",
+    "rehearse",
+    "rehearsal",
+    "condemn",
+    "bury",
+    "keeping_up",
+    "forward_rs",
+    "worded",
+    "for_newcomers",
+    "visit_with",
+    "set_turn",
+    "deeds",
+    "rested",
+    "holder",
+];
+
+/// Files that were named after those, and folders.
+const RETIRED_PATHS: [&str; 22] = [
+    "runtime/shares.rs",
+    "runtime/places.rs",
+    "runtime/pace.rs",
+    "runtime/turn.rs",
+    "runtime/verbs.rs",
+    "runtime/meter.rs",
+    "runtime/rehearsal.rs",
+    "runtime/loglines.rs",
+    "kb/visit.rs",
+    "kb/samples.rs",
+    "kb/failures.rs",
+    "src/checked.rs",
+    "src/indexing.rs",
+    "src/indexer/",
+    "indexer/keeping_up.rs",
+    "swap/forward.rs",
+    "swap/back.rs",
+    "swap/check.rs",
+    "http/who.rs",
+    "http/bodies.rs",
+    "server/paced.rs",
+    "registry/follow.rs",
+];
+
 /// A text file of the repository.
 struct File {
     /// From the repository's root, with slashes.
@@ -146,6 +210,61 @@ fn a_tenants_component_is_called_an_extension() -> Result<()> {
     files.retain(File::is_code);
     let words = [("plug", "in"), ("Plug", "in")];
     assert_none(&places_of(&files, &words), "say `extension`, as the glossary does");
+    Ok(())
+}
+
+/// A line's code: what stands before a comment, without what is in quotes.
+fn code(line: &str) -> String {
+    let quoted = line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
+    quoted.split("//").next().unwrap_or_default().to_string()
+}
+
+/// Places where a retired name stands as an identifier.
+fn retired_names(files: &[File]) -> Vec<String> {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
+    let found = rust.flat_map(File::lines).filter_map(|(place, line)| {
+        let code = code(line);
+        let name = code.split(|letter| !is_word(letter)).find(|word| RETIRED.contains(word))?;
+        Some(format!("{place}: {name}"))
+    });
+    found.collect()
+}
+
+#[test]
+fn no_retired_name_is_used_again() -> Result<()> {
+    let mut files = files()?;
+    assert!(retired_paths(&files).is_empty(), "retired paths: {:?}", retired_paths(&files));
+    // The list itself.
+    files.retain(|file| file.path != "tests/tidy.rs");
+    assert_none(&retired_names(&files), "retired names; docs/GLOSSARY.md says what to use");
+    Ok(())
+}
+
+fn retired_paths(files: &[File]) -> Vec<&str> {
+    let is_retired = |path: &str| {
+        path.starts_with("host/")
+            && RETIRED_PATHS.iter().any(|old| {
+                let below = path.strip_prefix("host/").unwrap_or_default();
+                below.contains(old)
+                    && !below.starts_with("runtime/src")
+                    && !below.contains("tasks/")
+            })
+    };
+    files.iter().map(|file| &*file.path).filter(|path| is_retired(path)).collect()
+}
+
+#[test]
+fn every_path_that_the_architecture_names_is_there() -> Result<()> {
+    let (root, files) = (root()?, files()?);
+    let page = files.iter().find(|file| file.path == "docs/ARCHITECTURE.md");
+    let page = &page.context("the page of the architecture")?.text;
+    let named = page.split('`').skip(1).step_by(2).filter(|word| {
+        word.contains('/') && !word.contains([' ', '*', '{']) && !word.starts_with('/')
+    });
+    let missing: Vec<String> =
+        named.filter(|path| !root.join(path).exists()).map(ToString::to_string).collect();
+    assert_none(&missing, "docs/ARCHITECTURE.md names what is not there");
     Ok(())
 }
 
@@ -263,6 +382,9 @@ fn what_is_untidy_is_found() {
         file("docs/more/README.md", "[up](../one.md)"),
         file("docs/orphan.md", "[itself](orphan.md)"),
     ];
+    let retired = [file("e.rs", "// Kept for a while.\nlet kept: Kept = say(\"Kept\");")];
+    assert_eq!(retired_names(&retired), ["e.rs:2: Kept"]);
+    assert_eq!(retired_paths(&[file("host/src/kb/visit.rs", "")]), ["host/src/kb/visit.rs"]);
     assert_eq!(long_lines(&untidy), ["a.rs:1: 101"]);
     assert_eq!(long_files(&untidy), ["b.rs: 501"]);
     assert_eq!(places_of(&untidy, &UNFINISHED).len(), UNFINISHED.len());

@@ -1,7 +1,9 @@
 //! The adapter to WebAssembly: the only file that names the contract in `wit/`.
 //!
-//! It turns the contract's types into ours and back, by moving, and implements our ports
-//! with the imports. It decides nothing.
+//! It converts between the contract's types and the crate's own, by moving, and implements
+//! the ports with the imports. It contains no logic.
+//!
+//! The contract calls a retriever's contribution a *leg*.
 
 use bindings::exports::kenning::knowledge::{facts, search};
 use bindings::kenning::knowledge::{
@@ -9,7 +11,7 @@ use bindings::kenning::knowledge::{
 };
 
 use crate::fact::{Change, Draft, Entry, Fact, FactPage, Stored};
-use crate::fusion::Part;
+use crate::fusion::Contribution;
 use crate::ports::{self, Candidate, Embeddings, EntryRef, Hash, HashWrite, IdPage};
 use crate::search::{Answer, Fusion, Hit, Mode, Query};
 use crate::{Error, Logic, Result, error};
@@ -20,7 +22,7 @@ mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
         world: "logic",
-        // What an import is given is lent to it rather than copied for it.
+        // Pass arguments of imports by reference instead of copying them.
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 
@@ -28,7 +30,7 @@ mod bindings {
     export!(Component);
 }
 
-/// The component; all it has is the logic over the imports.
+/// The component: the logic over the imports.
 struct Component;
 
 const LOGIC: Logic<Imports> = Logic { ports: Imports };
@@ -42,7 +44,7 @@ impl facts::Guest for Component {
     }
 
     fn get(ids: Vec<String>) -> Result<Vec<Option<types::Fact>>, types::Error> {
-        let facts = LOGIC.get(&lend(&ids))?;
+        let facts = LOGIC.get(&borrow(&ids))?;
         Ok(facts.into_iter().map(|fact| fact.map(Into::into)).collect())
     }
 
@@ -64,7 +66,7 @@ impl facts::Guest for Component {
     }
 
     fn entries(ids: Vec<String>) -> Result<Vec<Option<types::EntryResult>>, types::Error> {
-        let entries = LOGIC.entries(&lend(&ids))?;
+        let entries = LOGIC.entries(&borrow(&ids))?;
         Ok(entries.into_iter().map(|entry| entry.map(Into::into)).collect())
     }
 }
@@ -75,11 +77,11 @@ impl search::Guest for Component {
     }
 }
 
-fn lend(texts: &[String]) -> Vec<&str> {
+fn borrow(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-/// The imports as our ports, and WASI's clock and random numbers.
+/// Implements the ports with the imports and with WASI's clock and random numbers.
 struct Imports;
 
 impl ports::Storage for Imports {
@@ -244,14 +246,14 @@ impl From<Answer> for types::Answer {
 impl From<Hit> for types::Hit {
     fn from(Hit { fact, score, explanation }: Hit) -> Self {
         let explanation = explanation
-            .map(|parts| types::Explanation { legs: parts.into_iter().map(Into::into).collect() });
+            .map(|legs| types::Explanation { legs: legs.into_iter().map(Into::into).collect() });
         Self { fact: fact.into(), score, explanation }
     }
 }
 
-impl From<Part> for types::Leg {
-    fn from(Part { half, rank, score, share }: Part) -> Self {
-        Self { name: half.name().into(), rank, score, share }
+impl From<Contribution> for types::Leg {
+    fn from(Contribution { retriever, rank, score, share }: Contribution) -> Self {
+        Self { name: retriever.name().into(), rank, score, share }
     }
 }
 

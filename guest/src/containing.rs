@@ -1,10 +1,10 @@
-//! Whether a text contains another, in any case of letters.
+//! Case-insensitive substring search.
 
-/// What is looked for.
+/// The substring to look for.
 #[derive(Debug)]
 pub(crate) struct Needle {
     folded: String,
-    /// The text that is looked at, folded; kept so that a scan allocates once.
+    /// The searched text, case-folded. Kept so that a scan allocates once.
     scratch: String,
 }
 
@@ -25,9 +25,10 @@ impl Needle {
     }
 }
 
-/// Unicode lower case, letter by letter. Unlike `str::to_lowercase` it does not look at a
-/// letter's neighbours, which differ at the edges of what is looked for: a final sigma is
-/// a sigma.
+/// Unicode lower case, one letter at a time.
+///
+/// `str::to_lowercase` also looks at neighbouring letters, which differ at the edges of a
+/// substring: it lower-cases a final sigma to `ς`, so here `ς` and `σ` are the same.
 fn fold(letter: char) -> impl Iterator<Item = char> {
     letter.to_lowercase().map(|lower| if lower == 'ς' { 'σ' } else { lower })
 }

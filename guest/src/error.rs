@@ -1,14 +1,14 @@
-//! Why a call failed: `error` of the contract, case by case.
+//! The contract's `error`, case by case.
 //!
-//! The case is for code and the payload for people. Use [`Error::Other`] only for a
-//! port that broke its promise: nothing may branch on it.
+//! Code matches on the case; the payload is for people. [`Error::Other`] is only for a
+//! port that violates its contract: no code may depend on it.
 
 use crate::limits;
 
-/// What every verb and every port answers with.
+/// The result of every operation and every port.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed, and so what the caller can do.
+/// Why a call failed, which tells the caller what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The request is malformed; the same request will always fail.
@@ -20,10 +20,10 @@ pub enum Error {
     /// There is no fact with this id.
     #[error("there is no fact {0}")]
     NotFound(String),
-    /// The id exists with other content.
-    #[error("the fact {0} exists with other content")]
+    /// A fact with this id exists and has different content.
+    #[error("the fact {0} exists with different content")]
     Conflict(String),
-    /// A limit was reached; a smaller call may pass.
+    /// A limit was exceeded; a smaller call may succeed.
     #[error("{0}")]
     TooLarge(Exceeded),
     /// A backend could not be reached, and nothing was changed.
@@ -32,29 +32,29 @@ pub enum Error {
     /// A backend did not answer in time; a write may have happened.
     #[error("{0}")]
     Timeout(Failure),
-    /// The vector belongs to another model than the index; the text names both.
+    /// The vector was made by a different model than the index uses; the text names both.
     #[error("{0}")]
     ProfileMismatch(String),
-    /// Anything else, in words for a log.
+    /// Anything else; the text is for a log.
     #[error("{0}")]
     Other(String),
 }
 
 impl Error {
-    /// The request is wrong at `pointer`, a JSON pointer.
+    /// An invalid request; `pointer` is a JSON pointer to the problem.
     pub fn invalid(pointer: &str, message: impl Into<String>) -> Self {
         Self::Invalid(Problem { pointer: pointer.into(), message: message.into() })
     }
 
-    /// `used` is more than the `limit` allows.
+    /// `used` exceeds `limit`.
     pub fn too_large(limit: limits::Limit, used: usize) -> Self {
         let limits::Limit { name, allowed } = limit;
         Self::TooLarge(Exceeded { limit: name.into(), allowed, used: used as u64 })
     }
 
-    /// `port` answered with another number of elements than it was asked for.
+    /// `port` returned a different number of elements than it was asked for.
     pub(crate) fn miscounted(port: &str) -> Self {
-        Self::Other(port.to_owned() + " answered with a wrong number of elements")
+        Self::Other(port.to_owned() + " returned the wrong number of elements")
     }
 }
 
@@ -64,19 +64,19 @@ impl Error {
 pub struct Problem {
     /// A JSON pointer into the request, such as `/metadata`.
     pub pointer: String,
-    /// What is wrong and what to do, for a person.
+    /// What is wrong and how to fix it, for a person.
     pub message: String,
 }
 
-/// A limit that stopped a call.
+/// A limit that a call exceeded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} allows {allowed}, not {used}")]
+#[error("{limit} is limited to {allowed}, and this call has {used}")]
 pub struct Exceeded {
-    /// The limit's name, as in the documentation.
+    /// The limit's name in the documentation.
     pub limit: String,
-    /// The most that is allowed.
+    /// The maximum.
     pub allowed: u64,
-    /// What the call came to.
+    /// What the call used or would have used.
     pub used: u64,
 }
 
@@ -84,17 +84,17 @@ pub struct Exceeded {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// Which.
+    /// Which backend.
     pub backend: Backend,
-    /// For a person; names no host and no key.
+    /// For a person; contains no host name and no key.
     pub message: String,
 }
 
-/// What the host reaches on the logic's behalf.
+/// A service that the host calls on the logic's behalf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// Where facts live.
+    /// Holds the facts.
     Storage,
-    /// Texts to vectors.
+    /// Turns texts into vectors.
     Embedding,
 }

@@ -1,8 +1,8 @@
-//! A fact, from draft to hash and back.
+//! Facts, drafts, changes, and the conversion between facts and hashes.
 //!
-//! A fact is the hash with the fields `content`, `metadata`, `timestamp` and `id`, which
-//! programs besides ours write and read as well. So writing is strict and reading is
-//! lenient: only a hash without `content` is not a fact.
+//! A fact is stored as a hash with the fields `content`, `metadata`, `timestamp` and `id`.
+//! Other programs write and read these hashes too, so writing is strict and reading is
+//! lenient: any hash that has `content` is a fact.
 
 use crate::ports::{EntryRef, Hash};
 use crate::timestamp::Timestamp;
@@ -12,7 +12,7 @@ use crate::{Error, Result, limits, metadata};
 pub const CONTENT: &str = "content";
 /// The field that holds a fact's metadata, as JSON text.
 pub const METADATA: &str = "metadata";
-/// The field that says when a fact was first stored.
+/// The field that holds the time when a fact was first stored.
 pub const TIMESTAMP: &str = "timestamp";
 /// The field that repeats the id in the key.
 pub const ID: &str = "id";
@@ -20,9 +20,9 @@ pub const ID: &str = "id";
 /// A fact before it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// The id the caller chose, or `None` for a fresh one.
+    /// The id chosen by the caller, or `None` to generate one.
     pub id: Option<String>,
-    /// What the fact says.
+    /// The statement itself.
     pub text: String,
     /// A JSON object as text.
     pub metadata: String,
@@ -31,7 +31,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A draft that says `text` and leaves the rest to the logic.
+    /// A draft of `text` with a generated id, no metadata and the current time.
     pub fn new(text: impl Into<String>) -> Self {
         Self { id: None, text: text.into(), metadata: "{}".into(), timestamp: None }
     }
@@ -40,19 +40,20 @@ impl Draft {
 /// A stored fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// The id in its key.
+    /// The id in its storage key.
     pub id: String,
-    /// What it says.
+    /// The statement itself.
     pub text: String,
     /// A JSON object as text.
     pub metadata: String,
-    /// When it was first stored, as its hash says; empty if the hash does not.
+    /// When it was first stored, as written in the hash; empty if it is not there.
     pub timestamp: String,
 }
 
 impl Fact {
-    /// The fact that the hash of `id` holds. The hash's own `id` field is not looked at: it
-    /// is the key that every other verb will be asked by.
+    /// Converts the hash stored under `id`, or returns `None` if it is not a fact.
+    ///
+    /// The hash's own `id` field is ignored: every other operation uses the id in the key.
     pub fn from_hash(id: &str, mut hash: Hash) -> Option<Self> {
         let text = hash.take(CONTENT)?;
         let metadata = metadata::from_hash(hash.take(METADATA));
@@ -60,32 +61,32 @@ impl Fact {
         Some(Self { id: id.into(), text, metadata, timestamp })
     }
 
-    /// What search is to read of it.
+    /// What the index needs of it.
     pub fn entry(&self) -> EntryRef<'_> {
         EntryRef { id: &self.id, text: &self.text, metadata: &self.metadata }
     }
 
-    /// About what it takes in a call's arguments or answer, in bytes.
+    /// Approximate size in a call's arguments or result, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        // The id is in the key and in the hash.
+        // The id is both in the key and in the hash.
         let strings = 2 * self.id.len() + self.text.len() + self.metadata.len();
         strings + self.timestamp.len() + limits::FACT_OVERHEAD_BYTES
     }
 
-    /// Whether text and metadata say the same as another's.
-    pub(crate) fn says_the_same_as(&self, other: &Fact) -> bool {
+    /// Whether both have the same text and equal metadata.
+    pub(crate) fn has_same_content_as(&self, other: &Fact) -> bool {
         self.text == other.text && metadata::same(&self.metadata, &other.metadata)
     }
 }
 
-/// What search is to read of one fact.
+/// What the index needs of one fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The fact.
+    /// The fact's id.
     pub id: String,
-    /// The text whose meaning and words are indexed.
+    /// The text that is embedded and whose words are indexed.
     pub text: String,
-    /// The JSON object that filters look at, as text.
+    /// The JSON object that filters apply to, as text.
     pub metadata: String,
 }
 
@@ -95,7 +96,7 @@ impl From<Fact> for Entry {
     }
 }
 
-/// A change to one fact; `None` leaves that part as it is.
+/// A change to one fact; `None` leaves that field unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// The new text.
@@ -104,26 +105,29 @@ pub struct Change {
     pub metadata: Option<String>,
 }
 
-/// What became of one draft or change.
+/// A draft that was stored or a fact that was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// The fact.
+    /// The fact's id.
     pub id: String,
     /// Whether it can be found by meaning already.
     pub indexed: bool,
 }
 
-/// Facts, newest first, and where to go on.
+/// One page of a listing, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FactPage {
-    /// Perhaps fewer than were asked for, even none.
+    /// May be fewer than requested, even none, before the last page.
     pub facts: Vec<Fact>,
-    /// Opaque; only `None` ends a listing.
+    /// Where the next page starts. Opaque; `None` on the last page.
     pub cursor: Option<String>,
 }
 
-/// A text says something and is not longer than allowed.
-pub fn check_text(text: &str) -> Result<()> {
+/// Checks the length of a text and that it is not blank.
+///
+/// # Errors
+/// [`Error::TooLarge`] or [`Error::Invalid`].
+pub fn validate_text(text: &str) -> Result<()> {
     limits::FACT_TEXT_BYTES.check(text.len())?;
     if text.trim().is_empty() {
         return Err(Error::invalid("/text", "the text is blank; say something"));
@@ -131,21 +135,28 @@ pub fn check_text(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// An id is 1 to 128 bytes of ASCII letters, digits, `.`, `_` and `-`, and begins with a
+/// Checks an id: 1 to 128 bytes of ASCII letters, digits, `.`, `_` and `-`, starting with a
 /// letter, a digit or `_`.
-pub fn check_id(id: &str) -> Result<()> {
-    let begins = id.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    let holds = id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if begins && holds && id.len() <= limits::FACT_ID_BYTES {
+///
+/// # Errors
+/// [`Error::Invalid`] if it breaks the rule.
+pub fn validate_id(id: &str) -> Result<()> {
+    let valid_start = id.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let valid_bytes =
+        id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if valid_start && valid_bytes && id.len() <= limits::FACT_ID_BYTES {
         return Ok(());
     }
-    let rule = "an id is 1 to 128 ASCII letters, digits, '.', '_' and '-', not beginning with \
-                '.' or '-'";
+    let rule = "an id must be 1 to 128 ASCII letters, digits, '.', '_' and '-', and must not \
+                start with '.' or '-'";
     Err(Error::invalid("/fact_id", rule))
 }
 
-/// Reads the timestamp of a draft.
-pub fn check_timestamp(text: &str) -> Result<Timestamp> {
-    let rule = "a timestamp is RFC 3339, such as 2026-11-23T17:48:43.123456+00:00";
+/// Parses the timestamp of a draft.
+///
+/// # Errors
+/// [`Error::Invalid`] if it is not RFC 3339.
+pub fn parse_timestamp(text: &str) -> Result<Timestamp> {
+    let rule = "a timestamp must be RFC 3339, such as 2026-11-23T17:48:43.123456+00:00";
     Timestamp::parse(text).ok_or_else(|| Error::invalid("/timestamp", rule))
 }

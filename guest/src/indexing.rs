@@ -1,13 +1,13 @@
-//! Making facts findable, which never fails a write: what is not indexed now the host
-//! indexes later, because the fact is durable and marked.
+//! Indexing facts. A failure here never fails a write: the fact is durable and marked as
+//! not indexed, and the host indexes it later.
 
-use crate::budget::runs;
+use crate::budget::batches;
 use crate::ports::{Embeddings, EntryRef, Level, Ports, Purpose};
 use crate::{Error, Logic, Result};
 
 impl<P: Ports> Logic<P> {
-    /// Embeds and upserts `entries`, in one call each unless they are too large, and says
-    /// of each whether it can be found by meaning.
+    /// Embeds and upserts `entries`, in one call each unless they are too large. Returns
+    /// for each whether it can be found by meaning now.
     pub(crate) fn index(&self, entries: &[EntryRef<'_>]) -> Vec<bool> {
         let sizes: Vec<_> = entries
             .iter()
@@ -17,34 +17,35 @@ impl<P: Ports> Logic<P> {
             })
             .collect();
         let mut indexed = Vec::with_capacity(entries.len());
-        for run in runs(&self.ports, &sizes) {
-            let of_run = &entries[run];
-            let found = self.index_run(of_run);
-            indexed.extend(of_run.iter().map(|_| found));
+        for range in batches(&self.ports, &sizes) {
+            let batch = &entries[range];
+            let has_vectors = self.index_batch(batch);
+            indexed.extend(batch.iter().map(|_| has_vectors));
         }
         indexed
     }
 
-    fn index_run(&self, entries: &[EntryRef<'_>]) -> bool {
+    fn index_batch(&self, entries: &[EntryRef<'_>]) -> bool {
         let texts: Vec<_> = entries.iter().map(|entry| entry.text).collect();
         let vectors = match self.ports.embed(&texts, Purpose::Document) {
             Ok(vectors) => Some(vectors),
             Err(error) => {
-                self.note(Level::Debug, "facts wait for their vectors", &error);
+                self.log_error(Level::Debug, "facts will be embedded later", &error);
                 None
             }
         };
         let upserted = self.upsert(entries, vectors.as_ref());
         if let Err(error) = &upserted {
-            self.note(Level::Warn, "facts were stored but not indexed", error);
+            self.log_error(Level::Warn, "facts were stored but not indexed", error);
         }
         upserted.unwrap_or(false)
     }
 
-    /// Whether the facts got vectors.
+    /// Returns whether the facts were indexed with vectors.
     fn upsert(&self, entries: &[EntryRef<'_>], vectors: Option<&Embeddings>) -> Result<bool> {
         match self.ports.upsert(entries, vectors) {
-            // The model changed on the way: words at least, and the host embeds again.
+            // The model changed since the texts were embedded. Index the words now; the
+            // host embeds again.
             Err(Error::ProfileMismatch(_)) if vectors.is_some() => {
                 self.ports.upsert(entries, None).map(|()| false)
             }
@@ -52,8 +53,8 @@ impl<P: Ports> Logic<P> {
         }
     }
 
-    /// One line about a failure that does not fail the call.
-    pub(crate) fn note(&self, level: Level, what: &str, error: &Error) {
+    /// Logs an error that does not fail the call.
+    pub(crate) fn log_error(&self, level: Level, what: &str, error: &Error) {
         self.ports.log(level, &format!("{what}: {error}"));
     }
 }

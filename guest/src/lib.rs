@@ -1,21 +1,33 @@
-//! The fact-and-search logic: what a fact is, how it is written, how search ranks.
+//! The fact-and-search logic: what a fact is, how facts are stored, and how search ranks
+//! them.
 //!
-//! Plain Rust, so that tests, benchmarks and fuzzing run natively in milliseconds.
-//! Only `component` names the contract in `wit/`; everything the logic cannot do
-//! by itself it asks of its [ports](ports::Ports).
+//! This crate is plain Rust, so tests and benchmarks run natively in milliseconds. Only
+//! `component` names the contract in `wit/`. Everything the logic cannot do by itself,
+//! such as reading storage or embedding a text, it asks of its [ports](ports::Ports).
 //!
-//! A map, in reading order:
+//! The modules, in reading order:
 //!
-//! - [`fact`]: a fact, a draft, a change, and how a fact lies in a hash, with its
+//! - [`fact`]: facts, drafts and changes, and how a fact is laid out in a hash, with its
 //!   [`metadata`] and [`timestamp`];
-//! - [`ports`]: what the logic needs from outside, and [`budget`]: how it notices
-//!   that little is left;
-//! - `storing`, `reading`, `listing`, `updating`, `deleting`: one file for each verb,
-//!   and `indexing`, which stores and updates share;
-//! - [`search`] and [`fusion`]: asking both halves of the index and making one order;
-//! - [`limits`]: every number, and [`error`]: every way to fail;
-//! - `testing`: the ports in memory, for tests and benchmarks;
+//! - [`ports`]: what the logic needs from outside, and [`budget`]: how it notices that a
+//!   call is running out of resources;
+//! - `storing`, `reading`, `listing`, `updating`, `deleting`: one file per operation, and
+//!   `indexing`, which storing and updating share;
+//! - [`search`] and [`fusion`]: asking both retrievers and merging their results;
+//! - [`limits`]: every constant, and [`error`]: every way to fail;
+//! - `testing`: in-memory ports for tests and benchmarks;
 //! - `component`: the adapter to WebAssembly.
+//!
+//! ```
+//! use kenning_logic::{Logic, fact::Draft, search::Query, testing::Memory};
+//! let logic = Logic::new(Memory::default());
+//! logic.store(vec![Draft::new("Redis is a database"), Draft::new("Bread needs flour")])?;
+//! let answer = logic.search(&Query::new("which database?", 1))?;
+//! assert_eq!(answer.hits[0].fact.text, "Redis is a database");
+//! # Ok::<(), kenning_logic::Error>(())
+//! ```
+
+#![deny(missing_docs)]
 
 pub mod budget;
 #[cfg(target_family = "wasm")]
@@ -42,9 +54,9 @@ mod updating;
 
 pub use error::{Error, Result};
 
-/// The verbs over one tenant's ports.
+/// All operations on one tenant's facts.
 ///
-/// It keeps nothing between calls: all state is behind the ports.
+/// It keeps no state between calls: all state is behind the ports.
 ///
 /// ```
 /// use kenning_logic::{Logic, fact::Draft};
@@ -59,12 +71,12 @@ pub struct Logic<P> {
 }
 
 impl<P: ports::Ports> Logic<P> {
-    /// The logic over `ports`, which belong to one tenant.
+    /// Creates the logic over `ports`, which belong to one tenant.
     pub fn new(ports: P) -> Self {
         Self { ports }
     }
 
-    /// The ports it was made with.
+    /// The ports it was created with.
     pub fn ports(&self) -> &P {
         &self.ports
     }

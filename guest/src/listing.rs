@@ -1,26 +1,31 @@
-//! Listing facts, newest first, perhaps only those that contain a text.
+//! Listing facts, newest first, optionally only those that contain a text.
 //!
-//! A listing is to name a fact that stays exactly once, whatever is stored or deleted
-//! between its pages. Storage promises that for its own pages, so every page of ours ends
-//! where one of storage's ends. Where ours must end inside one, because it is full or the
-//! budget is low, a smaller page is asked for from the same place. It must end with a fact
-//! that was looked at, so that none after it is passed over; and of the facts that were
-//! looked at the answer keeps those it holds, as the others come after it.
+//! Across all pages of a listing, a fact that stays must appear exactly once, whatever is
+//! stored or deleted in between. Storage guarantees this for its own pages, so each page
+//! returned here ends where a storage page ends. When the page is full or the budget is
+//! low in the middle of a storage page, a smaller storage page is requested from the same
+//! cursor. That page must end with a fact that was examined, or later facts would be
+//! skipped. Of the facts examined, only those inside that page are returned; the others
+//! belong to the next page.
 
-use crate::budget::{Fit, Room, Watch};
+use crate::budget::{Deadline, Fit, ResponseBudget};
 use crate::containing::Needle;
 use crate::error::{Backend, Failure};
 use crate::fact::{self, Fact, FactPage};
-use crate::limits::{FACTS_PER_CALL, FIRST_SCAN_IDS, LISTING_ENDS, LISTING_TRIES, PAGE_FACTS};
+use crate::limits::{FACTS_PER_CALL, FIRST_SCAN_IDS, PAGE_ATTEMPTS, PAGE_END_ATTEMPTS, PAGE_FACTS};
 use crate::ports::{Hash, Ports};
 use crate::{Error, Logic, Result};
 
 impl<P: Ports> Logic<P> {
-    /// Facts after `cursor`, at most `limit` (1 to 1,000); with `containing`, only those
-    /// whose text contains it, in any case of letters.
+    /// Lists facts after `cursor`, at most `limit` (1 to 1,000). With `containing`, lists
+    /// only those whose text contains it, ignoring case.
     ///
-    /// It ends early, with a cursor, when the budget is low or the answer would be too
-    /// large, but never without a step forward.
+    /// The page ends early, with a cursor, when the budget is low or the response would be
+    /// too large. Every page makes progress.
+    ///
+    /// # Errors
+    /// If `limit` is out of range, if storage fails or rejects the cursor, or
+    /// [`Error::Unavailable`] if facts change too fast to find the end of a page.
     pub fn list(
         &self,
         containing: Option<&str>,
@@ -28,22 +33,23 @@ impl<P: Ports> Logic<P> {
         cursor: Option<&str>,
     ) -> Result<FactPage> {
         if !(1..=PAGE_FACTS).contains(&limit) {
-            return Err(Error::invalid("/limit", "a limit is 1 to 1000"));
+            return Err(Error::invalid("/limit", "limit must be between 1 and 1000"));
         }
-        let mut listing = Listing::begin(self, containing, limit);
+        let mut listing = Listing::new(self, containing, limit);
         let mut cursor = cursor.map(str::to_owned);
         let mut scan = FIRST_SCAN_IDS;
         loop {
-            let mark = listing.mark();
+            let checkpoint = listing.checkpoint();
             let size = if listing.needle.is_some() { scan } else { listing.wanted() };
             let page = self.ports.page(cursor.as_deref(), size)?;
             let examined = listing.examine(&page.ids)?;
             if examined < page.ids.len() {
-                match listing.end_inside(cursor.as_deref(), &mark, &page.ids[..examined])? {
-                    Ending::At(cursor) => {
+                let examined = &page.ids[..examined];
+                match listing.end_within(cursor.as_deref(), &checkpoint, examined)? {
+                    PageEnd::Found(cursor) => {
                         return Ok(FactPage { facts: listing.facts, cursor });
                     }
-                    Ending::Nowhere => listing.go_back(mark)?,
+                    PageEnd::NotFound => listing.rewind(checkpoint)?,
                 }
                 continue;
             }
@@ -57,32 +63,32 @@ impl<P: Ports> Logic<P> {
     }
 }
 
-/// A page of ours in the making.
+/// A page under construction.
 struct Listing<'a, P> {
     logic: &'a Logic<P>,
     needle: Option<Needle>,
     limit: usize,
     facts: Vec<Fact>,
-    watch: Watch,
-    room: Room,
-    /// A fact was met that has no room here.
+    deadline: Deadline,
+    budget: ResponseBudget,
+    /// A matching fact was found that no longer fits.
     is_full: bool,
-    /// How often a page of storage had to be done again.
-    tries: u32,
+    /// How often a storage page had to be started again.
+    attempts: u32,
 }
 
 impl<'a, P: Ports> Listing<'a, P> {
-    fn begin(logic: &'a Logic<P>, containing: Option<&str>, limit: u32) -> Self {
-        let watch = Watch::begin(&logic.ports);
+    fn new(logic: &'a Logic<P>, containing: Option<&str>, limit: u32) -> Self {
+        let deadline = Deadline::start(&logic.ports);
         Self {
             logic,
             needle: containing.filter(|text| !text.is_empty()).map(Needle::new),
             limit: limit as usize,
             facts: Vec::new(),
-            room: watch.room(),
-            watch,
+            budget: deadline.response_budget(),
+            deadline,
             is_full: false,
-            tries: 0,
+            attempts: 0,
         }
     }
 
@@ -91,11 +97,11 @@ impl<'a, P: Ports> Listing<'a, P> {
     }
 
     fn is_low(&mut self) -> bool {
-        self.watch.is_low(&self.logic.ports)
+        self.deadline.is_near(&self.logic.ports)
     }
 
-    /// Reads `ids` and keeps what belongs here. Says how many it came to: fewer than all
-    /// if there is no room for more, or no budget.
+    /// Reads `ids` and keeps the matching facts. Returns how many ids were examined, which
+    /// is less than all if the page is full or the budget is low.
     fn examine(&mut self, ids: &[String]) -> Result<usize> {
         let ids: Vec<_> = ids.iter().map(String::as_str).collect();
         let mut examined = 0;
@@ -115,9 +121,9 @@ impl<'a, P: Ports> Listing<'a, P> {
         Ok(examined)
     }
 
-    /// Keeps a fact that belongs here; `false` if it does and there is no room.
+    /// Keeps a fact if it matches; `false` if it matches but does not fit.
     fn keep(&mut self, id: &str, hash: Option<Hash>) -> bool {
-        let Some(hash) = hash.filter(|hash| self.asks_for(hash)) else {
+        let Some(hash) = hash.filter(|hash| self.matches(hash)) else {
             return true;
         };
         let Some(fact) = Fact::from_hash(id, hash) else {
@@ -127,87 +133,87 @@ impl<'a, P: Ports> Listing<'a, P> {
             self.is_full = true;
             return false;
         }
-        match self.room.take(fact.bytes()) {
+        match self.budget.reserve(fact.bytes()) {
             Fit::Fits => self.facts.push(fact),
-            Fit::Never => self.logic.note_oversized(id),
+            Fit::TooLarge => self.logic.log_oversized(id),
             Fit::Full => self.is_full = true,
         }
         !self.is_full
     }
 
-    /// Looked at before the hash is made a fact, which costs more than the look.
-    fn asks_for(&mut self, hash: &Hash) -> bool {
+    /// Checks the hash because converting it to a fact costs more than the check.
+    fn matches(&mut self, hash: &Hash) -> bool {
         let Some(needle) = &mut self.needle else {
             return true;
         };
         hash.get(fact::CONTENT).is_some_and(|text| needle.is_in(text))
     }
 
-    fn mark(&self) -> Mark {
-        Mark { facts: self.facts.len(), room: self.room, is_full: self.is_full }
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { facts: self.facts.len(), budget: self.budget, is_full: self.is_full }
     }
 
-    /// Where to end after `examined`, the first ids of the page of storage that began at
-    /// `cursor`, when the listing was at `mark`. Drops the facts that come after that end.
-    fn end_inside(
+    /// Finds where to end after `examined`, the first ids of the storage page that starts
+    /// at `cursor`. Drops facts kept since `checkpoint` that come after that end.
+    fn end_within(
         &mut self,
         cursor: Option<&str>,
-        mark: &Mark,
+        checkpoint: &Checkpoint,
         examined: &[String],
-    ) -> Result<Ending> {
+    ) -> Result<PageEnd> {
         if examined.is_empty() {
-            return Ok(Ending::At(cursor.map(str::to_owned)));
+            return Ok(PageEnd::Found(cursor.map(str::to_owned)));
         }
         let mut size = examined.len();
-        for _ in 0..LISTING_ENDS {
+        for _ in 0..PAGE_END_ATTEMPTS {
             let page = self.logic.ports.page(cursor, size as u32)?;
             size = match page.ids.iter().rposition(|id| examined.contains(id)) {
                 Some(last) if last + 1 == page.ids.len() => {
-                    self.keep_of(&page.ids, mark, examined);
-                    return Ok(Ending::At(page.cursor));
+                    self.retain(&page.ids, checkpoint, examined);
+                    return Ok(PageEnd::Found(page.cursor));
                 }
-                // Facts were deleted, and others moved up into this page.
+                // Facts were deleted, and later ones moved into this page.
                 Some(last) => last + 1,
-                // So many were stored that they fill it, or all that were looked at are gone.
+                // New facts fill the page, or every examined fact is gone.
                 None => PAGE_FACTS as usize,
             };
         }
-        Ok(Ending::Nowhere)
+        Ok(PageEnd::NotFound)
     }
 
-    /// Drops the facts since `mark` that are not in `page`.
-    fn keep_of(&mut self, page: &[String], mark: &Mark, examined: &[String]) {
+    /// Drops the facts kept since `checkpoint` that are not in `page`.
+    fn retain(&mut self, page: &[String], checkpoint: &Checkpoint, examined: &[String]) {
         if page != examined {
-            let of_page = self.facts.split_off(mark.facts);
-            let kept = of_page.into_iter().filter(|fact| page.contains(&fact.id));
+            let recent = self.facts.split_off(checkpoint.facts);
+            let kept = recent.into_iter().filter(|fact| page.contains(&fact.id));
             self.facts.extend(kept);
         }
     }
 
-    /// Forgets what was done since `mark`, to do it again while that makes sense.
-    fn go_back(&mut self, mark: Mark) -> Result<()> {
-        self.tries += 1;
-        if self.tries == LISTING_TRIES || self.is_low() {
+    /// Goes back to `checkpoint` to try again, unless that has failed too often.
+    fn rewind(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        self.attempts += 1;
+        if self.attempts == PAGE_ATTEMPTS || self.is_low() {
             let message = "facts change faster than they can be listed; try again".into();
             return Err(Error::Unavailable(Failure { backend: Backend::Storage, message }));
         }
-        self.facts.truncate(mark.facts);
-        (self.room, self.is_full) = (mark.room, mark.is_full);
+        self.facts.truncate(checkpoint.facts);
+        (self.budget, self.is_full) = (checkpoint.budget, checkpoint.is_full);
         Ok(())
     }
 }
 
-/// Where a listing was before a page of storage.
-struct Mark {
+/// The state of a listing before a storage page.
+struct Checkpoint {
     facts: usize,
-    room: Room,
+    budget: ResponseBudget,
     is_full: bool,
 }
 
-/// How a page of ours ends inside one of storage's.
-enum Ending {
-    /// With this cursor.
-    At(Option<String>),
-    /// Nowhere: too much changed meanwhile.
-    Nowhere,
+/// Where a page that ends inside a storage page can end.
+enum PageEnd {
+    /// At this cursor.
+    Found(Option<String>),
+    /// Nowhere: too much changed in the meantime.
+    NotFound,
 }

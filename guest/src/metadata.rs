@@ -1,17 +1,19 @@
-//! Metadata: a JSON object as text, which belongs to the people who store facts.
+//! Metadata: a JSON object as text, whose content is up to the caller.
 //!
-//! It is delivered byte for byte as it was stored. What the logic writes is checked by
-//! parsing it whole; what it reads, perhaps from another program, is only looked over.
+//! It is returned byte for byte as it was stored. Metadata to be written is parsed in full.
+//! Metadata that is read, possibly written by another program, is only checked for JSON
+//! syntax.
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::{Error, Result, limits};
 
-/// Refuses metadata that is too large or not an object.
+/// Checks that metadata is a JSON object within the size limit and nested at most 128 deep.
 ///
-/// Objects nested deeper than 128 are refused, as everything that reads them would.
-pub fn check(text: &str) -> Result<()> {
+/// # Errors
+/// [`Error::TooLarge`] or [`Error::Invalid`].
+pub fn validate(text: &str) -> Result<()> {
     limits::FACT_METADATA_BYTES.check(text.len())?;
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(_)) => Ok(()),
@@ -20,15 +22,17 @@ pub fn check(text: &str) -> Result<()> {
     }
 }
 
-/// Whether both say the same, whatever their spaces and order of keys.
+/// Whether both are equal as JSON, regardless of white space and the order of keys.
 pub fn same(one: &str, other: &str) -> bool {
     let value = |text| serde_json::from_str::<Value>(text).ok();
     one == other || value(one).is_some_and(|one| Some(one) == value(other))
 }
 
-/// An object, whatever a hash holds, so that one odd fact spoils no page and nothing is
-/// lost silently: nothing or `null` is `{}`; another JSON value is `{"value": …}`; and
-/// what is not JSON is the same with the text as a string.
+/// Converts the metadata field of a hash to an object, so that one malformed fact does not
+/// break a page and nothing is lost.
+///
+/// A missing field or `null` becomes `{}`, another JSON value becomes `{"value": …}`, and
+/// text that is not JSON becomes `{"value": "…"}`.
 pub fn from_hash(text: Option<String>) -> String {
     let Some(text) = text else { return "{}".into() };
     let trimmed = text.trim_ascii();

@@ -1,75 +1,88 @@
-//! What the logic needs from outside: the imports of the contract, in plain Rust.
+//! What the logic needs from outside: the imports of the contract as Rust traits.
 //!
 //! The ports are synchronous: the host suspends a guest that waits. They belong to one
-//! tenant, so no method names one. The contract's prose in `wit/host.wit` is theirs too;
-//! here stands only what a native implementation must know besides.
+//! tenant, so no method takes one. The documentation in `wit/host.wit` applies here as
+//! well; the comments below repeat what a native implementation must know.
 
 use crate::Result;
 
-/// All ports together, whichever types implement them.
+/// All ports together.
 pub trait Ports: Storage + Embedder + Index + Clock + Ids + Budget + Log {}
 
 impl<T: Storage + Embedder + Index + Clock + Ids + Budget + Log> Ports for T {}
 
 /// The tenant's facts, as hashes.
 pub trait Storage {
-    /// The hashes of the first of `ids`, in their order; `None` where there is none. At
-    /// most 100 ids; the answer may be cut short, but not to nothing.
+    /// Reads the hashes of `ids`, at most 100, in order; `None` where there is none. The
+    /// result may be truncated, but holds at least one element if `ids` does.
+    ///
+    /// # Errors
+    /// If storage fails, or if the first hash is too large to be returned.
     fn read(&self, ids: &[&str]) -> Result<Vec<Option<Hash>>>;
 
-    /// Ids after `cursor`, newest first, at most `limit` (1 to 1,000).
+    /// Lists ids after `cursor`, newest first, at most `limit` (1 to 1,000).
+    ///
+    /// # Errors
+    /// If storage fails or the cursor is invalid.
     fn page(&self, cursor: Option<&str>, limit: u32) -> Result<IdPage>;
 
-    /// Performs at most 100 writes, each on its own; `true` where one happened.
+    /// Performs at most 100 independent writes; `true` for each whose condition held.
+    ///
+    /// # Errors
+    /// If storage fails. After [`Error::Timeout`](crate::Error::Timeout) any of the writes
+    /// may have happened.
     fn write(&self, writes: &[HashWrite<'_>]) -> Result<Vec<bool>>;
 
-    /// Removes one fact; `false` if it was not there.
+    /// Deletes one fact; `false` if there is none.
+    ///
+    /// # Errors
+    /// If storage fails.
     fn delete(&self, id: &str) -> Result<bool>;
 }
 
-/// The hash that holds one fact: names and values, in no particular order.
+/// The hash that holds one fact.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hash {
-    /// Names and values.
+    /// Names and values, in no particular order.
     pub fields: Vec<(String, String)>,
 }
 
 impl Hash {
-    /// The value of the first field called `name`.
+    /// The value of the first field named `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|field| field.0 == name).map(|field| field.1.as_str())
     }
 
-    /// The same, and the field is empty afterwards.
+    /// Like [`get`](Self::get), but moves the value out and leaves an empty one.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let field = self.fields.iter_mut().find(|field| field.0 == name)?;
         Some(std::mem::take(&mut field.1))
     }
 }
 
-/// Ids of facts and where to go on.
+/// One page of ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdPage {
     /// Newest first.
     pub ids: Vec<String>,
-    /// Opaque, and marks the end of this page only; `None` after the last one.
+    /// The end of this page. Opaque; `None` on the last page.
     pub cursor: Option<String>,
 }
 
-/// One fact's write: all of its fields or none.
+/// An atomic write to one fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashWrite<'a> {
-    /// The fact.
+    /// The fact's id.
     pub id: &'a str,
-    /// Names and values to set; others stay as they are.
+    /// Names and values to set; other fields stay unchanged.
     pub fields: Vec<(&'a str, &'a str)>,
-    /// When the write may happen.
+    /// The condition under which to write.
     pub condition: Condition,
-    /// The place of a new fact: microseconds since 1970 in UTC; larger is newer.
+    /// Position of a new fact in listings: microseconds since 1970 in UTC; larger is newer.
     pub order: u64,
 }
 
-/// When a write may happen.
+/// The condition under which a write happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// Only if there is no such fact.
@@ -78,35 +91,41 @@ pub enum Condition {
     Present,
 }
 
-/// Texts in, vectors out.
+/// Turns texts into vectors.
 pub trait Embedder {
-    /// The vectors of at most 100 texts, in their order.
+    /// Embeds at most 100 texts. The vectors are in the order of the texts.
+    ///
+    /// # Errors
+    /// If the embedder fails or times out.
     fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Embeddings>;
 }
 
-/// What texts are embedded for.
+/// What texts are embedded for, which determines the priority and the time-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Someone waits for the answer.
+    /// A query that a user waits for: long time-out.
     Query,
-    /// The fact is durable already; the wait is short.
+    /// A fact that is already durable: short time-out.
     Document,
 }
 
-/// Vectors of length one, laid end to end.
+/// Concatenated unit vectors.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Embeddings {
-    /// The space they live in.
+    /// Identifies the embedding space, including the model and its precision.
     pub profile: String,
-    /// Numbers in each vector.
+    /// Number of components of each vector.
     pub dimensions: u32,
-    /// All numbers, in the order of the texts.
+    /// `texts × dimensions` components, in the order of the texts.
     pub values: Vec<f32>,
 }
 
-/// What search reads.
+/// The tenant's search index.
 pub trait Index {
-    /// The facts nearest to the one vector in `target`, best first.
+    /// The facts nearest to the single vector in `target`, best first.
+    ///
+    /// # Errors
+    /// If the index fails, or rejects the filter or the vector's profile.
     fn nearest(
         &self,
         target: &Embeddings,
@@ -115,86 +134,96 @@ pub trait Index {
     ) -> Result<Vec<Candidate>>;
 
     /// The facts that share words with `text`, best first.
+    ///
+    /// # Errors
+    /// If the index fails or rejects the filter.
     fn matching(&self, text: &str, filter: Option<&str>, limit: u32) -> Result<Vec<Candidate>>;
 
-    /// Makes at most 100 facts findable, by meaning too if there are vectors.
+    /// Indexes at most 100 facts: by words, and by meaning if there are `vectors`, one per
+    /// entry.
+    ///
+    /// # Errors
+    /// If the index fails or rejects the vectors' profile.
     fn upsert(&self, entries: &[EntryRef<'_>], vectors: Option<&Embeddings>) -> Result<()>;
 
-    /// Makes facts not findable, whether they were or not.
+    /// Removes facts from the index. Unknown ids are ignored.
+    ///
+    /// # Errors
+    /// If the index fails.
     fn remove(&self, ids: &[&str]) -> Result<()>;
 }
 
-/// A fact that an index found.
+/// A fact returned by the index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// The fact.
+    /// The fact's id.
     pub id: String,
     /// Cosine similarity or BM25; larger is better.
     pub score: f32,
 }
 
-/// What search is to read of one fact, borrowed.
+/// What the index needs of one fact, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryRef<'a> {
-    /// The fact.
+    /// The fact's id.
     pub id: &'a str,
-    /// The text whose meaning and words are indexed.
+    /// The text that is embedded and whose words are indexed.
     pub text: &'a str,
-    /// The JSON object that filters look at, as text.
+    /// The JSON object that filters apply to, as text.
     pub metadata: &'a str,
 }
 
-/// The time of day.
+/// The wall clock.
 pub trait Clock {
-    /// Microseconds since 1970 in UTC; negative before.
+    /// Microseconds since 1970 in UTC; negative for earlier times.
     fn now(&self) -> i64;
 }
 
-/// Names for facts that come without one.
+/// Ids for facts that are stored without one.
 pub trait Ids {
-    /// An id that no other fact has.
+    /// Generates a unique id.
     fn fresh(&self) -> String;
 }
 
-/// What is left of this call.
+/// What the current call may still use.
 pub trait Budget {
-    /// A snapshot.
+    /// A snapshot of what is left.
     fn remaining(&self) -> Allowance;
 }
 
-/// What is left of a call.
+/// What a call may still use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Until the deadline.
+    /// Time until the deadline.
     pub milliseconds: u64,
-    /// Work, in wasmtime's fuel.
+    /// Computation, in units of wasmtime's fuel.
     pub fuel: u64,
-    /// Calls of imported functions.
+    /// Number of calls to imported functions.
     pub host_calls: u32,
-    /// The most that one argument list or one result may take.
+    /// Maximum size of one argument list or one result. Does not decrease during a call.
     pub bytes: u64,
 }
 
-/// Lines for the operator.
+/// Log output for the operator.
 pub trait Log {
-    /// Writes one line, which must not say what a fact or a query says.
+    /// Writes one line. It must not contain the text of a fact or a query.
     fn log(&self, level: Level, message: &str);
 }
 
-/// How much a line matters.
+/// Severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// For someone who looks for a cause.
+    /// Details for debugging.
     Debug,
-    /// Normal, worth knowing.
+    /// Normal operation.
     Info,
-    /// Someone should look.
+    /// Unexpected, but handled.
     Warn,
-    /// Something does not work.
+    /// A failure.
     Error,
 }
 
-/// The clock of this process, or the one WASI lends.
+/// The time of the system clock, or of WASI's: microseconds since 1970 in UTC.
 pub fn system_now() -> i64 {
     use std::time::{SystemTime, UNIX_EPOCH};
     match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -203,7 +232,7 @@ pub fn system_now() -> i64 {
     }
 }
 
-/// A random id: UUID version 4.
+/// Generates a random id: a UUID version 4.
 pub fn random_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }

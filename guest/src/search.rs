@@ -1,63 +1,63 @@
-//! Searching: ask both halves of the index, make one order, read the best facts.
+//! Searching: ask both retrievers, merge their results, read the best facts.
 //!
-//! A half that fails is left out and named, because half an answer helps an agent more
-//! than none. The half that knows words is asked first: it is quick, and so a wrong filter
-//! is refused before anything is embedded.
+//! A retriever that fails is left out and named in the answer, because a partial answer
+//! is more useful than none. The text retriever is asked first: it is fast, and a wrong
+//! filter is rejected before anything is embedded.
 
-use crate::budget::{Fit, Room, Watch};
+use crate::budget::{Deadline, Fit, ResponseBudget};
 use crate::fact::Fact;
-use crate::fusion::{self, Fused, Half, Leg, Part};
+use crate::fusion::{self, Contribution, Fused, RankedList, Retriever};
 use crate::limits;
 use crate::ports::{Hash, Ports, Purpose};
 use crate::{Error, Logic, Result};
 
-/// What is searched for.
+/// A search request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// In the words of whoever asks; not blank.
+    /// The query in natural language; not blank.
     pub text: String,
-    /// How many hits at most, 1 to 1,000.
+    /// Maximum number of hits, 1 to 1,000.
     pub top_k: u32,
-    /// Which half of the index is asked.
+    /// Which retrievers are asked.
     pub mode: Mode,
-    /// How two halves become one order.
+    /// How the results of two retrievers are merged.
     pub fusion: Fusion,
-    /// A filter over metadata as JSON text, which the index understands.
+    /// A filter over metadata as JSON text. The index interprets it.
     pub filter: Option<String>,
-    /// Whether each hit says why it stands where it stands.
+    /// Whether each hit carries an explanation of its score.
     pub explain: bool,
 }
 
 impl Query {
-    /// A hybrid query for `text` with scores fused and nothing explained.
+    /// A hybrid query for `text`, fused by score, without filter and explanations.
     pub fn new(text: impl Into<String>, top_k: u32) -> Self {
         let (mode, fusion) = (Mode::Hybrid, Fusion::Score);
         Self { text: text.into(), top_k, mode, fusion, filter: None, explain: false }
     }
 
-    fn check(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         if self.text.trim().is_empty() {
-            return Err(Error::invalid("/query", "the query is blank; say what to look for"));
+            return Err(Error::invalid("/query", "the query is blank; enter what to look for"));
         }
         if !(1..=limits::TOP_K).contains(&self.top_k) {
-            return Err(Error::invalid("/top_k", "top_k is 1 to 1000"));
+            return Err(Error::invalid("/top_k", "top_k must be between 1 and 1000"));
         }
         Ok(())
     }
 
-    /// How many candidates to ask a half for.
+    /// How many candidates to ask a retriever for.
     fn pool(&self) -> u32 {
         match self.mode {
             Mode::Hybrid => {
                 let pool = self.top_k.saturating_mul(limits::POOL_PER_HIT);
-                pool.clamp(limits::POOL_LEAST, limits::POOL_MOST)
+                pool.clamp(limits::POOL_MIN, limits::POOL_MAX)
             }
             Mode::Vector | Mode::Text => self.top_k + limits::SPARE_CANDIDATES,
         }
     }
 }
 
-/// Which half of the index a search asks.
+/// Which retrievers a search asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Both.
@@ -68,7 +68,7 @@ pub enum Mode {
     Text,
 }
 
-/// How the two halves of a hybrid search become one order.
+/// How a hybrid search merges the results of its two retrievers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fusion {
     /// By scores.
@@ -84,40 +84,44 @@ pub struct Hit {
     pub fact: Fact,
     /// Finite; larger is better; comparable within one answer only.
     pub score: f64,
-    /// What each half said, if the query asked for it.
-    pub explanation: Option<Vec<Part>>,
+    /// What each retriever contributed to the score, if the query asked for it.
+    pub explanation: Option<Vec<Contribution>>,
 }
 
-/// Hits, best first.
+/// The result of a search.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {
-    /// At most as many as were asked for.
+    /// Best first, at most [`Query::top_k`].
     pub hits: Vec<Hit>,
-    /// One sentence for each part that was left out.
+    /// One sentence for each thing that was left out. Empty if the answer is complete.
     pub degraded: Vec<String>,
 }
 
 impl<P: Ports> Logic<P> {
-    /// The facts that answer `query`, best first.
+    /// Finds the facts that answer `query`, best first.
     ///
-    /// A half that fails is named in `degraded`. It is an error only if no half answers,
-    /// if the filter is wrong, or if no fact could be read.
+    /// If one retriever of a hybrid search fails, the answer comes from the other and
+    /// `degraded` names the failure.
+    ///
+    /// # Errors
+    /// If the query or its filter is invalid, if every retriever fails, or if no fact can
+    /// be read.
     pub fn search(&self, query: &Query) -> Result<Answer> {
-        query.check()?;
+        query.validate()?;
         let mut degraded = Vec::new();
-        let legs = self.ask(query, &mut degraded)?;
-        let ranked = match (query.mode, query.fusion, &legs[..]) {
-            (Mode::Vector | Mode::Text, _, [leg]) => fusion::alone(leg),
-            (_, Fusion::Score, legs) => fusion::fuse(legs, fusion::Fusion::SCORE),
-            (_, Fusion::Rank, legs) => fusion::fuse(legs, fusion::Fusion::RANK),
+        let lists = self.retrieve(query, &mut degraded)?;
+        let ranked = match (query.mode, query.fusion, &lists[..]) {
+            (Mode::Vector | Mode::Text, _, [list]) => fusion::single(list),
+            (_, Fusion::Score, lists) => fusion::fuse(lists, fusion::Fusion::SCORE),
+            (_, Fusion::Rank, lists) => fusion::fuse(lists, fusion::Fusion::RANK),
         };
-        let mut answering = Answering::begin(self, query, degraded);
-        answering.read(&ranked)?;
-        Ok(answering.answer)
+        let mut builder = AnswerBuilder::new(self, query, degraded);
+        builder.read(&ranked)?;
+        Ok(builder.answer)
     }
 
-    /// The legs that answered.
-    fn ask(&self, query: &Query, degraded: &mut Vec<String>) -> Result<Vec<Leg>> {
+    /// The results of the retrievers that succeeded.
+    fn retrieve(&self, query: &Query, degraded: &mut Vec<String>) -> Result<Vec<RankedList>> {
         match query.mode {
             Mode::Vector => return Ok(vec![self.nearest(query)?]),
             Mode::Text => return Ok(vec![self.matching(query)?]),
@@ -131,51 +135,51 @@ impl<P: Ports> Logic<P> {
         match (vector, text) {
             (Ok(vector), Ok(text)) => Ok(vec![vector, text]),
             (Err(error @ Error::InvalidFilter(_)), _) | (Err(error), Err(_)) => Err(error),
-            (Ok(leg), Err(error)) => {
-                degraded.push(left_out(Half::Text, &error));
-                Ok(vec![leg])
+            (Ok(list), Err(error)) => {
+                degraded.push(left_out(Retriever::Text, &error));
+                Ok(vec![list])
             }
-            (Err(error), Ok(leg)) => {
-                degraded.push(left_out(Half::Vector, &error));
-                Ok(vec![leg])
+            (Err(error), Ok(list)) => {
+                degraded.push(left_out(Retriever::Vector, &error));
+                Ok(vec![list])
             }
         }
     }
 
-    fn nearest(&self, query: &Query) -> Result<Leg> {
+    fn nearest(&self, query: &Query) -> Result<RankedList> {
         let target = self.ports.embed(&[&query.text], Purpose::Query)?;
         let found = self.ports.nearest(&target, query.filter.as_deref(), query.pool())?;
-        Ok(Leg::new(Half::Vector, found))
+        Ok(RankedList::new(Retriever::Vector, found))
     }
 
-    fn matching(&self, query: &Query) -> Result<Leg> {
+    fn matching(&self, query: &Query) -> Result<RankedList> {
         let found = self.ports.matching(&query.text, query.filter.as_deref(), query.pool())?;
-        Ok(Leg::new(Half::Text, found))
+        Ok(RankedList::new(Retriever::Text, found))
     }
 }
 
-fn left_out(half: Half, error: &Error) -> String {
-    format!("{}: {error}", half.name())
+fn left_out(retriever: Retriever, error: &Error) -> String {
+    format!("{}: {error}", retriever.name())
 }
 
-/// An answer in the making.
-struct Answering<'a, P> {
+/// Reads ranked facts until the answer is complete, full or out of budget.
+struct AnswerBuilder<'a, P> {
     logic: &'a Logic<P>,
     query: &'a Query,
-    watch: Watch,
+    deadline: Deadline,
     answer: Answer,
 }
 
-impl<'a, P: Ports> Answering<'a, P> {
-    fn begin(logic: &'a Logic<P>, query: &'a Query, degraded: Vec<String>) -> Self {
+impl<'a, P: Ports> AnswerBuilder<'a, P> {
+    fn new(logic: &'a Logic<P>, query: &'a Query, degraded: Vec<String>) -> Self {
         let answer = Answer { hits: Vec::new(), degraded };
-        Self { logic, query, watch: Watch::begin(&logic.ports), answer }
+        Self { logic, query, deadline: Deadline::start(&logic.ports), answer }
     }
 
-    /// Reads the facts of the first of `ranked`, and of those after them in place of facts
-    /// that are gone.
+    /// Reads the facts of the first candidates in `ranked`. Candidates whose fact is gone
+    /// are replaced by the next ones.
     fn read(&mut self, ranked: &[Fused<'_>]) -> Result<()> {
-        let mut room = self.watch.room();
+        let mut budget = self.deadline.response_budget();
         let mut rest = ranked;
         while self.wanted() > 0 && !rest.is_empty() {
             let batch = &rest[..self.wanted().min(rest.len())];
@@ -189,12 +193,12 @@ impl<'a, P: Ports> Answering<'a, P> {
                 Ok(hashes) => hashes,
             };
             rest = &rest[hashes.len()..];
-            if !self.take(batch, hashes, &mut room) {
-                self.end_early("the rest did not fit the answer");
+            if !self.add_hits(batch, hashes, &mut budget) {
+                self.end_early("the rest did not fit into the answer");
                 break;
             }
             let is_done = self.wanted() == 0 || rest.is_empty();
-            if !is_done && self.watch.is_low(&self.logic.ports) {
+            if !is_done && self.deadline.is_near(&self.logic.ports) {
                 self.end_early("the budget was nearly spent");
                 break;
             }
@@ -202,17 +206,22 @@ impl<'a, P: Ports> Answering<'a, P> {
         Ok(())
     }
 
-    /// Makes hits of what was read; `false` if there is no room for one.
-    fn take(&mut self, batch: &[Fused<'_>], hashes: Vec<Option<Hash>>, room: &mut Room) -> bool {
+    /// Adds a hit for each fact that was read; `false` once one does not fit.
+    fn add_hits(
+        &mut self,
+        batch: &[Fused<'_>],
+        hashes: Vec<Option<Hash>>,
+        budget: &mut ResponseBudget,
+    ) -> bool {
         for (fused, hash) in batch.iter().zip(hashes) {
             let Some(fact) = hash.and_then(|hash| Fact::from_hash(fused.id, hash)) else {
                 continue;
             };
-            match room.take(self.bytes(&fact)) {
-                Fit::Fits => self.hit(fused, fact),
-                Fit::Never => {
-                    self.logic.note_oversized(fused.id);
-                    let sentence = "hits: a fact larger than an answer may be was left out";
+            match budget.reserve(self.bytes(&fact)) {
+                Fit::Fits => self.add_hit(fused, fact),
+                Fit::TooLarge => {
+                    self.logic.log_oversized(fused.id);
+                    let sentence = "hits: a fact too large for an answer was left out";
                     self.answer.degraded.push(sentence.into());
                 }
                 Fit::Full => return false,
@@ -227,13 +236,15 @@ impl<'a, P: Ports> Answering<'a, P> {
         missing.min(limits::FACTS_PER_CALL.allowed as usize)
     }
 
+    /// Approximate size of a hit in the answer, in bytes.
     fn bytes(&self, fact: &Fact) -> usize {
-        let legs = if self.query.explain { 2 * limits::EXPLAINED_LEG_BYTES } else { 0 };
-        fact.bytes() + legs
+        let contributions = if self.query.explain { 2 * limits::CONTRIBUTION_BYTES } else { 0 };
+        fact.bytes() + contributions
     }
 
-    fn hit(&mut self, fused: &Fused<'_>, fact: Fact) {
-        let explanation = self.query.explain.then(|| fused.parts.into_iter().flatten().collect());
+    fn add_hit(&mut self, fused: &Fused<'_>, fact: Fact) {
+        let explain = self.query.explain;
+        let explanation = explain.then(|| fused.contributions.into_iter().flatten().collect());
         self.answer.hits.push(Hit { fact, score: fused.score, explanation });
     }
 

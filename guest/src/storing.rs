@@ -1,123 +1,124 @@
-//! Storing drafts: durable first, findable second.
+//! Storing drafts: first durably, then in the index.
 //!
-//! A draft whose id is free is written; one whose id is taken is compared with what stands
-//! there. So a store can be repeated after a timeout, and never overwrites. Drafts with
-//! the same id in one call behave as if they were stored one after the other.
+//! A draft whose id is free is written. If the id is taken, the draft is compared with the
+//! existing fact. A store can therefore be repeated after a timeout, and never overwrites.
+//! Drafts with the same id in one call behave as if they were stored one after the other.
 
-use crate::budget::runs;
+use crate::budget::batches;
 use crate::fact::{self, Draft, Fact, Stored};
 use crate::ports::{Condition, HashWrite, Ports};
 use crate::timestamp::Timestamp;
 use crate::{Error, Logic, Result, limits, metadata};
 
-/// A draft that may be written.
-struct Checked {
+/// A validated draft.
+struct NewFact {
     fact: Fact,
     order: u64,
 }
 
-/// What is known of an id after the writes.
-enum Standing {
+/// The outcome of writing under one id.
+enum Write {
     /// This call wrote the fact.
     Written { indexed: bool },
-    /// A fact was there before this call; none if the hash is not a fact.
-    Before(Option<Fact>),
-    /// It could not be written, or not be compared.
+    /// The id was taken before this call; `None` if its hash is not a fact.
+    Existed(Option<Fact>),
+    /// The fact could not be written, or the existing one could not be read.
     Failed(Error),
 }
 
 impl<P: Ports> Logic<P> {
-    /// Stores at most 100 drafts and says of each, in their order, what became of it.
+    /// Stores at most 100 drafts and returns the outcome of each, in order.
     ///
-    /// The outer error means that nothing was stored, or after [`Error::Timeout`] that it
-    /// is unknown what was.
+    /// # Errors
+    /// An outer error means that nothing was stored or, for [`Error::Timeout`], that it is
+    /// unknown what was. An inner error is about one draft.
     pub fn store(&self, drafts: Vec<Draft>) -> Result<Vec<Result<Stored>>> {
         limits::FACTS_PER_CALL.check(drafts.len())?;
-        let checked: Vec<_> = drafts.into_iter().map(|draft| self.check(draft)).collect();
-        let firsts = first_of_each_id(&checked);
-        let standing = self.write_all(&firsts)?;
-        Ok(checked.iter().map(|draft| outcome(draft.as_ref(), &firsts, &standing)).collect())
+        let validated: Vec<_> = drafts.into_iter().map(|draft| self.validate(draft)).collect();
+        let firsts = first_of_each_id(&validated);
+        let writes = self.write_all(&firsts)?;
+        Ok(validated.iter().map(|draft| outcome(draft.as_ref(), &firsts, &writes)).collect())
     }
 
-    fn check(&self, draft: Draft) -> Result<Checked> {
-        fact::check_text(&draft.text)?;
-        metadata::check(&draft.metadata)?;
+    fn validate(&self, draft: Draft) -> Result<NewFact> {
+        fact::validate_text(&draft.text)?;
+        metadata::validate(&draft.metadata)?;
         let timestamp = match &draft.timestamp {
-            Some(text) => fact::check_timestamp(text)?,
+            Some(text) => fact::parse_timestamp(text)?,
             None => Timestamp::from_micros(self.ports.now()),
         };
         let id = draft.id.unwrap_or_else(|| self.ports.fresh());
-        fact::check_id(&id)?;
+        fact::validate_id(&id)?;
         let Draft { text, metadata, .. } = draft;
         let fact = Fact { id, text, metadata, timestamp: timestamp.to_string() };
-        Ok(Checked { fact, order: timestamp.order() })
+        Ok(NewFact { fact, order: timestamp.order() })
     }
 
-    /// Writes drafts with different ids: in one round trip, unless they are too large.
-    fn write_all(&self, drafts: &[&Checked]) -> Result<Vec<Standing>> {
+    /// Writes drafts with different ids, in one round trip unless they are too large.
+    fn write_all(&self, drafts: &[&NewFact]) -> Result<Vec<Write>> {
         let sizes: Vec<_> = drafts.iter().map(|draft| draft.fact.bytes()).collect();
-        let mut standing: Vec<Standing> = Vec::with_capacity(drafts.len());
-        for run in runs(&self.ports, &sizes) {
-            let of_run = &drafts[run];
-            match self.write_run(of_run) {
-                Ok(written) => standing.extend(written),
-                Err(error) if standing.is_empty() => return Err(error),
-                // What went before is durable, and must be said to be.
+        let mut writes: Vec<Write> = Vec::with_capacity(drafts.len());
+        for range in batches(&self.ports, &sizes) {
+            let batch = &drafts[range];
+            match self.write_batch(batch) {
+                Ok(written) => writes.extend(written),
+                Err(error) if writes.is_empty() => return Err(error),
+                // Earlier batches are durable and must be reported as stored.
                 Err(error) => {
-                    standing.extend(of_run.iter().map(|_| Standing::Failed(error.clone())));
+                    writes.extend(batch.iter().map(|_| Write::Failed(error.clone())));
                 }
             }
         }
-        self.compare(drafts, &mut standing);
-        self.make_findable(drafts, &mut standing);
-        Ok(standing)
+        self.read_existing(drafts, &mut writes);
+        self.index_written(drafts, &mut writes);
+        Ok(writes)
     }
 
-    fn write_run(&self, drafts: &[&Checked]) -> Result<Vec<Standing>> {
-        let writes: Vec<_> = drafts.iter().map(|draft| write(draft)).collect();
-        let written = self.ports.write(&writes)?;
-        if written.len() != writes.len() {
+    fn write_batch(&self, drafts: &[&NewFact]) -> Result<Vec<Write>> {
+        let hashes: Vec<_> = drafts.iter().map(|draft| to_hash(draft)).collect();
+        let written = self.ports.write(&hashes)?;
+        if written.len() != hashes.len() {
             return Err(Error::miscounted("storage-write.write"));
         }
-        let standing = |written| match written {
-            true => Standing::Written { indexed: false },
-            false => Standing::Before(None),
+        let write = |written| match written {
+            true => Write::Written { indexed: false },
+            false => Write::Existed(None),
         };
-        Ok(written.into_iter().map(standing).collect())
+        Ok(written.into_iter().map(write).collect())
     }
 
-    /// Reads what was there before.
-    fn compare(&self, drafts: &[&Checked], standing: &mut [Standing]) {
-        let mut before: Vec<_> = drafts
+    /// Reads the facts whose ids were taken.
+    fn read_existing(&self, drafts: &[&NewFact], writes: &mut [Write]) {
+        let mut existing: Vec<_> = drafts
             .iter()
-            .zip(standing)
-            .filter(|(_, standing)| matches!(standing, Standing::Before(_)))
-            .map(|(draft, standing)| (draft.fact.id.as_str(), standing))
+            .zip(writes)
+            .filter(|(_, write)| matches!(write, Write::Existed(_)))
+            .map(|(draft, write)| (draft.fact.id.as_str(), write))
             .collect();
-        let mut rest = &mut before[..];
+        let mut rest = &mut existing[..];
         while !rest.is_empty() {
             let ids: Vec<_> = rest.iter().map(|(id, _)| *id).collect();
-            let read = match self.read_facts(&ids) {
-                Ok(read) => read,
+            let facts = match self.read_facts(&ids) {
+                Ok(facts) => facts,
                 Err(error) => {
-                    rest.iter_mut().for_each(|(_, at)| **at = Standing::Failed(error.clone()));
+                    rest.iter_mut().for_each(|(_, write)| **write = Write::Failed(error.clone()));
                     return;
                 }
             };
-            let (reached, others) = rest.split_at_mut(read.len());
-            for ((_, at), fact) in reached.iter_mut().zip(read) {
-                **at = Standing::Before(fact);
+            let (read, unread) = rest.split_at_mut(facts.len());
+            for ((_, write), fact) in read.iter_mut().zip(facts) {
+                **write = Write::Existed(fact);
             }
-            rest = others;
+            rest = unread;
         }
     }
 
-    fn make_findable(&self, drafts: &[&Checked], standing: &mut [Standing]) {
+    fn index_written(&self, drafts: &[&NewFact], writes: &mut [Write]) {
         let (entries, flags): (Vec<_>, Vec<_>) = drafts
             .iter()
-            .zip(standing)
-            .filter_map(|(draft, standing)| match standing {
-                Standing::Written { indexed } => Some((draft.fact.entry(), indexed)),
+            .zip(writes)
+            .filter_map(|(draft, write)| match write {
+                Write::Written { indexed } => Some((draft.fact.entry(), indexed)),
                 _ => None,
             })
             .unzip();
@@ -127,7 +128,7 @@ impl<P: Ports> Logic<P> {
     }
 }
 
-fn write(Checked { fact, order }: &Checked) -> HashWrite<'_> {
+fn to_hash(NewFact { fact, order }: &NewFact) -> HashWrite<'_> {
     let fields = vec![
         (fact::CONTENT, fact.text.as_str()),
         (fact::METADATA, fact.metadata.as_str()),
@@ -137,10 +138,10 @@ fn write(Checked { fact, order }: &Checked) -> HashWrite<'_> {
     HashWrite { id: &fact.id, fields, condition: Condition::Absent, order: *order }
 }
 
-/// The drafts to write. Others with their ids meet what these leave.
-fn first_of_each_id(checked: &[Result<Checked>]) -> Vec<&Checked> {
-    let mut firsts: Vec<&Checked> = Vec::with_capacity(checked.len());
-    for draft in checked.iter().flatten() {
+/// The drafts to write. Later drafts with the same id are compared with these.
+fn first_of_each_id(validated: &[Result<NewFact>]) -> Vec<&NewFact> {
+    let mut firsts: Vec<&NewFact> = Vec::with_capacity(validated.len());
+    for draft in validated.iter().flatten() {
         if !firsts.iter().any(|first| first.fact.id == draft.fact.id) {
             firsts.push(draft);
         }
@@ -149,20 +150,20 @@ fn first_of_each_id(checked: &[Result<Checked>]) -> Vec<&Checked> {
 }
 
 fn outcome(
-    draft: Result<&Checked, &Error>,
-    firsts: &[&Checked],
-    standing: &[Standing],
+    draft: Result<&NewFact, &Error>,
+    firsts: &[&NewFact],
+    writes: &[Write],
 ) -> Result<Stored> {
     let fact = &draft.map_err(Error::clone)?.fact;
-    let of_id = firsts.iter().zip(standing).find(|(first, _)| first.fact.id == fact.id);
-    let (there, indexed) = match of_id {
-        Some((first, Standing::Written { indexed })) => (Some(&first.fact), *indexed),
-        // Whoever wrote it saw to its index, or the host still does.
-        Some((_, Standing::Before(there))) => (there.as_ref(), true),
-        Some((_, Standing::Failed(error))) => return Err(error.clone()),
+    let of_id = firsts.iter().zip(writes).find(|(first, _)| first.fact.id == fact.id);
+    let (stored, indexed) = match of_id {
+        Some((first, Write::Written { indexed })) => (Some(&first.fact), *indexed),
+        // The earlier store indexed it, or the host will.
+        Some((_, Write::Existed(existing))) => (existing.as_ref(), true),
+        Some((_, Write::Failed(error))) => return Err(error.clone()),
         None => return Err(Error::miscounted("storage-write.write")),
     };
-    if there.is_some_and(|there| there.says_the_same_as(fact)) {
+    if stored.is_some_and(|stored| stored.has_same_content_as(fact)) {
         return Ok(Stored { id: fact.id.clone(), indexed });
     }
     Err(Error::Conflict(fact.id.clone()))

@@ -1,7 +1,7 @@
-//! When a fact was first stored: RFC 3339, to the microsecond.
+//! RFC 3339 timestamps with microsecond precision.
 //!
-//! Written by hand because chrono, for the same reading and writing, makes the component
-//! 35 KiB larger (324 to 358, measured). Calendar arithmetic after Howard Hinnant,
+//! Written by hand because the chrono crate would make the component about 35 KiB larger
+//! (358 instead of 324 KiB, measured). The calendar arithmetic follows Howard Hinnant,
 //! "chrono-Compatible Low-Level Date Algorithms".
 
 use std::fmt;
@@ -9,31 +9,31 @@ use std::fmt;
 const SECOND: i64 = 1_000_000;
 const DAY_SECONDS: i64 = 86_400;
 
-/// An instant, and the offset from UTC it is written with.
+/// An instant with an optional offset from UTC.
 ///
-/// It prints with six digits of fraction and a numeric offset, which Python's
-/// `datetime.fromisoformat` reads since 3.7: `2026-11-23T17:48:43.123456+00:00`.
+/// It is formatted with six fractional digits and a numeric offset, which Python's
+/// `datetime.fromisoformat` accepts since 3.7: `2026-11-23T17:48:43.123456+00:00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp {
-    /// Microseconds since 1970 on the clock it is written for.
+    /// Local time, in microseconds since 1970.
     local: i64,
-    /// That clock's minutes east of UTC, if it says.
+    /// Offset in minutes east of UTC, if known.
     offset: Option<i64>,
 }
 
 impl Timestamp {
-    /// `micros` since 1970, written in UTC.
+    /// The time `micros` microseconds after 1970 in UTC, clamped to the years 1 to 9999.
     pub fn from_micros(micros: i64) -> Self {
         let year_one = days(1, 1, 1) * DAY_SECONDS * SECOND;
         let year_ten_thousand = days(10_000, 1, 1) * DAY_SECONDS * SECOND;
         Self { local: micros.clamp(year_one, year_ten_thousand - 1), offset: Some(0) }
     }
 
-    /// Reads RFC 3339 with years 1 to 9999. Digits after the microseconds are dropped, and
-    /// a leap second is the second after it.
+    /// Parses RFC 3339 with years 1 to 9999. Digits beyond microseconds are dropped, and a
+    /// leap second becomes the following second.
     ///
-    /// A time without an offset, as other programs write it, is read too, ordered as if it
-    /// were UTC, and printed without one again: nobody knows which it had.
+    /// A time without an offset, as some programs write it, is accepted. It is ordered as
+    /// UTC and formatted without an offset, since the real one is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let (date, rest) = bytes.split_at_checked(10)?;
@@ -45,7 +45,8 @@ impl Timestamp {
         (1..=9999).contains(&year).then_some(Self { local, offset })
     }
 
-    /// A fact's place in a listing: microseconds since 1970 in UTC, and 0 before.
+    /// A fact's position in listings: microseconds since 1970 in UTC, or 0 for earlier
+    /// times.
     pub fn order(self) -> u64 {
         let utc = self.local - self.offset.unwrap_or(0) * 60 * SECOND;
         u64::try_from(utc).unwrap_or(0)
@@ -76,11 +77,11 @@ fn parse_date(text: &[u8]) -> Option<i64> {
     let month = number(&[m1, m2]).filter(|month| (1..=12).contains(month))?;
     let day = number(&[d1, d2])?;
     let since = days(year, month, day);
-    // A day that the month does not have is another date when it comes back.
+    // A day that does not exist in this month converts back to a different date.
     (civil(since) == (year, month, day)).then_some(since)
 }
 
-/// Seconds of `Thh:mm:ss`.
+/// Seconds since midnight of `Thh:mm:ss`.
 fn parse_time(text: &[u8]) -> Option<i64> {
     let &[b'T' | b't' | b' ', h1, h2, b':', m1, m2, b':', s1, s2] = text else {
         return None;
@@ -91,7 +92,7 @@ fn parse_time(text: &[u8]) -> Option<i64> {
     Some(hour * 3600 + minute * 60 + second)
 }
 
-/// Microseconds of `.ffffff…`, if there is one, and what follows it.
+/// Microseconds of an optional `.ffffff…`, and the text after it.
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let Some(text) = text.strip_prefix(b".") else {
         return Some((0, text));
@@ -104,8 +105,8 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     (kept > 0).then_some((number(&six)?, rest))
 }
 
-/// Minutes east of UTC of `Z` or `±hh:mm`; none for nothing.
-#[expect(clippy::option_option, reason = "unreadable and not given are two things")]
+/// Minutes east of UTC of `Z` or `±hh:mm`; the inner `None` is for an empty text.
+#[expect(clippy::option_option, reason = "malformed and missing are different")]
 fn offset(text: &[u8]) -> Option<Option<i64>> {
     let (sign, digits) = match *text {
         [] => return Some(None),
@@ -119,7 +120,7 @@ fn offset(text: &[u8]) -> Option<Option<i64>> {
     Some(Some(if sign == b'-' { -minutes } else { minutes }))
 }
 
-/// The number that ASCII digits, and only they, make.
+/// Parses ASCII digits, without a sign.
 fn number(digits: &[u8]) -> Option<i64> {
     let all = digits.iter().all(u8::is_ascii_digit);
     all.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
@@ -127,7 +128,7 @@ fn number(digits: &[u8]) -> Option<i64> {
 
 /// Days since 1970 of a date in the proleptic Gregorian calendar.
 fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March, so that the leap day is a year's last.
+    // Years start in March, so that the leap day is the last day.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -136,7 +137,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// The date that is `days` after 1970 began: year, month, day.
+/// Year, month and day of the date `days` after 1970-01-01.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

@@ -66,7 +66,7 @@ async fn dedupe_refuses_a_copy_and_marks_what_is_nearly_one() -> Result<()> {
     let copy = json!({ "text": text.to_uppercase() });
     let answer = server.post("/v1/facts", copy).await?;
     answer.assert_error(422, "rejected");
-    assert!(answer.text.contains("the fact port says this already"), "{}", answer.text);
+    assert!(answer.text.contains("the fact port already says this"), "{}", answer.text);
     let near = json!({ "text": text.replace("7171", "7172"), "fact_id": "near" });
     let marked = stored(&server, near).await?;
     assert_eq!(marked["metadata"], json!({ "near_duplicate_of": "port" }));

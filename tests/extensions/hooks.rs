@@ -48,7 +48,7 @@ async fn what_an_extension_refuses_is_rejected_with_its_words() -> Result<()> {
     ];
     for answer in &refused {
         answer.assert_error(422, "rejected");
-        assert_eq!(answer.json["message"], "this extension refuses it");
+        assert_eq!(answer.json["message"], "this extension rejects it");
         assert_eq!(answer.json["details"]["extension"], "hooks");
         assert_eq!(answer.json["retryable"], false);
     }

@@ -55,7 +55,7 @@ async fn a_new_version_that_refuses_what_its_live_one_takes_is_not_promoted() ->
     server.store(json!({ "text": "tea", "fact_id": "a" })).await?;
     let answer = server.install("default", "hooks", refuser()?, "").await?;
     answer.assert_error(422, "incompatible_component");
-    assert!(answer.text.contains("nothing is stored here"), "{}", answer.text);
+    assert!(answer.text.contains("this extension rejects every draft"), "{}", answer.text);
     server.store(json!({ "text": "tea", "fact_id": "b" })).await?;
     let rest = noted(&hooks()?, "a better one");
     let answer = server.install("default", "hooks", rest, "?max_time_percent=1000000").await?;

@@ -1,8 +1,8 @@
 //! The adapter to WebAssembly: nothing else names the contract in `wit/`.
 //!
-//! It turns the contract's types into ours and back, by moving, and decides nothing. Each
-//! hook is a world of its own, so that a component exports the hooks alone that
-//! [`export!`](crate::export) was given. `world` and the hooks' modules are generated.
+//! It converts between the contract's types and the crate's own, by moving, and contains no
+//! logic. Each hook has its own world, so that a component exports only the hooks passed to
+//! [`export!`](crate::export). `world` and the hooks' modules are generated.
 
 mod convert;
 pub(crate) mod imports;

@@ -1,8 +1,8 @@
-//! Why a call of the host failed.
+//! Errors of host calls.
 
 use std::fmt;
 
-/// Why a call of the host failed. The case is for code, the payload for people.
+/// Why a host call failed. Code matches on the case; the payload is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,18 +12,18 @@ pub enum Error {
     InvalidFilter(Problem),
     /// There is no fact with this id.
     NotFound(String),
-    /// The id exists with other content.
+    /// A fact with this id exists and has different content.
     Conflict(String),
-    /// A limit was reached. The same call will fail again; a smaller one may not.
+    /// A limit was exceeded. The same call will fail again; a smaller one may succeed.
     TooLarge(Exceeded),
-    /// The backend refused or could not be reached. Trying later may help.
+    /// The backend rejected the call or could not be reached. Retrying later may help.
     Unavailable(Failure),
     /// The backend did not answer in time.
     Timeout(Failure),
-    /// The vector belongs to another model than the index. The string names both. Embed
-    /// again before trying again.
+    /// The vector was made by a different model than the index uses. The string names
+    /// both. Embed the text again, then retry.
     ProfileMismatch(String),
-    /// Anything else, in words for a log.
+    /// Anything else; the text is for a log.
     Other(String),
 }
 
@@ -32,16 +32,16 @@ pub enum Error {
 pub struct Problem {
     /// A JSON pointer into the request.
     pub pointer: String,
-    /// What is wrong and what to do, for a person.
+    /// What is wrong and how to fix it, for a person.
     pub message: String,
 }
 
-/// A limit that stopped a call.
+/// A limit that a call exceeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exceeded {
-    /// The limit's name, as in the documentation.
+    /// The limit's name in the documentation.
     pub limit: String,
-    /// What is allowed.
+    /// The maximum.
     pub allowed: u64,
     /// What the call would have used.
     pub used: u64,
@@ -50,18 +50,18 @@ pub struct Exceeded {
 /// A backend that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which one.
+    /// Which backend.
     pub backend: Backend,
-    /// For a person.
+    /// What happened, for a person.
     pub message: String,
 }
 
-/// What the host reaches on an extension's behalf.
+/// A service that the host calls on an extension's behalf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// Where facts live.
+    /// Holds the facts.
     Storage,
-    /// What makes vectors of texts.
+    /// Turns texts into vectors.
     Embedding,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for Error {
                 write!(f, "{message} (at {pointer:?})")
             }
             Self::NotFound(id) => write!(f, "there is no fact {id:?}"),
-            Self::Conflict(id) => write!(f, "the fact {id:?} exists with other content"),
+            Self::Conflict(id) => write!(f, "the fact {id:?} exists with different content"),
             Self::TooLarge(Exceeded { limit, allowed, used }) => {
                 write!(f, "{limit} is limited to {allowed}, and this call has {used}")
             }

@@ -1,9 +1,9 @@
-//! The one line that makes a component of an extension.
+//! The macro that exports an extension's hooks from the component.
 
 /// Exports an extension's hooks: `export!(MyExtension: OnStore, Rerank)`.
 ///
-/// The list is what the component will have. A hook that is listed must be implemented,
-/// and one that is implemented must be listed, or it does not compile:
+/// The component exports exactly the listed hooks. Every listed hook must be implemented
+/// and every implemented hook must be listed; otherwise compilation fails:
 ///
 /// ```compile_fail,E0283
 /// use kenning_extension::{Fact, OnQuery, OnRead, Query, Refusal};
@@ -18,7 +18,7 @@
 ///         facts
 ///     }
 /// }
-/// kenning_extension::export!(Forgetful: OnQuery); // and OnRead?
+/// kenning_extension::export!(Forgetful: OnQuery); // OnRead is missing.
 /// ```
 #[macro_export]
 macro_rules! export {
@@ -27,7 +27,7 @@ macro_rules! export {
     };
 }
 
-/// Ticks the listed hooks off, then exports each that is ticked and forbids the others.
+/// Marks each listed hook with `yes`, then exports those and forbids implementing the others.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
@@ -46,7 +46,7 @@ macro_rules! __export {
     ($extension:ident [$a:ident $b:ident $c:ident $d:ident] $other:ident $($more:ident)*) => {
         compile_error!(concat!(
             stringify!($other),
-            " is no hook: there are OnStore, OnQuery, OnRead and Rerank"
+            " is not a hook; the hooks are OnStore, OnQuery, OnRead and Rerank"
         ));
     };
     ($extension:ident [$a:ident $b:ident $c:ident $d:ident]) => {
@@ -81,7 +81,7 @@ macro_rules! __hook {
                 for T
             {
             }
-            // Ambiguous, and so an error, if both hold.
+            // Ambiguous, and therefore an error, if both implementations apply.
             <$extension as EveryImplementedHookIsListedInExport<_>>::check();
         };
     };

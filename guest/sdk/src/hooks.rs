@@ -1,44 +1,45 @@
-//! The hooks, one small trait each.
+//! The hooks, one trait each.
 //!
-//! Not one trait with a default body for each hook: the host sees a component's hooks
-//! from what it exports, and a trait cannot tell which of its bodies were overridden.
+//! A single trait with default methods would not work: the host learns a component's hooks
+//! from its exports, and the macro could not tell which methods were overridden.
 
 use crate::{Draft, Fact, Hit, Query, Ranked, Refusal};
 
-/// Before a draft is stored: change it, split it, enrich it or refuse it.
+/// Runs before a draft is stored: can change, split, enrich or reject it.
 pub trait OnStore {
-    /// The drafts to store in place of `draft`: usually one, at most 100.
+    /// Returns the drafts to store instead of `draft`: usually one, at most 100.
     ///
-    /// An empty list stores nothing and counts as a failure: refuse and say why. A store
-    /// may be repeated under its id, so the same draft should become the same drafts.
+    /// An empty list stores nothing and counts as a failure; return a [`Refusal`] with a
+    /// reason instead. A store may be repeated with the same id, so the same draft should
+    /// always give the same drafts.
     ///
     /// # Errors
-    /// A [`Refusal`] refuses the write; its message is shown to the caller.
+    /// A [`Refusal`] rejects the write; its message is shown to the caller.
     fn on_store(draft: Draft) -> Result<Vec<Draft>, Refusal>;
 }
 
-/// Before a query is answered: rewrite it, add a filter or refuse it.
+/// Runs before a query is answered: can rewrite it, add a filter or reject it.
 pub trait OnQuery {
-    /// The query to answer in place of `query`.
+    /// Returns the query to answer instead of `query`.
     ///
     /// # Errors
-    /// A [`Refusal`] refuses the query; its message is shown to the caller.
+    /// A [`Refusal`] rejects the query; its message is shown to the caller.
     fn on_query(query: Query) -> Result<Query, Refusal>;
 }
 
-/// Before facts leave, by get, list, search or export: redact or drop them.
+/// Runs before facts are returned by get, list, search or export: can redact or drop them.
 pub trait OnRead {
-    /// The facts that may leave, each as it may be seen.
+    /// Returns the facts that the caller may see, redacted where necessary.
     ///
-    /// Facts that were not among `facts` are dropped; the order stays the host's.
+    /// Facts that were not in `facts` are dropped. The host keeps its own order.
     fn on_read(facts: Vec<Fact>) -> Vec<Fact>;
 }
 
-/// After a search: a new order, new scores, maybe fewer hits.
+/// Runs after a search: can reorder the hits, change their scores and drop some.
 pub trait Rerank {
-    /// The hits to return, in any order: the host sorts them by score.
+    /// Returns the hits to keep, in any order: the host sorts them by score.
     ///
-    /// Ids that were not among `hits` are dropped, and all but the first of equal ids.
-    /// A score must be finite.
+    /// Ids that were not in `hits` are dropped, and so are duplicates after the first.
+    /// Scores must be finite.
     fn rerank(query: &Query, hits: Vec<Hit>) -> Vec<Ranked>;
 }

@@ -1,4 +1,4 @@
-//! Metadata: a JSON object, kept as the text it came as.
+//! Metadata: a JSON object, kept as its original text.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-/// What else is known of a fact: a JSON object.
+/// The metadata of a fact: a JSON object.
 ///
-/// It is kept as text. What is not touched stays as it was written, to the last digit of
-/// a number and in its order.
+/// It is kept as text. Fields that are not changed keep their order and the exact spelling
+/// of their values, including the digits of numbers.
 ///
 /// ```
 /// use kenning_extension::Metadata;
@@ -23,14 +23,14 @@ use serde_json::value::{RawValue, to_raw_value};
 pub struct Metadata(String);
 
 impl Metadata {
-    /// Metadata from JSON text; `None` unless it is an object.
+    /// Creates metadata from JSON text, or returns `None` unless it is an object.
     pub fn from_json(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         serde_json::from_str::<Members>(&text).ok()?;
         Some(Self(text))
     }
 
-    /// What the host sent: it has checked it.
+    /// Metadata from the host, which has validated it.
     #[cfg(target_family = "wasm")]
     pub(crate) fn from_host(text: String) -> Self {
         Self(text)
@@ -41,19 +41,19 @@ impl Metadata {
         &self.0
     }
 
-    /// The object as JSON text.
+    /// Converts it to JSON text.
     pub fn into_string(self) -> String {
         self.0
     }
 
-    /// The value of a field, if it is there.
+    /// The value of a field, if it exists.
     pub fn get(&self, field: &str) -> Option<Value> {
         let members = self.members();
         let (_, value) = members.0.iter().rev().find(|(name, _)| name == field)?;
         serde_json::from_str(value.get()).ok()
     }
 
-    /// The value of a field, if it is there and is a text.
+    /// The value of a field, if it exists and is a string.
     pub fn get_str(&self, field: &str) -> Option<String> {
         match self.get(field) {
             Some(Value::String(text)) => Some(text),
@@ -61,32 +61,34 @@ impl Metadata {
         }
     }
 
-    /// Sets one field, in its old place or as the last.
+    /// Sets a field, in its existing position or at the end.
     pub fn set(&mut self, field: &str, value: impl Into<Value>) {
         let Ok(value) = to_raw_value(&value.into()) else { return };
         let mut members = self.members();
-        let place = members.0.iter().position(|(name, _)| name == field);
+        let position = members.0.iter().position(|(name, _)| name == field);
         members.0.retain(|(name, _)| name != field);
-        let place = place.unwrap_or(members.0.len());
-        members.0.insert(place, (field.to_string(), value));
+        let position = position.unwrap_or(members.0.len());
+        members.0.insert(position, (field.to_string(), value));
         self.write(&members);
     }
 
-    /// Takes one field out.
+    /// Removes a field.
     pub fn remove(&mut self, field: &str) {
         let mut members = self.members();
         members.0.retain(|(name, _)| name != field);
         self.write(&members);
     }
 
-    /// Changes every text in it, at any depth, but no field's name. Gives whether
-    /// anything changed. Numbers beside a text that changed are written anew, as `f64` if
-    /// they have a fraction or are very large.
+    /// Applies `change` to every string value at any depth, but not to field names. Returns
+    /// whether anything changed.
+    ///
+    /// If a string changes inside a nested value, the numbers in that value are formatted
+    /// again, as `f64` if they have a fraction or are very large.
     pub fn map_texts(&mut self, mut change: impl FnMut(&str) -> Option<String>) -> bool {
         let mut members = self.members();
         let mut changed = false;
         for (_, raw) in &mut members.0 {
-            // A value without a quotation mark holds no text: it stays to the digit.
+            // A value without a quotation mark holds no string and is kept unchanged.
             if !raw.get().contains('"') {
                 continue;
             }
@@ -147,7 +149,7 @@ impl fmt::Debug for Metadata {
     }
 }
 
-/// An object's members, in their order, each value as it was written.
+/// An object's members in order, with the original text of each value.
 #[derive(Default)]
 struct Members(Vec<(String, Box<RawValue>)>);
 
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_touched_stays_as_it_was_written() {
+    fn unchanged_fields_keep_their_text_and_order() {
         let text = r#"{ "z" : 12345678901234567890123, "a":1.10 }"#;
         let mut kept = metadata(text);
         assert_eq!(kept.as_str(), text);
@@ -210,20 +212,20 @@ mod tests {
     #[test]
     fn a_field_is_read_by_its_name() {
         let metadata = metadata(r#"{"a":"x","b":[1],"a":"y"}"#);
-        assert_eq!(metadata.get_str("a").as_deref(), Some("y"), "the last one counts, as in JSON");
+        assert_eq!(metadata.get_str("a").as_deref(), Some("y"), "the last duplicate wins");
         assert_eq!(metadata.get("b"), Some(serde_json::json!([1])));
         assert_eq!((metadata.get_str("b"), metadata.get("c")), (None, None));
     }
 
     #[test]
-    fn a_field_that_is_there_twice_is_there_once_when_it_was_set() {
+    fn setting_a_duplicate_field_leaves_it_once() {
         let mut twice = metadata(r#"{"a":1,"b":2,"a":3}"#);
         twice.set("a", 4);
         assert_eq!(twice.as_str(), r#"{"a":4,"b":2}"#);
     }
 
     #[test]
-    fn texts_change_at_any_depth_and_numbers_and_names_do_not() {
+    fn strings_change_at_any_depth_but_numbers_and_names_do_not() {
         let mut changed =
             metadata(r#"{"x":1.10,"b":"x","c":[{"x":["x","y"]},3],"e":12345678901234567890123}"#);
         let to_z = |text: &str| (text == "x").then(|| "z".to_string());

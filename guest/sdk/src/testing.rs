@@ -1,8 +1,8 @@
-//! A stand-in for the host, for tests on the author's own machine.
+//! A fake host for native tests.
 //!
-//! It is not the host: vectors are made of words alone, scores are counts of shared
-//! words, and filters are refused. What it is for is to see what a hook does with what
-//! it is given; how good the real answers are only a real server can say.
+//! It differs from the real host: vectors are made of words alone, scores are counts of
+//! shared words, and filters are not supported. Use it to test what a hook does with its
+//! input. The quality of search results can only be tested on a real server.
 //!
 //! ```
 //! use kenning_extension::{Draft, Fact, index, log, testing::Host};
@@ -16,7 +16,7 @@
 //! assert_eq!(host.lines(), ["looking"]);
 //! ```
 //!
-//! Outside of [`Host::run`], log lines go nowhere, the budget is large, and every other
+//! Outside of [`Host::run`], log lines are discarded, the budget is large, and every other
 //! call fails.
 
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ use std::rc::Rc;
 use crate::log::Level;
 use crate::{Allowance, Backend, Error, Fact, Failure};
 
-/// A tenant's facts, and what a hook is given and says.
+/// A fake host: a tenant's facts, a budget, and the lines that a hook logs.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     facts: Vec<Fact>,
@@ -44,76 +44,76 @@ impl Host {
         Self::default()
     }
 
-    /// The same with these facts stored and indexed, the newest first.
+    /// Adds facts, stored and indexed, newest first.
     #[must_use]
     pub fn with_facts(mut self, facts: impl IntoIterator<Item = Fact>) -> Self {
         self.facts.extend(facts);
         self
     }
 
-    /// The same with this much left of the call.
+    /// Sets what the call may still use.
     #[must_use]
     pub fn with_budget(mut self, allowance: Allowance) -> Self {
         self.allowance = Some(allowance);
         self
     }
 
-    /// The same, with storage, embedder and index out of reach.
+    /// Makes storage, embedder and index fail.
     #[must_use]
     pub fn failing(mut self) -> Self {
         self.fails = true;
         self
     }
 
-    /// Runs `hook` with this host to call.
+    /// Runs `hook` with this host.
     pub fn run<T>(&self, hook: impl FnOnce() -> T) -> T {
-        /// Puts back what was there, also when the hook panics.
-        struct Before(Option<Host>);
-        impl Drop for Before {
+        /// Restores the previous host, also if the hook panics.
+        struct Previous(Option<Host>);
+        impl Drop for Previous {
             fn drop(&mut self) {
                 CURRENT.set(self.0.take());
             }
         }
-        let _before = Before(CURRENT.replace(Some(self.clone())));
+        let _previous = Previous(CURRENT.replace(Some(self.clone())));
         hook()
     }
 
-    /// What the hook logged, in order.
+    /// The lines that hooks logged, in order.
     pub fn lines(&self) -> Vec<String> {
         self.lines.borrow().iter().map(|(_, line)| line.clone()).collect()
     }
 
-    /// What the hook logged at this level or above, in order.
-    pub fn lines_at(&self, least: Level) -> Vec<String> {
+    /// The lines that hooks logged at this level or above, in order.
+    pub fn lines_at(&self, minimum: Level) -> Vec<String> {
         let lines = self.lines.borrow();
-        let enough = lines.iter().filter(|(level, _)| *level >= least);
-        enough.map(|(_, line)| line.clone()).collect()
+        let lines = lines.iter().filter(|(level, _)| *level >= minimum);
+        lines.map(|(_, line)| line.clone()).collect()
     }
 }
 
-/// The stand-in that is running, if it can be reached.
-fn reached() -> Result<Host, Error> {
-    let none = || Error::Other("there is no host here: call this inside testing::Host::run".into());
+/// The current host, unless there is none or it is set to fail.
+fn current() -> Result<Host, Error> {
+    let none = || Error::Other("there is no host; call this inside testing::Host::run".into());
     let host = CURRENT.with_borrow(Clone::clone).ok_or_else(none)?;
     match host.fails {
         true => Err(Error::Unavailable(Failure {
             backend: Backend::Storage,
-            message: "the stand-in was told to fail".into(),
+            message: "the fake host is set to fail".into(),
         })),
         false => Ok(host),
     }
 }
 
-/// What the functions of `host` are served by.
-pub(crate) mod stand_in {
+/// Implements the functions of `host`.
+pub(crate) mod fake {
     use std::collections::HashSet;
 
-    use super::{CURRENT, reached};
+    use super::{CURRENT, current};
     use crate::embedding::Purpose;
     use crate::log::Level;
     use crate::{Allowance, Candidate, Embeddings, Error, Fact, Hash, IdPage};
 
-    const PROFILE: &str = "stand-in";
+    const PROFILE: &str = "fake";
     const DIMENSIONS: usize = 256;
     const PLENTY: Allowance =
         Allowance { milliseconds: 5_000, fuel: 2_000_000_000, host_calls: 1_000, bytes: 4 << 20 };
@@ -131,12 +131,12 @@ pub(crate) mod stand_in {
     }
 
     pub(crate) fn embed(texts: &[&str], _purpose: Purpose) -> Result<Embeddings, Error> {
-        reached()?;
+        current()?;
         let values = texts.iter().flat_map(|text| vector(text)).collect();
         Ok(Embeddings { profile: PROFILE.into(), dimensions: DIMENSIONS as u32, values })
     }
 
-    /// A direction for each word, added up: texts that share words are near.
+    /// A histogram of hashed words, so that texts that share words are near.
     fn vector(text: &str) -> Vec<f32> {
         let mut vector = vec![0.0f32; DIMENSIONS];
         for word in words(text) {
@@ -161,7 +161,7 @@ pub(crate) mod stand_in {
     ) -> Result<Vec<Candidate>, Error> {
         let target = target.vectors().next().unwrap_or_default();
         let score = |fact: &Fact| target.iter().zip(vector(&fact.text)).map(|(a, b)| a * b).sum();
-        best(score, filter, limit)
+        top_k(score, filter, limit)
     }
 
     pub(crate) fn matching(
@@ -171,18 +171,18 @@ pub(crate) mod stand_in {
     ) -> Result<Vec<Candidate>, Error> {
         let wanted = words(text);
         let score = |fact: &Fact| words(&fact.text).intersection(&wanted).count() as f32;
-        best(score, filter, limit)
+        top_k(score, filter, limit)
     }
 
-    fn best(
+    fn top_k(
         score: impl Fn(&Fact) -> f32,
         filter: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Candidate>, Error> {
-        let host = reached()?;
+        let host = current()?;
         if filter.is_some() {
             return Err(Error::Other(
-                "the stand-in knows no filters; test them on a server".into(),
+                "the fake host does not support filters; test them on a server".into(),
             ));
         }
         let scored = host.facts.iter().map(|fact| (fact, score(fact)));
@@ -196,12 +196,12 @@ pub(crate) mod stand_in {
     }
 
     pub(crate) fn read(ids: &[&str]) -> Result<Vec<Option<Hash>>, Error> {
-        let host = reached()?;
+        let host = current()?;
         let find = |id: &&str| host.facts.iter().find(|fact| fact.id == *id).map(to_hash);
         Ok(ids.iter().map(find).collect())
     }
 
-    /// As Kenning's own logic lays a fact out.
+    /// The same fields as Kenning's own logic writes.
     fn to_hash(fact: &Fact) -> Hash {
         let fields = [
             ("content", fact.text.as_str()),
@@ -212,10 +212,10 @@ pub(crate) mod stand_in {
         Hash { fields: fields.map(|(name, value)| (name.into(), value.into())).to_vec() }
     }
 
-    /// A cursor is how many facts were listed before.
+    /// The cursor is the number of facts already listed.
     pub(crate) fn page(cursor: Option<&str>, limit: u32) -> Result<IdPage, Error> {
-        let host = reached()?;
-        let no_cursor = |_| Error::Other("this cursor is not the stand-in's".into());
+        let host = current()?;
+        let no_cursor = |_| Error::Other("the cursor is invalid".into());
         let from: usize = cursor.map_or(Ok(0), |cursor| cursor.parse().map_err(no_cursor))?;
         let ids = host.facts.iter().skip(from).take(limit as usize);
         let ids: Vec<String> = ids.map(|fact| fact.id.clone()).collect();
@@ -266,25 +266,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_hook_says_is_its_own_hosts() {
+    fn log_lines_belong_to_the_host_that_runs_the_hook() {
         let (one, other) = (host(), host());
         one.run(|| {
             log::warn("one");
             other.run(|| log::debug("other"));
             log::info("one again");
         });
-        log::error("nobody's");
+        log::error("outside of a host");
         assert_eq!(one.lines(), ["one", "one again"]);
         assert_eq!(one.lines_at(Level::Warn), ["one"]);
         assert_eq!(other.lines(), ["other"]);
     }
 
     #[test]
-    fn without_a_host_and_with_a_failing_one_calls_fail() {
-        let said = |error: Error| error.to_string();
-        assert!(said(storage::read(&["f0"]).unwrap_err()).contains("testing::Host::run"));
+    fn calls_fail_without_a_host_and_with_a_failing_one() {
+        let message = |error: Error| error.to_string();
+        assert!(message(storage::read(&["f0"]).unwrap_err()).contains("testing::Host::run"));
         host().failing().run(|| {
-            assert!(said(index::matching("tea", None, 1).unwrap_err()).contains("told to fail"));
+            assert!(message(index::matching("tea", None, 1).unwrap_err()).contains("set to fail"));
             assert!(storage::page(None, 1).is_err());
         });
     }

@@ -1,4 +1,4 @@
-//! What travels between the host and an extension.
+//! The types that the host and an extension exchange.
 
 use serde_json::Value;
 
@@ -7,12 +7,12 @@ use crate::Metadata;
 /// A fact before it is stored.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Draft {
-    /// The id the caller chose, or `None` for a fresh one: 1 to 128 bytes of ASCII
-    /// letters, digits, `.`, `_` and `-`, beginning with a letter, a digit or `_`.
+    /// The id chosen by the caller, or `None` to generate one: 1 to 128 bytes of ASCII
+    /// letters, digits, `.`, `_` and `-`, starting with a letter, a digit or `_`.
     pub id: Option<String>,
-    /// What the fact says: at most 256 KiB, not blank.
+    /// The statement itself: at most 256 KiB of UTF-8, not blank.
     pub text: String,
-    /// What else is known of it.
+    /// Additional information as a JSON object.
     pub metadata: Metadata,
     /// When the fact was first stored, in RFC 3339, or `None` for now. Set when facts move
     /// from one knowledge base to another.
@@ -20,19 +20,19 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A draft that says `text`, without an id and without metadata.
+    /// A draft of `text`, without an id and without metadata.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
-    /// The same under this id.
+    /// Sets the id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// The same with one more field of metadata.
+    /// Sets a field of the metadata.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.metadata.set(field, value);
@@ -45,17 +45,17 @@ impl Draft {
 pub struct Fact {
     /// Its id.
     pub id: String,
-    /// What it says.
+    /// The statement itself.
     pub text: String,
-    /// What else is known of it.
+    /// Additional information as a JSON object.
     pub metadata: Metadata,
-    /// When it was first stored, in RFC 3339 with an offset. A fact that another program
-    /// wrote may carry a time without one, which counts as UTC.
+    /// When it was first stored, in RFC 3339 with an offset. A fact that was written by
+    /// another program may have a time without an offset, which counts as UTC.
     pub timestamp: String,
 }
 
 impl Fact {
-    /// A fact for tests: without metadata, stored when 1970 began.
+    /// A fact for tests: without metadata, stored at the start of 1970.
     pub fn new(id: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -65,7 +65,7 @@ impl Fact {
         }
     }
 
-    /// The same with one more field of metadata.
+    /// Sets a field of the metadata.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.metadata.set(field, value);
@@ -73,10 +73,10 @@ impl Fact {
     }
 }
 
-/// Which index a search asks.
+/// Which retrievers a search asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Both, and their scores are fused.
+    /// Both, merging their results.
     #[default]
     Hybrid,
     /// By meaning only.
@@ -85,36 +85,36 @@ pub enum Mode {
     Text,
 }
 
-/// How the two halves of a hybrid search become one order.
+/// How a hybrid search merges the results of its two retrievers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fusion {
-    /// Scores, standardised within each half and added with weights.
+    /// By score: standardised per retriever, then added with weights.
     #[default]
     Score,
-    /// Ranks, by reciprocal rank fusion with k = 60.
+    /// By rank: reciprocal rank fusion with k = 60.
     Rank,
 }
 
-/// What is searched for.
+/// A search request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// In the caller's words.
+    /// The query in natural language.
     pub text: String,
-    /// How many hits at most, 1 to 1,000.
+    /// Maximum number of hits, 1 to 1,000.
     pub top_k: u32,
-    /// Which index is asked.
+    /// Which retrievers are asked.
     pub mode: Mode,
-    /// How two halves become one order.
+    /// How the results of two retrievers are merged.
     pub fusion: Fusion,
     /// A filter over metadata as JSON text, or `None` for no filter. See
     /// [`require`](Self::require).
     pub filter: Option<String>,
-    /// Whether each hit carries its explanation.
+    /// Whether each hit includes an explanation of its score.
     pub explain: bool,
 }
 
 impl Query {
-    /// A query for the best ten, by words and by meaning.
+    /// A hybrid query for the ten best hits.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -126,7 +126,8 @@ impl Query {
         }
     }
 
-    /// Lets through only what passes `filter` too, whatever the caller's own filter says.
+    /// Restricts the query to facts that also pass `filter`, in addition to the caller's own
+    /// filter.
     ///
     /// ```
     /// use kenning_extension::{Query, json::json};
@@ -139,30 +140,30 @@ impl Query {
     /// ```
     pub fn require(&mut self, filter: Value) {
         self.filter = Some(match self.filter.take() {
-            // Joined as text, so that the caller's filter stays as it was written.
+            // Joined as text, so that the caller's filter is kept unchanged.
             Some(theirs) => format!("{{\"AND\":[{theirs},{filter}]}}"),
             None => filter.to_string(),
         });
     }
 }
 
-/// What one half of a search said of one hit.
+/// What one retriever contributed to a hit's score. Named as in the contract.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leg {
     /// `vector` or `text`.
     pub name: String,
-    /// 1 is best.
+    /// The fact's rank in the retriever's list; 1 is best.
     pub rank: u32,
-    /// As the index gave it: cosine similarity for `vector`, BM25 for `text`.
+    /// The score that the index returned: cosine similarity for `vector`, BM25 for `text`.
     pub score: f64,
-    /// What it added to the hit's score.
+    /// What this adds to the hit's score.
     pub share: f64,
 }
 
-/// Why a hit stands where it stands: its legs, at most one of each name.
+/// How a hit's score came about.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Explanation {
-    /// What each half of the search said.
+    /// One leg for each retriever that returned the fact.
     pub legs: Vec<Leg>,
 }
 
@@ -173,7 +174,7 @@ pub struct Hit {
     pub fact: Fact,
     /// Finite; larger is better; comparable within one answer only, and may be negative.
     pub score: f64,
-    /// Why it stands where it stands, if the query asked.
+    /// How the score came about, if the query asked for it.
     pub explanation: Option<Explanation>,
 }
 
@@ -184,16 +185,16 @@ impl Hit {
     }
 }
 
-/// A fact's place in a new order.
+/// A hit's new score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranked {
     /// The fact's id.
     pub id: String,
-    /// Must be finite.
+    /// Finite; larger is better.
     pub score: f64,
 }
 
-/// Why an extension does not let a draft or a query through.
+/// Why an extension rejects a draft or a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Shown to the caller.
@@ -201,7 +202,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal with a message for the caller: what is wrong and what to do.
+    /// A refusal with a message for the caller: what is wrong and how to fix it.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }
@@ -213,38 +214,38 @@ impl<T: Into<String>> From<T> for Refusal {
     }
 }
 
-/// What is left of a call.
+/// What a call may still use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Until the deadline.
+    /// Time until the deadline.
     pub milliseconds: u64,
-    /// Work, in wasmtime's fuel.
+    /// Computation, in units of wasmtime's fuel.
     pub fuel: u64,
-    /// Calls of the host.
+    /// Number of calls to the host.
     pub host_calls: u32,
-    /// The most that one argument list or one result may take, in bytes.
+    /// Maximum size of one argument list or one result, in bytes.
     pub bytes: u64,
 }
 
-/// Vectors, laid end to end, each of length one.
+/// Concatenated unit vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Embeddings {
-    /// The space the vectors live in. Vectors of different profiles are never compared.
+    /// Identifies the embedding space. Vectors of different profiles are never compared.
     pub profile: String,
-    /// Numbers in one vector.
+    /// Number of components of each vector.
     pub dimensions: u32,
-    /// All of them: vectors times dimensions.
+    /// `texts × dimensions` components, in the order of the texts.
     pub values: Vec<f32>,
 }
 
 impl Embeddings {
-    /// The vectors one by one, in the order of their texts.
+    /// The individual vectors, in the order of the texts.
     pub fn vectors(&self) -> impl Iterator<Item = &[f32]> {
         self.values.chunks(self.dimensions.max(1) as usize)
     }
 }
 
-/// A fact that an index found.
+/// A fact returned by an index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// The fact's id.
@@ -269,11 +270,11 @@ impl Hash {
     }
 }
 
-/// Ids, newest first.
+/// One page of ids, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdPage {
     /// The ids of this page.
     pub ids: Vec<String>,
-    /// Where the next page begins; `None` after the last.
+    /// Where the next page starts. Opaque; `None` on the last page.
     pub cursor: Option<String>,
 }

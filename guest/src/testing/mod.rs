@@ -1,7 +1,19 @@
-//! Ports in memory, with faults to order: for tests and benchmarks.
+//! In-memory ports with fault injection, for tests and benchmarks.
 //!
-//! Storage keeps every promise of the contract, so what passes here may rely on them. The
-//! vectors and scores are simple and deterministic, and mean little.
+//! Storage honours the whole contract, so tests may rely on it. Vectors and scores are
+//! simple and deterministic, and say nothing about search quality.
+//!
+//! ```
+//! use kenning_logic::error::{Backend, Error, Failure};
+//! use kenning_logic::testing::{Call, Memory};
+//! use kenning_logic::{Logic, fact::Draft};
+//! let logic = Logic::new(Memory::default());
+//! let timeout = Failure { backend: Backend::Embedding, message: "too slow".into() };
+//! logic.ports().fail_once(Call::Embed, Error::Timeout(timeout));
+//! let stored = logic.store(vec![Draft::new("Redis is a database")])?;
+//! assert!(stored[0].as_ref().is_ok_and(|stored| !stored.indexed), "durable, not embedded");
+//! # Ok::<(), Error>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,35 +23,45 @@ use crate::{Error, Result};
 
 mod ports;
 
-/// The numbers in a vector.
+/// Components of a vector.
 const DIMENSIONS: usize = 64;
 
-/// A call that can fail, be meddled with, and is counted.
-///
-/// Each is the port's method of that name.
+/// A method of a port. Its calls are counted, and a test can make them fail or change the
+/// state just before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
+    /// [`Storage::read`](crate::ports::Storage::read)
     Read,
+    /// [`Storage::page`](crate::ports::Storage::page)
     Page,
+    /// [`Storage::write`](crate::ports::Storage::write)
     Write,
+    /// [`Storage::delete`](crate::ports::Storage::delete)
     Delete,
+    /// [`Embedder::embed`](crate::ports::Embedder::embed)
     Embed,
+    /// [`Index::nearest`](crate::ports::Index::nearest)
     Nearest,
+    /// [`Index::matching`](crate::ports::Index::matching)
     Matching,
+    /// [`Index::upsert`](crate::ports::Index::upsert)
     Upsert,
+    /// [`Index::remove`](crate::ports::Index::remove)
     Remove,
 }
 
-type Meddling = Box<dyn FnOnce(&mut State) + Send>;
+/// Changes the state just before a call.
+type Interference = Box<dyn FnOnce(&mut State) + Send>;
 
-/// What lies behind [`Memory`].
+/// The state behind [`Memory`].
 pub struct State {
     facts: BTreeMap<String, (u64, Hash)>,
     index: BTreeMap<String, Indexed>,
     calls: Vec<(Call, usize)>,
     faults: Vec<Fault>,
-    meddling: Vec<(Call, Meddling)>,
-    found: Vec<(Call, Vec<Candidate>)>,
+    interferences: Vec<(Call, Interference)>,
+    /// Results to return from index calls instead of searching.
+    candidates: Vec<(Call, Vec<Candidate>)>,
     lines: Vec<(Level, String)>,
     remaining: Allowance,
     cost: Allowance,
@@ -50,7 +72,7 @@ pub struct State {
 
 struct Fault {
     call: Call,
-    /// How many calls pass first.
+    /// How many calls succeed first.
     after: usize,
     is_once: bool,
     error: Error,
@@ -71,8 +93,8 @@ impl Default for State {
             index: BTreeMap::new(),
             calls: Vec::new(),
             faults: Vec::new(),
-            meddling: Vec::new(),
-            found: Vec::new(),
+            interferences: Vec::new(),
+            candidates: Vec::new(),
             lines: Vec::new(),
             remaining,
             cost: Allowance { milliseconds: 0, fuel: 0, host_calls: 1, bytes: 0 },
@@ -84,14 +106,14 @@ impl Default for State {
 }
 
 impl State {
-    /// Puts a hash where the fact `id` is, as another program would.
+    /// Sets the hash of the fact `id`, like a write of another program.
     pub fn put(&mut self, id: &str, order: u64, fields: &[(&str, &str)]) {
         let fields = fields.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         self.facts.insert(id.into(), (order, Hash { fields }));
     }
 
-    /// Takes a fact away, as another call would.
-    pub fn take(&mut self, id: &str) {
+    /// Deletes a fact from storage but not from the index, like a concurrent call.
+    pub fn remove_fact(&mut self, id: &str) {
         self.facts.remove(id);
     }
 
@@ -112,55 +134,55 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What lies behind it.
+    /// Locks and returns the state.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets every `call` fail from now on.
+    /// Makes every `call` fail from now on.
     pub fn fail(&self, call: Call, error: Error) {
         self.fail_after(0, call, error);
     }
 
-    /// Lets every `call` fail after so many more have passed.
+    /// Makes every `call` fail after `after` more have succeeded.
     pub fn fail_after(&self, after: usize, call: Call, error: Error) {
         self.state().faults.push(Fault { call, after, is_once: false, error });
     }
 
-    /// Lets the next `call` fail, and no other.
+    /// Makes only the next `call` fail.
     pub fn fail_once(&self, call: Call, error: Error) {
         self.state().faults.push(Fault { call, after: 0, is_once: true, error });
     }
 
-    /// Lets nothing fail any more.
-    pub fn heal(&self) {
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
 
-    /// Does something to the state just before the next `call`.
-    pub fn before(&self, call: Call, meddling: impl FnOnce(&mut State) + Send + 'static) {
-        self.state().meddling.push((call, Box::new(meddling)));
+    /// Changes the state just before the next `call`, like a concurrent call.
+    pub fn before(&self, call: Call, interference: impl FnOnce(&mut State) + Send + 'static) {
+        self.state().interferences.push((call, Box::new(interference)));
     }
 
-    /// Lets an index call answer with these candidates.
-    pub fn find(&self, call: Call, candidates: &[(&str, f32)]) {
+    /// Makes an index call return these candidates.
+    pub fn set_candidates(&self, call: Call, candidates: &[(&str, f32)]) {
         let candidate = |&(id, score): &(&str, f32)| Candidate { id: id.into(), score };
-        let found = candidates.iter().map(candidate).collect();
-        self.state().found.push((call, found));
+        let candidates = candidates.iter().map(candidate).collect();
+        self.state().candidates.push((call, candidates));
     }
 
-    /// Sets what is left, and what each call takes of it.
+    /// Sets the remaining budget and the cost of each call.
     pub fn allow(&self, remaining: Allowance, cost: Allowance) {
         let mut state = self.state();
         (state.remaining, state.cost) = (remaining, cost);
     }
 
-    /// Cuts the answers of reads at so many bytes.
-    pub fn cut_reads(&self, bytes: usize) {
+    /// Truncates the results of reads to `bytes`.
+    pub fn truncate_reads(&self, bytes: usize) {
         self.state().read_bytes = bytes;
     }
 
-    /// How many elements each `call` was given, in the order of the calls.
+    /// The number of elements passed to each `call`, in the order of the calls.
     pub fn calls(&self, call: Call) -> Vec<usize> {
         let state = self.state();
         state.calls.iter().filter(|(made, _)| *made == call).map(|(_, size)| *size).collect()
@@ -171,12 +193,12 @@ impl Memory {
         self.state().facts.get(id)?.1.get(name).map(str::to_owned)
     }
 
-    /// A fact's place in listings.
+    /// A fact's position in listings.
     pub fn order(&self, id: &str) -> Option<u64> {
         self.state().order_of(id).map(|(order, _)| order)
     }
 
-    /// The text and metadata that the index has of a fact, and whether it has its vector.
+    /// The text and metadata that the index holds for a fact, and whether it has a vector.
     pub fn indexed(&self, id: &str) -> Option<(String, String, bool)> {
         let state = self.state();
         let entry = state.index.get(id)?;
@@ -189,7 +211,7 @@ impl Memory {
         state.lines.iter().filter(|(at, _)| *at == level).map(|(_, line)| line.clone()).collect()
     }
 
-    /// Counts a call, charges it, lets it be meddled with, and fails it if that was ordered.
+    /// Counts a call, charges its cost, runs an interference, and injects a fault.
     fn enter(&self, call: Call, size: usize) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.calls.push((call, size));
@@ -198,9 +220,9 @@ impl Memory {
         left.milliseconds = left.milliseconds.saturating_sub(cost.milliseconds);
         left.fuel = left.fuel.saturating_sub(cost.fuel);
         left.host_calls = left.host_calls.saturating_sub(cost.host_calls);
-        if let Some(at) = state.meddling.iter().position(|(of, _)| *of == call) {
-            let (_, meddling) = state.meddling.remove(at);
-            meddling(&mut state);
+        if let Some(at) = state.interferences.iter().position(|(of, _)| *of == call) {
+            let (_, interference) = state.interferences.remove(at);
+            interference(&mut state);
         }
         let Some(at) = state.faults.iter().position(|fault| fault.call == call) else {
             return Ok(state);

@@ -1,4 +1,4 @@
-//! The ports over the state.
+//! The ports, implemented over the state.
 
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ impl Storage for Memory {
 
     fn page(&self, cursor: Option<&str>, limit: u32) -> Result<IdPage> {
         if !(1..=1_000).contains(&limit) {
-            return Err(Error::invalid("/limit", "a limit is 1 to 1000"));
+            return Err(Error::invalid("/limit", "limit must be between 1 and 1000"));
         }
         let state = self.enter(Call::Page, limit as usize)?;
         let after = cursor.map(read_cursor).transpose()?;
@@ -64,12 +64,12 @@ impl Storage for Memory {
 
 fn read_cursor(cursor: &str) -> Result<(u64, &str)> {
     let parts = cursor.split_once('/').and_then(|(order, id)| Some((order.parse().ok()?, id)));
-    parts.ok_or_else(|| Error::invalid("/cursor", "this cursor is not one of ours"))
+    parts.ok_or_else(|| Error::invalid("/cursor", "the cursor is invalid"))
 }
 
 fn perform(state: &mut State, write: &HashWrite<'_>) -> bool {
-    let there = state.facts.contains_key(write.id);
-    if there != (write.condition == Condition::Present) {
+    let exists = state.facts.contains_key(write.id);
+    if exists != (write.condition == Condition::Present) {
         return false;
     }
     let (_, hash) = state.facts.entry(write.id.into()).or_insert((write.order, Hash::default()));
@@ -88,7 +88,7 @@ impl Embedder for Memory {
     }
 }
 
-/// Counts words by their bytes' sum, and makes the length one.
+/// A histogram of the words, hashed by the sum of their bytes, normalized to length one.
 fn vector(text: &str) -> Vec<f32> {
     let mut counts = vec![0.0; DIMENSIONS];
     for word in text.split_whitespace() {
@@ -107,7 +107,7 @@ impl Index for Memory {
         limit: u32,
     ) -> Result<Vec<Candidate>> {
         let state = self.enter(Call::Nearest, limit as usize)?;
-        best(&state, Call::Nearest, filter, limit, |entry| {
+        top_k(&state, Call::Nearest, filter, limit, |entry| {
             let pairs = entry.vector.as_ref()?.iter().zip(&target.values);
             Some(pairs.map(|(one, other)| one * other).sum())
         })
@@ -116,7 +116,7 @@ impl Index for Memory {
     fn matching(&self, text: &str, filter: Option<&str>, limit: u32) -> Result<Vec<Candidate>> {
         let state = self.enter(Call::Matching, limit as usize)?;
         let words: Vec<_> = text.split_whitespace().map(str::to_lowercase).collect();
-        best(&state, Call::Matching, filter, limit, |entry| {
+        top_k(&state, Call::Matching, filter, limit, |entry| {
             let shared = |word: &&str| words.contains(&word.to_lowercase());
             let count = entry.text.split_whitespace().filter(shared).count();
             (count > 0).then_some(count as f32)
@@ -142,9 +142,9 @@ impl Index for Memory {
     }
 }
 
-/// What was ordered to be found, or else the best entries that pass `filter`, which is an
-/// object of values that the metadata must have.
-fn best(
+/// The candidates set by the test, or the best entries that pass `filter`, an object of
+/// values that the metadata must contain.
+fn top_k(
     state: &State,
     call: Call,
     filter: Option<&str>,
@@ -152,7 +152,7 @@ fn best(
     score: impl Fn(&Indexed) -> Option<f32>,
 ) -> Result<Vec<Candidate>> {
     let filter = filter.map(object).transpose()?;
-    if let Some((_, found)) = state.found.iter().find(|(of, _)| *of == call) {
+    if let Some((_, found)) = state.candidates.iter().find(|(of, _)| *of == call) {
         return Ok(found.iter().take(limit as usize).cloned().collect());
     }
     let passes = |entry: &Indexed| {
@@ -170,7 +170,7 @@ fn best(
 }
 
 fn object(text: &str) -> Result<serde_json::Map<String, Value>> {
-    let message = "a filter is a JSON object".to_owned();
+    let message = "a filter must be a JSON object".to_owned();
     let problem = crate::error::Problem { pointer: "/filter".into(), message };
     serde_json::from_str(text).map_err(|_| Error::InvalidFilter(problem))
 }

@@ -1,83 +1,83 @@
-//! Noticing that little is left.
+//! Noticing that a call is running out of resources.
 
-use crate::budget::{Fit, Watch, runs};
+use crate::budget::{Deadline, Fit, batches};
 use crate::ports::{Allowance, Budget};
 use std::cell::Cell;
 
 const PLENTY: Allowance =
     Allowance { milliseconds: 5_000, fuel: 1_000_000, host_calls: 1_000, bytes: 1_000 };
 
-struct Purse(Cell<Allowance>);
+struct FakeBudget(Cell<Allowance>);
 
-impl Budget for Purse {
+impl Budget for FakeBudget {
     fn remaining(&self) -> Allowance {
         self.0.get()
     }
 }
 
-/// Whether a call that began with plenty is low with `then`.
-fn is_low(then: Allowance) -> bool {
-    let purse = Purse(Cell::new(PLENTY));
-    let mut watch = Watch::begin(&purse);
-    purse.0.set(then);
-    watch.is_low(&purse)
+/// Whether the deadline of a call that started with plenty is near with `then` left.
+fn is_near(then: Allowance) -> bool {
+    let budget = FakeBudget(Cell::new(PLENTY));
+    let mut deadline = Deadline::start(&budget);
+    budget.0.set(then);
+    deadline.is_near(&budget)
 }
 
 #[test]
-fn each_kind_of_budget_is_watched() {
-    // Half of the fuel is left, but the step took the other half.
-    assert!(!is_low(Allowance { fuel: 900_000, ..PLENTY }));
-    assert!(is_low(Allowance { fuel: 500_000, ..PLENTY }));
-    assert!(!is_low(Allowance { milliseconds: 250, ..PLENTY }));
-    assert!(is_low(Allowance { milliseconds: 249, ..PLENTY }));
-    assert!(!is_low(Allowance { host_calls: 8, ..PLENTY }));
-    assert!(is_low(Allowance { host_calls: 7, ..PLENTY }));
+fn the_deadline_covers_fuel_time_and_host_calls() {
+    // Half of the fuel is left, but the last step took the other half.
+    assert!(!is_near(Allowance { fuel: 900_000, ..PLENTY }));
+    assert!(is_near(Allowance { fuel: 500_000, ..PLENTY }));
+    assert!(!is_near(Allowance { milliseconds: 250, ..PLENTY }));
+    assert!(is_near(Allowance { milliseconds: 249, ..PLENTY }));
+    assert!(!is_near(Allowance { host_calls: 8, ..PLENTY }));
+    assert!(is_near(Allowance { host_calls: 7, ..PLENTY }));
 }
 
 #[test]
-fn fuel_is_low_under_fifteen_percent_however_small_the_steps() {
-    let purse = Purse(Cell::new(PLENTY));
-    let mut watch = Watch::begin(&purse);
+fn the_deadline_is_near_below_fifteen_percent_of_fuel_even_with_small_steps() {
+    let budget = FakeBudget(Cell::new(PLENTY));
+    let mut deadline = Deadline::start(&budget);
     let low = (0..1_000).map(|steps| 999_000 - steps * 1_000).find(|&fuel| {
-        purse.0.set(Allowance { fuel, ..PLENTY });
-        watch.is_low(&purse)
+        budget.0.set(Allowance { fuel, ..PLENTY });
+        deadline.is_near(&budget)
     });
     assert_eq!(low, Some(149_000));
 }
 
 #[test]
-fn a_short_deadline_is_low_only_in_its_last_quarter() {
-    let purse = Purse(Cell::new(Allowance { milliseconds: 100, ..PLENTY }));
-    let mut watch = Watch::begin(&purse);
-    purse.0.set(Allowance { milliseconds: 25, ..PLENTY });
-    assert!(!watch.is_low(&purse));
-    purse.0.set(Allowance { milliseconds: 24, ..PLENTY });
-    assert!(watch.is_low(&purse));
+fn with_little_time_the_deadline_is_near_only_in_the_last_quarter() {
+    let budget = FakeBudget(Cell::new(Allowance { milliseconds: 100, ..PLENTY }));
+    let mut deadline = Deadline::start(&budget);
+    budget.0.set(Allowance { milliseconds: 25, ..PLENTY });
+    assert!(!deadline.is_near(&budget));
+    budget.0.set(Allowance { milliseconds: 24, ..PLENTY });
+    assert!(deadline.is_near(&budget));
 }
 
 #[test]
-fn an_answer_is_planned_for_three_quarters_but_holds_one_large_thing() {
-    let watch = Watch::begin(&Purse(Cell::new(PLENTY)));
-    let mut room = watch.room();
-    assert_eq!(room.take(700), Fit::Fits);
-    assert_eq!(room.take(51), Fit::Full);
-    assert_eq!(room.take(1_001), Fit::Never);
-    assert_eq!(room.take(50), Fit::Fits);
-    let mut room = watch.room();
-    assert_eq!(room.take(1_001), Fit::Never);
-    assert_eq!(room.take(1_000), Fit::Fits);
-    assert_eq!(room.take(1), Fit::Full);
+fn a_response_uses_three_quarters_of_the_bytes_unless_its_first_item_is_larger() {
+    let deadline = Deadline::start(&FakeBudget(Cell::new(PLENTY)));
+    let mut response = deadline.response_budget();
+    assert_eq!(response.reserve(700), Fit::Fits);
+    assert_eq!(response.reserve(51), Fit::Full);
+    assert_eq!(response.reserve(1_001), Fit::TooLarge);
+    assert_eq!(response.reserve(50), Fit::Fits);
+    let mut response = deadline.response_budget();
+    assert_eq!(response.reserve(1_001), Fit::TooLarge);
+    assert_eq!(response.reserve(1_000), Fit::Fits);
+    assert_eq!(response.reserve(1), Fit::Full);
 }
 
 #[test]
-fn runs_cover_a_list_in_order_and_fit() {
-    let purse = Purse(Cell::new(PLENTY));
+fn batches_cover_a_list_in_order_and_fit() {
+    let budget = FakeBudget(Cell::new(PLENTY));
     let ends = |sizes: &[usize]| {
-        let runs = runs(&purse, sizes);
-        let starts = runs.iter().skip(1).map(|run| run.start);
-        assert!(runs.iter().map(|run| run.end).zip(starts).all(|(end, start)| end == start));
-        assert!(runs.first().is_none_or(|run| run.start == 0));
-        runs.into_iter().map(|run| run.end).collect::<Vec<_>>()
+        let batches = batches(&budget, sizes);
+        let starts = batches.iter().skip(1).map(|batch| batch.start);
+        assert!(batches.iter().map(|batch| batch.end).zip(starts).all(|(end, start)| end == start));
+        assert!(batches.first().is_none_or(|batch| batch.start == 0));
+        batches.into_iter().map(|batch| batch.end).collect::<Vec<_>>()
     };
     assert_eq!(ends(&[]), [0; 0]);
     assert_eq!(ends(&[5_000]), [1]);

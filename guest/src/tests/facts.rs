@@ -1,8 +1,9 @@
-//! What a fact is: ids, metadata, timestamps, hashes, and containing.
+//! Validation and conversion of facts: ids, metadata, timestamps, hashes, and substring
+//! search.
 
 use super::pointer;
 use crate::containing::Needle;
-use crate::fact::{Fact, check_id, check_text};
+use crate::fact::{Fact, validate_id, validate_text};
 use crate::metadata;
 use crate::ports::Hash;
 use crate::timestamp::Timestamp;
@@ -17,30 +18,30 @@ fn written(text: &str) -> Option<String> {
 }
 
 #[test]
-fn an_id_of_the_alphabet_is_obeyed() {
+fn an_id_of_allowed_characters_is_accepted() {
     let longest = "a".repeat(128);
     for id in ["a", "7", "_", "a.b_c-d", "_-.", longest.as_str()] {
-        assert_eq!(check_id(id), Ok(()), "{id}");
+        assert_eq!(validate_id(id), Ok(()), "{id}");
     }
 }
 
 #[test]
-fn an_id_outside_the_alphabet_is_violated() {
+fn an_id_with_other_characters_is_rejected() {
     let longer = "a".repeat(129);
     for id in ["", ".a", "-a", "a:b", "a b", "ä", "a/b", "a\n", longer.as_str()] {
-        assert_eq!(pointer(check_id(id)), "/fact_id", "{id}");
+        assert_eq!(pointer(validate_id(id)), "/fact_id", "{id}");
     }
 }
 
 #[test]
-fn a_text_of_spaces_of_any_kind_is_blank() {
+fn a_text_of_any_kind_of_white_space_is_blank() {
     for text in ["", " ", "\n\t", "\u{a0}\u{2003}"] {
-        assert_eq!(pointer(check_text(text)), "/text");
+        assert_eq!(pointer(validate_text(text)), "/text");
     }
 }
 
 #[test]
-fn a_timestamp_is_written_so_that_python_3_7_reads_it() {
+fn a_timestamp_is_formatted_so_that_python_3_7_can_parse_it() {
     let now = Timestamp::from_micros(1_795_456_123_123_456);
     assert_eq!(now.to_string(), "2026-11-23T17:48:43.123456+00:00");
     assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00.000000+00:00");
@@ -48,14 +49,14 @@ fn a_timestamp_is_written_so_that_python_3_7_reads_it() {
 }
 
 #[test]
-fn a_clock_beyond_four_digit_years_is_held_at_their_ends() {
+fn a_time_beyond_four_digit_years_is_clamped() {
     let (first, last) = (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
     assert_eq!(first.to_string(), "0001-01-01T00:00:00.000000+00:00");
     assert_eq!(last.to_string(), "9999-12-31T23:59:59.999999+00:00");
 }
 
 #[test]
-fn a_given_timestamp_keeps_its_offset_and_gets_microseconds() {
+fn a_parsed_timestamp_keeps_its_offset_and_gets_microseconds() {
     let cases = [
         ("2026-11-23T17:48:43Z", "2026-11-23T17:48:43.000000+00:00"),
         ("2026-11-23t17:48:43.5z", "2026-11-23T17:48:43.500000+00:00"),
@@ -69,7 +70,7 @@ fn a_given_timestamp_keeps_its_offset_and_gets_microseconds() {
 }
 
 #[test]
-fn a_timestamp_without_offset_stays_without() {
+fn a_timestamp_without_an_offset_is_formatted_without_one() {
     let naive = "2025-10-10T12:00:00.250000";
     assert_eq!(written(naive).as_deref(), Some(naive));
     let in_utc = Timestamp::parse("2025-10-10T12:00:00.25Z").expect("a timestamp");
@@ -77,7 +78,7 @@ fn a_timestamp_without_offset_stays_without() {
 }
 
 #[test]
-fn what_is_no_timestamp_is_refused() {
+fn a_malformed_timestamp_is_rejected() {
     let cases = [
         "",
         "now",
@@ -105,7 +106,7 @@ fn what_is_no_timestamp_is_refused() {
 }
 
 #[test]
-fn every_day_of_eight_centuries_is_read_as_it_is_written() {
+fn every_day_of_eight_centuries_survives_formatting_and_parsing() {
     let day = 86_400_000_000;
     for days in -146_097..146_097 {
         let timestamp = Timestamp::from_micros(days * day);
@@ -114,7 +115,7 @@ fn every_day_of_eight_centuries_is_read_as_it_is_written() {
 }
 
 #[test]
-fn order_is_in_utc_and_never_below_zero() {
+fn order_is_in_utc_and_never_negative() {
     let order = |text| Timestamp::parse(text).expect("a timestamp").order();
     assert_eq!(order("1970-01-01T02:00:00.000001+02:00"), 1);
     assert_eq!(order("1969-12-31T23:00:00-02:00"), 3_600_000_000);
@@ -122,12 +123,12 @@ fn order_is_in_utc_and_never_below_zero() {
 }
 
 #[test]
-fn metadata_is_an_object() {
-    assert_eq!(metadata::check(r#" {"a": [1, {"b": null}]} "#), Ok(()));
+fn metadata_must_be_an_object() {
+    assert_eq!(metadata::validate(r#" {"a": [1, {"b": null}]} "#), Ok(()));
     let deep = ["{\"a\":", &"[".repeat(200), &"]".repeat(200), "}"].concat();
     for text in ["", "null", "[]", "7", "\"text\"", "{", "{} {}", "{'a': 1}", "{\"a\": NaN}", &deep]
     {
-        assert_eq!(pointer(metadata::check(text)), "/metadata", "{text}");
+        assert_eq!(pointer(metadata::validate(text)), "/metadata", "{text}");
     }
 }
 
@@ -140,7 +141,7 @@ fn metadata_is_compared_as_json() {
 }
 
 #[test]
-fn odd_metadata_of_a_hash_is_delivered_as_an_object() {
+fn malformed_metadata_in_a_hash_is_returned_as_an_object() {
     let cases = [
         (None, "{}"),
         (Some(""), "{}"),
@@ -154,7 +155,7 @@ fn odd_metadata_of_a_hash_is_delivered_as_an_object() {
     ];
     for (given, expected) in cases {
         assert_eq!(metadata::from_hash(given.map(Into::into)), expected);
-        assert_eq!(metadata::check(expected), Ok(()));
+        assert_eq!(metadata::validate(expected), Ok(()));
     }
 }
 
@@ -165,7 +166,7 @@ fn a_hash_without_content_is_not_a_fact() {
 }
 
 #[test]
-fn a_hash_of_another_program_is_a_fact_under_the_id_of_its_key() {
+fn a_hash_of_another_program_is_a_fact_with_the_id_of_its_key() {
     let fields = [("content", "hi"), ("timestamp", "2025-10-10T12:00:00"), ("id", "b"), ("x", "")];
     let fact = Fact::from_hash("a", hash(&fields)).expect("a fact");
     assert_eq!((fact.id.as_str(), fact.text.as_str()), ("a", "hi"));
@@ -173,7 +174,7 @@ fn a_hash_of_another_program_is_a_fact_under_the_id_of_its_key() {
 }
 
 #[test]
-fn containing_knows_no_case_in_any_script() {
+fn substring_search_ignores_case_in_any_script() {
     let cases = [
         ("redis", "Redis is a database", true),
         ("REDIS IS", "redis is", true),

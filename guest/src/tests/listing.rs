@@ -1,4 +1,4 @@
-//! Listing: order, limits, and every fact exactly once.
+//! Listing: order, limits, and that every fact is listed exactly once.
 
 use super::{fill, logic, pointer, timeout};
 use crate::error::Backend;
@@ -47,7 +47,7 @@ fn facts_are_listed_newest_first() {
 }
 
 #[test]
-fn a_limit_of_one_to_a_thousand_is_obeyed() {
+fn a_limit_of_1_to_1000_is_accepted() {
     let logic = logic();
     fill(&logic, 3, |_| "text".into());
     assert_eq!(logic.list(None, 1, None).map(|page| page.facts.len()), Ok(1));
@@ -55,13 +55,13 @@ fn a_limit_of_one_to_a_thousand_is_obeyed() {
 }
 
 #[test]
-fn a_limit_outside_one_to_a_thousand_is_violated() {
+fn a_limit_outside_1_to_1000_is_rejected() {
     assert_eq!(pointer(logic().list(None, 0, None)), "/limit");
     assert_eq!(pointer(logic().list(None, 1_001, None)), "/limit");
 }
 
 #[test]
-fn a_cursor_that_is_not_ours_is_refused_by_storage() {
+fn storage_rejects_an_invalid_cursor() {
     assert_eq!(pointer(logic().list(None, 10, Some("mine"))), "/cursor");
 }
 
@@ -78,11 +78,11 @@ fn every_page_size_lists_every_fact_exactly_once() {
 }
 
 #[test]
-fn cut_reads_and_full_answers_list_every_fact_exactly_once() {
+fn truncated_reads_and_full_pages_list_every_fact_exactly_once() {
     let logic = logic();
     fill(&logic, 150, |n| format!("{} {}", n % 2, "x".repeat(n * 37 % 1_000)));
     for bytes in [2_000, 3_000, 5_000, 17_000] {
-        logic.ports().cut_reads(bytes);
+        logic.ports().truncate_reads(bytes);
         logic.ports().allow(Allowance { bytes: bytes as u64 + 400, ..PLENTY }, FREE);
         for limit in [1, 7, 100, 1_000] {
             let (all, pages) = walk(&logic, None, limit);
@@ -94,7 +94,7 @@ fn cut_reads_and_full_answers_list_every_fact_exactly_once() {
 }
 
 #[test]
-fn an_answer_stays_under_three_quarters_of_the_bytes() {
+fn a_page_stays_below_three_quarters_of_the_bytes() {
     let logic = logic();
     fill(&logic, 50, |_| "x".repeat(1_000));
     logic.ports().allow(Allowance { bytes: 20_000, ..PLENTY }, FREE);
@@ -105,10 +105,10 @@ fn an_answer_stays_under_three_quarters_of_the_bytes() {
 }
 
 #[test]
-fn a_low_budget_ends_a_page_and_loses_nothing() {
+fn a_low_budget_ends_a_page_without_losing_facts() {
     let logic = logic();
     fill(&logic, 500, |n| format!("text {n}"));
-    logic.ports().cut_reads(300);
+    logic.ports().truncate_reads(300);
     let costs = [
         Allowance { fuel: 150_000, ..FREE },
         Allowance { milliseconds: 1_500, ..FREE },
@@ -133,17 +133,17 @@ fn a_low_budget_ends_a_page_and_loses_nothing() {
 }
 
 #[test]
-fn a_budget_that_is_low_from_the_beginning_still_makes_a_step() {
+fn a_page_makes_progress_even_if_the_budget_is_low_from_the_start() {
     let logic = logic();
     fill(&logic, 20, |_| "text".into());
-    logic.ports().cut_reads(300);
+    logic.ports().truncate_reads(300);
     logic.ports().allow(Allowance { fuel: 0, host_calls: 1, milliseconds: 0, bytes: 1_000 }, FREE);
     assert_eq!(walk(&logic, None, 20).0, down(19, 0));
     assert_eq!(walk(&logic, Some("nowhere"), 20).0, [""; 0]);
 }
 
 #[test]
-fn a_page_without_a_match_goes_on_inside_the_call() {
+fn a_storage_page_without_a_match_is_followed_by_the_next_in_the_same_call() {
     let logic = logic();
     fill(&logic, 300, |n| if n == 0 { "needle".into() } else { "hay".into() });
     let page = logic.list(Some("NEEDLE"), 10, None).expect("a page");
@@ -153,7 +153,7 @@ fn a_page_without_a_match_goes_on_inside_the_call() {
 }
 
 #[test]
-fn one_page_of_facts_costs_one_page_and_one_read() {
+fn one_page_costs_one_storage_page_and_one_read() {
     let logic = logic();
     fill(&logic, 300, |_| "text".into());
     assert_eq!(logic.list(None, 100, None).map(|page| page.facts.len()), Ok(100));
@@ -162,7 +162,7 @@ fn one_page_of_facts_costs_one_page_and_one_read() {
 }
 
 #[test]
-fn facts_stored_while_a_page_is_made_do_not_double_others() {
+fn facts_stored_during_a_page_do_not_duplicate_others() {
     for stored in [1, 3, 30] {
         let logic = logic();
         fill(&logic, 40, |_| "text".into());
@@ -178,11 +178,11 @@ fn facts_stored_while_a_page_is_made_do_not_double_others() {
 }
 
 #[test]
-fn facts_deleted_while_a_page_is_made_do_not_hide_others() {
+fn facts_deleted_during_a_page_do_not_hide_others() {
     let logic = logic();
     fill(&logic, 40, |_| "text".into());
     logic.ports().before(Call::Read, |state| {
-        ["f039", "f035", "f031", "f030", "f029"].iter().for_each(|id| state.take(id));
+        ["f039", "f035", "f031", "f030", "f029"].iter().for_each(|id| state.remove_fact(id));
     });
     let gone = |id: &String| !["f039", "f035", "f031", "f030", "f029"].contains(&id.as_str());
     let expected: Vec<_> = down(39, 0).into_iter().filter(gone).collect();
@@ -190,8 +190,8 @@ fn facts_deleted_while_a_page_is_made_do_not_hide_others() {
 }
 
 #[test]
-fn any_mixture_of_storing_and_deleting_meanwhile_keeps_what_stays_exactly_once() {
-    // A little generator of its own, so that every run is the same.
+fn facts_that_stay_are_listed_exactly_once_despite_concurrent_stores_and_deletes() {
+    // A fixed linear congruential generator makes every run the same.
     let mut seed = 7_u64;
     let mut random = move |below: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -200,7 +200,7 @@ fn any_mixture_of_storing_and_deleting_meanwhile_keeps_what_stays_exactly_once()
     for round in 0..400 {
         let logic = logic();
         fill(&logic, 60, |_| "text".into());
-        logic.ports().cut_reads(400 + random(2_000) as usize);
+        logic.ports().truncate_reads(400 + random(2_000) as usize);
         let mut gone = Vec::new();
         for n in 0..random(12) {
             let old: Vec<_> = (0..random(8)).map(|_| format!("f{:03}", random(60))).collect();
@@ -208,7 +208,7 @@ fn any_mixture_of_storing_and_deleting_meanwhile_keeps_what_stays_exactly_once()
             let places: Vec<_> = (0..random(8)).map(|_| random(60)).collect();
             let call = if random(2) == 0 { Call::Read } else { Call::Page };
             logic.ports().before(call, move |state| {
-                old.iter().for_each(|id| state.take(id));
+                old.iter().for_each(|id| state.remove_fact(id));
                 for (m, place) in places.into_iter().enumerate() {
                     let order = state.newest() + 1 - place % 3 * place;
                     state.put(&format!("new{n}-{m}"), order, &[("content", "text")]);
@@ -225,19 +225,19 @@ fn any_mixture_of_storing_and_deleting_meanwhile_keeps_what_stays_exactly_once()
 }
 
 #[test]
-fn a_page_whose_every_fact_is_deleted_meanwhile_begins_again() {
+fn a_page_whose_facts_are_all_deleted_meanwhile_is_retried() {
     let logic = logic();
     fill(&logic, 20, |_| "text".into());
-    logic.ports().before(Call::Read, |state| state.take("f018"));
+    logic.ports().before(Call::Read, |state| state.remove_fact("f018"));
     logic.ports().before(Call::Page, |_| ());
-    logic.ports().before(Call::Page, |state| state.take("f019"));
+    logic.ports().before(Call::Page, |state| state.remove_fact("f019"));
     let page = logic.list(Some("text"), 1, None).expect("a page");
     assert_eq!(ids(&page), ["f017"]);
     assert_eq!(logic.list(None, 1, page.cursor.as_deref()).map(|p| ids(&p)), Ok(down(16, 16)));
 }
 
 #[test]
-fn a_flood_of_new_facts_is_told_rather_than_skipped_over() {
+fn too_many_concurrent_stores_fail_the_page_instead_of_skipping_facts() {
     let logic = logic();
     fill(&logic, 20, |_| "text".into());
     for flood in 0..30 {
@@ -248,12 +248,12 @@ fn a_flood_of_new_facts_is_told_rather_than_skipped_over() {
             }
         });
     }
-    let told = logic.list(Some("text"), 5, None);
-    assert!(matches!(told, Err(Error::Unavailable(_))), "{told:?}");
+    let listed = logic.list(Some("text"), 5, None);
+    assert!(matches!(listed, Err(Error::Unavailable(_))), "{listed:?}");
 }
 
 #[test]
-fn hashes_that_are_not_facts_are_passed_over() {
+fn hashes_that_are_not_facts_are_skipped() {
     let logic = logic();
     fill(&logic, 3, |_| "text".into());
     for n in 0..25 {
@@ -264,22 +264,22 @@ fn hashes_that_are_not_facts_are_passed_over() {
 }
 
 #[test]
-fn a_hash_too_large_to_be_read_is_left_out_with_a_line() {
+fn a_hash_too_large_to_read_is_left_out_and_logged() {
     let logic = logic();
     fill(&logic, 10, |_| "text".into());
     let order = logic.ports().order("f005").expect("an order");
     logic.ports().state().put("huge", order, &[("content", &"x".repeat(10_000))]);
-    logic.ports().cut_reads(5_000);
+    logic.ports().truncate_reads(5_000);
     assert_eq!(walk(&logic, None, 100).0, down(9, 0));
     assert_eq!(logic.ports().lines(Level::Warn).len(), 1);
 }
 
 #[test]
-fn a_fact_that_no_answer_can_hold_is_left_out_with_a_line() {
+fn a_fact_too_large_for_any_page_is_left_out_and_logged() {
     let logic = logic();
     fill(&logic, 10, |_| "text".into());
     let order = logic.ports().order("f005").expect("an order");
-    // Not JSON: as a string in an object each of its bytes takes six.
+    // Not JSON. As a string inside an object, each byte is escaped as six.
     let metadata = "\u{1}".repeat(10_000);
     logic.ports().state().put("huge", order, &[("content", "x"), ("metadata", &metadata)]);
     logic.ports().allow(Allowance { bytes: 40_000, ..PLENTY }, FREE);
@@ -288,7 +288,7 @@ fn a_fact_that_no_answer_can_hold_is_left_out_with_a_line() {
 }
 
 #[test]
-fn a_storage_that_fails_on_the_way_is_told() {
+fn a_storage_failure_on_a_later_page_fails_the_call() {
     for call in [Call::Page, Call::Read] {
         let logic = logic();
         fill(&logic, 250, |_| "text".into());
@@ -298,7 +298,7 @@ fn a_storage_that_fails_on_the_way_is_told() {
 }
 
 #[test]
-fn an_empty_text_to_contain_is_none() {
+fn an_empty_text_to_contain_lists_every_fact() {
     let logic = logic();
     fill(&logic, 3, |_| "text".into());
     assert_eq!(logic.list(Some(""), 2, None), logic.list(None, 2, None));

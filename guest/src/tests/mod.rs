@@ -1,4 +1,4 @@
-//! The rules of the logic, natively, over ports in memory.
+//! Tests of the logic, run natively over in-memory ports.
 
 mod budget;
 mod facts;
@@ -31,11 +31,11 @@ fn store(logic: &Logic<Memory>, draft: Draft) -> Result<Stored> {
     logic.store(vec![draft]).expect("the store").remove(0)
 }
 
-/// Stores facts `f000`, `f001`, …, the last one newest, with `text` of their numbers.
+/// Stores facts `f000`, `f001`, …, the last one newest. The text of fact `n` is `text(n)`.
 fn fill(logic: &Logic<Memory>, count: usize, text: impl Fn(usize) -> String) {
     let drafts: Vec<_> = (0..count).map(|n| draft(&format!("f{n:03}"), &text(n))).collect();
-    for hundred in drafts.chunks(100) {
-        let stored = logic.store(hundred.to_vec()).expect("the store");
+    for batch in drafts.chunks(100) {
+        let stored = logic.store(batch.to_vec()).expect("the store");
         assert!(stored.iter().all(Result::is_ok));
     }
 }
@@ -46,11 +46,11 @@ fn get(logic: &Logic<Memory>, id: &str) -> Option<Fact> {
 }
 
 fn timeout(backend: Backend) -> Error {
-    Error::Timeout(Failure { backend, message: "it took too long".into() })
+    Error::Timeout(Failure { backend, message: "the backend timed out".into() })
 }
 
 fn unavailable(backend: Backend) -> Error {
-    Error::Unavailable(Failure { backend, message: "it is not there".into() })
+    Error::Unavailable(Failure { backend, message: "the backend is down".into() })
 }
 
 /// The pointer of an [`Error::Invalid`].

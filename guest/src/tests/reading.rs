@@ -7,7 +7,7 @@ use crate::ports::{Allowance, Level};
 use crate::testing::Call;
 
 #[test]
-fn facts_come_in_the_order_of_their_ids_and_none_for_strangers() {
+fn facts_are_returned_in_the_order_of_their_ids_with_none_for_unknown_ones() {
     let logic = logic();
     fill(&logic, 3, |n| format!("text {n}"));
     let facts = logic.get(&["f002", "nobody", "f000"]).expect("the facts");
@@ -17,7 +17,7 @@ fn facts_come_in_the_order_of_their_ids_and_none_for_strangers() {
 }
 
 #[test]
-fn a_hundred_ids_are_obeyed_and_one_more_is_violated() {
+fn a_hundred_ids_are_accepted_and_one_more_is_rejected() {
     let logic = logic();
     let ids = vec!["a"; 101];
     assert_eq!(logic.get(&ids[..100]).map(|facts| facts.len()), Ok(100));
@@ -27,29 +27,29 @@ fn a_hundred_ids_are_obeyed_and_one_more_is_violated() {
 }
 
 #[test]
-fn a_read_that_storage_cut_is_cut_here_too() {
+fn a_read_truncated_by_storage_gives_a_truncated_result() {
     let logic = logic();
     fill(&logic, 5, |_| "x".repeat(1_000));
-    logic.ports().cut_reads(2_500);
+    logic.ports().truncate_reads(2_500);
     let ids = ["f000", "f001", "f002", "f003", "f004"];
     assert_eq!(logic.get(&ids).map(|facts| facts.len()), Ok(2));
 }
 
 #[test]
-fn an_answer_takes_three_quarters_of_the_bytes_at_most() {
+fn a_result_uses_at_most_three_quarters_of_the_bytes() {
     let logic = logic();
     fill(&logic, 5, |_| "x".repeat(1_000));
     let all = Allowance { milliseconds: 1_000, fuel: 1_000, host_calls: 100, bytes: 4_000 };
     logic.ports().allow(all, Allowance { milliseconds: 0, fuel: 0, host_calls: 0, bytes: 0 });
     let facts = logic.get(&["f000", "f001", "f002"]).expect("the facts");
     assert_eq!(facts.len(), 2);
-    // Larger than planned for, and still the only way to have it.
+    // The first fact is returned even if it is larger than planned for.
     logic.ports().allow(Allowance { bytes: 1_500, ..all }, all);
     assert_eq!(logic.get(&["f000", "f001"]).map(|facts| facts.len()), Ok(1));
 }
 
 #[test]
-fn a_storage_that_fails_is_told() {
+fn a_storage_failure_fails_the_call() {
     let logic = logic();
     logic.ports().fail(Call::Read, unavailable(Backend::Storage));
     assert_eq!(logic.get(&["a"]), Err(unavailable(Backend::Storage)));
@@ -57,7 +57,7 @@ fn a_storage_that_fails_is_told() {
 }
 
 #[test]
-fn a_foreign_hash_among_facts_spoils_nothing() {
+fn hashes_of_other_programs_do_not_fail_the_call() {
     let logic = logic();
     store(&logic, draft("ours", "our text")).expect("stored");
     logic.ports().state().put("odd", 1, &[("content", "theirs"), ("metadata", "{'a'")]);
@@ -70,7 +70,7 @@ fn a_foreign_hash_among_facts_spoils_nothing() {
 }
 
 #[test]
-fn an_entry_holds_what_search_reads() {
+fn an_entry_holds_what_the_index_needs() {
     let logic = logic();
     fill(&logic, 1, |_| "the text".into());
     let entry = Entry { id: "f000".into(), text: "the text".into(), metadata: "{}".into() };
@@ -78,10 +78,10 @@ fn an_entry_holds_what_search_reads() {
 }
 
 #[test]
-fn entries_that_were_cut_end_with_as_many_nones_as_ids_were_not_reached() {
+fn truncated_entries_end_with_a_none_for_each_id_not_reached() {
     let logic = logic();
     fill(&logic, 4, |_| "x".repeat(1_000));
-    logic.ports().cut_reads(2_500);
+    logic.ports().truncate_reads(2_500);
     let ids = ["f000", "nobody", "f001", "f002", "f003"];
     let mut rest = &ids[..];
     let mut found = Vec::new();
@@ -96,11 +96,11 @@ fn entries_that_were_cut_end_with_as_many_nones_as_ids_were_not_reached() {
 }
 
 #[test]
-fn one_hash_too_large_to_be_read_does_not_stand_in_the_way_of_entries() {
+fn a_hash_too_large_to_read_does_not_block_other_entries() {
     let logic = logic();
     fill(&logic, 2, |_| "small".into());
     logic.ports().state().put("huge", 1, &[("content", &"x".repeat(5_000))]);
-    logic.ports().cut_reads(4_000);
+    logic.ports().truncate_reads(4_000);
     assert_eq!(limit(logic.get(&["huge"])), "host_call_bytes");
     let entries = logic.entries(&["huge", "f000"]).expect("the entries");
     assert_eq!(entries, [None]);

@@ -1,8 +1,8 @@
-//! Searching: modes, degradation, filters, facts that are gone, and explanations.
+//! Searching: modes, degradation, filters, deleted facts, and explanations.
 
 use super::{draft, fill, logic, pointer, store, timeout, unavailable, with_metadata};
 use crate::error::{Backend, Problem};
-use crate::fusion::Half;
+use crate::fusion::Retriever;
 use crate::ports::{Allowance, Level};
 use crate::search::{Answer, Fusion, Mode, Query};
 use crate::testing::{Call, Memory};
@@ -38,7 +38,7 @@ fn three_facts() -> Logic<Memory> {
 }
 
 #[test]
-fn each_mode_asks_the_halves_it_names() {
+fn each_mode_asks_its_retrievers() {
     for (mode, embeds, matches) in [(Mode::Hybrid, 1, 1), (Mode::Vector, 1, 0), (Mode::Text, 0, 1)]
     {
         let logic = three_facts();
@@ -53,9 +53,9 @@ fn each_mode_asks_the_halves_it_names() {
 }
 
 #[test]
-fn one_half_alone_gives_its_own_scores() {
+fn a_single_retriever_keeps_its_scores() {
     let logic = three_facts();
-    logic.ports().find(Call::Nearest, &[("some", 0.25), ("none", -0.5)]);
+    logic.ports().set_candidates(Call::Nearest, &[("some", 0.25), ("none", -0.5)]);
     let answer = search(&logic, &query(Mode::Vector));
     let scores: Vec<_> = answer.hits.iter().map(|hit| hit.score).collect();
     assert_eq!((ids(&answer), scores), (vec!["some", "none"], vec![0.25, -0.5]));
@@ -64,7 +64,7 @@ fn one_half_alone_gives_its_own_scores() {
 }
 
 #[test]
-fn a_blank_query_is_refused() {
+fn a_blank_query_is_rejected() {
     for text in ["", " \n\u{a0}"] {
         let query = Query::new(text, 10);
         assert_eq!(pointer(logic().search(&query)), "/query");
@@ -72,7 +72,7 @@ fn a_blank_query_is_refused() {
 }
 
 #[test]
-fn a_top_k_of_one_to_a_thousand_is_obeyed() {
+fn a_top_k_of_1_to_1000_is_accepted() {
     let logic = three_facts();
     for mode in [Mode::Hybrid, Mode::Vector, Mode::Text] {
         let of = |top_k| Query { top_k, ..query(mode) };
@@ -82,7 +82,7 @@ fn a_top_k_of_one_to_a_thousand_is_obeyed() {
 }
 
 #[test]
-fn a_top_k_outside_one_to_a_thousand_is_violated() {
+fn a_top_k_outside_1_to_1000_is_rejected() {
     for top_k in [0, 1_001, u32::MAX] {
         assert_eq!(pointer(logic().search(&Query::new("text", top_k))), "/top_k");
     }
@@ -99,11 +99,11 @@ fn a_hybrid_search_asks_for_more_candidates_than_hits() {
 }
 
 #[test]
-fn a_half_that_fails_is_left_out_and_named() {
+fn a_failing_retriever_is_left_out_and_named() {
     let cases = [
-        (Call::Embed, "vector: it took too long"),
-        (Call::Nearest, "vector: it took too long"),
-        (Call::Matching, "text: it took too long"),
+        (Call::Embed, "vector: the backend timed out"),
+        (Call::Nearest, "vector: the backend timed out"),
+        (Call::Matching, "text: the backend timed out"),
     ];
     for (call, sentence) in cases {
         let logic = three_facts();
@@ -115,7 +115,7 @@ fn a_half_that_fails_is_left_out_and_named() {
 }
 
 #[test]
-fn another_model_degrades_a_hybrid_search_and_fails_a_vector_search() {
+fn a_profile_mismatch_degrades_a_hybrid_search_and_fails_a_vector_search() {
     let logic = three_facts();
     let mismatch = Error::ProfileMismatch("old is not new".into());
     logic.ports().fail(Call::Nearest, mismatch.clone());
@@ -125,7 +125,7 @@ fn another_model_degrades_a_hybrid_search_and_fails_a_vector_search() {
 }
 
 #[test]
-fn a_search_fails_when_both_halves_do() {
+fn a_search_fails_if_all_its_retrievers_fail() {
     let logic = three_facts();
     logic.ports().fail(Call::Embed, timeout(Backend::Embedding));
     logic.ports().fail(Call::Matching, unavailable(Backend::Storage));
@@ -135,7 +135,7 @@ fn a_search_fails_when_both_halves_do() {
 }
 
 #[test]
-fn a_filter_reaches_both_halves() {
+fn a_filter_applies_to_both_retrievers() {
     let logic = three_facts();
     for mode in [Mode::Hybrid, Mode::Vector, Mode::Text] {
         let filtered = Query { filter: Some(r#"{"is":"some"}"#.into()), ..query(mode) };
@@ -144,7 +144,7 @@ fn a_filter_reaches_both_halves() {
 }
 
 #[test]
-fn a_wrong_filter_is_refused_and_nothing_is_embedded_for_it() {
+fn an_invalid_filter_is_rejected_before_anything_is_embedded() {
     let logic = three_facts();
     let embedded = logic.ports().calls(Call::Embed);
     let wrong = Query { filter: Some("7".into()), ..query(Mode::Hybrid) };
@@ -153,7 +153,7 @@ fn a_wrong_filter_is_refused_and_nothing_is_embedded_for_it() {
 }
 
 #[test]
-fn a_wrong_filter_is_refused_whatever_else_fails() {
+fn an_invalid_filter_is_reported_whatever_else_fails() {
     let problem = Problem { pointer: "/filter".into(), message: "no such operator".into() };
     for (wrong, failing) in [(Call::Nearest, Call::Matching), (Call::Matching, Call::Nearest)] {
         let logic = three_facts();
@@ -165,16 +165,16 @@ fn a_wrong_filter_is_refused_whatever_else_fails() {
 }
 
 #[test]
-fn facts_that_are_gone_make_room_for_the_next() {
+fn deleted_facts_are_replaced_by_the_next_candidates() {
     for mode in [Mode::Hybrid, Mode::Vector] {
         let logic = logic();
         fill(&logic, 12, |_| "redis".into());
         let found: Vec<_> = (0..12).map(|n| (format!("f{n:03}"), 1.0 - n as f32 / 100.0)).collect();
         let found: Vec<_> = found.iter().map(|(id, score)| (id.as_str(), *score)).collect();
-        logic.ports().find(Call::Nearest, &found);
-        logic.ports().find(Call::Matching, &[]);
+        logic.ports().set_candidates(Call::Nearest, &found);
+        logic.ports().set_candidates(Call::Matching, &[]);
         for id in ["f000", "f002", "f004"] {
-            logic.ports().state().take(id);
+            logic.ports().state().remove_fact(id);
         }
         logic.ports().state().put("f001", 1, &[("origin", "no longer a fact")]);
         let answer = search(&logic, &Query { top_k: 4, ..query(mode) });
@@ -185,10 +185,10 @@ fn facts_that_are_gone_make_room_for_the_next() {
 }
 
 #[test]
-fn a_thousand_hits_are_read_a_hundred_at_a_time_and_in_cuts() {
+fn many_hits_are_read_in_batches_of_100_and_after_truncated_reads() {
     let logic = logic();
     fill(&logic, 250, |_| "redis".into());
-    logic.ports().cut_reads(6_000);
+    logic.ports().truncate_reads(6_000);
     let answer = search(&logic, &Query { top_k: 1_000, ..query(Mode::Text) });
     assert_eq!(answer.hits.len(), 250);
     assert!(logic.ports().calls(Call::Read).iter().all(|asked| *asked <= 100));
@@ -196,68 +196,69 @@ fn a_thousand_hits_are_read_a_hundred_at_a_time_and_in_cuts() {
 }
 
 #[test]
-fn hits_that_do_not_fit_are_cut_off_and_told() {
+fn hits_that_do_not_fit_are_dropped_and_reported() {
     let logic = logic();
     fill(&logic, 20, |_| format!("redis {}", "x".repeat(1_000)));
     logic.ports().allow(Allowance { bytes: 10_000, ..PLENTY }, FREE);
     let answer = search(&logic, &query(Mode::Text));
     assert_eq!(answer.hits.len(), 5);
-    assert_eq!(answer.degraded, ["hits: 5 of at most 10: the rest did not fit the answer"]);
+    assert_eq!(answer.degraded, ["hits: 5 of at most 10: the rest did not fit into the answer"]);
 }
 
 #[test]
-fn a_search_that_runs_low_answers_with_what_it_has() {
+fn a_search_with_a_low_budget_returns_what_it_has() {
     let logic = logic();
     fill(&logic, 50, |_| "redis".into());
-    logic.ports().cut_reads(100);
+    logic.ports().truncate_reads(100);
     logic.ports().allow(PLENTY, Allowance { milliseconds: 1_000, ..FREE });
     let answer = search(&logic, &query(Mode::Text));
     assert_eq!(answer.hits.len(), 4);
-    let told = "hits: 4 of at most 10: the budget was nearly spent";
-    assert_eq!(answer.degraded, [told]);
+    let sentence = "hits: 4 of at most 10: the budget was nearly spent";
+    assert_eq!(answer.degraded, [sentence]);
 }
 
 #[test]
-fn facts_that_cannot_be_read_fail_a_search_only_if_none_was() {
+fn unreadable_facts_fail_a_search_only_if_none_was_read() {
     let logic = logic();
     fill(&logic, 10, |_| "redis".into());
-    logic.ports().cut_reads(300);
+    logic.ports().truncate_reads(300);
     logic.ports().fail_after(1, Call::Read, timeout(Backend::Storage));
     let answer = search(&logic, &query(Mode::Text));
     assert!((1..10).contains(&answer.hits.len()));
-    let sentence = format!("hits: {} of at most 10: it took too long", answer.hits.len());
+    let sentence = format!("hits: {} of at most 10: the backend timed out", answer.hits.len());
     assert_eq!(answer.degraded, [sentence]);
     logic.ports().fail(Call::Read, timeout(Backend::Storage));
     assert_eq!(logic.search(&query(Mode::Text)), Err(timeout(Backend::Storage)));
 }
 
 #[test]
-fn a_fact_that_no_answer_can_hold_is_left_out_and_told() {
+fn a_fact_too_large_for_any_answer_is_left_out_and_reported() {
     let logic = three_facts();
     logic.ports().state().put("both", 1, &[("content", &"x".repeat(20_000))]);
     logic.ports().allow(Allowance { bytes: 10_000, ..PLENTY }, FREE);
     let answer = search(&logic, &query(Mode::Text));
     assert_eq!(ids(&answer), ["some"]);
-    assert_eq!(answer.degraded, ["hits: a fact larger than an answer may be was left out"]);
+    assert_eq!(answer.degraded, ["hits: a fact too large for an answer was left out"]);
     assert_eq!(logic.ports().lines(Level::Warn).len(), 1);
 }
 
 #[test]
-fn an_explanation_says_what_each_half_said() {
+fn an_explanation_holds_the_contribution_of_each_retriever() {
     let logic = three_facts();
-    logic.ports().find(Call::Nearest, &[("some", 0.75), ("both", 0.5)]);
-    logic.ports().find(Call::Matching, &[("both", 3.0)]);
+    logic.ports().set_candidates(Call::Nearest, &[("some", 0.75), ("both", 0.5)]);
+    logic.ports().set_candidates(Call::Matching, &[("both", 3.0)]);
     for fusion in [Fusion::Score, Fusion::Rank] {
         let explained = Query { explain: true, fusion, ..query(Mode::Hybrid) };
         for hit in search(&logic, &explained).hits {
-            let parts = hit.explanation.expect("an explanation");
-            assert_eq!(parts.iter().map(|part| part.share).sum::<f64>(), hit.score);
-            let said: Vec<_> = parts.iter().map(|p| (p.half, p.rank, p.score)).collect();
+            let contributions = hit.explanation.expect("an explanation");
+            assert_eq!(contributions.iter().map(|c| c.share).sum::<f64>(), hit.score);
+            let actual: Vec<_> =
+                contributions.iter().map(|c| (c.retriever, c.rank, c.score)).collect();
             let expected = match hit.fact.id.as_str() {
-                "some" => vec![(Half::Vector, 1, 0.75)],
-                _ => vec![(Half::Vector, 2, 0.5), (Half::Text, 1, 3.0)],
+                "some" => vec![(Retriever::Vector, 1, 0.75)],
+                _ => vec![(Retriever::Vector, 2, 0.5), (Retriever::Text, 1, 3.0)],
             };
-            assert_eq!(said, expected);
+            assert_eq!(actual, expected);
         }
     }
     let unexplained = search(&logic, &query(Mode::Hybrid));
@@ -267,20 +268,22 @@ fn an_explanation_says_what_each_half_said() {
 #[test]
 fn ranks_and_scores_can_disagree() {
     let logic = three_facts();
-    // By ranks `both` is second and first; by scores `some` leads by a mile.
-    logic.ports().find(Call::Nearest, &[("some", 0.9), ("both", 0.11), ("none", 0.1)]);
-    logic.ports().find(Call::Matching, &[("both", 3.0), ("none", 2.9), ("some", 2.8)]);
+    // By rank, `both` is second and first. By score, `some` is far ahead.
+    logic.ports().set_candidates(Call::Nearest, &[("some", 0.9), ("both", 0.11), ("none", 0.1)]);
+    logic.ports().set_candidates(Call::Matching, &[("both", 3.0), ("none", 2.9), ("some", 2.8)]);
     let by = |fusion| Query { fusion, ..query(Mode::Hybrid) };
     assert_eq!(ids(&search(&logic, &by(Fusion::Score)))[0], "some");
     assert_eq!(ids(&search(&logic, &by(Fusion::Rank)))[0], "both");
 }
 
 #[test]
-fn hostile_candidates_give_a_finite_order_without_repeats() {
+fn malformed_candidates_give_finite_scores_without_duplicates() {
     let logic = three_facts();
     let odd = [("none", f32::NAN), ("both", f32::INFINITY), ("some", 0.1), ("some", f32::NAN)];
-    logic.ports().find(Call::Nearest, &odd);
-    logic.ports().find(Call::Matching, &[("both", f32::NAN), ("", 1.0), ("nobody", f32::MAX)]);
+    logic.ports().set_candidates(Call::Nearest, &odd);
+    logic
+        .ports()
+        .set_candidates(Call::Matching, &[("both", f32::NAN), ("", 1.0), ("nobody", f32::MAX)]);
     for fusion in [Fusion::Score, Fusion::Rank] {
         let answer = search(&logic, &Query { fusion, ..query(Mode::Hybrid) });
         assert!(answer.hits.iter().all(|hit| hit.score.is_finite()));
@@ -293,7 +296,7 @@ fn a_fact_without_a_vector_is_found_by_its_words() {
     let logic = logic();
     logic.ports().fail(Call::Embed, timeout(Backend::Embedding));
     store(&logic, draft("late", "redis is late")).expect("stored");
-    logic.ports().heal();
+    logic.ports().clear_faults();
     assert_eq!(ids(&search(&logic, &query(Mode::Vector))), [""; 0]);
     assert_eq!(ids(&search(&logic, &query(Mode::Hybrid))), ["late"]);
 }

@@ -1,4 +1,4 @@
-//! Storing: what is refused, what repeats, what races, and what fails on the way.
+//! Storing: validation, repetition, races, and failures on the way.
 
 use super::{draft, get, limit, logic, pointer, store, timeout, unavailable, with_metadata};
 use crate::Error;
@@ -48,15 +48,15 @@ fn a_draft_without_id_or_timestamp_gets_them() {
 }
 
 #[test]
-fn the_component_makes_random_uuids_of_version_4() {
+fn random_ids_are_uuids_of_version_4() {
     let (one, other) = (crate::ports::random_id(), crate::ports::random_id());
     assert_ne!(one, other);
     assert_eq!((one.len(), &one[14..15]), (36, "4"));
-    assert_eq!(crate::fact::check_id(&one), Ok(()));
+    assert_eq!(crate::fact::validate_id(&one), Ok(()));
 }
 
 #[test]
-fn each_wrong_draft_is_refused_where_it_is_wrong_and_the_others_are_stored() {
+fn each_invalid_draft_is_rejected_with_a_pointer_and_the_others_are_stored() {
     let logic = logic();
     let drafts = vec![
         draft("a", "good"),
@@ -78,7 +78,7 @@ fn each_wrong_draft_is_refused_where_it_is_wrong_and_the_others_are_stored() {
 }
 
 #[test]
-fn the_largest_text_and_metadata_are_obeyed() {
+fn a_text_and_metadata_of_the_maximum_size_are_accepted() {
     let logic = logic();
     let metadata = format!("{{\"a\":\"{}\"}}", "x".repeat(65_536 - 8));
     let largest = with_metadata("a", &"x".repeat(262_144), &metadata);
@@ -87,7 +87,7 @@ fn the_largest_text_and_metadata_are_obeyed() {
 }
 
 #[test]
-fn a_larger_text_or_metadata_is_violated() {
+fn a_larger_text_or_metadata_is_rejected() {
     let logic = logic();
     let text = store(&logic, draft("a", &"x".repeat(262_145)));
     assert!(matches!(&text, Err(Error::TooLarge(e)) if e.allowed == 262_144 && e.used == 262_145));
@@ -101,7 +101,7 @@ fn a_larger_text_or_metadata_is_violated() {
 }
 
 #[test]
-fn nothing_valid_touches_nothing() {
+fn without_a_valid_draft_no_port_is_called() {
     let logic = logic();
     assert_eq!(logic.store(vec![]), Ok(vec![]));
     assert!(store(&logic, draft("a", "")).is_err());
@@ -122,7 +122,7 @@ fn repeating_a_store_succeeds_and_changes_nothing() {
 }
 
 #[test]
-fn an_id_with_other_content_is_a_conflict_and_stays() {
+fn an_id_with_different_content_is_a_conflict_and_changes_nothing() {
     let logic = logic();
     store(&logic, draft("a", "text")).expect("stored");
     let before = get(&logic, "a");
@@ -133,14 +133,14 @@ fn an_id_with_other_content_is_a_conflict_and_stays() {
 }
 
 #[test]
-fn an_id_whose_hash_is_no_fact_is_a_conflict() {
+fn an_id_whose_hash_is_not_a_fact_is_a_conflict() {
     let logic = logic();
     logic.ports().state().put("side", 1, &[("origin", "session")]);
     assert_eq!(store(&logic, draft("side", "text")), Err(Error::Conflict("side".into())));
 }
 
 #[test]
-fn drafts_with_one_id_behave_as_if_stored_one_after_the_other() {
+fn drafts_with_the_same_id_behave_as_if_stored_one_after_the_other() {
     let logic = logic();
     let drafts = vec![
         draft("a", ""),
@@ -158,7 +158,7 @@ fn drafts_with_one_id_behave_as_if_stored_one_after_the_other() {
 }
 
 #[test]
-fn drafts_with_one_taken_id_all_meet_what_was_there() {
+fn drafts_with_the_same_taken_id_are_all_compared_with_the_existing_fact() {
     let logic = logic();
     store(&logic, draft("a", "there")).expect("stored");
     let conflict = Err(Error::Conflict("a".into()));
@@ -167,11 +167,11 @@ fn drafts_with_one_taken_id_all_meet_what_was_there() {
 }
 
 #[test]
-fn what_was_there_is_read_in_as_many_cuts_as_it_takes() {
+fn existing_facts_are_read_in_as_many_reads_as_it_takes() {
     let logic = logic();
     let drafts: Vec<_> = (0..9).map(|n| draft(&format!("f{n}"), &"x".repeat(1_000))).collect();
     logic.store(drafts.clone()).expect("stored");
-    logic.ports().cut_reads(2_500);
+    logic.ports().truncate_reads(2_500);
     let again = logic.store(drafts).expect("stored");
     assert!(again.iter().all(Result::is_ok));
     assert_eq!(logic.ports().calls(Call::Read), [9, 7, 5, 3, 1]);
@@ -192,7 +192,7 @@ fn a_store_is_durable_whatever_the_embedder_does() {
 }
 
 #[test]
-fn drafts_of_one_id_agree_that_its_vector_is_late() {
+fn drafts_with_the_same_id_agree_on_whether_it_is_indexed() {
     let logic = logic();
     logic.ports().fail(Call::Embed, timeout(Backend::Embedding));
     let outcomes = logic.store(vec![draft("a", "text"), draft("a", "text")]);
@@ -205,11 +205,11 @@ fn a_store_is_durable_whatever_the_index_does() {
     logic.ports().fail(Call::Upsert, unavailable(Backend::Storage));
     assert_eq!(store(&logic, draft("a", "secret text")), stored("a", false));
     let lines = logic.ports().lines(Level::Warn);
-    assert_eq!(lines, ["facts were stored but not indexed: it is not there"]);
+    assert_eq!(lines, ["facts were stored but not indexed: the backend is down"]);
 }
 
 #[test]
-fn vectors_of_another_model_leave_the_words_indexed() {
+fn after_a_profile_mismatch_the_words_are_indexed_without_vectors() {
     let logic = logic();
     logic.ports().fail_once(Call::Upsert, Error::ProfileMismatch("old, new".into()));
     assert_eq!(store(&logic, draft("a", "text")), stored("a", false));
@@ -227,7 +227,7 @@ fn a_write_that_fails_fails_the_call() {
 }
 
 #[test]
-fn a_taken_id_that_cannot_be_read_fails_alone() {
+fn a_taken_id_that_cannot_be_read_fails_only_its_own_draft() {
     let logic = logic();
     store(&logic, draft("a", "text")).expect("stored");
     logic.ports().fail(Call::Read, timeout(Backend::Storage));
@@ -236,7 +236,7 @@ fn a_taken_id_that_cannot_be_read_fails_alone() {
 }
 
 #[test]
-fn drafts_too_large_for_one_argument_list_are_written_in_several() {
+fn drafts_too_large_for_one_argument_list_are_written_in_batches() {
     let logic = logic();
     let bytes = Allowance { milliseconds: 5_000, fuel: 1 << 30, host_calls: 100, bytes: 4_000 };
     logic.ports().allow(bytes, Allowance { milliseconds: 0, fuel: 0, host_calls: 0, bytes: 0 });
@@ -248,7 +248,7 @@ fn drafts_too_large_for_one_argument_list_are_written_in_several() {
 }
 
 #[test]
-fn what_was_written_before_a_write_failed_is_said_to_be_stored() {
+fn drafts_written_before_a_batch_failed_are_reported_as_stored() {
     let logic = logic();
     let bytes = Allowance { milliseconds: 5_000, fuel: 1 << 30, host_calls: 100, bytes: 4_000 };
     logic.ports().allow(bytes, Allowance { milliseconds: 0, fuel: 0, host_calls: 0, bytes: 0 });

@@ -20,7 +20,7 @@ fn changed(indexed: bool) -> crate::Result<Stored> {
 }
 
 #[test]
-fn a_change_of_text_leaves_metadata_time_and_place() {
+fn a_change_of_text_keeps_metadata_timestamp_and_order() {
     let logic = logic();
     store(&logic, with_metadata("a", "old", r#"{"a":1}"#)).expect("stored");
     let (before, order) = (get(&logic, "a").expect("a fact"), logic.ports().order("a"));
@@ -33,7 +33,7 @@ fn a_change_of_text_leaves_metadata_time_and_place() {
 }
 
 #[test]
-fn a_change_of_metadata_replaces_it_and_reaches_the_index() {
+fn a_change_of_metadata_replaces_it_and_is_indexed() {
     let logic = logic();
     store(&logic, with_metadata("a", "text", r#"{"a":1,"b":2}"#)).expect("stored");
     assert_eq!(logic.update("a", &metadata(r#"{"a":3}"#)), changed(true));
@@ -43,7 +43,7 @@ fn a_change_of_metadata_replaces_it_and_reaches_the_index() {
 }
 
 #[test]
-fn a_change_keeps_fields_of_other_programs() {
+fn a_change_keeps_other_fields_of_the_hash() {
     let logic = logic();
     logic.ports().state().put("a", 1, &[("content", "theirs"), ("colour", "red")]);
     assert_eq!(logic.update("a", &text("ours")), changed(true));
@@ -52,7 +52,7 @@ fn a_change_keeps_fields_of_other_programs() {
 }
 
 #[test]
-fn a_wrong_change_is_refused_where_it_is_wrong() {
+fn an_invalid_change_is_rejected_with_a_pointer() {
     let logic = logic();
     store(&logic, draft("a", "text")).expect("stored");
     assert_eq!(pointer(logic.update("a", &Change::default())), "");
@@ -63,7 +63,7 @@ fn a_wrong_change_is_refused_where_it_is_wrong() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found() {
+fn an_unknown_fact_is_not_found() {
     let logic = logic();
     logic.ports().state().put("side", 1, &[("origin", "session")]);
     for id in ["nobody", "side"] {
@@ -74,10 +74,10 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
-fn a_fact_deleted_just_before_the_write_is_not_found_and_stays_gone() {
+fn a_fact_deleted_just_before_the_write_is_not_found_and_stays_deleted() {
     let logic = logic();
     store(&logic, draft("a", "text")).expect("stored");
-    logic.ports().before(Call::Write, |state| state.take("a"));
+    logic.ports().before(Call::Write, |state| state.remove_fact("a"));
     assert_eq!(logic.update("a", &text("new")), Err(Error::NotFound("a".into())));
     assert_eq!(get(&logic, "a"), None);
 }
@@ -116,7 +116,7 @@ fn a_change_that_cannot_be_read_back_is_durable() {
 }
 
 #[test]
-fn a_storage_that_fails_is_told() {
+fn a_storage_failure_fails_the_call() {
     for call in [Call::Read, Call::Write] {
         let logic = logic();
         store(&logic, draft("a", "old")).expect("stored");
@@ -129,7 +129,7 @@ fn a_storage_that_fails_is_told() {
 }
 
 #[test]
-fn a_deleted_fact_is_found_nowhere() {
+fn a_deleted_fact_is_gone_from_storage_and_index() {
     let logic = logic();
     store(&logic, draft("a", "text")).expect("stored");
     assert_eq!(logic.delete("a"), Ok(()));
@@ -139,7 +139,7 @@ fn a_deleted_fact_is_found_nowhere() {
 }
 
 #[test]
-fn a_fact_the_index_will_not_let_go_is_deleted_all_the_same() {
+fn a_fact_is_deleted_even_if_the_index_fails() {
     let logic = logic();
     store(&logic, draft("a", "text")).expect("stored");
     logic.ports().fail(Call::Remove, unavailable(Backend::Storage));

@@ -11,10 +11,14 @@ wasmtime::component::bindgen!({
     exports: { default: async },
 });
 
-/// One hook: a world that exports it, on the logic's types.
-macro_rules! hook {
-    ($module:ident, $world:literal) => {
-        pub mod $module {
+mod hooks;
+
+/// A module for each hook: a world that exports it, on the logic's types.
+macro_rules! hook_modules {
+    ($($module:ident: $hook:ident $name:literal, $world:literal, $bindings:ident, $pre:ident,
+       $interface:ident.$call:ident($($argument:ident: $type:ty),+) fuel by $input:ident
+       -> $output:ty, $on_failure:ident;)+) => {
+        $(pub mod $module {
             wasmtime::component::bindgen!({
                 path: "../../wit",
                 world: $world,
@@ -29,14 +33,11 @@ macro_rules! hook {
                     "kenning:knowledge/budget": crate::kenning::knowledge::budget,
                 },
             });
-        }
+        })+
     };
 }
 
-hook!(on_store, "on-store-extension");
-hook!(on_query, "on-query-extension");
-hook!(on_read, "on-read-extension");
-hook!(rerank, "rerank-extension");
+for_each_hook!(hook_modules);
 
 /// A component's own test.
 pub mod self_test {

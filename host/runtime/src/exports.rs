@@ -153,83 +153,85 @@ impl Session {
     }
 }
 
-/// The hooks of an extension. Without the hook, everything stays as it is.
+/// What the fuel of a hook is reckoned by.
+trait HookInput {
+    /// Bytes of text and metadata.
+    fn bytes(&self) -> usize;
+
+    /// Facts, hits, drafts or queries.
+    fn items(&self) -> usize;
+}
+
+impl HookInput for Draft {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.metadata.len()
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+}
+
+impl HookInput for Query {
+    fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+}
+
+impl HookInput for Vec<Fact> {
+    fn bytes(&self) -> usize {
+        self.iter().map(|fact| fact.text.len() + fact.metadata.len()).sum()
+    }
+
+    fn items(&self) -> usize {
+        self.len()
+    }
+}
+
+impl HookInput for Vec<Hit> {
+    fn bytes(&self) -> usize {
+        self.iter().map(|hit| hit.fact.text.len() + hit.fact.metadata.len()).sum()
+    }
+
+    fn items(&self) -> usize {
+        self.len()
+    }
+}
+
+macro_rules! call_hooks {
+    ($($module:ident: $hook:ident $name:literal, $world:literal, $bindings:ident, $pre:ident,
+       $interface:ident.$call:ident($($argument:ident: $type:ty),+) fuel by $input:ident
+       -> $output:ty, $on_failure:ident;)+) => {
+        /// The hooks of an extension; `None` from one that it does not have.
+        impl Session {
+            $(#[doc = concat!("Calls `", $name, "`.")]
+            ///
+            /// # Errors
+            /// When the guest does not return.
+            pub async fn $module(
+                &mut self,
+                (guest, linked): (&Arc<Guest>, &LinkedExtension),
+                $($argument: $type),+
+            ) -> Result<Option<$output>, GuestError> {
+                let Some(pre) = &linked.$module else { return Ok(None) };
+                let invocation = self.hook_invocation($name, $input.bytes(), $input.items());
+                self.run(guest, pre, invocation, move |hook, store| {
+                    Box::pin(async move { hook.$interface().$call(store, $(&$argument),+).await })
+                })
+                .await
+                .map(|(given, _)| Some(given))
+            })+
+        }
+    };
+}
+
+kenning_bindings::for_each_hook!(call_hooks);
+
 impl Session {
-    pub async fn on_store(
-        &mut self,
-        (guest, linked): (&Arc<Guest>, &LinkedExtension),
-        draft: &Draft,
-    ) -> Result<Result<Vec<Draft>, Refusal>, GuestError> {
-        let Some(pre) = &linked.on_store else { return Ok(Ok(vec![draft.clone()])) };
-        let invocation =
-            self.hook_invocation("on-store", draft.text.len() + draft.metadata.len(), 1);
-        let draft = draft.clone();
-        self.run(guest, pre, invocation, move |hook, store| {
-            Box::pin(
-                async move { hook.kenning_knowledge_on_store().call_on_store(store, &draft).await },
-            )
-        })
-        .await
-        .map(|(given, _)| given)
-    }
-
-    pub async fn on_query(
-        &mut self,
-        (guest, linked): (&Arc<Guest>, &LinkedExtension),
-        query: &Query,
-    ) -> Result<Result<Query, Refusal>, GuestError> {
-        let Some(pre) = &linked.on_query else { return Ok(Ok(query.clone())) };
-        let invocation = self.hook_invocation("on-query", query.text.len(), 1);
-        let query = query.clone();
-        self.run(guest, pre, invocation, move |hook, store| {
-            Box::pin(
-                async move { hook.kenning_knowledge_on_query().call_on_query(store, &query).await },
-            )
-        })
-        .await
-        .map(|(given, _)| given)
-    }
-
-    pub async fn on_read(
-        &mut self,
-        (guest, linked): (&Arc<Guest>, &LinkedExtension),
-        facts: &[Fact],
-    ) -> Result<Vec<Fact>, GuestError> {
-        let Some(pre) = &linked.on_read else { return Ok(facts.to_vec()) };
-        let bytes = facts.iter().map(|fact| fact.text.len() + fact.metadata.len()).sum();
-        let invocation = self.hook_invocation("on-read", bytes, facts.len());
-        let facts = facts.to_vec();
-        self.run(guest, pre, invocation, move |hook, store| {
-            Box::pin(
-                async move { hook.kenning_knowledge_on_read().call_on_read(store, &facts).await },
-            )
-        })
-        .await
-        .map(|(given, _)| given)
-    }
-
-    pub async fn rerank(
-        &mut self,
-        (guest, linked): (&Arc<Guest>, &LinkedExtension),
-        query: &Query,
-        hits: &[Hit],
-    ) -> Result<Vec<Ranked>, GuestError> {
-        let Some(pre) = &linked.rerank else {
-            let as_it_is = |hit: &Hit| Ranked { id: hit.fact.id.clone(), score: hit.score };
-            return Ok(hits.iter().map(as_it_is).collect());
-        };
-        let bytes = hits.iter().map(|hit| hit.fact.text.len() + hit.fact.metadata.len()).sum();
-        let invocation = self.hook_invocation("rerank", bytes, hits.len());
-        let (query, hits) = (query.clone(), hits.to_vec());
-        self.run(guest, pre, invocation, move |hook, store| {
-            Box::pin(async move {
-                hook.kenning_knowledge_rerank().call_rerank(store, &query, &hits).await
-            })
-        })
-        .await
-        .map(|(given, _)| given)
-    }
-
     /// The extension's own test; `None` if it brings none.
     pub async fn test_extension(
         &mut self,

@@ -39,7 +39,7 @@ pub mod tenant_indexes;
 
 pub use call::{GuestCall, Invocation};
 pub use component::engine::engine;
-pub use component::inspect::{Grant, Hook};
+pub use component::inspect::{Grant, Hook, OnFailure};
 pub use component::linked::{LinkedExtension, LinkedLogic, Loaded};
 pub use component::loader::Loader;
 pub use component::{compat, compiler, inspect};

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use super::errors::{guest_broke, guest_lied, quarantine_error, rejected};
 use super::pipeline::Pipeline;
-use crate::registry::{Extension, OnFailure};
+use crate::registry::Extension;
 use kenning_core::error::Error;
 use kenning_runtime::wit::{Answer, Draft, Fact, Hit, Query, Ranked, Refusal};
-use kenning_runtime::{GuestError, Hook};
+use kenning_runtime::{GuestError, Hook, OnFailure};
 
 /// Facts handed to `on-read` at once; their bytes are bounded, too.
 const FACTS: usize = 100;
@@ -57,7 +57,7 @@ impl Pipeline {
         let end = match quarantine_error(&extension.guest) {
             Some(error) => Err(End::Failed(error)),
             None => {
-                let given = self.session.on_store(extension.hooks(), draft).await;
+                let given = self.session.on_store(extension.hooks(), draft.clone()).await;
                 self.given(extension, given)
                     .and_then(|drafts| self.check_drafts(extension, drafts).map_err(End::Failed))
             }
@@ -89,7 +89,7 @@ impl Pipeline {
             let end = match quarantine_error(&extension.guest) {
                 Some(error) => Err(End::Failed(error)),
                 None => {
-                    let given = self.session.on_query(extension.hooks(), &query).await;
+                    let given = self.session.on_query(extension.hooks(), query.clone()).await;
                     self.given(&extension, given)
                         .and_then(|query| self.check_query(&extension, query).map_err(End::Failed))
                 }
@@ -155,8 +155,8 @@ impl Pipeline {
         let end = match quarantine_error(&extension.guest) {
             Some(error) => Err(End::Failed(error)),
             None => {
-                let given = self.session.on_read(extension.hooks(), &facts).await;
-                self.given(extension, given.map(Ok))
+                let given = self.session.on_read(extension.hooks(), facts.clone()).await;
+                self.given(extension, given.map(|given| given.map(Ok)))
             }
         };
         Ok(match settle(extension, Hook::OnRead, end)? {
@@ -192,8 +192,11 @@ impl Pipeline {
             let end = match quarantine_error(&extension.guest) {
                 Some(error) => Err(End::Failed(error)),
                 None => {
-                    let given = self.session.rerank(extension.hooks(), query, &answer.hits).await;
-                    self.given(&extension, given.map(Ok))
+                    let given = self
+                        .session
+                        .rerank(extension.hooks(), query.clone(), answer.hits.clone())
+                        .await;
+                    self.given(&extension, given.map(|given| given.map(Ok)))
                         .and_then(|ranked| check_ranks(&extension, ranked).map_err(End::Failed))
                 }
             };
@@ -219,13 +222,14 @@ impl Pipeline {
     fn given<T>(
         &self,
         extension: &Extension,
-        given: Result<Result<T, Refusal>, GuestError>,
+        given: Result<Option<Result<T, Refusal>>, GuestError>,
     ) -> Result<T, End> {
         match given {
-            Ok(Ok(given)) => Ok(given),
-            Ok(Err(refusal)) => {
+            Ok(Some(Ok(given))) => Ok(given),
+            Ok(Some(Err(refusal))) => {
                 Err(End::Refused(rejected(&extension.guest.component, refusal.message)))
             }
+            Ok(None) => Err(End::Failed(guest_lied(&extension.guest, "does not have this hook"))),
             Err(error) => Err(End::Failed(self.errors.guest_error(&error, false))),
         }
     }

@@ -20,6 +20,7 @@ mod validate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use kenning_storage::{StorageError, TenantId};
 use tokio::time::timeout_at;
 
@@ -31,9 +32,11 @@ use kenning_runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, S
 use kenning_runtime::{CallError, Runtime, Services, SessionKind};
 use kenning_tenants::{self, Permit};
 
+use errors::ErrorMapper;
 pub use pipeline::{Pipeline, StoreOutcome};
 pub use recorder::{Request, RequestRecorder};
 pub use replay::Observed;
+
 pub(crate) use tenant_deletion::POLL;
 
 /// Who calls, and when the answer has to be there.
@@ -123,7 +126,7 @@ impl Kb {
         caller: &Caller,
         drafts: Vec<Result<Draft, Error>>,
     ) -> Result<Response<Vec<Result<StoreOutcome, Error>>>, Error> {
-        self.check(caller, true)?;
+        self.check_quota(caller, true)?;
         let drafts: Vec<_> = drafts
             .into_iter()
             .map(|draft| draft.and_then(|draft| self.check_draft(draft)))
@@ -135,11 +138,7 @@ impl Kb {
         if let Some(Ok(draft)) = drafts.first() {
             self.record(caller, || Request::Store(draft.clone()));
         }
-        self.pipeline(caller, Purpose::Write, |mut pipeline| async {
-            let stored = pipeline.store(drafts).await;
-            (pipeline, stored)
-        })
-        .await
+        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.store(drafts))).await
     }
 
     /// The host's own bounds on a draft; the logic has its rules on top.
@@ -152,13 +151,9 @@ impl Kb {
 
     /// Reads one fact.
     pub async fn get(&self, caller: &Caller, id: String) -> Result<Response<Fact>, Error> {
-        self.check(caller, false)?;
+        self.check_quota(caller, false)?;
         self.record(caller, || Request::Get(id.clone()));
-        self.pipeline(caller, Purpose::Read, |mut pipeline| async {
-            let fact = pipeline.get(id).await;
-            (pipeline, fact)
-        })
-        .await
+        self.run(caller, Purpose::Read, move |pipeline| Box::pin(pipeline.get(id))).await
     }
 
     /// Facts, newest first.
@@ -169,14 +164,13 @@ impl Kb {
         limit: u32,
         cursor: Option<String>,
     ) -> Result<Response<FactPage>, Error> {
-        self.check(caller, false)?;
+        self.check_quota(caller, false)?;
         if cursor.is_none() {
             let containing = containing.clone();
             self.record(caller, || Request::List { containing, limit });
         }
-        self.pipeline(caller, Purpose::Read, move |mut pipeline| async move {
-            let page = pipeline.list(containing, limit, cursor).await;
-            (pipeline, page)
+        self.run(caller, Purpose::Read, move |pipeline| {
+            Box::pin(pipeline.list(containing, limit, cursor))
         })
         .await
     }
@@ -188,36 +182,27 @@ impl Kb {
         id: String,
         change: Change,
     ) -> Result<Response<Stored>, Error> {
-        self.check(caller, true)?;
+        self.check_quota(caller, true)?;
         let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
         let limits = &self.services.limits;
         check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
         check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
-        self.pipeline(caller, Purpose::Write, |mut pipeline| async {
-            let stored = pipeline.update(id, change).await;
-            (pipeline, stored)
-        })
-        .await
+        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.update(id, change)))
+            .await
     }
 
     /// Deletes one fact.
     pub async fn delete(&self, caller: &Caller, id: String) -> Result<Response<()>, Error> {
-        self.check(caller, false)?;
-        self.pipeline(caller, Purpose::Write, |mut pipeline| async {
-            let deleted = pipeline.delete(id).await;
-            (pipeline, deleted)
-        })
-        .await
+        self.check_quota(caller, false)?;
+        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.delete(id))).await
     }
 
     /// Searches.
     pub async fn search(&self, caller: &Caller, query: Query) -> Result<Response<Answer>, Error> {
-        self.check(caller, true)?;
+        self.check_quota(caller, true)?;
         self.record(caller, || Request::Search(query.clone()));
-        let searched = self.pipeline(caller, Purpose::Search, |mut pipeline| async {
-            let answer = pipeline.search(query).await;
-            (pipeline, answer)
-        });
+        let searched =
+            self.run(caller, Purpose::Search, move |pipeline| Box::pin(pipeline.search(query)));
         let mut answered = searched.await?;
         answered.value.degraded.extend(self.unfinished_index());
         Ok(answered)
@@ -230,9 +215,8 @@ impl Kb {
         ids: Vec<String>,
     ) -> Result<Vec<Option<wit::Entry>>, Error> {
         let snapshot = self.logic_of(caller).await?;
-        self.run_with(snapshot, caller, Purpose::Read, |mut pipeline| async {
-            let entries = pipeline.entries(ids).await;
-            (pipeline, entries)
+        self.run_with(snapshot, caller, Purpose::Read, move |pipeline| {
+            Box::pin(pipeline.entries(ids))
         })
         .await
     }
@@ -334,74 +318,74 @@ impl Kb {
 
     /// Whether the tenant may have guests work for it. What the host asks for itself, to
     /// keep an index, is not the tenant's doing.
-    fn check(&self, caller: &Caller, embeds: bool) -> Result<(), Error> {
+    fn check_quota(&self, caller: &Caller, embeds: bool) -> Result<(), Error> {
         self.services.tenants.check(&caller.tenant, embeds)
     }
 
-    /// One turn for `caller`, with one snapshot of the guests.
-    async fn pipeline<T, F>(
+    /// Runs `work` for `caller` in one session, with one snapshot of the guests.
+    async fn run<T: Send + 'static>(
         &self,
         caller: &Caller,
         purpose: Purpose,
-        work: impl FnOnce(Pipeline) -> F + Send + 'static,
-    ) -> Result<Response<T>, Error>
-    where
-        T: Send + 'static,
-        F: Future<Output = (Pipeline, Result<T, Error>)> + Send + 'static,
-    {
+        work: impl Steps<T>,
+    ) -> Result<Response<T>, Error> {
         let snapshot = self.snapshot(caller).await?;
         let served_by = snapshot.served_by();
-        let result = self.run_with(snapshot, caller, purpose, work).await;
-        match result {
+        match self.run_with(snapshot, caller, purpose, work).await {
             Ok(value) => Ok(Response { value, served_by }),
             Err(error) => Err(error.from_guests(served_by)),
         }
     }
 
-    async fn run_with<T, F>(
+    async fn run_with<T: Send + 'static>(
         &self,
         snapshot: Snapshot,
         caller: &Caller,
         purpose: Purpose,
-        work: impl FnOnce(Pipeline) -> F + Send + 'static,
-    ) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        F: Future<Output = (Pipeline, Result<T, Error>)> + Send + 'static,
-    {
-        let errors = errors::ErrorMapper { storage: self.storage_name, purpose };
+        work: impl Steps<T>,
+    ) -> Result<T, Error> {
+        let errors = ErrorMapper { storage: self.storage_name, purpose };
         let running = self.services.tenants.begin(&caller.tenant, caller.permit.as_deref())?;
         let tenant = caller.tenant.clone();
         let kind = if caller.patient { SessionKind::Background } else { SessionKind::Interactive };
         let on_worker = running.again();
         let session = self.runtime.run_session(tenant, caller.deadline, kind, move |session| {
-            let pipeline = work(Pipeline::new(session, snapshot, errors));
+            let mut pipeline = Pipeline::new(session, snapshot, errors);
             async move {
-                // Whoever goes away stops waiting at once, and the worker a moment later.
-                let _under_way = on_worker;
-                pipeline.await
+                // A caller that leaves stops waiting at once, and the worker a moment later.
+                let _running = on_worker;
+                let result = work(&mut pipeline).await;
+                (pipeline.outcome_unknown(), result)
             }
         });
         let ended = tokio::select! {
             ended = session => ended,
             () = running.ended() => return Err(kenning_tenants::deleted()),
         };
-        let (outcome_unknown, result) = match ended {
-            Ok((pipeline, result)) => (pipeline.outcome_unknown(), result),
-            Err(ended) => {
-                // Nobody can say how far a call came that does not come back.
-                let began = !matches!(ended, CallError::Overloaded { .. });
-                let unknown = began && purpose == Purpose::Write;
-                let error = errors.ended(&ended);
-                (unknown, Err(if unknown { error.with_unknown_outcome() } else { error }))
-            }
-        };
+        let (outcome_unknown, result) = ended.unwrap_or_else(|error| {
+            // Nobody can say how far a call got that does not come back.
+            let began = !matches!(error, CallError::Overloaded { .. });
+            let unknown = began && purpose == Purpose::Write;
+            let error = errors.ended(&error);
+            (unknown, Err(if unknown { error.with_unknown_outcome() } else { error }))
+        });
         if outcome_unknown {
             // What may have been written was not indexed.
             self.services.indexes.mark_late(&caller.tenant);
         }
         result
     }
+}
+
+/// The steps of one call, on the guests' workers.
+trait Steps<T>:
+    for<'a> FnOnce(&'a mut Pipeline) -> BoxFuture<'a, Result<T, Error>> + Send + 'static
+{
+}
+
+impl<T, F> Steps<T> for F where
+    F: for<'a> FnOnce(&'a mut Pipeline) -> BoxFuture<'a, Result<T, Error>> + Send + 'static
+{
 }
 
 fn check_bytes(limit: &str, allowed: usize, used: usize) -> Result<(), Error> {

@@ -19,11 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use kenning_storage::TenantId;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use kenning_core::provenance::ServedBy;
-use kenning_runtime::{Generation, Guest, Hook, LinkedExtension, Loader};
+use kenning_runtime::{Generation, Guest, Hook, LinkedExtension, Loader, OnFailure};
 
 pub use archive::{Archive, Changed, Components, Owner};
 pub use load::LoadError;
@@ -62,16 +61,6 @@ fn sort(extensions: &mut [Arc<Extension>]) {
     });
 }
 
-/// What happens to a call when a hook of it fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnFailure {
-    /// The call fails.
-    Close,
-    /// The call goes on without the hook.
-    LeaveOut,
-}
-
 /// One loaded generation of a tenant's extension.
 pub struct Extension {
     pub guest: Arc<Guest>,
@@ -95,10 +84,7 @@ impl Extension {
     }
 
     pub fn on_failure(&self, hook: Hook) -> OnFailure {
-        self.policy.unwrap_or(match hook {
-            Hook::OnStore | Hook::OnQuery | Hook::OnRead => OnFailure::Close,
-            Hook::Rerank => OnFailure::LeaveOut,
-        })
+        self.policy.unwrap_or(hook.on_failure())
     }
 }
 

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::OnFailure;
-use kenning_runtime::Grant;
+use kenning_runtime::{Grant, OnFailure};
 
 /// The logic that comes with the server has this number.
 pub const BUILT_IN: u64 = 1;

@@ -29,10 +29,10 @@ use kenning_storage::{StorageError, TenantId};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::kb::{Caller, Kb};
-use crate::registry::{Changed, Components, LoadError, OnFailure, Owner, Registry, Snapshot};
+use crate::registry::{Changed, Components, LoadError, Owner, Registry, Snapshot};
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::Limits;
-use kenning_runtime::{Generation, Grant};
+use kenning_runtime::{Generation, Grant, OnFailure};
 
 pub use proof::Bounds;
 pub use report::Report;

@@ -8,12 +8,12 @@ use super::report::Report;
 use super::watch::{Promoted, watch};
 use super::{ExtensionTarget, Proposal, Swapper, changed_meanwhile, verify};
 use crate::registry::{
-    Components, Extension, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord,
-    OnFailure, Owner, now,
+    Components, Extension, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, Owner,
+    now,
 };
 use kenning_core::error::{Code, Error};
 use kenning_runtime::compiler::{CompileError, digest_of};
-use kenning_runtime::{Generation, Grant, Guest, Loaded, LogBuffer};
+use kenning_runtime::{Generation, Grant, Guest, Loaded, LogBuffer, OnFailure};
 
 impl Swapper {
     /// Puts a logic in place of the server's or of one tenant's.

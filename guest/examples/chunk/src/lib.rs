@@ -1,10 +1,10 @@
-//! Splits long texts at the ends of sentences, so that each part can be found for what it
-//! says: an embedding model reads only the beginning of a text.
+//! Splits long texts at sentence ends, so that search finds each part by its own content:
+//! an embedding model reads only the beginning of a text.
 //!
 //! | part | id | metadata |
 //! |---|---|---|
-//! | first | the draft's own, or one made of its text | the draft's, and `chunk` |
-//! | further | the same with `.2`, `.3`, … | the same |
+//! | first | the draft's own, or one derived from its text | the draft's, and `chunk` |
+//! | later | the first part's with `.2`, `.3`, … | the same |
 //!
 //! `chunk` is `{"of": first id, "part": n, "parts": count}`. Parts overlap by a sentence.
 
@@ -14,14 +14,14 @@ mod split;
 use kenning_extension::json::json;
 use kenning_extension::{Draft, OnStore, Refusal, log};
 
-/// A part's length, in bytes, that is not exceeded but by a single sentence cut at a word.
-/// all-MiniLM-L6-v2 reads 256 tokens, about so much English.
+/// Maximum length of a part, in bytes. all-MiniLM-L6-v2 reads 256 tokens, which is about
+/// this much English text. Longer sentences are cut at a space.
 const PART_BYTES: usize = 1_000;
 
-/// How much of the part before is said again, at most, in whole sentences.
+/// Maximum overlap with the previous part, in bytes. Only whole sentences are repeated.
 const OVERLAP_BYTES: usize = 200;
 
-/// The most that one draft may become.
+/// Maximum number of parts of one draft.
 const PARTS: usize = 100;
 
 /// The extension.
@@ -37,7 +37,7 @@ impl OnStore for Chunk {
         let count = parts.len();
         if count > PARTS {
             return Err(Refusal::new(format!(
-                "this text would become {count} facts, and at most {PARTS} are possible; store it \
+                "this text would become {count} facts, but at most {PARTS} are possible; store it \
                  in pieces"
             )));
         }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_becomes_facts_that_know_each_other() {
+    fn a_long_text_becomes_facts_with_their_part_numbers() {
         let draft = Draft {
             timestamp: Some("2026-01-01T00:00:00Z".into()),
             ..Draft::new(long()).with_id("a").with("topic", "x")
@@ -88,8 +88,8 @@ mod tests {
             let id = if number == 1 { "a".to_string() } else { format!("a.{number}") };
             assert_eq!(part.id.as_ref(), Some(&id));
             assert_eq!(part.metadata.get_str("topic").as_deref(), Some("x"));
-            let place = json!({ "of": "a", "part": number, "parts": parts.len() });
-            assert_eq!(part.metadata.get("chunk"), Some(place));
+            let chunk = json!({ "of": "a", "part": number, "parts": parts.len() });
+            assert_eq!(part.metadata.get("chunk"), Some(chunk));
             assert_eq!(part.timestamp.as_deref(), Some("2026-01-01T00:00:00Z"));
         }
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_split_is_refused_with_a_reason() {
+    fn a_text_that_cannot_be_split_is_rejected_with_a_reason() {
         let refused = |draft| Chunk::on_store(draft).unwrap_err().message;
         assert!(refused(Draft::new("Word. ".repeat(30_000))).contains("at most 100"));
         let long_id = "a".repeat(127);

@@ -1,7 +1,7 @@
-//! Where a text is cut.
+//! Splitting a text into overlapping parts at sentence ends.
 
-/// `text` in parts of at most `size` bytes, each beginning with the last sentences of the
-/// one before, of at most `overlap` bytes.
+/// Splits `text` into parts of at most `size` bytes. Each starts with the last sentences of
+/// the previous part, of at most `overlap` bytes.
 pub(crate) fn split(text: &str, size: usize, overlap: usize) -> Vec<&str> {
     let pieces = pieces(text, size);
     let mut parts = Vec::new();
@@ -16,14 +16,15 @@ pub(crate) fn split(text: &str, size: usize, overlap: usize) -> Vec<&str> {
         if after == pieces.len() {
             break;
         }
-        // Back by whole sentences, but always further than this part began.
+        // Go back by whole sentences, but always start after the start of this part.
         let again = (first + 1..after).find(|piece| end - pieces[*piece].0 <= overlap);
         first = again.unwrap_or(after);
     }
     parts
 }
 
-/// Sentences, as ranges that follow each other; one longer than `size` in several pieces.
+/// The byte ranges of sentences, in order. A sentence longer than `size` is cut into
+/// several ranges.
 fn pieces(text: &str, size: usize) -> Vec<(usize, usize)> {
     let mut pieces = Vec::new();
     let mut begin = 0;
@@ -40,8 +41,8 @@ fn pieces(text: &str, size: usize) -> Vec<(usize, usize)> {
     pieces
 }
 
-/// Where sentences end: after `.`, `!`, `?` or `…` and a space, after their full-width
-/// forms, at an empty line, and at the end.
+/// The byte positions where sentences end: after `.`, `!`, `?` or `…` before white space,
+/// after their full-width forms, at an empty line, and at the end of the text.
 fn sentence_ends(text: &str) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut letters = text.char_indices().peekable();
@@ -64,7 +65,8 @@ fn sentence_ends(text: &str) -> Vec<usize> {
     ends
 }
 
-/// At the last space within `size` bytes, or else between two letters.
+/// The position of the last white space within `size` bytes, or else of the last character
+/// boundary.
 fn cut_within(text: &str, begin: usize, size: usize) -> usize {
     let most = text.floor_char_boundary(begin + size);
     let space = text[begin..most].rfind(char::is_whitespace).filter(|at| *at > 0);
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_whole_sentences_and_overlap_by_one() {
+    fn parts_consist_of_whole_sentences_and_overlap() {
         let text = "One is here. Two is here. Three is here. Four is here.";
         let parts = split(text, 30, 14);
         assert_eq!(
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_within_a_word_ends_no_sentence() {
+    fn a_dot_inside_a_word_does_not_end_a_sentence() {
         assert_eq!(sentence_ends("v1.2 is out. See a.b!"), [12, 21]);
         assert_eq!(sentence_ends("だ。ね？"), [6, 12]);
         assert_eq!(sentence_ends("a\n\nb"), [2, 4]);
@@ -98,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_sentence_is_cut_at_a_space_or_else_anywhere() {
+    fn a_long_sentence_is_cut_at_a_space_or_else_between_characters() {
         assert_eq!(split("aaa bbb ccc", 8, 0), ["aaa bbb", "ccc"]);
         assert_eq!(split("äääääää", 5, 0), ["ää", "ää", "ää", "ä"]);
     }
 
     #[test]
-    fn nothing_is_lost_and_nothing_is_too_long() {
+    fn parts_are_short_enough_and_in_order() {
         let texts = ["a b. ".repeat(500), "word ".repeat(500), "語".repeat(500), " ".repeat(500)];
         for text in texts {
             for (size, overlap) in [(10, 0), (64, 20), (300, 299)] {

@@ -1,8 +1,8 @@
-//! Keeps a knowledge base from saying the same thing twice.
+//! Rejects duplicates and marks near duplicates.
 //!
-//! A draft that says word for word what a fact says is refused. One that says almost the
-//! same is stored with `near_duplicate_of` in its metadata, so that a person or a job can
-//! look at both: whether a changed word is a correction or a copy is not for a rule.
+//! A draft with the same words as an existing fact is rejected. A draft with almost the same
+//! words is stored with `near_duplicate_of` in its metadata, so that a person or a job can
+//! review both: a rule cannot decide whether a changed word is a correction.
 
 mod words;
 
@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 
 use kenning_extension::{Draft, Error, OnStore, Refusal, index, log, storage};
 
-/// The share of words that two texts must have in common to be almost the same.
+/// The fraction of words that near duplicates have in common, at least.
 const NEAR: f64 = 0.8;
 
-/// How many facts are compared with a draft: those that share most of its words.
+/// Maximum number of facts to compare with a draft: those that share the most words.
 const COMPARED: u32 = 10;
 
-/// Where the id of the fact that says almost the same is noted.
+/// The metadata field that holds the id of the similar fact.
 const FIELD: &str = "near_duplicate_of";
 
 /// The extension.
@@ -26,12 +26,12 @@ impl OnStore for Dedupe {
     fn on_store(draft: Draft) -> Result<Vec<Draft>, Refusal> {
         match closest(&draft) {
             Ok(Some(closest)) if closest.is_same => Err(Refusal::new(format!(
-                "the fact {} says this already; change that one instead",
+                "the fact {} already says this; update that fact instead",
                 closest.id
             ))),
             Ok(Some(closest)) => Ok(vec![draft.with(FIELD, closest.id)]),
             Ok(None) => Ok(vec![draft]),
-            // A copy can be found later; a fact that was turned away is gone.
+            // A duplicate can be removed later, but a rejected fact may be lost.
             Err(error) => {
                 log::warn(format!("a draft was not compared: {error}"));
                 Ok(vec![draft])
@@ -48,12 +48,12 @@ struct Closest {
     similarity: f64,
 }
 
-/// The fact that says most nearly what the draft says, if one is near.
+/// The fact that is most similar to the draft, if it is a near duplicate.
 fn closest(draft: &Draft) -> Result<Option<Closest>, Error> {
-    let said = words::normal(&draft.text);
-    let wanted: BTreeSet<&str> = said.iter().map(String::as_str).collect();
+    let own = words::normal(&draft.text);
+    let wanted: BTreeSet<&str> = own.iter().map(String::as_str).collect();
     let found = index::matching(&draft.text, None, COMPARED)?;
-    // A store may be repeated under its id: a fact is no copy of itself.
+    // A store may be repeated with the same id, so skip the fact with this id.
     let others = found.iter().map(|found| found.id.as_str());
     let others: Vec<&str> = others.filter(|id| draft.id.as_deref() != Some(id)).collect();
     let mut closest: Option<Closest> = None;
@@ -61,7 +61,7 @@ fn closest(draft: &Draft) -> Result<Option<Closest>, Error> {
         let Some(hash) = hash else { continue };
         let theirs = words::normal(hash.get("content").unwrap_or_default());
         let similarity = words::similarity(&wanted, &theirs);
-        let is_same = said == theirs;
+        let is_same = own == theirs;
         let is_nearer = closest.as_ref().is_none_or(|closest| similarity > closest.similarity);
         if is_same || (similarity >= NEAR && is_nearer) {
             closest = Some(Closest { id: id.to_string(), is_same, similarity });
@@ -92,15 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn the_same_words_are_refused_and_the_fact_is_named() {
+    fn the_same_words_are_rejected_and_the_fact_is_named() {
         for text in ["Ada prefers tea.", "  ada PREFERS, tea!", "Ada\tprefers\ntea"] {
             let refusal = store(Draft::new(text)).unwrap_err();
-            assert!(refusal.message.contains("the fact tea says this"), "{refusal:?}");
+            assert!(refusal.message.contains("the fact tea already says this"), "{refusal:?}");
         }
     }
 
     #[test]
-    fn almost_the_same_words_are_stored_and_marked() {
+    fn almost_the_same_words_are_stored_with_a_mark() {
         let text = "The staging database listens on port 7172 in Frankfurt.";
         let stored = store(Draft::new(text)).unwrap();
         assert_eq!(stored[0].text, text);
@@ -116,16 +116,16 @@ mod tests {
     }
 
     #[test]
-    fn a_store_can_be_repeated_under_its_id() {
+    fn a_store_can_be_repeated_with_the_same_id() {
         let draft = Draft::new("Ada prefers tea.").with_id("tea");
         assert_eq!(store(draft.clone()), Ok(vec![draft]));
     }
 
     #[test]
-    fn without_an_index_facts_are_stored_and_the_log_says_why() {
+    fn if_the_index_fails_facts_are_stored_and_a_warning_is_logged() {
         let host = host().failing();
         let draft = Draft::new("Ada prefers tea.");
         assert_eq!(host.run(|| Dedupe::on_store(draft.clone())), Ok(vec![draft]));
-        assert_eq!(host.lines(), ["a draft was not compared: the stand-in was told to fail"]);
+        assert_eq!(host.lines(), ["a draft was not compared: the fake host is set to fail"]);
     }
 }

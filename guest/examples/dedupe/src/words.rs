@@ -1,14 +1,14 @@
-//! When two texts say the same.
+//! Comparing texts by their words.
 
 use std::collections::BTreeSet;
 
-/// The words of a text, in lower case, without what is between them.
+/// The words of a text in lower case, without punctuation.
 pub(crate) fn normal(text: &str) -> Vec<String> {
     let words = text.split(|letter: char| !letter.is_alphanumeric());
     words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
-/// The words that both have, as a share of all that either has.
+/// Jaccard similarity: the words in both texts as a fraction of the words in either.
 pub(crate) fn similarity(one: &BTreeSet<&str>, other: &[String]) -> f64 {
     let other: BTreeSet<&str> = other.iter().map(String::as_str).collect();
     let (both, all) = (one.intersection(&other).count(), one.union(&other).count());
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn similarity_is_the_share_of_common_words() {
+    fn similarity_is_the_fraction_of_common_words() {
         let one = BTreeSet::from(["a", "b", "c"]);
         let other = |text: &str| similarity(&one, &normal(text));
         assert_eq!(
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_letters_and_digits_of_any_script() {
+    fn words_consist_of_letters_and_digits_of_any_script() {
         assert_eq!(normal("Über-Öl: 7,5 % 東京!"), ["über", "öl", "7", "5", "東京"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Lets new facts win over old ones that answer a query about as well.
+//! Ranks new facts above old ones that match a query about equally well.
 
 mod time;
 
@@ -6,12 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use kenning_extension::{Hit, Query, Ranked, Rerank};
 
-/// How much freshness can add to a score, in parts of the distance between the best and
-/// the worst hit. With 0.5, a brand-new fact overtakes an old one that is better by up to
-/// half that distance.
+/// Maximum boost for freshness, as a fraction of the range of scores. With 0.5, a new fact
+/// overtakes an old one whose score is better by up to half the range.
 const WEIGHT: f64 = 0.5;
 
-/// After so many days a fact is half as fresh, after twice as many a quarter.
+/// Freshness halves after this many days.
 const HALF_LIFE_DAYS: f64 = 30.0;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
@@ -21,7 +20,7 @@ pub struct RecencyBoost;
 
 impl Rerank for RecencyBoost {
     fn rerank(_query: &Query, hits: Vec<Hit>) -> Vec<Ranked> {
-        // A clock before 1970 counts as 1970: then every fact is fresh, and none wins.
+        // A clock before 1970 counts as 1970. Then all facts are equally fresh.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         boosted(hits, now.as_secs_f64())
     }
@@ -29,11 +28,10 @@ impl Rerank for RecencyBoost {
 
 kenning_extension::export!(RecencyBoost: Rerank);
 
-/// The hits with a share for freshness added to their scores, at `now` in seconds since
-/// 1970.
+/// Adds a boost for freshness to each score. `now` is in seconds since 1970.
 ///
-/// Scores may be negative and are comparable within one answer only, so the share is
-/// added, and measured by the answer's own range.
+/// Scores may be negative and are comparable within one answer only. The boost is therefore
+/// added, and scaled by the range of the answer's scores.
 fn boosted(hits: Vec<Hit>, now: f64) -> Vec<Ranked> {
     let scores = hits.iter().map(|hit| hit.score);
     let best = scores.clone().fold(f64::NEG_INFINITY, f64::max);
@@ -46,7 +44,7 @@ fn boosted(hits: Vec<Hit>, now: f64) -> Vec<Ranked> {
     ranked.collect()
 }
 
-/// 1 for a fact of this moment, falling to 0; 0 for one whose time cannot be read.
+/// From 1 for a new fact down to 0; 0 for a timestamp that cannot be parsed.
 fn freshness(timestamp: &str, now: f64) -> f64 {
     let Some(stored) = time::seconds(timestamp) else { return 0.0 };
     let days = (now - stored as f64).max(0.0) / SECONDS_PER_DAY;
@@ -73,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_fact_overtakes_an_old_one_that_is_a_little_better() {
+    fn a_new_fact_overtakes_an_old_one_with_a_slightly_better_score() {
         let hits = || {
             vec![
                 hit("old", "2020-01-01T00:00:00+00:00", 1.0),
@@ -83,21 +81,21 @@ mod tests {
         };
         assert_eq!(order(hits()), ["new", "old", "bad"]);
         let lowered = hits().into_iter().map(|hit| Hit { score: hit.score - 9.0, ..hit });
-        assert_eq!(order(lowered.collect()), ["new", "old", "bad"], "below zero too");
+        assert_eq!(order(lowered.collect()), ["new", "old", "bad"], "also with negative scores");
     }
 
     #[test]
-    fn freshness_halves_in_its_half_life() {
+    fn freshness_halves_after_its_half_life() {
         let close = |a: f64, b: f64| (a - b).abs() < 1e-6;
         assert!(close(freshness("2026-03-01T12:00:00+00:00", NOW), 1.0));
         assert!(close(freshness("2026-01-30T12:00:00+00:00", NOW), 0.5));
         assert!(close(freshness("2026-01-30T14:00:00.5+02:00", NOW), 0.5));
-        assert!(close(freshness("2027-01-01T00:00:00", NOW), 1.0), "from the future");
+        assert!(close(freshness("2027-01-01T00:00:00", NOW), 1.0), "a time in the future");
         assert!(close(freshness("yesterday", NOW), 0.0));
     }
 
     #[test]
-    fn equal_scores_and_no_hits_are_fine() {
+    fn equal_scores_and_empty_answers_are_handled() {
         assert!(boosted(Vec::new(), NOW).is_empty());
         let ranked = boosted(vec![hit("a", "2026-03-01T12:00:00Z", 2.0)], NOW);
         assert_eq!((ranked[0].id.as_str(), ranked[0].score), ("a", 2.5));
@@ -106,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_reads_the_clock() {
+    fn the_hook_uses_the_current_time() {
         let ranked = RecencyBoost::rerank(&Query::new("x"), vec![hit("a", "1990-01-01", 1.0)]);
         assert!(ranked[0].score.is_finite() && ranked[0].score < 1.001);
     }

@@ -1,7 +1,7 @@
-//! The part of RFC 3339 that facts' times are written in.
+//! Parsing the timestamps of facts, a subset of RFC 3339.
 
-/// Seconds since 1970 in UTC; a time without an offset counts as UTC, a date alone as its
-/// midnight. `None` for what is no time.
+/// Seconds since 1970 in UTC, or `None` if the timestamp is malformed. A time without an
+/// offset counts as UTC, and a date alone as midnight.
 pub(crate) fn seconds(timestamp: &str) -> Option<i64> {
     let (date, clock) = timestamp.split_at_checked(10)?;
     let [year, month, day] = numbers(date, '-')?;
@@ -17,7 +17,7 @@ pub(crate) fn seconds(timestamp: &str) -> Option<i64> {
     Some(midnight + hour * 3_600 + minute * 60 + second - offset)
 }
 
-/// The time of day, and the seconds that its offset is ahead of UTC.
+/// Splits off the offset from UTC and returns it in seconds; positive is east.
 fn split_offset(clock: &str) -> Option<(&str, i64)> {
     if let Some(clock) = clock.strip_suffix(['Z', 'z']) {
         return Some((clock, 0));
@@ -28,7 +28,7 @@ fn split_offset(clock: &str) -> Option<(&str, i64)> {
     Some((&clock[..at], sign * (hours * 3_600 + minutes * 60)))
 }
 
-/// Exactly `N` numbers without signs.
+/// Parses exactly `N` unsigned numbers.
 fn numbers<const N: usize>(text: &str, separator: char) -> Option<[i64; N]> {
     let mut parts = text.split(separator);
     let mut numbers = [0; N];
@@ -40,8 +40,8 @@ fn numbers<const N: usize>(text: &str, separator: char) -> Option<[i64; N]> {
     parts.next().is_none().then_some(numbers)
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar, with years that begin in
-/// March, so that the leap day is their last.
+/// Days from 1970-01-01 to a date of the Gregorian calendar. Years are shifted to start in
+/// March, so that the leap day is the last day.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month > 2 { year } else { year - 1 };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_in_every_way_facts_carry_them() {
+    fn every_format_of_a_facts_timestamp_is_parsed() {
         for (timestamp, expected) in [
             ("1970-01-01T00:00:00+00:00", 0),
             ("2000-02-29T12:00:00Z", 951_825_600),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn a_malformed_timestamp_gives_none() {
         for timestamp in
             ["", "now", "2026-13-01", "2026-03-01T", "2026-03-01T1:2", "+026-03-01", "äöüäöü"]
         {

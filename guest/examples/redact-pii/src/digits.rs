@@ -1,6 +1,6 @@
-//! Digits in groups, as people write long numbers.
+//! Long numbers written as groups of digits.
 
-/// Digits with separators between their groups.
+/// A number written as groups of digits with separators in between.
 pub(crate) struct Number {
     digits: Vec<u8>,
     groups: Vec<Group>,
@@ -8,23 +8,23 @@ pub(crate) struct Number {
 
 #[derive(Clone, Copy)]
 pub(crate) struct Group {
-    /// How many digits it has.
+    /// Number of digits.
     pub(crate) digits: usize,
     /// Where it ends, in bytes of the text.
     end: usize,
 }
 
-/// The first groups of a number.
-pub(crate) struct Part<'a> {
+/// The leading groups of a number.
+pub(crate) struct Prefix<'a> {
     pub(crate) digits: &'a [u8],
     pub(crate) groups: &'a [Group],
-    /// Where the last one ends, in bytes of the text.
+    /// Where the last group ends, in bytes of the text.
     pub(crate) end: usize,
 }
 
 impl Number {
-    /// The number that `text` begins with: at most `most` digits, and between two groups
-    /// at most `gap` of `separators`.
+    /// Parses the number at the start of `text`, with at most `most` digits and at most `gap`
+    /// of the `separators` between two groups.
     pub(crate) fn at_start(text: &str, most: usize, separators: &str, gap: usize) -> Self {
         let mut number = Self { digits: Vec::new(), groups: Vec::new() };
         let mut separated = 0;
@@ -36,7 +36,7 @@ impl Number {
                 }
                 None if separated < gap && separators.contains(letter) => separated += 1,
                 _ => {
-                    // A word goes on: its last group is no group of a number.
+                    // The last digits belong to a word and are not a group of the number.
                     if separated == 0 && letter.is_alphanumeric() {
                         number.drop_last();
                     }
@@ -60,20 +60,20 @@ impl Number {
         self.digits.truncate(self.digits.len() - dropped);
     }
 
-    /// All of its groups, then all but the last, and so on.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+    /// All groups, then all but the last, and so on.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = Prefix<'_>> {
         let mut digits = self.digits.len();
         (1..=self.groups.len()).rev().map(move |count| {
             let groups = &self.groups[..count];
-            let part = Part { digits: &self.digits[..digits], groups, end: groups[count - 1].end };
+            let prefix =
+                Prefix { digits: &self.digits[..digits], groups, end: groups[count - 1].end };
             digits -= groups[count - 1].digits;
-            part
+            prefix
         })
     }
 }
 
-/// Whether the last digit is the check digit that the others ask for, as on every payment
-/// card.
+/// Whether the last digit is a valid Luhn check digit, as on every payment card.
 pub(crate) fn is_luhn(digits: &[u8]) -> bool {
     let doubled = |digit: u8| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
     let weighted = digits.iter().rev().enumerate().map(|(place, digit)| match place % 2 {

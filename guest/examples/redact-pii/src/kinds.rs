@@ -1,30 +1,29 @@
 //! The kinds of personal data, and how each is recognised.
 //!
-//! Whatever carries check digits is checked, so that an order number is not taken for a
-//! payment card.
+//! Check digits are verified, so that an order number is not mistaken for a payment card.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::digits::{Number, Part, is_luhn};
+use crate::digits::{Number, Prefix, is_luhn};
 
 /// A kind of personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `name@domain.tld`, in any script.
     Email,
-    /// An international bank account number with correct check digits.
+    /// An international bank account number with valid check digits.
     Iban,
-    /// 13 to 19 digits whose last is a correct check digit.
+    /// 13 to 19 digits whose last is a valid check digit.
     Card,
     /// A version 4 or 6 address.
     Ip,
-    /// `+` or `00` and a number, a number with a leading zero in groups, or three, three
-    /// and four digits.
+    /// `+` or `00` and a number, a number with a leading zero in groups, or groups of three,
+    /// three and four digits.
     Phone,
 }
 
 impl Kind {
-    /// What stands in its place.
+    /// The replacement text.
     pub fn label(self) -> &'static str {
         match self {
             Self::Email => "[email]",
@@ -35,7 +34,7 @@ impl Kind {
         }
     }
 
-    /// How many bytes of `text` are one of this kind, if it begins with one.
+    /// The length in bytes of the item of this kind at the start of `text`, if there is one.
     pub(crate) fn length_at_start(self, text: &str) -> Option<usize> {
         match self {
             Self::Email => email(text),
@@ -47,7 +46,7 @@ impl Kind {
     }
 }
 
-/// The bytes at the start of `text` whose letters are all `among`, at most `most`.
+/// The longest prefix of `text` whose characters all satisfy `among`, at most `most` bytes.
 fn run(text: &str, most: usize, among: impl Fn(char) -> bool) -> &str {
     let mut letters = text.char_indices().filter(|(at, letter)| *at >= most || !among(*letter));
     &text[..letters.next().map_or(text.len(), |(at, _)| at)]
@@ -72,7 +71,7 @@ fn email(text: &str) -> Option<usize> {
     whole.then(|| local.len() + 1 + domain.len())
 }
 
-/// Lengths of account numbers by country, as the IBAN registry has them.
+/// Lengths of IBANs by country, from the IBAN registry.
 const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 \
     CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 \
     IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 \
@@ -100,11 +99,11 @@ fn iban(text: &str) -> Option<usize> {
     (whole && remainder_97(&number) == Some(1)).then_some(length)
 }
 
-/// The number that an IBAN stands for, with its first four letters last and letters as
-/// 10 to 35, divided by 97.
+/// The IBAN modulo 97, with its first four characters moved to the end and letters counted
+/// as 10 to 35. It is 1 if the check digits are valid.
 fn remainder_97(number: &[char]) -> Option<u32> {
-    let turned = number[4..].iter().chain(&number[..4]);
-    turned.map(|letter| letter.to_digit(36)).try_fold(0, |remainder, digit| {
+    let rotated = number[4..].iter().chain(&number[..4]);
+    rotated.map(|letter| letter.to_digit(36)).try_fold(0, |remainder, digit| {
         let digit = digit?;
         let shift = if digit < 10 { 10 } else { 100 };
         Some((remainder * shift + digit) % 97)
@@ -112,13 +111,13 @@ fn remainder_97(number: &[char]) -> Option<u32> {
 }
 
 fn card(text: &str) -> Option<usize> {
-    // What the first digit says of the issuer.
+    // The first digit identifies the kind of issuer.
     if !text.starts_with(|letter| ('2'..='6').contains(&letter)) {
         return None;
     }
     let number = Number::at_start(text, 19, " -", 1);
-    let is_card = |part: &Part<'_>| part.digits.len() >= 13 && is_luhn(part.digits);
-    number.parts().find(is_card).map(|part| part.end)
+    let is_card = |number: &Prefix<'_>| number.digits.len() >= 13 && is_luhn(number.digits);
+    number.prefixes().find(is_card).map(|number| number.end)
 }
 
 fn ip(text: &str) -> Option<usize> {
@@ -135,7 +134,7 @@ fn ipv4(text: &str) -> Option<usize> {
 fn ipv6(text: &str) -> Option<usize> {
     let address = run(text, 46, |letter| letter.is_ascii_hexdigit() || ":.".contains(letter));
     let address = address.trim_end_matches('.');
-    // A sentence may go on with a colon.
+    // The last colon may belong to the sentence.
     let shorter = address.strip_suffix(':').unwrap_or(address);
     let mut wholes = [address, shorter].into_iter().filter(|address| {
         let is_long = address.contains(|letter: char| letter != ':');
@@ -150,13 +149,13 @@ fn phone(text: &str) -> Option<usize> {
         return None;
     }
     let number = Number::at_start(&text[plus..], 17, " ()-./", 2);
-    let is_phone = |part: &Part<'_>| is_international(part, plus > 0) || is_national(part);
-    number.parts().find(is_phone).map(|part| plus + part.end)
+    let is_phone = |number: &Prefix<'_>| is_international(number, plus > 0) || is_national(number);
+    number.prefixes().find(is_phone).map(|number| plus + number.end)
 }
 
-/// With a country's number, after `+` or `00`; ITU-T E.164 allows 15 digits.
-fn is_international(part: &Part<'_>, plus: bool) -> bool {
-    let digits = match part.digits {
+/// An international number, after `+` or `00`. ITU-T E.164 allows 15 digits.
+fn is_international(number: &Prefix<'_>, plus: bool) -> bool {
+    let digits = match number.digits {
         digits if plus => digits,
         [0, 0, digits @ ..] => digits,
         _ => return false,
@@ -164,13 +163,13 @@ fn is_international(part: &Part<'_>, plus: bool) -> bool {
     (8..=15).contains(&digits.len())
 }
 
-/// As it is called from within its country: with a leading zero and in groups, of which
-/// the first names an area or all are pairs; or as North America writes it.
-fn is_national(part: &Part<'_>) -> bool {
-    let mut groups = part.groups.iter().map(|group| group.digits);
-    let leading_zero = part.digits.first() == Some(&0)
-        && (9..=12).contains(&part.digits.len())
+/// A national number: with a leading zero and in groups, of which the first is an area code
+/// or all are pairs; or in the North American format.
+fn is_national(number: &Prefix<'_>) -> bool {
+    let mut groups = number.groups.iter().map(|group| group.digits);
+    let leading_zero = number.digits.first() == Some(&0)
+        && (9..=12).contains(&number.digits.len())
         && groups.len() > 1
-        && (part.groups[0].digits > 2 || groups.all(|digits| digits == 2));
-    leading_zero || part.groups.iter().map(|group| group.digits).eq([3, 3, 4])
+        && (number.groups[0].digits > 2 || groups.all(|digits| digits == 2));
+    leading_zero || number.groups.iter().map(|group| group.digits).eq([3, 3, 4])
 }

@@ -1,6 +1,6 @@
-//! Takes personal data out of facts before they are stored: e-mail addresses, bank
-//! accounts, payment cards, IP addresses and telephone numbers, in the text and in the
-//! metadata's values.
+//! Redacts personal data in facts before they are stored: e-mail addresses, bank accounts,
+//! payment cards, IP addresses and telephone numbers, in the text and in the values of the
+//! metadata.
 
 mod digits;
 mod kinds;
@@ -13,7 +13,7 @@ use kenning_extension::{Draft, OnStore, Refusal, log};
 pub use kinds::Kind;
 pub use redact::{Redacted, redact};
 
-/// What is taken out. Where two kinds fit, the earlier one names it.
+/// The kinds to redact. Where two kinds match, the earlier one is used.
 pub const KINDS: &[Kind] = &[Kind::Email, Kind::Iban, Kind::Card, Kind::Ip, Kind::Phone];
 
 /// The extension.
@@ -32,7 +32,7 @@ impl OnStore for RedactPii {
         }
         draft.metadata.map_texts(cleaned);
         if count > 0 {
-            log::info(format!("took {count} pieces of personal data out of a fact"));
+            log::info(format!("redacted {count} items of personal data in a fact"));
         }
         Ok(vec![draft])
     }

@@ -1,17 +1,19 @@
-//! One pass over a text.
+//! Redacting a text in one pass.
 
 use crate::Kind;
 
-/// A text without personal data, and how many pieces of it were taken out.
+/// A redacted text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Redacted {
+    /// The text with labels in place of personal data.
     pub text: String,
+    /// How many items were replaced.
     pub count: usize,
 }
 
-/// `text` with every piece of these kinds replaced by the kind's label.
+/// Replaces every item of these kinds in `text` by the label of its kind.
 ///
-/// What was redacted once stays as it is.
+/// Redacting a redacted text changes nothing.
 pub fn redact(text: &str, kinds: &[Kind]) -> Redacted {
     let mut redacted = Redacted { text: String::with_capacity(text.len()), count: 0 };
     let mut rest = text;

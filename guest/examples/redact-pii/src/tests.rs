@@ -7,7 +7,7 @@ use super::{KINDS, Kind, RedactPii, redact};
 fn assert_redacted(text: &str, expected: &str) {
     let redacted = redact(text, KINDS);
     assert_eq!(redacted.text, expected, "from {text:?}");
-    assert_eq!(redact(expected, KINDS).count, 0, "twice is once: {expected:?}");
+    assert_eq!(redact(expected, KINDS).count, 0, "redacting again changes nothing: {expected:?}");
 }
 
 #[track_caller]
@@ -16,7 +16,7 @@ fn assert_kept(text: &str) {
 }
 
 #[test]
-fn addresses_of_mail() {
+fn email_addresses_are_redacted() {
     assert_redacted("Write to ada@example.com.", "Write to [email].");
     assert_redacted("<first.last+tag@mail.example.co.uk>, ok", "<[email]>, ok");
     assert_redacted("mailto:o'neil@example.org?subject=x", "mailto:[email]?subject=x");
@@ -27,7 +27,7 @@ fn addresses_of_mail() {
 }
 
 #[test]
-fn accounts_with_correct_check_digits() {
+fn ibans_with_valid_check_digits_are_redacted() {
     assert_redacted("Pay DE89 3704 0044 0532 0130 00 today", "Pay [iban] today");
     assert_redacted("gb82west12345698765432;", "[iban];");
     assert_redacted("NO93 8601 1117 947 and BE68539007547034", "[iban] and [iban]");
@@ -42,7 +42,7 @@ fn accounts_with_correct_check_digits() {
 }
 
 #[test]
-fn cards_with_a_correct_check_digit() {
+fn card_numbers_with_a_valid_check_digit_are_redacted() {
     assert_redacted("Card 4111 1111 1111 1111 exp 12/27", "Card [card] exp 12/27");
     assert_redacted("378282246310005 or 5555-5555-5555-4444.", "[card] or [card].");
     assert_redacted("4111111111111111 12/27", "[card] 12/27");
@@ -52,7 +52,7 @@ fn cards_with_a_correct_check_digit() {
 }
 
 #[test]
-fn addresses_of_machines() {
+fn ip_addresses_are_redacted() {
     assert_redacted("from 192.168.0.17:8080, not 10.0.0.1.", "from [ip]:8080, not [ip].");
     assert_redacted("2001:db8::ff00:42:8329 and ::1 and ::ffff:10.0.0.1", "[ip] and [ip] and [ip]");
     assert_redacted("the host fe80::1: is up", "the host [ip]: is up");
@@ -62,7 +62,7 @@ fn addresses_of_machines() {
 }
 
 #[test]
-fn telephone_numbers() {
+fn telephone_numbers_are_redacted() {
     for number in [
         "+49 30 1234567",
         "+49 (0)30 123-4567",
@@ -94,7 +94,7 @@ fn telephone_numbers() {
 }
 
 #[test]
-fn only_the_kinds_that_are_asked_for() {
+fn only_the_requested_kinds_are_redacted() {
     let text = "ada@example.com at 10.0.0.1";
     assert_eq!(redact(text, &[Kind::Ip]).text, "ada@example.com at [ip]");
     assert_eq!(redact(text, &[]).text, text);
@@ -112,11 +112,11 @@ fn a_draft_is_redacted_in_its_text_and_in_its_metadata() {
     assert_eq!(stored[0].id.as_deref(), Some("a"));
     let expected = r#"{"from":"[email]","n":1.10,"cc":[{"ip":"[ip]"}]}"#;
     assert_eq!(stored[0].metadata.as_str(), expected);
-    assert_eq!(host.lines(), ["took 3 pieces of personal data out of a fact"]);
+    assert_eq!(host.lines(), ["redacted 3 items of personal data in a fact"]);
 }
 
 #[test]
-fn a_clean_draft_stays_as_it_is() {
+fn a_draft_without_personal_data_is_unchanged() {
     let draft = Draft::new("Tea is hot.").with("topic", "tea");
     let host = Host::new();
     assert_eq!(host.run(|| RedactPii::on_store(draft.clone())), Ok(vec![draft]));
@@ -124,7 +124,7 @@ fn a_clean_draft_stays_as_it_is() {
 }
 
 #[test]
-fn any_text_is_walked_to_its_end() {
+fn unusual_and_long_texts_are_processed() {
     for text in ["", "+", "(", "+(0", "@", "é@é.éé é", "DE", "9", "::", "日本 03-1234-5678 電話"]
     {
         let redacted = redact(text, KINDS);

@@ -1,19 +1,19 @@
-//! Lets out only facts that are labelled for everybody.
+//! Returns only facts that are labelled as public.
 //!
-//! The label is the field `visibility` of a fact's metadata. What is not labelled stays
-//! in: forgetting a label must not publish a fact.
+//! The label is the field `visibility` of a fact's metadata. Facts without a label are
+//! withheld, so a forgotten label never publishes a fact.
 //!
-//! Two hooks do one thing. `on-query` adds a filter, so that a search finds its `top_k`
-//! among the facts that may leave. `on-read` drops the others on every way out, also by
-//! get, list and export, and is what the promise rests on.
+//! Two hooks work together. `on-query` adds a filter, so that a search fills its `top_k` with
+//! visible facts. `on-read` drops all other facts from every response, including get, list
+//! and export, and is what enforces the rule.
 
 use kenning_extension::json::json;
 use kenning_extension::{Fact, OnQuery, OnRead, Query, Refusal, log};
 
-/// The field of the metadata that labels a fact.
+/// The metadata field that holds a fact's label.
 const FIELD: &str = "visibility";
 
-/// The labels of facts that may leave.
+/// The labels of visible facts.
 const OPEN: &[&str] = &["public"];
 
 /// The extension.
@@ -29,9 +29,9 @@ impl OnQuery for RowAccess {
 impl OnRead for RowAccess {
     fn on_read(facts: Vec<Fact>) -> Vec<Fact> {
         let all = facts.len();
-        let open: Vec<Fact> = facts.into_iter().filter(may_leave).collect();
+        let open: Vec<Fact> = facts.into_iter().filter(is_visible).collect();
         if open.len() < all {
-            log::debug(format!("held {} of {all} facts back", all - open.len()));
+            log::debug(format!("withheld {} of {all} facts", all - open.len()));
         }
         open
     }
@@ -39,9 +39,9 @@ impl OnRead for RowAccess {
 
 kenning_extension::export!(RowAccess: OnQuery, OnRead);
 
-/// A list of labels, or anything else that is not one of them, is no label: the filter
-/// would let a list through that holds one, and this does not.
-fn may_leave(fact: &Fact) -> bool {
+/// Whether the label is exactly one of [`OPEN`]. A list that contains one of them does not
+/// count, although the filter of `on-query` matches it.
+fn is_visible(fact: &Fact) -> bool {
     fact.metadata.get_str(FIELD).is_some_and(|label| OPEN.contains(&label.as_str()))
 }
 
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn only_labelled_facts_leave_in_their_order() {
+    fn only_public_facts_are_returned_and_in_their_order() {
         let facts = vec![
             Fact::new("b", "x").with(FIELD, "public"),
             Fact::new("none", "x"),
@@ -68,12 +68,12 @@ mod tests {
         ];
         let host = Host::new();
         assert_eq!(ids(host.run(|| RowAccess::on_read(facts))), ["b", "a"]);
-        assert_eq!(host.lines(), ["held 5 of 7 facts back"]);
+        assert_eq!(host.lines(), ["withheld 5 of 7 facts"]);
         assert!(RowAccess::on_read(Vec::new()).is_empty());
     }
 
     #[test]
-    fn a_query_keeps_its_own_filter_and_gets_ours() {
+    fn the_filter_is_added_to_the_query_filter() {
         let filter = |theirs: Option<&str>| {
             let query = Query { filter: theirs.map(Into::into), ..Query::new("tea") };
             RowAccess::on_query(query).unwrap().filter.unwrap()

@@ -1,11 +1,11 @@
-// The hook. What it does stands in synonyms.js, which runs anywhere.
+// The hook. The logic is in synonyms.js, which runs in any JavaScript engine.
 
 import { expand } from './synonyms.js';
 
 export const onQuery = {
-  // To refuse a query: throw { message: 'what is wrong and what to do' }.
+  // To reject a query: throw { message: 'what is wrong and how to fix it' }.
   onQuery(query) {
-    // A search by meaning alone knows synonyms by itself.
+    // Embeddings already cover synonyms.
     return query.mode === 'vector' ? query : { ...query, text: expand(query.text) };
   },
 };

@@ -9,19 +9,19 @@ const GROUPS = [
   ['cto', 'chief technology officer'],
 ];
 
-/** Words and phrases added to one query at most: more would drown what was asked. */
+/** Maximum number of words and phrases added to a query. More would outweigh the query. */
 const ADDED = 12;
 
 const BETWEEN_WORDS = /[^\p{L}\p{N}]+/u;
 
-/** Groups as they are compared. What runs here runs when the component is built. */
+/** Prepares groups for comparison. For GROUPS, this runs when the component is built. */
 export function prepared(groups) {
   return groups.map((group) => group.map((phrase) => ({ phrase, words: ` ${normal(phrase)} ` })));
 }
 
 const PREPARED = prepared(GROUPS);
 
-/** A query with the synonyms of its words and phrases behind it. */
+/** Appends the synonyms of a query's words and phrases. */
 export function expand(text, groups = PREPARED) {
   const asked = ` ${normal(text)} `;
   const has = ({ words }) => asked.includes(words);
@@ -30,7 +30,7 @@ export function expand(text, groups = PREPARED) {
   return [text, ...new Set(added.slice(0, ADDED))].join(' ');
 }
 
-/** Lower case, and one space for all that is neither letter nor digit. */
+/** Converts to lower case and replaces everything but letters and digits by single spaces. */
 function normal(text) {
   return text.toLowerCase().split(BETWEEN_WORDS).filter(Boolean).join(' ');
 }

@@ -1,9 +1,9 @@
-"""Tags for a text by rules, without a model: the same text always gets the same tags."""
+"""Tags texts by rules, without a model: the same text always gets the same tags."""
 
 import json
 import re
 
-# A tag, and what a text says that earns it.
+# A tag, and the pattern of the texts that get it.
 RULES = [
     ("incident", r"\b(outage|incident|down(time)?|post-?mortem)\b"),
     ("decision", r"\b(we|they|the team) (decided|agreed|chose)\b"),
@@ -13,22 +13,22 @@ RULES = [
     ("link", r"\bhttps?://\S"),
 ]
 
-# Upper case matters where it is what tells a ticket from a word.
+# Case is ignored, except for tickets: upper case distinguishes them from words.
 _COMPILED = [
     (tag, re.compile(pattern, 0 if tag == "ticket" else re.IGNORECASE)) for tag, pattern in RULES
 ]
 
 
 def tags_of(text: str) -> list[str]:
-    """The tags that a text earns, in the order of the rules."""
+    """Return the tags for a text, in the order of the rules."""
     return [tag for tag, pattern in _COMPILED if pattern.search(text)]
 
 
 def with_tags(text: str, metadata: str) -> str:
-    """Metadata, a JSON object as text, with the text's tags in its list `tags`.
+    """Add the tags for a text to the list `tags` in the metadata, a JSON object as text.
 
-    Tags that are there stay where they are. Without a new tag, the very same text comes back;
-    and what somebody else keeps under `tags`, if it is not a list, is left alone.
+    Existing tags keep their positions. The metadata is returned unchanged if there is no new
+    tag, or if `tags` is not a list.
     """
     fields = json.loads(metadata)
     tags = fields.get("tags", [])

@@ -7,7 +7,7 @@ from tag_rules import tags_of, with_tags
 
 
 class Tags(unittest.TestCase):
-    def test_a_text_earns_its_tags(self):
+    def test_matching_rules_give_tags(self):
         for text, tags in [
             ("The outage of OPS-1234 cost 3,000 EUR.", ["incident", "ticket", "money"]),
             ("We decided to use tea. Due by Friday.", ["decision", "deadline"]),
@@ -17,12 +17,12 @@ class Tags(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(tags_of(text), tags)
 
-    def test_tags_join_those_that_are_there(self):
+    def test_new_tags_are_added_to_existing_ones(self):
         metadata = json.dumps({"tags": ["money", "mine"], "n": 1})
         fields = json.loads(with_tags("An incident for $5", metadata))
         self.assertEqual(fields, {"tags": ["money", "mine", "incident"], "n": 1})
 
-    def test_metadata_stays_as_it_was_written_when_there_is_nothing_to_add(self):
+    def test_metadata_is_unchanged_if_there_is_nothing_to_add(self):
         for text, metadata in [
             ("Tea is hot.", '{ "n" : 1.10 }'),
             ("An incident", '{"tags" : ["incident"]}'),

@@ -1,4 +1,4 @@
-//! The contract's types as ours, and back.
+//! Conversions between the contract's types and the crate's own.
 
 use super::world::kenning::knowledge::{embedding, types};
 use crate::embedding::Purpose;

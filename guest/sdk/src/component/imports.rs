@@ -1,5 +1,5 @@
-//! The functions of `host`, by the component's imports. Each is imported only by a
-//! component that calls it.
+//! Implements the functions of `host` with the component's imports. A component imports
+//! only those that it calls.
 
 use super::world::kenning::knowledge as interfaces;
 use crate::embedding::Purpose;

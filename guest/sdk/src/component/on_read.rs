@@ -1,4 +1,4 @@
-//! The hook `on-read`, with the types of `world`.
+//! Generated bindings of the hook `on-read`. The types come from `world`.
 
 wit_bindgen::generate!({
     path: "wit",

@@ -1,4 +1,4 @@
-//! The hook `on-store`, with the types of `world`.
+//! Generated bindings of the hook `on-store`. The types come from `world`.
 
 wit_bindgen::generate!({
     path: "wit",

@@ -1,4 +1,4 @@
-//! The hook `rerank`, with the types of `world`.
+//! Generated bindings of the hook `rerank`. The types come from `world`.
 
 wit_bindgen::generate!({
     path: "wit",

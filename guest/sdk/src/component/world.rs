@@ -1,3 +1,3 @@
-//! The types, and what an extension may import.
+//! Generated bindings of the types and of the imports of an extension.
 
 wit_bindgen::generate!({ path: "wit", world: "extension", generate_unused_types: true });

@@ -1,9 +1,9 @@
-//! What is left of this call, so that a hook can do with less rather than be stopped.
+//! What the call may still use, so that a hook can do less instead of being terminated.
 
 use super::provider;
 use crate::Allowance;
 
-/// What is left, exact when taken.
+/// A snapshot of what is left.
 pub fn remaining() -> Allowance {
     provider::remaining()
 }

@@ -1,22 +1,21 @@
-//! Texts in, vectors out. Needs the grant `embedding`.
+//! Turns texts into vectors. Needs the grant `embedding`.
 
 use super::provider;
 use crate::{Embeddings, Error};
 
-/// What the texts are for. The host lets queries go first.
+/// What the texts are for. The host gives queries priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Someone waits for the answer: up to 10 s.
+    /// A query that a user waits for. Times out after 10 s.
     Query,
-    /// Nobody waits long: up to 1 s, then [`Error::Timeout`].
+    /// A text that can be embedded later. Times out after 1 s.
     Document,
 }
 
-/// The vectors of `texts`, at most 100 of them. Long texts are cut where the model stops
-/// reading.
+/// Embeds `texts`, at most 100. Text beyond the model's maximum length is ignored.
 ///
 /// # Errors
-/// When the embedder fails or is late.
+/// If the embedder fails or times out.
 pub fn embed(texts: &[&str], purpose: Purpose) -> Result<Embeddings, Error> {
     provider::embed(texts, purpose)
 }

@@ -1,13 +1,13 @@
-//! What search reads of the tenant's facts. Needs the grant `index`.
+//! The tenant's search index. Needs the grant `index`.
 
 use super::provider;
 use crate::{Candidate, Embeddings, Error};
 
-/// The facts nearest to the one vector in `target`, best first, at most `limit` (1 to
-/// 10,000). Facts whose vector is still being made are not seen.
+/// The facts nearest to the single vector in `target`, best first, at most `limit` (1 to
+/// 10,000). Facts that have not been embedded yet are not found.
 ///
 /// # Errors
-/// When the filter or the vector is refused.
+/// If the filter or the vector is invalid, or if the index fails.
 pub fn nearest(
     target: &Embeddings,
     filter: Option<&str>,
@@ -20,7 +20,7 @@ pub fn nearest(
 /// ranked by BM25.
 ///
 /// # Errors
-/// When the filter is refused.
+/// If the filter is invalid, or if the index fails.
 pub fn matching(text: &str, filter: Option<&str>, limit: u32) -> Result<Vec<Candidate>, Error> {
     provider::matching(text, filter, limit)
 }

@@ -1,20 +1,20 @@
-//! Lines for the tenant who brought the extension, and for the operator.
+//! Log output for the tenant that owns the extension, and for the operator.
 //!
-//! A line holds at most 1 KiB and a call at most 100 lines; what is over is cut or
-//! dropped. Never log what a fact or a query says.
+//! Lines are truncated to 1 KiB, and lines after the first 100 of a call are dropped. Never
+//! log the text of a fact or a query.
 
 use super::provider;
 
-/// How much a log line matters.
+/// Severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For whoever looks into something.
+    /// Details for debugging.
     Debug,
-    /// What went as it should.
+    /// Normal operation.
     Info,
-    /// What went on, but not as it should.
+    /// Unexpected, but handled.
     Warn,
-    /// What failed.
+    /// A failure.
     Error,
 }
 

@@ -1,7 +1,6 @@
-//! What a hook may call, one file for each interface of the contract.
+//! The functions a hook may call, one file per interface of the contract.
 //!
-//! In a component these are its imports; on the author's machine, `testing`
-//! stands in for the host.
+//! In a component they call its imports; in native tests, the fake host of `testing`.
 
 pub mod budget;
 pub mod embedding;
@@ -12,4 +11,4 @@ pub mod storage;
 #[cfg(target_family = "wasm")]
 use crate::component::imports as provider;
 #[cfg(not(target_family = "wasm"))]
-use crate::testing::stand_in as provider;
+use crate::testing::fake as provider;

@@ -32,28 +32,48 @@ const WASI_TRACK: (u64, u64) = (0, 2);
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// Where an extension changes what happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Hook {
-    OnStore,
-    OnQuery,
-    OnRead,
-    Rerank,
+macro_rules! hooks {
+    ($($module:ident: $hook:ident $name:literal, $world:literal, $bindings:ident, $pre:ident,
+       $interface:ident.$call:ident($($argument:ident: $type:ty),+) fuel by $input:ident
+       -> $output:ty, $on_failure:ident;)+) => {
+        /// Where an extension changes what happens.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Hook {
+            $(#[doc = concat!("The interface `", $name, "`.")] $hook,)+
+        }
+
+        impl Hook {
+            /// All hooks, in the order of the table.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$hook),+];
+
+            /// The name of the interface that an extension with this hook exports.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$hook => $name,)+
+                }
+            }
+
+            /// What happens to a call when this hook fails, unless the operator decides otherwise.
+            pub fn on_failure(self) -> OnFailure {
+                match self {
+                    $(Self::$hook => OnFailure::$on_failure,)+
+                }
+            }
+        }
+    };
 }
 
-impl Hook {
-    pub const ALL: [Self; 4] = [Self::OnStore, Self::OnQuery, Self::OnRead, Self::Rerank];
+kenning_bindings::for_each_hook!(hooks);
 
-    /// The name of the interface that an extension with this hook exports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OnStore => "on-store",
-            Self::OnQuery => "on-query",
-            Self::OnRead => "on-read",
-            Self::Rerank => "rerank",
-        }
-    }
+/// What happens to a call when one of its hooks fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The call fails.
+    Close,
+    /// The call goes on without the hook.
+    LeaveOut,
 }
 
 /// What an operator allows an extension by name.

@@ -4,10 +4,6 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use kenning_bindings::on_query::{OnQueryExtension, OnQueryExtensionPre};
-use kenning_bindings::on_read::{OnReadExtension, OnReadExtensionPre};
-use kenning_bindings::on_store::{OnStoreExtension, OnStoreExtensionPre};
-use kenning_bindings::rerank::{RerankExtension, RerankExtensionPre};
 use kenning_bindings::self_test::{SelfTested, SelfTestedPre};
 use kenning_bindings::{Logic, LogicPre};
 use wasmtime::Store;
@@ -61,10 +57,6 @@ impl Pre for InstancePre<State> {
 
 pre!(
     LogicPre<State> => Logic,
-    OnStoreExtensionPre<State> => OnStoreExtension,
-    OnQueryExtensionPre<State> => OnQueryExtension,
-    OnReadExtensionPre<State> => OnReadExtension,
-    RerankExtensionPre<State> => RerankExtension,
     SelfTestedPre<State> => SelfTested,
 );
 
@@ -118,48 +110,52 @@ fn self_test(
     has.then(|| SelfTestedPre::new(instance.clone())).transpose()
 }
 
-/// An extension's hooks, linked to what it was granted. A component has those that it
-/// exports.
-#[derive(Clone)]
-pub struct LinkedExtension {
-    pub(crate) instance: InstancePre<State>,
-    pub(crate) on_store: Option<OnStoreExtensionPre<State>>,
-    pub(crate) on_query: Option<OnQueryExtensionPre<State>>,
-    pub(crate) on_read: Option<OnReadExtensionPre<State>>,
-    pub(crate) rerank: Option<RerankExtensionPre<State>>,
-    pub(crate) self_test: Option<SelfTestedPre<State>>,
-    /// As the logic's.
-    pub(crate) _loaded: Option<Arc<Loaded>>,
-}
+macro_rules! linked_extension {
+    ($($module:ident: $hook:ident $name:literal, $world:literal, $bindings:ident, $pre:ident,
+       $interface:ident.$call:ident($($argument:ident: $type:ty),+) fuel by $input:ident
+       -> $output:ty, $on_failure:ident;)+) => {
+        pre!($(
+            kenning_bindings::$module::$pre<State> => kenning_bindings::$module::$bindings
+        ),+);
 
-impl LinkedExtension {
-    /// An error names the import that is neither offered nor granted.
-    pub(crate) fn link(
-        linkers: &Linkers,
-        component: &Component,
-        grants: &[Grant],
-    ) -> wasmtime::Result<Self> {
-        let instance = linkers.extension(grants)?.instantiate_pre(component)?;
-        let has = |hook: Hook| component.get_export_index(None, interface(hook)).is_some();
-        let (store, query) = (has(Hook::OnStore), has(Hook::OnQuery));
-        let (read, rerank) = (has(Hook::OnRead), has(Hook::Rerank));
-        Ok(Self {
-            on_store: store.then(|| OnStoreExtensionPre::new(instance.clone())).transpose()?,
-            on_query: query.then(|| OnQueryExtensionPre::new(instance.clone())).transpose()?,
-            on_read: read.then(|| OnReadExtensionPre::new(instance.clone())).transpose()?,
-            self_test: self_test(component, &instance)?,
-            rerank: rerank.then(|| RerankExtensionPre::new(instance.clone())).transpose()?,
-            instance,
-            _loaded: None,
-        })
-    }
-
-    pub fn has(&self, hook: Hook) -> bool {
-        match hook {
-            Hook::OnStore => self.on_store.is_some(),
-            Hook::OnQuery => self.on_query.is_some(),
-            Hook::OnRead => self.on_read.is_some(),
-            Hook::Rerank => self.rerank.is_some(),
+        /// An extension's hooks, linked to what it was granted. A component has those that it
+        /// exports.
+        #[derive(Clone)]
+        pub struct LinkedExtension {
+            pub(crate) instance: InstancePre<State>,
+            $(pub(crate) $module: Option<kenning_bindings::$module::$pre<State>>,)+
+            pub(crate) self_test: Option<SelfTestedPre<State>>,
+            /// As the logic's.
+            _loaded: Option<Arc<Loaded>>,
         }
-    }
+
+        impl LinkedExtension {
+            /// An error names the import that is neither offered nor granted.
+            fn link(
+                linkers: &Linkers,
+                component: &Component,
+                grants: &[Grant],
+            ) -> wasmtime::Result<Self> {
+                let instance = linkers.extension(grants)?.instantiate_pre(component)?;
+                let has = |hook| component.get_export_index(None, interface(hook)).is_some();
+                Ok(Self {
+                    $($module: has(Hook::$hook)
+                        .then(|| kenning_bindings::$module::$pre::new(instance.clone()))
+                        .transpose()?,)+
+                    self_test: self_test(component, &instance)?,
+                    instance,
+                    _loaded: None,
+                })
+            }
+
+            /// Whether the component exports this hook.
+            pub fn has(&self, hook: Hook) -> bool {
+                match hook {
+                    $(Hook::$hook => self.$module.is_some(),)+
+                }
+            }
+        }
+    };
 }
+
+kenning_bindings::for_each_hook!(linked_extension);

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use kenning::check::{Kind, Report, check};
 use kenning::config::{Config, Settings};
+use kenning_runtime::compat::{ComponentKind, Report, check};
 
 /// What Rust's standard library and others' runtimes link; it grants nothing.
 const WASI: &str = "wasi:";
@@ -34,9 +34,9 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: bool) -> anyhow::Res
 fn table(report: &Report) -> String {
     let seen = &report.inspection;
     let kind = match report.kind {
-        Kind::Logic => "logic",
-        Kind::Extension => "extension",
-        Kind::Unknown => "neither a logic nor an extension",
+        ComponentKind::Logic => "logic",
+        ComponentKind::Extension => "extension",
+        ComponentKind::Unknown => "neither a logic nor an extension",
     };
     let hooks: Vec<&str> = seen.hooks.iter().map(|hook| hook.name()).collect();
     let grants: Vec<&str> = seen.grants_needed.iter().map(|grant| grant.name()).collect();
@@ -54,7 +54,7 @@ fn table(report: &Report) -> String {
         ("of WASI", joined(&wasi)),
         ("memory at start", format!("{} bytes", seen.memory_bytes)),
     ];
-    rows.retain(|(name, _)| *name != "hooks" || report.kind != Kind::Logic);
+    rows.retain(|(name, _)| *name != "hooks" || report.kind != ComponentKind::Logic);
     let rows = rows.into_iter().map(|(name, value)| format!("{name:<16} {value}\n"));
     rows.chain([verdict(report)]).collect()
 }

@@ -14,10 +14,9 @@ use super::parameters::{Parameters, component};
 use super::{Admin, generations};
 use crate::http::App;
 use crate::http::answer::Refusal;
-use crate::registry::OnFailure;
 use crate::swap::{ExtensionTarget, Rollback};
 use kenning_core::error::{Code, Error};
-use kenning_runtime::{Grant, Hook};
+use kenning_runtime::{Grant, Hook, OnFailure};
 
 const PLACE: &[&str] = &["order", "grant", "on_failure"];
 

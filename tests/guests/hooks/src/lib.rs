@@ -1,24 +1,24 @@
-//! An extension with every hook that does what the text says: what a test needs of
-//! extensions, the well-behaved and the others.
+//! An extension with every hook, controlled by the text that it processes. Tests use it as
+//! a well-behaved and as a misbehaving extension.
 //!
-//! Words in a draft's or a query's text name deeds; everything else passes as it is,
-//! so that a test sees what the hook did and no more.
+//! Words in the text of a draft, a query or a fact are commands. Everything else passes
+//! unchanged, so that a test sees exactly what the hook did.
 //!
 //! | word | `on-store` | `on-query` | `on-read` | `rerank` |
 //! |---|---|---|---|---|
 //! | `mark` | metadata gets `"marked": true` | | | |
 //! | `split` | each line becomes a draft | | | |
 //! | `refuse` | refuses | refuses | | |
-//! | `nothing` | gives no draft | | | |
-//! | `secret` | | | becomes `[hidden]` | |
+//! | `nothing` | returns no draft | | | |
+//! | `secret` | | | is replaced by `[hidden]` | |
 //! | `withheld` | | | the fact is dropped | |
-//! | `alias` | | becomes `renamed` | | |
-//! | `reverse` | | | | turns the order |
-//! | `invent` | | | | ranks an id that nobody has |
-//! | `nan` | | | | gives a score that is no number |
+//! | `alias` | | is replaced by `renamed` | | |
+//! | `reverse` | | | | reverses the order |
+//! | `invent` | | | | ranks an id that does not exist |
+//! | `nan` | | | | returns NaN as the scores |
 //! | `trap-HOOK` | traps | traps | traps | traps |
 //! | `spin-HOOK` | spins | spins | spins | spins |
-//! | `say` | logs a line | logs a line | | |
+//! | `say` | logs a line | logs a line | logs a line | logs a line |
 
 #![cfg(target_family = "wasm")]
 
@@ -51,28 +51,28 @@ mod bindings {
 
 struct Component;
 
-fn says(text: &str, word: &str) -> bool {
+fn contains(text: &str, word: &str) -> bool {
     text.split_whitespace().any(|one| one == word)
 }
 
-/// What any hook does when it is told to.
+/// Runs the commands that every hook supports.
 fn misbehave(text: &str, hook: &str) {
-    if says(text, &format!("trap-{hook}")) {
+    if contains(text, &format!("trap-{hook}")) {
         std::process::abort();
     }
-    if says(text, &format!("spin-{hook}")) {
+    if contains(text, &format!("spin-{hook}")) {
         loop {
             std::hint::black_box(());
         }
     }
-    if says(text, "say") {
+    if contains(text, "say") {
         log(Level::Info, &format!("said in {hook}"));
     }
 }
 
 fn refusal(text: &str) -> Result<(), Refusal> {
-    match says(text, "refuse") {
-        true => Err(Refusal { message: "this extension refuses it".into() }),
+    match contains(text, "refuse") {
+        true => Err(Refusal { message: "this extension rejects it".into() }),
         false => Ok(()),
     }
 }
@@ -81,10 +81,10 @@ impl on_store::Guest for Component {
     fn on_store(draft: Draft) -> Result<Vec<Draft>, Refusal> {
         misbehave(&draft.text, "on-store");
         refusal(&draft.text)?;
-        if says(&draft.text, "nothing") {
+        if contains(&draft.text, "nothing") {
             return Ok(Vec::new());
         }
-        if says(&draft.text, "split") {
+        if contains(&draft.text, "split") {
             let line = |(number, text): (usize, &str)| Draft {
                 id: draft.id.as_ref().map(|id| format!("{id}-{number}")),
                 text: text.into(),
@@ -93,7 +93,7 @@ impl on_store::Guest for Component {
             };
             return Ok(draft.text.lines().enumerate().map(line).collect());
         }
-        let marked = says(&draft.text, "mark") && draft.metadata == "{}";
+        let marked = contains(&draft.text, "mark") && draft.metadata == "{}";
         let metadata = if marked { "{\"marked\":true}".into() } else { draft.metadata };
         Ok(vec![Draft { metadata, ..draft }])
     }
@@ -103,7 +103,7 @@ impl on_query::Guest for Component {
     fn on_query(query: Query) -> Result<Query, Refusal> {
         misbehave(&query.text, "on-query");
         refusal(&query.text)?;
-        let text = match says(&query.text, "alias") {
+        let text = match contains(&query.text, "alias") {
             true => query.text.replace("alias", "renamed"),
             false => query.text,
         };
@@ -114,7 +114,7 @@ impl on_query::Guest for Component {
 impl on_read::Guest for Component {
     fn on_read(facts: Vec<Fact>) -> Vec<Fact> {
         facts.iter().for_each(|fact| misbehave(&fact.text, "on-read"));
-        let shown = facts.into_iter().filter(|fact| !says(&fact.text, "withheld"));
+        let shown = facts.into_iter().filter(|fact| !contains(&fact.text, "withheld"));
         shown.map(|fact| Fact { text: fact.text.replace("secret", "[hidden]"), ..fact }).collect()
     }
 }
@@ -124,13 +124,13 @@ impl rerank::Guest for Component {
         misbehave(&query.text, "rerank");
         let mut ranked: Vec<Ranked> =
             hits.into_iter().map(|hit| Ranked { id: hit.fact.id, score: hit.score }).collect();
-        if says(&query.text, "reverse") {
+        if contains(&query.text, "reverse") {
             ranked.iter_mut().for_each(|one| one.score = -one.score);
         }
-        if says(&query.text, "invent") {
+        if contains(&query.text, "invent") {
             ranked.push(Ranked { id: "invented".into(), score: 1e9 });
         }
-        if says(&query.text, "nan") {
+        if contains(&query.text, "nan") {
             ranked.iter_mut().for_each(|one| one.score = f64::NAN);
         }
         ranked

@@ -1,25 +1,25 @@
-//! A logic that misbehaves on request: what the host must withstand.
+//! A logic that misbehaves on request, to test what the host withstands.
 //!
-//! The first word of a draft's or a query's text names a deed, and a number after
-//! it says how much of it; every other text is stored and searched honestly, so
-//! that a test sees the server serve on. What an import answered to a deed comes
-//! back in `degraded`.
+//! The first word of a draft's or a query's text is a command, and an optional number after
+//! it is an amount. Every other text is stored and searched correctly, so that a test can
+//! check that the server keeps serving. What an import returned to a command is reported in
+//! `degraded`.
 //!
-//! | file | deeds |
+//! | file | commands |
 //! |---|---|
-//! | `burning` | with the guest's own means: work, time, memory, stack |
-//! | `calling` | with the imports and with WASI |
-//! | `lying` | with the answer |
-//! | `prying` | asks the imports for what is another tenant's |
-//! | `honest` | none: facts as the contract wants them |
+//! | `resources` | use resources: computation, time, memory, stack |
+//! | `imports` | call the imports and WASI |
+//! | `answers` | return invalid answers |
+//! | `isolation` | try to reach another tenant's data through the imports |
+//! | `correct` | none: facts as the contract requires |
 
 #![cfg(target_family = "wasm")]
 
-mod burning;
-mod calling;
-mod honest;
-mod lying;
-mod prying;
+mod answers;
+mod correct;
+mod imports;
+mod isolation;
+mod resources;
 
 use bindings::exports::kenning::knowledge::{facts, search};
 use bindings::kenning::knowledge::types::{
@@ -37,35 +37,35 @@ mod bindings {
 
 struct Component;
 
-/// A deed's first number, or `default`.
+/// The amount of a command, or `default`.
 fn amount(text: &str, default: usize) -> usize {
     text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(default)
 }
 
-/// Does what the text says, if it names a deed, and notes what came of it.
+/// Runs the command in `text`, if there is one, and returns its results.
 fn perform(text: &str) -> Option<Vec<String>> {
-    let burned = burning::perform(text);
-    burned.or_else(|| calling::perform(text)).or_else(|| prying::perform(text))
+    let performed = resources::perform(text);
+    performed.or_else(|| imports::perform(text)).or_else(|| isolation::perform(text))
 }
 
 impl facts::Guest for Component {
     fn store_drafts(drafts: Vec<Draft>) -> Result<Vec<Result<Stored, Error>>, Error> {
-        let told = drafts.first().map(|draft| draft.text.clone()).unwrap_or_default();
-        match told.split_whitespace().next() {
+        let command = drafts.first().map(|draft| draft.text.clone()).unwrap_or_default();
+        match command.split_whitespace().next() {
             Some("write-one-then-trap") => {
-                honest::write(&drafts[..1])?;
+                correct::write(&drafts[..1])?;
                 std::process::abort();
             }
-            Some("acknowledge-unwritten") => return Ok(honest::unwritten(drafts)),
+            Some("acknowledge-unwritten") => return Ok(correct::unwritten(drafts)),
             _ => {}
         }
-        let outcomes = honest::store(drafts)?;
-        perform(&told);
-        Ok(lying::outcomes(&told, outcomes))
+        let outcomes = correct::store(drafts)?;
+        perform(&command);
+        Ok(answers::outcomes(&command, outcomes))
     }
 
     fn get(ids: Vec<String>) -> Result<Vec<Option<Fact>>, Error> {
-        lying::facts(&ids, honest::get(&ids)?)
+        answers::facts(&ids, correct::get(&ids)?)
     }
 
     fn list(
@@ -73,21 +73,21 @@ impl facts::Guest for Component {
         limit: u32,
         cursor: Option<String>,
     ) -> Result<FactPage, Error> {
-        let told = containing.unwrap_or_default();
-        perform(&told);
-        lying::page(&told, honest::list(limit, cursor.as_deref())?)
+        let command = containing.unwrap_or_default();
+        perform(&command);
+        answers::page(&command, correct::list(limit, cursor.as_deref())?)
     }
 
     fn update(_id: String, _change: Change) -> Result<Stored, Error> {
-        Err(Error::Other("the hostile logic changes no facts".into()))
+        Err(Error::Other("the hostile logic does not support updates".into()))
     }
 
     fn delete(id: String) -> Result<(), Error> {
-        honest::delete(id)
+        correct::delete(id)
     }
 
     fn entries(ids: Vec<String>) -> Result<Vec<Option<Entry>>, Error> {
-        honest::entries(&ids)
+        correct::entries(&ids)
     }
 }
 
@@ -96,9 +96,9 @@ impl search::Guest for Component {
         if let Some(degraded) = perform(&query.text) {
             return Ok(Answer { hits: Vec::new(), degraded });
         }
-        match lying::answer(&query) {
+        match answers::answer(&query) {
             Some(answer) => answer,
-            None => honest::search(&query),
+            None => correct::search(&query),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! An extension that uses all that it can be granted to look for what is not its
-//! tenant's, and says what it got: a query `pry FUNCTION ARGUMENT` is refused with the
-//! answer. Facts leave it in capitals, so that a test sees that it is there.
+//! An extension that uses everything it can be granted to look for another tenant's data,
+//! and reports what it got: a query `pry FUNCTION ARGUMENT` is rejected with the result as
+//! the message. It converts facts to upper case, so that a test sees that it ran.
 
 #![cfg(target_family = "wasm")]
 
@@ -38,8 +38,8 @@ struct Component;
 
 impl on_query::Guest for Component {
     fn on_query(query: Query) -> Result<Query, Refusal> {
-        let told = query.text.strip_prefix("pry ").and_then(|told| told.split_once(' '));
-        match told.and_then(|(function, argument)| reading::perform(function, argument)) {
+        let command = query.text.strip_prefix("pry ").and_then(|rest| rest.split_once(' '));
+        match command.and_then(|(function, argument)| reading::perform(function, argument)) {
             Some(message) => Err(Refusal { message }),
             None => Ok(query),
         }
@@ -48,7 +48,7 @@ impl on_query::Guest for Component {
 
 impl on_read::Guest for Component {
     fn on_read(facts: Vec<Fact>) -> Vec<Fact> {
-        let capitals = |fact: Fact| Fact { text: fact.text.to_uppercase(), ..fact };
-        facts.into_iter().map(capitals).collect()
+        let upper_case = |fact: Fact| Fact { text: fact.text.to_uppercase(), ..fact };
+        facts.into_iter().map(upper_case).collect()
     }
 }

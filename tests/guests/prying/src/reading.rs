@@ -1,11 +1,10 @@
-//! Every imported function that any guest may have, asked for one thing. The logic that
-//! misbehaves has this file, too.
+//! Calls each function that any guest may import. The hostile logic also includes this file.
 
 use crate::bindings::kenning::knowledge::embedding::{self, Purpose};
 use crate::bindings::kenning::knowledge::types::Level;
 use crate::bindings::kenning::knowledge::{budget, index, log, storage};
 
-/// The answer of `function` to `argument`; `None` if it is not one of these.
+/// The result of `function` for `argument`; `None` if the function is unknown.
 pub(crate) fn perform(function: &str, argument: &str) -> Option<String> {
     let texts = [argument.to_string()];
     let answer = match function {
@@ -21,6 +20,6 @@ pub(crate) fn perform(function: &str, argument: &str) -> Option<String> {
         "remaining" => format!("{:?}", budget::remaining()),
         _ => return None,
     };
-    // Enough to see whose it is.
+    // Enough to identify whose data it is.
     Some(answer.chars().take(500).collect())
 }

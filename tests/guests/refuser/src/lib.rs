@@ -1,4 +1,4 @@
-//! An extension that refuses every draft and every query.
+//! An extension that rejects every draft and every query.
 
 #![cfg(target_family = "wasm")]
 
@@ -29,12 +29,12 @@ struct Component;
 
 impl on_store::Guest for Component {
     fn on_store(_: Draft) -> Result<Vec<Draft>, Refusal> {
-        Err(Refusal { message: "nothing is stored here".into() })
+        Err(Refusal { message: "this extension rejects every draft".into() })
     }
 }
 
 impl on_query::Guest for Component {
     fn on_query(_: Query) -> Result<Query, Refusal> {
-        Err(Refusal { message: "nothing is searched here".into() })
+        Err(Refusal { message: "this extension rejects every query".into() })
     }
 }

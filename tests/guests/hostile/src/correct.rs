@@ -1,4 +1,4 @@
-//! Facts as the contract wants them, without finesse.
+//! A minimal, correct implementation of the contract.
 
 use crate::bindings::kenning::knowledge::storage_write::{Condition, HashWrite};
 use crate::bindings::kenning::knowledge::types::{
@@ -30,7 +30,7 @@ pub(crate) fn write(drafts: &[Draft]) -> Result<Vec<bool>, Error> {
     storage_write::write(&writes)
 }
 
-/// Says of drafts that they are stored, and does nothing.
+/// Reports drafts as stored without writing them.
 pub(crate) fn unwritten(drafts: Vec<Draft>) -> Vec<Result<Stored, Error>> {
     let stored = |(position, draft)| Ok(Stored { id: id_of(position, draft), indexed: true });
     drafts.iter().enumerate().map(stored).collect()

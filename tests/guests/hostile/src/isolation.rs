@@ -1,4 +1,4 @@
-//! Imported functions asked for what is not the tenant's: `pry FUNCTION ARGUMENT`.
+//! Tries to reach another tenant's data through an import: `pry FUNCTION ARGUMENT`.
 
 #[path = "../../prying/src/reading.rs"]
 mod reading;
@@ -13,12 +13,12 @@ pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
     answer.map(|answer| vec![answer])
 }
 
-/// The functions that only a logic has.
+/// The functions that only a logic may import.
 fn writing(function: &str, id: &str) -> Option<String> {
     Some(match function {
         "write" => format!("{:?}", write(id, Condition::Absent)),
         "delete" => format!("{:?}", storage_write::delete(id)),
-        // The index takes only what the same call wrote.
+        // The index accepts only facts that the same call wrote.
         "upsert" => {
             let entry = Entry { id: id.into(), text: "taken".into(), metadata: "{}".into() };
             format!("{:?} {:?}", write(id, Condition::Present), index_write::upsert(&[entry], None))

@@ -1,4 +1,4 @@
-//! Deeds with the guest's own means.
+//! Commands that use the guest's own resources.
 
 use std::hint::black_box;
 use std::thread;
@@ -10,7 +10,7 @@ use crate::bindings::kenning::knowledge::types::Level;
 
 const MIB: usize = 1 << 20;
 
-/// A memory page of the machine below.
+/// The page size of the host machine, in bytes.
 const PAGE: usize = 4096;
 
 pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
@@ -22,9 +22,9 @@ pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
         "use-mib" => grow(amount(text, 1)),
         "be-refused-memory-then-spin" => {
             let mut held = Vec::<u8>::new();
-            // Looked at afterwards, or the compiler would leave it out.
+            // Used afterwards, so that the compiler does not remove it.
             if held.try_reserve_exact(1 << 30).is_ok() && black_box(held).capacity() > 0 {
-                return Some(vec!["a gibibyte was given".into()]);
+                return Some(vec!["a gibibyte was allocated".into()]);
             }
             spin();
         }
@@ -36,7 +36,7 @@ pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
         }
         "trap" => std::process::abort(),
         "abort-in-drop" => drop(AbortsInDrop),
-        "panic" => panic!("this logic panics when it is told to"),
+        "panic" => panic!("this logic panics on request"),
         "sleep" => sleep(amount(text, 60)),
         "exit" => std::process::exit(amount(text, 0) as i32),
         _ => return None,
@@ -52,29 +52,29 @@ impl Drop for AbortsInDrop {
     }
 }
 
-/// Says first that it is about to.
+/// Logs a line and then spins forever.
 fn spin() {
     log(Level::Warn, "spinning");
-    let mut turns = 0_u64;
+    let mut iterations = 0_u64;
     loop {
-        turns = black_box(turns.wrapping_add(1));
+        iterations = black_box(iterations.wrapping_add(1));
     }
 }
 
-/// Each turn goes to the host and back.
+/// Spins forever, calling the host in each iteration.
 fn spin_on_clock() {
     let begun = Instant::now();
     while black_box(begun.elapsed()) < Duration::MAX {}
 }
 
-/// A few million steps for each of `millions`.
+/// Runs a loop for `millions` million iterations.
 fn work(millions: usize) {
-    for turn in 0..millions * 1_000_000 {
-        black_box(turn);
+    for iteration in 0..millions * 1_000_000 {
+        black_box(iteration);
     }
 }
 
-/// Takes `mebibytes` of memory, touches all of it and gives it back.
+/// Allocates `mebibytes` of memory, touches every page and frees it.
 fn grow(mebibytes: usize) {
     let mut held: Vec<Vec<u8>> = Vec::new();
     while held.len() < mebibytes {
@@ -86,7 +86,7 @@ fn grow(mebibytes: usize) {
     black_box(held);
 }
 
-/// Says first that it is about to.
+/// Logs a line and then sleeps.
 fn sleep(seconds: usize) {
     log(Level::Warn, "asleep");
     thread::sleep(Duration::from_secs(seconds as u64));

@@ -125,7 +125,7 @@ impl Indexer {
         run: &[Pending],
         error: EmbedError,
     ) -> Outcome {
-        if matches!(error, EmbedError::Resting(_) | EmbedError::Overloaded) {
+        if matches!(error, EmbedError::BackingOff(_) | EmbedError::Overloaded) {
             return Outcome::Down(error);
         }
         if self.probe().await.is_err() {

@@ -36,8 +36,8 @@ impl ErrorMapper {
             wit::Error::TooLarge(wit::Exceeded { limit, allowed, used }) => {
                 match limit.as_str() {
                     // What storage refused because the tenant is full.
-                    "facts" => kenning_tenants::full("facts", allowed, used),
-                    "bytes" => kenning_tenants::full("bytes", allowed, used),
+                    "facts" => kenning_tenants::quota_exceeded("facts", allowed, used),
+                    "bytes" => kenning_tenants::quota_exceeded("bytes", allowed, used),
                     limit => Error::too_large(limit, allowed, used),
                 }
             }

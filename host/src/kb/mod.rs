@@ -237,7 +237,7 @@ impl Kb {
     }
 
     fn record(&self, caller: &Caller, request: impl FnOnce() -> Request) {
-        let most = self.services.tenants.kept_requests(&caller.tenant);
+        let most = self.services.tenants.recorded_requests(&caller.tenant);
         self.recorder.record(&caller.tenant, most, request);
     }
 
@@ -319,7 +319,7 @@ impl Kb {
     /// Whether the tenant may have guests work for it. What the host asks for itself, to
     /// keep an index, is not the tenant's doing.
     fn check_quota(&self, caller: &Caller, embeds: bool) -> Result<(), Error> {
-        self.services.tenants.check(&caller.tenant, embeds)
+        self.services.tenants.check_quotas(&caller.tenant, embeds)
     }
 
     /// Runs `work` for `caller` in one session, with one snapshot of the guests.
@@ -360,7 +360,7 @@ impl Kb {
         });
         let ended = tokio::select! {
             ended = session => ended,
-            () = running.ended() => return Err(kenning_tenants::deleted()),
+            () = running.ended() => return Err(kenning_tenants::tenant_deleted()),
         };
         let (outcome_unknown, result) = ended.unwrap_or_else(|error| {
             // Nobody can say how far a call got that does not come back.

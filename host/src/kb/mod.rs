@@ -29,7 +29,7 @@ use kenning_core::error::{Code, Error};
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::tenant_indexes::Progress;
 use kenning_runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
-use kenning_runtime::{CallError, Runtime, Services, SessionKind};
+use kenning_runtime::{CallError, Priority, Runtime, Services};
 use kenning_tenants::{self, Permit};
 
 use errors::ErrorMapper;
@@ -44,8 +44,8 @@ pub(crate) use tenant_deletion::POLL;
 pub struct Caller {
     pub tenant: TenantId,
     pub deadline: Instant,
-    /// No person waits: under load, calls of others go first.
-    pub patient: bool,
+    /// Background priority yields to interactive calls under load.
+    pub priority: Priority,
     /// Of a request from outside, for a tenant that was created.
     pub permit: Option<Arc<Permit>>,
 }
@@ -53,13 +53,14 @@ pub struct Caller {
 impl Caller {
     /// A caller who waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
-        Self { tenant, deadline: Instant::now() + time, patient: false, permit: None }
+        let (deadline, priority) = (Instant::now() + time, Priority::Interactive);
+        Self { tenant, deadline, priority, permit: None }
     }
 
-    /// The same for work in bulk and in the background.
+    /// The same with background priority.
     #[must_use]
-    pub fn patient(self) -> Self {
-        Self { patient: true, ..self }
+    pub fn in_background(self) -> Self {
+        Self { priority: Priority::Background, ..self }
     }
 }
 
@@ -347,9 +348,8 @@ impl Kb {
         let errors = ErrorMapper { storage: self.storage_name, purpose };
         let running = self.services.tenants.begin(&caller.tenant, caller.permit.as_deref())?;
         let tenant = caller.tenant.clone();
-        let kind = if caller.patient { SessionKind::Background } else { SessionKind::Interactive };
         let on_worker = running.again();
-        let session = self.runtime.run_session(tenant, caller.deadline, kind, move |session| {
+        let session = self.runtime.run_session(tenant, caller.deadline, priority, move |session| {
             let mut pipeline = Pipeline::new(session, snapshot, errors);
             async move {
                 // A caller that leaves stops waiting at once, and the worker a moment later.
@@ -371,7 +371,7 @@ impl Kb {
         });
         if outcome_unknown {
             // What may have been written was not indexed.
-            self.services.indexes.mark_late(&caller.tenant);
+            self.services.indexes.mark_pending(&caller.tenant);
         }
         result
     }

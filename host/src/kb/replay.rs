@@ -10,7 +10,7 @@ use super::recorder::Request;
 use super::{Kb, Purpose};
 use crate::registry::Snapshot;
 use kenning_core::error::Error;
-use kenning_runtime::{Session, SessionKind};
+use kenning_runtime::Session;
 
 /// What came of a request that was made again.
 pub struct Observed {
@@ -36,8 +36,7 @@ impl Kb {
         F: Future<Output = T> + Send + 'static,
     {
         let errors = ErrorMapper { storage: self.storage_name, purpose: Purpose::Read };
-        let session =
-            self.runtime.run_session(tenant, Instant::now() + time, SessionKind::DryRun, work);
+        let session = self.runtime.dry_run(tenant, Instant::now() + time, work);
         session.await.map_err(|ended| errors.ended(&ended))
     }
 

@@ -79,7 +79,7 @@ impl Indexer {
         let mut most = ids.len();
         while reached < ids.len() {
             let asked = &ids[reached..ids.len().min(reached + most)];
-            let caller = Caller::within(tenant.clone(), self.kb.services().limits.call).patient();
+            let caller = Caller::within(tenant.clone(), self.kb.services().limits.call).in_background();
             let names = asked.iter().map(ToString::to_string).collect();
             let answer = self.kb.entries(&caller, names).await?;
             let unreached = answer.iter().rev().take_while(|entry| entry.is_none()).count();
@@ -106,7 +106,7 @@ impl Indexer {
             let Ok(tenant) = TenantId::parse(kenning_core::limits::DEFAULT_TENANT) else { return };
             // Also once at first: a pass may have ended before anyone watched.
             loop {
-                kb.services().indexes.mark_late(&tenant);
+                kb.services().indexes.mark_pending(&tenant);
                 if adoption.changed().await.is_err() {
                     return;
                 }

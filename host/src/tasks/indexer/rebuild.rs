@@ -47,7 +47,7 @@ impl Indexer {
         let mut facts = 0;
         for tenant in self.kb.services().storage.tenants(self.until()).await? {
             facts = self.rebuild_tenant(&tenant, facts).await?;
-            self.indexing().mark_late(&tenant);
+            self.indexing().mark_pending(&tenant);
         }
         tracing::info!(facts, took_ms = begun.elapsed().as_millis() as u64, "indexes built");
         Ok(())

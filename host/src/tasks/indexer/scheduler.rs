@@ -38,7 +38,7 @@ impl Indexer {
                 Some((tenant, backlog, outcome)) = working.next() => {
                     turns.put_back(tenant, backlog, outcome, Instant::now());
                 }
-                late = self.indexing().late() => late.into_iter().for_each(|t| turns.mark(t)),
+                late = self.indexing().take_pending() => late.into_iter().for_each(|t| turns.mark(t)),
                 () = sleep_until(wake.into()) => {}
                 _ = sweep.tick() => {
                     let tenants = self.kb.services().storage.tenants(self.until()).await;

@@ -181,7 +181,7 @@ impl Config {
                  with --embedder"
             );
         }
-        self.limits.check().map_err(anyhow::Error::msg)
+        self.limits.validate().map_err(anyhow::Error::msg)
     }
 }
 

@@ -1,9 +1,9 @@
-//! The one error that leaves the product, whatever face the caller used.
+//! The error that callers see, over HTTP, MCP and the command line alike.
 //!
-//! Boundaries inside have enums of their own (`StorageError`, `EmbedError`,
-//! `CallError`); they become an [`Error`] where a caller will read it. Its
-//! `message` is for that caller and says what to do; what only an operator should
-//! see goes into `source` and is logged once, where the answer is made.
+//! Inside the host each boundary has an enum of its own (`StorageError`, `EmbedError`,
+//! `CallError`). It becomes an [`Error`] where a caller will read it. The `message` is for that
+//! caller and says what to do; details for the operator go into `source`, which is logged once,
+//! where the response is made.
 
 use std::time::Duration;
 
@@ -11,47 +11,71 @@ use serde_json::{Value, json};
 
 use crate::provenance::ServedBy;
 
-/// What went wrong, as the interface names it.
+/// What went wrong, as responses name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
+    /// The request is malformed, or a value in it is out of range.
     InvalidRequest,
+    /// The metadata filter is malformed.
     InvalidFilter,
+    /// The key is missing, unknown, expired or revoked.
     Unauthorized,
+    /// The key is valid, but does not permit this request.
     Forbidden,
+    /// The fact, tenant, component or path does not exist.
     NotFound,
+    /// The path exists, but not with this HTTP method.
     MethodNotAllowed,
+    /// The request contradicts what is there, or a concurrent change came first.
     Conflict,
+    /// A limit on one request was exceeded.
     TooLarge,
+    /// A quota of the tenant is used up.
     QuotaExceeded,
-    /// An extension refused.
+    /// An extension refused the request.
     Rejected,
+    /// The server has no capacity for the request now.
     Overloaded,
+    /// A guest trapped.
     GuestTrapped,
+    /// A guest used up its fuel.
     GuestOutOfFuel,
+    /// A guest asked for more memory than it may have.
     GuestOutOfMemory,
+    /// A guest exceeded another of its limits, or returned a result that breaks a rule.
     GuestLimit,
+    /// Storage cannot be reached.
     StorageUnavailable,
+    /// The embedder cannot be reached.
     EmbeddingUnavailable,
+    /// A deadline passed.
     Timeout,
+    /// The embedder's vectors cannot be compared with those of the index.
     DimensionMismatch,
+    /// The host cannot run the component.
     IncompatibleComponent,
+    /// A fault of the host.
     Internal,
 }
 
-/// Whose doing it was.
+/// Who has to act for the request to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
+    /// The caller: the request has to change.
     Caller,
+    /// The author of the logic or of an extension.
     Guest,
+    /// Storage or the embedder.
     Backend,
+    /// The host, or whoever operates it.
     Host,
 }
 
 impl Code {
-    /// The word in the answer's `code`.
+    /// The value of `code` in a response.
     pub fn as_str(self) -> &'static str {
         match self {
-            // A wrong method is a wrong request; only its HTTP status differs.
+            // A wrong method is an invalid request; only the HTTP status differs.
             Self::InvalidRequest | Self::MethodNotAllowed => "invalid_request",
             Self::InvalidFilter => "invalid_filter",
             Self::Unauthorized => "unauthorized",
@@ -136,20 +160,25 @@ impl Blame {
 /// An error as a caller sees it.
 #[derive(Clone, Debug)]
 pub struct Error {
+    /// What went wrong.
     pub code: Code,
+    /// For the caller: what is wrong, and what to do about it.
     pub message: String,
+    /// Who has to act.
     pub blame: Blame,
-    /// Boxed because it is large and rare, and an error is part of most results.
+    /// A JSON object with particulars, such as a limit or a JSON pointer. Boxed because it is
+    /// large and rare, and most results hold an error type.
     pub details: Option<Box<Value>>,
-    /// For `Retry-After`.
+    /// The value of `Retry-After`.
     pub retry_after: Option<Duration>,
     /// Which guests ran, if any did.
     pub served_by: Option<ServedBy>,
-    /// For the log only.
+    /// The cause, for the log only.
     pub source: Option<String>,
 }
 
 impl Error {
+    /// An error with the blame that is usual for `code`.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let retry_after = (code == Code::Overloaded).then_some(Duration::from_secs(1));
         Self {
@@ -163,12 +192,12 @@ impl Error {
         }
     }
 
-    /// The part of the request at `pointer` is wrong.
+    /// The part of the request at `pointer`, a JSON pointer, is invalid.
     pub fn invalid(pointer: &str, message: impl Into<String>) -> Self {
         Self::new(Code::InvalidRequest, message).with_details(json!({ "pointer": pointer }))
     }
 
-    /// A limit stopped the caller.
+    /// The request has `used` of something, and `limit` allows `allowed`, in its unit.
     pub fn too_large(limit: &str, allowed: u64, used: u64) -> Self {
         Self::new(
             Code::TooLarge,
@@ -177,7 +206,7 @@ impl Error {
         .with_details(json!({ "limit": limit, "allowed": allowed, "used": used }))
     }
 
-    /// The tenant has used up a quota, for so long.
+    /// The tenant has used up the quota named `limit`; some of it is available again in `after`.
     pub fn quota(limit: &str, allowed: u64, used: u64, after: Duration) -> Self {
         let message =
             format!("this tenant's {limit} are limited to {allowed}, and {used} are used");
@@ -187,17 +216,16 @@ impl Error {
         error
     }
 
-    /// All that `limit` allows is taken.
+    /// All of the `allowed` units of `limit` are in use.
     pub fn overloaded(limit: &str, allowed: usize) -> Self {
         Self::new(
             Code::Overloaded,
-            format!("the server is busy: all {allowed} of its {limit} are taken; try again"),
+            format!("the server is busy: all {allowed} of its {limit} are in use; try again"),
         )
         .with_details(json!({ "limit": limit, "allowed": allowed }))
     }
 
-    /// Something is wrong in the host: the caller learns nothing of it, the log
-    /// does.
+    /// A fault of the host. `source` goes to the log; the caller is not shown it.
     pub fn internal(source: impl std::fmt::Display) -> Self {
         let mut error = Self::new(
             Code::Internal,
@@ -207,32 +235,35 @@ impl Error {
         error
     }
 
+    /// Replaces the details; `details` is a JSON object.
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
         self.details = Some(Box::new(details));
         self
     }
 
-    /// What the request was to change may have changed.
+    /// Says in the details that the request may have taken effect all the same.
     #[must_use]
     pub fn with_unknown_outcome(mut self) -> Self {
         self.details.get_or_insert_with(|| Box::new(json!({})))["outcome"] = "unknown".into();
         self
     }
 
+    /// Replaces the blame.
     #[must_use]
     pub fn blaming(mut self, blame: Blame) -> Self {
         self.blame = blame;
         self
     }
 
+    /// Names the guests that ran, unless they are named already.
     #[must_use]
     pub fn from_guests(mut self, served_by: ServedBy) -> Self {
         self.served_by.get_or_insert(served_by);
         self
     }
 
-    /// The body of the answer.
+    /// The response's JSON body.
     pub fn body(&self) -> Value {
         let mut body = json!({
             "status": "error",

@@ -1,5 +1,26 @@
-//! What every crate of the host names: the error that leaves the product, the limits, and which
-//! guests served a call.
+//! The definitions that every crate of the host shares: errors, limits and provenance.
+//!
+//! - [`error`]: [`error::Error`], the one error that callers see, with its [`error::Code`].
+//! - [`limits`]: [`limits::Limits`], every number that the server enforces.
+//! - [`provenance`]: [`provenance::ServedBy`], the guests that served a call.
+//!
+//! Nothing here does any work; the crate exists so that the crates above it need not depend on
+//! each other to name these types.
+//!
+//! ```
+//! use kenning_core::error::{Code, Error};
+//! use kenning_core::limits::Limits;
+//!
+//! let limits = Limits { query_bytes: 1_024, ..Limits::default() };
+//! assert_eq!(limits.validate(), Ok(()));
+//!
+//! let error = Error::too_large("query_bytes", limits.query_bytes as u64, 2_000);
+//! assert_eq!(error.code, Code::TooLarge);
+//! assert_eq!(error.code.status(), 413);
+//! assert_eq!(error.body()["details"]["allowed"], 1_024);
+//! ```
+
+#![deny(missing_docs)]
 
 pub mod error;
 pub mod limits;

@@ -1,8 +1,9 @@
-//! Every number the product enforces, with its unit, its reason and its default.
+//! Every number that the server enforces, with its unit, its reason and its default.
 //!
-//! `seed` marks the numbers that the service Kenning grew out of promised. An
-//! operator changes them under `[limits]` in `kenning.toml`, by the names here;
-//! durations there are in milliseconds.
+//! An operator changes them under `[limits]` in `kenning.toml`, by the names here. Durations
+//! are in milliseconds there, and their names end in `_ms`. "Seed" marks the numbers that the
+//! service that Kenning grew out of had promised. `docs/LIMITS.md` says what happens when a
+//! limit is exceeded.
 
 use std::time::Duration;
 
@@ -11,37 +12,40 @@ use serde::{Deserialize, Serialize};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The tenant of callers who name none.
+/// The tenant of requests that name none.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// The bounds of one server.
+/// The limits of one server.
+///
+/// A field that ends in `_bytes` is in bytes, one that ends in `_percent` in percent; fuel is
+/// counted by wasmtime, about one unit for each WebAssembly instruction.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// One storage operation (seed: 2 s).
     #[serde(rename = "storage_operation_ms", with = "milliseconds")]
     pub storage_operation: Duration,
-    /// One search, whole (seed: 10 s).
+    /// A whole search (seed: 10 s).
     #[serde(rename = "search_ms", with = "milliseconds")]
     pub search: Duration,
-    /// One embedding call that a query waits for (seed: 10 s).
+    /// One embedding that a query waits for (seed: 10 s).
     #[serde(rename = "embedding_ms", with = "milliseconds")]
     pub embedding: Duration,
-    /// How long a store waits for its embedding before it answers
-    /// `indexed: false`; the fact is durable by then.
+    /// How long a store waits for its embedding before it responds with `indexed: false`. The
+    /// fact is durable by then.
     #[serde(rename = "store_embedding_ms", with = "milliseconds")]
     pub store_embedding: Duration,
-    /// Any call but a search, whole.
+    /// Any whole call except a search.
     #[serde(rename = "call_ms", with = "milliseconds")]
     pub call: Duration,
-    /// How long a request may take to arrive, head and body each.
+    /// How long a request's head, and then its body, may take to arrive.
     #[serde(rename = "request_ms", with = "milliseconds")]
     pub request: Duration,
-    /// How long a caller may take to take an answer that the system's buffer does not
-    /// hold, or one piece of an export.
+    /// How long a caller may take to read a response, or one piece of an export, once the
+    /// system's buffer is full.
     #[serde(rename = "answer_ms", with = "milliseconds")]
     pub answer: Duration,
-    /// How long a shutdown waits for calls under way.
+    /// How long a shutdown waits for calls in progress.
     #[serde(rename = "shutdown_drain_ms", with = "milliseconds")]
     pub shutdown_drain: Duration,
 
@@ -49,7 +53,7 @@ pub struct Limits {
     pub fact_text_bytes: usize,
     /// One fact's metadata, as JSON text.
     pub fact_metadata_bytes: usize,
-    /// Facts in one batch, and ids in one pipeline (seed: 100).
+    /// Facts or ids in one batch (seed: 100).
     pub batch_facts: usize,
     /// Facts on one page.
     pub page_facts: usize,
@@ -57,14 +61,14 @@ pub struct Limits {
     pub search_hits: usize,
     /// One query's text.
     pub query_bytes: usize,
-    /// One request's body. Sixteen facts of the largest size; imports stream and
-    /// are bounded by the line instead.
+    /// One request's body: room for sixteen facts of the largest size. Imports are streamed and
+    /// bounded by `import_line_bytes` instead.
     pub body_bytes: usize,
-    /// One line of an import: the largest fact with every character escaped would
-    /// be six times its size, which no exporter writes.
+    /// One line of an import. The largest fact would need more only if most of its characters
+    /// were escaped in JSON, which no exporter does.
     pub import_line_bytes: usize,
-    /// Bodies of all connections together: requests until they are answered, answers
-    /// until they are taken. Twenty-five of the largest.
+    /// Bodies of all connections together: requests until they are answered, responses until
+    /// they are read. Room for twenty-five of the largest.
     pub bodies_bytes: usize,
     /// Connections open at once.
     pub connections: usize,
@@ -78,80 +82,79 @@ pub struct Limits {
     pub guest_stack_bytes: usize,
     /// Open resource handles in one call.
     pub guest_handles: usize,
-    /// Bytes that one host call, or one result, may hand to the host.
+    /// What one import call, or one result, may pass to the host.
     pub host_call_bytes: usize,
-    /// Calls of imported functions in one call.
+    /// Calls to imported functions in one guest call.
     pub host_calls: u32,
-    /// Work of one call, whatever its input. About 7 fuel pass in a nanosecond of
-    /// tight looping, so this is some 0.3 s.
+    /// Fuel of one guest call, whatever its input. A tight loop uses about 7 fuel in a
+    /// nanosecond, so the default is about 0.3 s.
     pub fuel_base: u64,
-    /// Work added for each KiB of input, for each fact and for each hit asked for.
+    /// Fuel added for each KiB of input, each fact and each hit asked for.
     pub fuel_per_unit: u64,
-    /// Work of one call at most.
+    /// The maximum fuel of one guest call.
     pub fuel_max: u64,
-    /// Log lines of one call.
+    /// Log lines of one guest call.
     pub log_lines: u32,
     /// Bytes of one log line.
     pub log_line_bytes: usize,
-    /// An extension's linear memories and tables, summed, and at most
-    /// `guest_memory_bytes`.
+    /// The same as `guest_memory_bytes`, for an extension; the smaller of the two applies.
     pub extension_memory_bytes: usize,
-    /// Work of one hook of an extension, whatever its input; some 0.1 s.
+    /// Fuel of one call to an extension's hook, whatever its input. The default is about 0.1 s.
     pub extension_fuel_base: u64,
-    /// Guests that run at once. Each holds a pool slot of address space.
+    /// Guests that run at once. Each holds one slot of the instance pool, which is address space.
     pub guests: usize,
-    /// Of those, one tenant's at most: its calls may be slow, or spin.
+    /// Of `guests`, the most that one tenant may have: its calls may be slow, or loop.
     pub guests_per_tenant: usize,
-    /// Calls that wait for one of those places; who comes then is refused at once.
-    /// Twice as many as run, so that nobody waits for more than two rounds of calls.
+    /// Calls that wait for admission; further ones are refused at once. The default is twice
+    /// `guests`, so that no call waits for more than two rounds of calls.
     pub guests_waiting: usize,
-    /// How long a call waits for one of those places before `overloaded`.
+    /// How long a call waits for admission before it fails as `overloaded`.
     #[serde(rename = "guest_wait_ms", with = "milliseconds")]
     pub guest_wait: Duration,
 
-    /// Extensions of one tenant. Each hook of each costs its calls an instance.
+    /// Extensions of one tenant. Each hook of each extension costs a call one more instance.
     pub extensions: usize,
-    /// Recent requests that a candidate for promotion is asked again; 0 keeps none.
+    /// Recent requests that are recorded, to be replayed on a candidate; 0 records none.
     pub proof_requests: usize,
-    /// How long they may take.
+    /// How long the replay may take.
     #[serde(rename = "proof_ms", with = "milliseconds")]
     pub proof: Duration,
-    /// Of them, in percent: how many may fail with the candidate and not without.
+    /// How many of the replayed requests may fail with the candidate only.
     pub proof_errors_percent: u64,
-    /// How much of the order of hits must stay, in percent of average overlap.
+    /// How much of the order of hits the candidate must keep: the mean average overlap.
     pub proof_overlap_percent: u64,
-    /// Fuel and time of the candidate at most, in percent of the live generation's.
+    /// The candidate's maximum fuel, relative to the live generation's.
     pub proof_fuel_percent: u64,
+    /// The candidate's maximum time in the guest, relative to the live generation's.
     pub proof_time_percent: u64,
     /// How long a promoted generation is watched.
     #[serde(rename = "watch_ms", with = "milliseconds")]
     pub watch: Duration,
-    /// Its calls before it is judged.
+    /// How many calls a promoted generation serves before it is compared with the one before.
     pub watch_calls: u64,
-    /// How much more of its calls may fail than of the generation before, in percent
-    /// of all.
+    /// How far its failure rate may exceed that of the generation before, in percentage points.
     pub watch_errors_percent: u64,
-    /// The mean time of its calls at most, in percent of the generation before.
+    /// The maximum mean time of its calls, relative to the generation before.
     pub watch_time_percent: u64,
 
-    /// A component's size. JavaScript and Python components carry their runtime,
+    /// A component's size. JavaScript and Python components contain their language's runtime,
     /// 12 to 18 MB.
     pub component_bytes: usize,
     /// How long a component may take to arrive.
     #[serde(rename = "component_upload_ms", with = "milliseconds")]
     pub component_upload: Duration,
-    /// Compiling one component, in its child process.
+    /// Compiling one component, in a child process.
     #[serde(rename = "compile_ms", with = "milliseconds")]
     pub compile: Duration,
     /// Address space of that child process.
     pub compile_memory_bytes: usize,
 
-    /// Texts waiting for the embedder, in each of its three lanes.
+    /// Texts that wait for the embedder, in each of its three lanes.
     pub embedding_queue: usize,
-    /// Requests to a far embedder at once. Stores and background may have six of
-    /// eight of them, background alone three.
+    /// Requests to a remote embedder at once. Of every eight, stores and background work together
+    /// may have six, and background work alone three.
     pub embedding_requests: usize,
-    /// Memory for embeddings kept for texts seen before.
+    /// Memory of the embedding cache.
     pub embedding_cache_bytes: usize,
 }
 
@@ -221,13 +224,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The fuel of a call with `bytes` of input that handles `items` facts or
-    /// hits.
+    /// The fuel of a call to the logic with `bytes` of input that handles `items` facts or hits.
     pub fn fuel(&self, bytes: usize, items: usize) -> u64 {
         self.fuel_from(self.fuel_base, bytes, items)
     }
 
-    /// The same of one hook of an extension.
+    /// The same for a call to one hook of an extension.
     pub fn extension_fuel(&self, bytes: usize, items: usize) -> u64 {
         self.fuel_from(self.extension_fuel_base, bytes, items)
     }
@@ -237,12 +239,15 @@ impl Limits {
         base.saturating_add(units.saturating_mul(self.fuel_per_unit)).min(self.fuel_max)
     }
 
-    /// Refuses numbers that could not work together.
-    pub fn check(&self) -> Result<(), String> {
+    /// Refuses numbers that cannot work together.
+    ///
+    /// # Errors
+    /// Names the limit that breaks a rule, and the rule.
+    pub fn validate(&self) -> Result<(), String> {
         let largest_fact = self.fact_text_bytes + self.fact_metadata_bytes;
         let rules = [
             (
-                // Storing hands the host the text twice and the vector once.
+                // Storing passes the text to the host twice and the vector once.
                 2 * largest_fact + 64 * KIB <= self.host_call_bytes,
                 "host_call_bytes must hold two of the largest facts and 64 KiB",
             ),
@@ -271,7 +276,7 @@ impl Limits {
             (self.guests_per_tenant > 0, "guests_per_tenant must be at least 1"),
             (
                 (1..=100).contains(&self.batch_facts),
-                "batch_facts must be 1 to 100, as the contract says",
+                "batch_facts must be 1 to 100, the contract's maximum",
             ),
             ((1..=1_000).contains(&self.page_facts), "page_facts must be 1 to 1000"),
             ((1..=1_000).contains(&self.search_hits), "search_hits must be 1 to 1000"),
@@ -306,21 +311,21 @@ mod tests {
 
     #[test]
     fn the_defaults_work_together() {
-        assert_eq!(Limits::default().check(), Ok(()));
+        assert_eq!(Limits::default().validate(), Ok(()));
     }
 
     #[test]
     fn limits_that_contradict_each_other_are_refused() {
         let limits = Limits { host_call_bytes: 300 * KIB, ..Limits::default() };
-        assert!(limits.check().unwrap_err().contains("host_call_bytes"));
+        assert!(limits.validate().unwrap_err().contains("host_call_bytes"));
     }
 
     #[test]
-    fn a_share_of_more_than_all_is_refused() {
+    fn a_percentage_above_one_hundred_is_refused() {
         let limits = Limits { proof_overlap_percent: 101, ..Limits::default() };
-        assert!(limits.check().unwrap_err().contains("proof_overlap_percent"));
+        assert!(limits.validate().unwrap_err().contains("proof_overlap_percent"));
         let limits = Limits { proof_errors_percent: 101, ..Limits::default() };
-        assert!(limits.check().unwrap_err().contains("proof_errors_percent"));
+        assert!(limits.validate().unwrap_err().contains("proof_errors_percent"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Which guests, in which versions, served a call.
+//! Which guests, in which generations, served a call.
 
 use std::sync::Arc;
 
-/// One version of a guest.
+/// One generation of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationRef {
+    /// Counts from 1 for each guest.
     pub number: u64,
     /// `sha256:` and the digest of the component's bytes, in hexadecimal.
     pub digest: Arc<str>,
@@ -15,6 +16,6 @@ pub struct GenerationRef {
 pub struct ServedBy {
     /// The logic's generation.
     pub logic: GenerationRef,
-    /// `name=generation` of each extension, in their order, separated by commas.
+    /// `name=generation` for each extension, in the order they run, separated by commas.
     pub extensions: Option<Arc<str>>,
 }

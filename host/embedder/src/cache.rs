@@ -1,7 +1,7 @@
-//! Remembers embeddings, so that a text is embedded once.
+//! Caches embeddings, so that a text is embedded once.
 //!
-//! The key holds the tenant: a memory shared by tenants would tell one, by its
-//! speed, that another had embedded the same text.
+//! The tenant is part of the key: with a shared cache, a tenant could tell by the response time
+//! that another tenant had embedded the same text.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,13 +16,13 @@ use super::{EmbedError, Embedder, Lane, Space, Vector};
 
 type Key = (TenantId, [u8; 32]);
 
-/// Memory of an entry beside its numbers: the key, the pointer and the cache's own.
+/// Memory of an entry besides its numbers: the key, the pointer and the cache's own overhead.
 const ENTRY_BYTES: u64 = 128;
 
-/// Numbers in a vector, for an estimate, where the embedder does not know yet.
+/// Estimate of a vector's dimensions while the embedder's space is not known.
 const USUAL_DIMENSIONS: usize = 768;
 
-/// An embedder with a memory.
+/// An embedder with a cache in front of it.
 pub struct Cached<E> {
     embedder: E,
     cache: Cache<Key, Vector, Bytes>,
@@ -38,7 +38,7 @@ impl Weighter<Key, Vector> for Bytes {
 }
 
 impl<E: Embedder> Cached<E> {
-    /// Remembers up to `bytes` of embeddings; the least useful go first.
+    /// Caches up to `bytes` of embeddings; the least useful are evicted first.
     pub fn new(embedder: E, bytes: usize) -> Self {
         let dimensions = embedder.space().map_or(USUAL_DIMENSIONS, |space| space.dimensions);
         let entry = ENTRY_BYTES as usize + dimensions * size_of::<f32>();
@@ -47,7 +47,7 @@ impl<E: Embedder> Cached<E> {
     }
 }
 
-/// The space is no part of it: an embedder has one.
+/// The space is not part of the key: an embedder has only one.
 fn key(tenant: &TenantId, text: &str) -> Key {
     (tenant.clone(), Sha256::digest(text).into())
 }
@@ -76,7 +76,7 @@ impl<E: Embedder> Embedder for Cached<E> {
                 vectors[at] = Some(vector);
             }
         }
-        let short = || EmbedError::Unavailable("the embedder gave too few vectors".into());
+        let short = || EmbedError::Unavailable("the embedder returned too few vectors".into());
         vectors.into_iter().map(|vector| vector.ok_or_else(short)).collect()
     }
 
@@ -113,7 +113,7 @@ mod tests {
     use super::super::HashEmbedder;
     use super::*;
 
-    /// Counts the texts that reach it.
+    /// Counts the texts that reach the embedder.
     struct Counting(AtomicUsize);
 
     #[async_trait]
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tenants_do_not_share_what_is_remembered() {
+    async fn tenants_do_not_share_cached_vectors() {
         let cached = Cached::new(Counting(AtomicUsize::new(0)), 1 << 20);
         embed(&cached, "a", &["one"]).await;
         embed(&cached, "b", &["one"]).await;
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_forgotten_of_one_tenant_is_kept_of_others() {
+    async fn forgetting_one_tenant_keeps_the_vectors_of_others() {
         let cached = Cached::new(Counting(AtomicUsize::new(0)), 1 << 20);
         embed(&cached, "a", &["one"]).await;
         embed(&cached, "b", &["one"]).await;

@@ -1,4 +1,4 @@
-//! Which embedder the operator chose: `--embedder`.
+//! Parses `--embedder`.
 
 use std::str::FromStr;
 
@@ -6,12 +6,20 @@ use reqwest::Url;
 
 use super::Protocol;
 
-/// `local`, `hash`, or a protocol and the address of a far embedder.
+/// The embedder that the operator chose: `local`, `hash`, or `PROTOCOL:BASE_URL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmbedderChoice {
+    /// The model in this process.
     Local,
+    /// The embedder for tests.
     Hash,
-    Remote { protocol: Protocol, base: Url },
+    /// An embedder over HTTP.
+    Remote {
+        /// How to talk to it.
+        protocol: Protocol,
+        /// Its address; ends in a slash, so that paths can be appended.
+        base: Url,
+    },
 }
 
 impl FromStr for EmbedderChoice {
@@ -29,7 +37,7 @@ impl FromStr for EmbedderChoice {
             "ollama" => Protocol::Ollama,
             "tei" => Protocol::Tei,
             _ => {
-                return Err("it is local, hash, openai:BASE_URL, ollama:BASE_URL or \
+                return Err("expected local, hash, openai:BASE_URL, ollama:BASE_URL or \
                             tei:BASE_URL"
                     .into());
             }
@@ -38,22 +46,22 @@ impl FromStr for EmbedderChoice {
     }
 }
 
-/// The address, which ends in a slash so that paths can be added to it. What is
-/// wrong with it is said without it: it may hold a password.
+/// Parses the address and makes it end in a slash. Errors do not repeat the address: it may
+/// contain a password.
 fn base(address: &str, protocol: Protocol) -> Result<Url, String> {
     let example = protocol.example();
     let url = Url::parse(address).ok().filter(|url| url.has_host());
     let url = url.filter(|url| ["http", "https"].contains(&url.scheme()));
     let Some(mut url) = url else {
-        return Err(format!("it needs an http or https address, such as {example}"));
+        return Err(format!("expected an http or https address, such as {example}"));
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("its address must not hold a user or a password; put a key into \
+        return Err("the address must not contain a user or a password; put the key into \
                     KENNING_EMBEDDING_KEY"
             .into());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("its address ends with its path, such as {example}"));
+        return Err(format!("the address must end with its path, such as {example}"));
     }
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_far_embedder_is_a_protocol_and_an_address() {
+    fn a_remote_embedder_is_a_protocol_and_an_address() {
         let parsed: EmbedderChoice = "openai:https://api.example/v1".parse().unwrap();
         let EmbedderChoice::Remote { protocol, base } = parsed else { panic!("{parsed:?}") };
         assert_eq!(protocol, Protocol::OpenAi);
@@ -74,13 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_embedder_is_refused_with_what_would() {
+    fn an_invalid_choice_is_refused_with_what_is_expected() {
         for (text, says) in [
             ("magic", "openai:BASE_URL"),
             ("openai", "http or https address"),
             ("tei:localhost:8080", "http or https address"),
             ("tei:ftp://host/", "http or https address"),
-            ("tei:http://host/?a=b", "ends with its path"),
+            ("tei:http://host/?a=b", "end with its path"),
             ("openai:https://me:secret@host/v1", "KENNING_EMBEDDING_KEY"),
         ] {
             let error = text.parse::<EmbedderChoice>().unwrap_err();

@@ -1,8 +1,8 @@
-//! An embedder for tests: words and their letter triples, hashed to signed counts.
+//! An embedder for tests: words and their letter trigrams, hashed to signed counts.
 //!
-//! It is the same on every machine and knows no meaning: two texts are near when
-//! they share words or spelling (Weinberger et al., "Feature Hashing for Large
-//! Scale Multitask Learning", ICML 2009).
+//! It gives the same vectors on every machine and ignores meaning: two texts are close when they
+//! share words or spelling (Weinberger et al., "Feature Hashing for Large Scale Multitask
+//! Learning", ICML 2009).
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -14,13 +14,13 @@ use super::{EmbedError, Embedder, Lane, Space, Vector};
 
 const DIMENSIONS: usize = 384;
 
-/// A whole word counts as much as this many of its letter triples.
+/// A whole word counts as much as this many letter trigrams.
 const WORD_WEIGHT: i32 = 3;
 
 static SPACE: LazyLock<Space> =
     LazyLock::new(|| Space { profile: "hash/384/1".into(), dimensions: DIMENSIONS });
 
-/// See the module.
+/// An embedder that hashes words and letter trigrams into 384 dimensions.
 pub struct HashEmbedder;
 
 #[async_trait]
@@ -54,12 +54,12 @@ fn hash_text(text: &str) -> Vector {
     for word in lower.split(|letter: char| !letter.is_alphanumeric()).filter(|w| !w.is_empty()) {
         add(&mut counts, word.as_bytes(), WORD_WEIGHT);
         let letters: Vec<char> = word.chars().collect();
-        for triple in letters.windows(3) {
-            add(&mut counts, triple.iter().collect::<String>().as_bytes(), 1);
+        for trigram in letters.windows(3) {
+            add(&mut counts, trigram.iter().collect::<String>().as_bytes(), 1);
         }
     }
     if counts.iter().all(|count| *count == 0) {
-        // No word in it: still a direction, the same for all such texts.
+        // A text without words still needs a direction; all such texts share this one.
         counts[0] = 1;
     }
     let length = counts.iter().map(|count| f64::from(*count).powi(2)).sum::<f64>().sqrt();
@@ -72,7 +72,7 @@ fn add(counts: &mut [i32; DIMENSIONS], feature: &[u8], weight: i32) {
     counts[(hash % DIMENSIONS as u64) as usize] += sign * weight;
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): short, and the same everywhere.
+/// FNV-1a, 64 bits (Fowler, Noll, Vo): short, and the same on every machine.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_share_words_are_nearer_than_texts_that_do_not() {
+    fn texts_that_share_words_are_closer_than_texts_that_do_not() {
         assert!(cosine("the cat sleeps", "a cat sleeps") > cosine("the cat sleeps", "tax law"));
     }
 }

@@ -1,13 +1,35 @@
-//! Texts in, vectors out.
+//! Turns texts into vectors.
 //!
-//! | embedder | what it is |
-//! |---|---|
-//! | `local` | all-MiniLM-L6-v2 in this process, on threads of its own |
-//! | `openai`, `ollama`, `tei` | a far embedder, over HTTP |
-//! | `hash` | words and letters hashed to numbers: for tests, it knows no meaning |
+//! | `--embedder` | type | what it is |
+//! |---|---|---|
+//! | `local` | [`LocalEmbedder`] | all-MiniLM-L6-v2 in this process, on its own threads |
+//! | `openai`, `ollama`, `tei` | [`RemoteEmbedder`] | an embedder reached over HTTP |
+//! | `hash` | [`HashEmbedder`] | hashes words and letters; for tests, since it ignores meaning |
 //!
-//! Every embedder stands behind [`cache::Cached`], which keeps what a tenant had
-//! embedded before.
+//! All implement [`Embedder`]. The server wraps its embedder in [`Cached`], which keeps the
+//! vectors of texts that a tenant has embedded before.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//!
+//! use kenning_embedder::{Cached, EmbedError, Embedder, HashEmbedder, Lane};
+//! use kenning_storage::TenantId;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), EmbedError> {
+//! let cache_bytes = 1 << 20;
+//! let embedder = Cached::new(HashEmbedder, cache_bytes);
+//! let tenant = TenantId::parse("example").expect("the name is valid");
+//! let deadline = Instant::now() + Duration::from_secs(1);
+//! let texts = vec!["a cat sleeps".to_string(), "a dog barks".to_string()];
+//! let vectors = embedder.embed(&tenant, texts, Lane::Document, deadline).await?;
+//! assert_eq!(vectors.len(), 2);
+//! assert_eq!(vectors[0].len(), embedder.space().unwrap().dimensions);
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
 
 mod cache;
 mod choice;
@@ -20,9 +42,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use kenning_storage::TenantId;
-
 use kenning_core::limits::DEFAULT_TENANT;
+use kenning_storage::TenantId;
 
 pub use cache::Cached;
 pub use choice::EmbedderChoice;
@@ -30,56 +51,70 @@ pub use hash::HashEmbedder;
 pub use local::LocalEmbedder;
 pub use remote::{Key, Protocol, RemoteEmbedder, RemoteSettings};
 
-/// One text's embedding, of length one.
+/// The embedding of one text: as many numbers as [`Space::dimensions`], normalized to length one.
 pub type Vector = Arc<[f32]>;
 
-/// Who waits for an embedding; earlier lanes go first.
+/// Who waits for an embedding. Earlier lanes are served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// A caller who searches.
+    /// A search.
     Query,
-    /// A caller who stores, for a moment.
+    /// A store, which waits for a short time only.
     Document,
-    /// Nobody: imports left behind, and rebuilding.
+    /// No caller: facts whose embedding is pending, and rebuilding.
     Background,
 }
 
-/// The space that an embedder's vectors live in. Vectors of different spaces are
-/// never compared.
+/// The vector space of an embedder. Vectors of different spaces are never compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Its name: model, dimensions, version.
+    /// Its name: model, dimensions and version.
     pub profile: String,
-    /// Numbers in a vector.
+    /// How many numbers a vector has.
     pub dimensions: usize,
 }
 
 /// Why there is no embedding.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmbedError {
-    #[error("no vector came in time")]
+    /// The deadline passed.
+    #[error("the embedder did not respond in time")]
     Timeout,
-    #[error("too many texts are waiting")]
+    /// There was no room in the lane's queue before the deadline.
+    #[error("too many texts are waiting for the embedder")]
     Overloaded,
-    /// It was not asked: it failed before, or asked to be left alone.
+    /// No request was made: the embedder failed recently, or asked for a pause.
     #[error("{0}")]
-    Resting(String),
-    /// It answered that it does not take these texts.
+    BackingOff(String),
+    /// The embedder responded that it does not accept these texts.
     #[error("{0}")]
     Refused(String),
+    /// The embedder cannot be reached, failed, or gave an unusable response.
     #[error("{0}")]
     Unavailable(String),
-    /// It answered with vectors of another space than those there are.
+    /// The embedder's vectors belong to another space than those in the index.
     #[error("the index holds vectors of {expected}, and the embedder makes those of {got}{advice}")]
-    Mismatch { expected: String, got: String, advice: &'static str },
+    Mismatch {
+        /// The profile of the index.
+        expected: String,
+        /// The profile of the new vectors.
+        got: String,
+        /// What the operator can do about it; ends the message.
+        advice: &'static str,
+    },
 }
 
-/// Something that embeds.
+/// Turns texts into vectors of one space.
 #[async_trait]
 pub trait Embedder: Send + Sync {
-    /// Embeds `texts`, in their order. Ends by `until`; what is not computed by then
-    /// is never computed. The tenant separates what is remembered: a memory shared
-    /// by tenants would tell one, by its speed, what another had embedded.
+    /// Embeds `texts` and returns one vector for each, in their order.
+    ///
+    /// Returns by `until`; texts that are still queued then are dropped. Caches are kept per
+    /// `tenant`: with a shared one, a tenant could tell by the response time what another tenant
+    /// had embedded.
+    ///
+    /// # Errors
+    /// See [`EmbedError`]. If one text fails, all do.
     async fn embed(
         &self,
         tenant: &TenantId,
@@ -88,33 +123,38 @@ pub trait Embedder: Send + Sync {
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError>;
 
-    /// Drops what is remembered of a tenant.
+    /// Drops a tenant's cached vectors.
     fn forget(&self, _tenant: &TenantId) {}
 
-    /// Whether it embeds now: a text that any embedder takes, not from memory. It
-    /// tells a text that cannot be embedded from an embedder that cannot embed, and
-    /// a far embedder's space is known after it.
+    /// Embeds a short text that every embedder accepts, bypassing the cache.
+    ///
+    /// Tells whether the embedder or the text is at fault when embedding fails. After it
+    /// succeeds, the space of a remote embedder is known.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed`].
     async fn probe(&self, until: Instant) -> Result<(), EmbedError> {
         let nobody = TenantId::parse(DEFAULT_TENANT).expect("the default tenant has a name");
         let text = vec![PROBE.to_string()];
         self.embed(&nobody, text, Lane::Background, until).await.map(drop)
     }
 
-    /// The space of its vectors, which stays once it is known. `None` until a far
-    /// embedder has said how long its vectors are; every vector came after that.
+    /// The space of the vectors; it never changes once it is known. `None` while a remote
+    /// embedder has not yet returned a vector.
     fn space(&self) -> Option<&Space>;
 
-    /// Whether stored vectors of `profile` can be compared with its own. A far
-    /// embedder that never answered takes the first it could have made for its own:
-    /// so an index is whole also if the embedder is away when the host starts.
+    /// Whether stored vectors of `profile` can be compared with the embedder's own.
+    ///
+    /// A remote embedder that has not responded yet adopts the first profile that its model could
+    /// have made. So the index can be rebuilt while the embedder is down.
     fn owns(&self, profile: &str) -> bool {
         self.space().is_some_and(|space| space.profile == profile)
     }
 
-    /// The word for this embedder in `--embedder` and `/v1/stats`.
+    /// The name of this kind of embedder in `--embedder` and `/v1/stats`.
     fn kind(&self) -> &'static str;
 
-    /// The model's name, for an operator.
+    /// The model's name, for the operator.
     fn model(&self) -> &str;
 }
 

@@ -1,9 +1,9 @@
-//! all-MiniLM-L6-v2 in the process.
+//! all-MiniLM-L6-v2 in this process.
 //!
-//! One forward pass for each thread and none inside it: two passes side by side
-//! keep two cores busy, and a neighbour on one core does not stall the other. A
-//! thread takes what is queued and never waits for more; waiting for a fuller
-//! batch cost a lone caller half of its throughput when it was measured.
+//! Each thread runs one forward pass at a time, and a pass uses one thread: two passes keep two
+//! cores busy, and another program on one core does not stall the other pass. A thread takes
+//! what is queued and never waits for more: waiting for a fuller batch halved the throughput of
+//! a single caller when it was measured.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -19,19 +19,26 @@ use tokio::time::timeout_at;
 use super::queue::{Job, Queue};
 use super::{EmbedError, Embedder, Lane, Space, Vector};
 
-/// Texts in one forward pass, and their bytes: some 4,096 tokens, a tenth of a
-/// second at most.
+/// The maximum of texts in one forward pass, and of their bytes: about 4,096 tokens, which take
+/// a tenth of a second at most.
 const BATCH_TEXTS: usize = 32;
 const BATCH_BYTES: usize = 16 * 1024;
 
-/// The model, its threads and their queue.
+/// The model, its threads and the queue before them. Dropping it ends the threads.
 pub struct LocalEmbedder {
     queue: Arc<Queue>,
     space: Space,
 }
 
 impl LocalEmbedder {
-    /// Loads the model from `directory` and starts `threads` threads.
+    /// Loads the model from `directory` and starts `threads` threads. Each lane has room for
+    /// `queued` texts.
+    ///
+    /// # Errors
+    /// If a file of the model is missing or damaged.
+    ///
+    /// # Panics
+    /// If the system refuses to start a thread.
     pub fn load(directory: &Path, threads: usize, queued: usize) -> Result<Self, LoadError> {
         let model = Arc::new(MiniLm::load(directory, Precision::best())?);
         let queue = Arc::new(Queue::new(queued));
@@ -40,7 +47,7 @@ impl LocalEmbedder {
             thread::Builder::new()
                 .name(format!("embed-{number}"))
                 .spawn(move || work(&model, &queue))
-                .expect("the system has room for the embedder's threads");
+                .expect("the system can start the embedder's threads");
         }
         let space = Space { profile: model.profile().to_string(), dimensions: DIMENSIONS };
         Ok(Self { queue, space })
@@ -97,7 +104,7 @@ fn work(model: &MiniLm, queue: &Queue) {
         metrics::histogram!("kenning_embedding_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("kenning_embedded_texts_total").increment(jobs.len() as u64);
         let answer = computed.unwrap_or_else(|_| {
-            // What a panic left half written must not be read by the next pass.
+            // The next pass must not read buffers that a panic left half written.
             scratch = Scratch::default();
             Err(EmbedError::Unavailable("the embedder failed on this text".into()))
         });

@@ -1,5 +1,5 @@
-//! The queue before the local embedder's threads: bounded, in three lanes, and
-//! forgetful of callers who have left.
+//! The queue before the local embedder's threads: bounded, in three lanes. Texts whose callers
+//! have left are dropped.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,18 +12,18 @@ use super::{EmbedError, Lane, Vector};
 
 const LANES: usize = 3;
 
-/// One text that waits.
+/// One queued text.
 pub(super) struct Job {
     pub(super) text: String,
     until: Instant,
     answer: oneshot::Sender<Result<Vector, EmbedError>>,
-    /// Its place in the lane's bound, free again when the job is done.
-    _place: OwnedSemaphorePermit,
+    /// One unit of the lane's capacity, returned when the job is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Job {
     pub(super) fn finish(self, answer: Result<Vector, EmbedError>) {
-        // A caller who left does not want it.
+        // The caller may have left.
         let _ = self.answer.send(answer);
     }
 
@@ -32,11 +32,11 @@ impl Job {
     }
 }
 
-/// Texts waiting for a thread.
+/// Texts that wait for a thread.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
-    places: [Arc<Semaphore>; LANES],
+    capacity: [Arc<Semaphore>; LANES],
 }
 
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Queue {
         Self {
             waiting: Mutex::default(),
             changed: Condvar::new(),
-            places: std::array::from_fn(|_| Arc::new(Semaphore::new(capacity))),
+            capacity: std::array::from_fn(|_| Arc::new(Semaphore::new(capacity))),
         }
     }
 
@@ -61,21 +61,20 @@ impl Queue {
         lane: Lane,
         until: Instant,
     ) -> Result<oneshot::Receiver<Result<Vector, EmbedError>>, EmbedError> {
-        let place = self.places[lane as usize].clone().acquire_owned();
-        let place = match timeout_at(until.into(), place).await {
-            Ok(Ok(place)) => place,
+        let permit = self.capacity[lane as usize].clone().acquire_owned();
+        let permit = match timeout_at(until.into(), permit).await {
+            Ok(Ok(permit)) => permit,
             _ => return Err(EmbedError::Overloaded),
         };
         let (answer, receiver) = oneshot::channel();
-        let job = Job { text, until, answer, _place: place };
+        let job = Job { text, until, answer, _permit: permit };
         self.lock().lanes[lane as usize].push_back(job);
         self.changed.notify_one();
         Ok(receiver)
     }
 
-    /// The jobs at the head of the first lane that has any, up to `most` of them and
-    /// about `most_bytes` of text; it never waits for more to come. `None` when the
-    /// queue is closed.
+    /// Waits for a job, then takes jobs from the first lane that has any: up to `most` of them
+    /// and about `most_bytes` of text. Returns `None` once the queue is closed.
     pub(super) fn pop(&self, most: usize, most_bytes: usize) -> Option<Vec<Job>> {
         let mut waiting = self.lock();
         loop {
@@ -90,7 +89,7 @@ impl Queue {
         }
     }
 
-    /// Ends the threads; what waits is dropped, and its callers are told.
+    /// Ends the threads and drops the queued jobs, which fails their callers' requests.
     pub(super) fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;
@@ -116,7 +115,7 @@ impl Waiting {
                     job.finish(Err(EmbedError::Timeout));
                 }
             }
-            // A batch is of one lane: a query does not wait for a bulk's texts.
+            // A batch holds one lane only, so that a query does not wait for background texts.
             if !jobs.is_empty() {
                 break;
             }
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_goes_before_a_bulk_that_came_first() {
+    async fn a_query_is_served_before_background_work_that_came_first() {
         let queue = Queue::new(8);
         let _bulk = queue.push("bulk".into(), Lane::Background, soon()).await.unwrap();
         let _query = queue.push("query".into(), Lane::Query, soon()).await.unwrap();
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_whose_caller_left_is_not_handed_out() {
+    async fn a_text_whose_caller_left_is_skipped() {
         let queue = Queue::new(8);
         drop(queue.push("gone".into(), Lane::Query, soon()).await.unwrap());
         let _here = queue.push("here".into(), Lane::Query, soon()).await.unwrap();
@@ -154,10 +153,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_whose_deadline_passed_is_told_so() {
+    async fn a_text_whose_deadline_passed_fails_with_a_timeout() {
         let queue = Queue::new(8);
         let late = queue.push("late".into(), Lane::Query, Instant::now()).await;
-        // Either there was no time to queue it, or it is dropped when its turn comes.
+        // Either the deadline passed before it was queued, or it is dropped when it is popped.
         if let Ok(late) = late {
             let _here = queue.push("here".into(), Lane::Query, soon()).await.unwrap();
             queue.pop(8, 1_000).unwrap();
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_queue_ends_its_threads_and_tells_its_callers() {
+    async fn closing_the_queue_ends_its_threads_and_fails_its_callers() {
         let queue = Queue::new(8);
         let one = queue.push("one".into(), Lane::Query, soon()).await.unwrap();
         queue.close();

@@ -1,14 +1,14 @@
-//! The one door into a guest: a fresh instance in a fresh wasmtime store, three
-//! clocks around it, and a name for however it ends.
+//! Calls a guest. No other file creates an instance.
 //!
-//! 1. *Fuel* bounds the guest's work, the same on every machine.
-//! 2. *The epoch* makes a busy guest yield every millisecond and looks at the
-//!    wall clock while it does.
-//! 3. *A timer* around everything ends a call that waits, which neither of the
-//!    other two can see; every import has its own, shorter one.
+//! A call gets a fresh instance in a fresh wasmtime store. Three mechanisms bound it:
 //!
-//! The wasmtime store is dropped when the guest's part ends, however it ends, so no
-//! state passes from one to the next and no failure outlives its call.
+//! 1. *Fuel* bounds the guest's work, equally on every machine.
+//! 2. *The epoch* makes a busy guest yield every millisecond, and checks the deadline then.
+//! 3. *A timer* around everything ends a call that waits, which the other two do not see. Every
+//!    import has a shorter timer of its own.
+//!
+//! The wasmtime store is dropped when the guest's part ends, however it ends. So no state passes
+//! from one call to the next, and a failure affects only its own call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use crate::schedule::time_slice::Slice;
 use crate::services::Services;
 use crate::state::{State, Waiting};
 
-/// Runs one export of a guest and gives its result.
+/// Calls one export of a guest, given its bindings of type `B`, and returns the result.
 pub trait GuestCall<B, R>:
     for<'a> FnOnce(&'a B, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<R>> + Send
 {
@@ -38,26 +38,27 @@ impl<B, R, F> GuestCall<B, R> for F where
 {
 }
 
-/// What one guest is asked to do.
+/// Which export is called, and with how much fuel.
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation {
-    /// The export, for logs and metrics.
+    /// The export's name, for logs and metrics.
     pub operation: &'static str,
+    /// The fuel it may use.
     pub fuel: u64,
 }
 
-/// CallContext call it is, and what its guests share.
+/// What all guests of a call share.
 pub(crate) struct CallContext {
     pub(crate) engine: Engine,
     pub(crate) services: Arc<Services>,
     pub(crate) tenant: TenantId,
     pub(crate) deadline: Instant,
-    /// What the guests write is captured and dropped.
+    /// Whether writes are captured and dropped.
     pub(crate) dry_run: bool,
     pub(crate) slice: Slice,
 }
 
-/// Runs `run` in a fresh instance of `guest`.
+/// Runs `run` in a fresh instance of `guest`, and reports how it went.
 pub(crate) async fn run_guest<P: Pre, R>(
     context: &CallContext,
     guest: &Arc<Guest>,
@@ -83,11 +84,11 @@ pub(crate) async fn run_guest<P: Pre, R>(
     report(guest, invocation.operation, &store, begun.elapsed(), fuel_used, result.as_ref().err());
     let state = store.data();
     if !state.unindexed.is_empty() {
-        // Its pending mark is there; the indexer need not find it by chance.
-        state.services.indexes.mark_late(&state.tenant);
+        // These facts have pending marks; this tells the indexer where to look for them.
+        state.services.indexes.mark_pending(&state.tenant);
     }
     let outcome_unknown =
-        store.data().outcome_unknown || cut_after_writing(result.is_err(), store.data());
+        store.data().outcome_unknown || stopped_after_writing(result.is_err(), store.data());
     let effects = store.data_mut().effects();
     let result = match result {
         Ok(value) => Ok((value, effects)),
@@ -96,14 +97,14 @@ pub(crate) async fn run_guest<P: Pre, R>(
     GuestRun { result, outcome_unknown, fuel_used }
 }
 
-/// A store with its limits armed, also for what runs while instantiating.
+/// A store with its limits set, which also bound what runs during instantiation.
 fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
     let services = context.services.clone();
     let (bytes, handles) = (services.limits.host_call_bytes, services.limits.guest_handles);
     let mut state = State::new(services, context.tenant.clone(), context.deadline, guest);
     match context.dry_run {
         true => state.captured = Some(CapturedWrites::default()),
-        // A dry run is the operator's doing.
+        // The operator asked for a dry run, so the tenant is not charged.
         false => state.fuel.charge(&state.services.tenants, &state.tenant, fuel),
     }
     let mut store = Store::new(&context.engine, state);
@@ -137,21 +138,21 @@ fn classify(error: &wasmtime::Error, store: &Store<State>, fuel: u64) -> CallErr
     if error.is::<PoolConcurrencyLimitError>() {
         return CallError::Overloaded { limit: "guests", allowed: state.services.limits.guests };
     }
-    if let Some(broken) = error.downcast_ref::<GuestLimit>() {
-        let used = Some(broken.used);
-        return CallError::Limit { limit: broken.limit, allowed: broken.allowed, used };
+    if let Some(exceeded) = error.downcast_ref::<GuestLimit>() {
+        let used = Some(exceeded.used);
+        return CallError::Limit { limit: exceeded.limit, allowed: exceeded.allowed, used };
     }
     let limits = &state.services.limits;
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => CallError::OutOfFuel { limit: fuel },
-        Some(Trap::StackOverflow) => broken("guest_stack_bytes", limits.guest_stack_bytes),
-        _ if is_full(error) => broken("guest_handles", limits.guest_handles),
-        // wasmtime keeps this error's type to itself.
+        Some(Trap::StackOverflow) => exceeded("guest_stack_bytes", limits.guest_stack_bytes),
+        _ if is_table_full(error) => exceeded("guest_handles", limits.guest_handles),
+        // The type of this error is private to wasmtime.
         _ if error.root_cause().to_string().contains("fuel allocated for hostcalls") => {
-            broken("host_call_bytes", limits.host_call_bytes)
+            exceeded("host_call_bytes", limits.host_call_bytes)
         }
         trap => match state.memory.refused {
-            // A guest that is refused memory traps, or cannot even begin.
+            // A guest that is refused memory traps, or cannot be instantiated.
             Some(GuestLimit { limit, allowed, used }) => {
                 CallError::OutOfMemory { limit, allowed, used }
             }
@@ -162,12 +163,12 @@ fn classify(error: &wasmtime::Error, store: &Store<State>, fuel: u64) -> CallErr
     }
 }
 
-/// Whether the guest opened more handles than it may, its own or the host's.
-fn is_full(error: &wasmtime::Error) -> bool {
+/// Whether the guest has too many open handles, whether its own or the host's.
+fn is_table_full(error: &wasmtime::Error) -> bool {
     matches!(error.downcast_ref(), Some(ResourceTableError::Full))
 }
 
-fn broken(limit: &'static str, allowed: usize) -> CallError {
+fn exceeded(limit: &'static str, allowed: usize) -> CallError {
     CallError::Limit { limit, allowed: allowed as u64, used: None }
 }
 
@@ -176,13 +177,12 @@ fn deadline(waiting: Waiting) -> CallError {
     CallError::Deadline { in_guest, waiting }
 }
 
-/// A guest that was cut left behind what it had written, and maybe what it was
-/// writing.
-fn cut_after_writing(was_cut: bool, state: &State) -> bool {
-    was_cut && (state.waiting == Waiting::StorageWrite || !state.revisions.is_empty())
+/// Whether a guest was stopped after it had written something, or while it was writing.
+fn stopped_after_writing(was_stopped: bool, state: &State) -> bool {
+    was_stopped && (state.waiting == Waiting::StorageWrite || !state.revisions.is_empty())
 }
 
-/// One line and a few numbers for each guest; never what a fact or a query says.
+/// One log line and a few metrics for each guest; never the text of a fact or query.
 fn report(
     guest: &Arc<Guest>,
     operation: &'static str,
@@ -195,11 +195,10 @@ fn report(
     state.log.finish();
     let in_guest = elapsed.saturating_sub(state.host_time);
     if state.captured.is_none() {
-        let rests =
-            guest.health.count(in_guest, fuel_used, error.is_some_and(CallError::is_guests));
-        if let Some(times) = rests {
+        let failed = error.is_some_and(CallError::is_guests);
+        if let Some(times) = guest.health.count(in_guest, fuel_used, failed) {
             let (tenant, guest) = (state.tenant.clone(), guest.clone());
-            // Nobody may be listening, as in a bench.
+            // Nobody subscribes in benchmarks.
             let _ = state.services.quarantined.send(Quarantined { tenant, guest, times });
         }
     }

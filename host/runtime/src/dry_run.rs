@@ -1,21 +1,20 @@
-//! What a guest writes in a rehearsal: kept apart and dropped.
+//! Captures what a guest writes in a dry run, and drops it.
 //!
-//! A candidate for promotion answers requests that were answered already. It reads
-//! what there is; what it writes must look to it as if it happened, and must not.
+//! A candidate for promotion replays requests that were answered before. It reads what is stored;
+//! its writes must look to it as if they had happened, and must not happen.
 
 use std::collections::HashSet;
 
 use kenning_storage::{Condition, FactId, Write};
 
-/// The writes of one rehearsed call.
+/// The writes of one dry-run call.
 #[derive(Debug, Default)]
 pub(crate) struct CapturedWrites {
     written: HashSet<FactId>,
 }
 
 impl CapturedWrites {
-    /// Whether `write` would have happened; `exists` says of storage whether there is
-    /// such a fact.
+    /// Whether `write` would have happened. `exists` says whether storage has the fact.
     pub(crate) fn write(&mut self, write: &Write, exists: bool) -> bool {
         let exists = exists || self.written.contains(&write.id);
         let happens = match write.condition {
@@ -28,6 +27,7 @@ impl CapturedWrites {
         happens
     }
 
+    /// Whether deleting `id` would have removed a fact. `exists` says whether storage has it.
     pub(crate) fn delete(&mut self, id: &FactId, exists: bool) -> bool {
         self.written.remove(id) || exists
     }
@@ -43,12 +43,12 @@ mod tests {
     }
 
     #[test]
-    fn a_rehearsed_write_looks_as_if_it_happened() {
+    fn a_captured_write_looks_as_if_it_happened() {
         let mut captured = CapturedWrites::default();
         assert!(!captured.write(&write(Condition::Absent), true));
         assert!(!captured.write(&write(Condition::Present), false));
         assert!(captured.write(&write(Condition::Absent), false));
-        assert!(captured.write(&write(Condition::Present), false), "it is there now");
+        assert!(captured.write(&write(Condition::Present), false), "it exists now");
         assert!(!captured.write(&write(Condition::Absent), false));
         assert!(captured.delete(&FactId::parse("a").unwrap(), false));
         assert!(!captured.delete(&FactId::parse("a").unwrap(), false));

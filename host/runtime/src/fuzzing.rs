@@ -1,17 +1,17 @@
-//! A component's way from bytes to a generation, in one process and without a server.
+//! For the fuzz targets: compiles and links a component in one process, without a server.
 
 use std::io::Write;
 
+use kenning_core::limits::Limits;
 use wasmtime::Engine;
 
-use crate::component::compiler::{CompileError, check, compile, load_compiled, reason};
+use crate::component::compiler::{CompileError, compile, load_compiled, precheck, reason};
 use crate::component::engine::{compiling_engine, engine};
 use crate::component::linked::LinkedLogic;
 use crate::component::linker::Linkers;
-use kenning_core::limits::Limits;
 
-/// Checks components as the compiler's child and then the server do. Only the child's own bounds
-/// are missing: its process's time, memory and file size.
+/// Treats components as the compiler's child process and then the server do. Only the limits of the
+/// child process are missing: its time, memory and file size.
 pub struct Checker {
     child: Engine,
     server: Engine,
@@ -19,17 +19,24 @@ pub struct Checker {
 }
 
 impl Checker {
+    /// Engines for both processes under `limits`.
+    ///
+    /// # Errors
+    /// If wasmtime refuses the configuration.
     pub fn new(limits: &Limits) -> wasmtime::Result<Self> {
         let server = engine(limits)?;
         let linkers = Linkers::new(server.clone());
         Ok(Self { child: compiling_engine(limits)?, server, linkers })
     }
 
-    /// Compiles, loads and links the component in `bytes`; gives the machine code's size.
+    /// Compiles, loads and links the component in `bytes`; returns the machine code's size in bytes.
+    ///
+    /// # Errors
+    /// If the component is not accepted.
     pub fn check(&self, bytes: &[u8]) -> Result<usize, CompileError> {
         let refused =
             |error: anyhow::Error| CompileError::Refused(reason(format!("{error:#}").as_bytes()));
-        check(bytes).map_err(refused)?;
+        precheck(bytes).map_err(refused)?;
         let compiled = compile(&self.child, bytes).map_err(refused)?;
         let failed = |error: std::io::Error| CompileError::Failed(error.to_string());
         let mut file = tempfile::NamedTempFile::new().map_err(failed)?;

@@ -1,24 +1,26 @@
-//! One loaded guest, whatever its world: who it is, how it fares, what it said.
+//! One generation of a guest: its identity, its health and its log lines.
 
 use std::fmt;
 use std::sync::Arc;
 
+use kenning_core::limits::Limits;
+use kenning_core::provenance::GenerationRef;
 use kenning_storage::TenantId;
 
 use crate::health::Health;
 use crate::log_buffer::LogBuffer;
-use kenning_core::limits::Limits;
-use kenning_core::provenance::GenerationRef;
 
 /// Which guest of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Component {
+    /// The logic.
     Logic,
+    /// The extension with this name.
     Extension(Arc<str>),
 }
 
 impl Component {
-    /// As errors and logs name it.
+    /// The name in errors and logs.
     pub fn name(&self) -> &str {
         match self {
             Self::Logic => "logic",
@@ -26,7 +28,7 @@ impl Component {
         }
     }
 
-    /// As metrics name it, which tell of no tenant.
+    /// The kind, for metrics, which must not name extensions.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Logic => "logic",
@@ -44,42 +46,48 @@ impl fmt::Display for Component {
     }
 }
 
-/// One generation of a guest, as it runs.
+/// One generation of a guest.
 #[derive(Debug)]
 pub struct Guest {
+    /// Which guest it is.
     pub component: Component,
+    /// Which generation of it.
     pub reference: GenerationRef,
+    /// How its calls went.
     pub health: Health,
-    /// An extension's lines, for whoever brought it.
+    /// An extension's log lines, for its author.
     pub lines: Option<Arc<LogBuffer>>,
 }
 
-/// A guest that just went into quarantine.
+/// Announces that a guest went into quarantine.
 #[derive(Clone, Debug)]
 pub struct Quarantined {
-    /// CallContext call it was.
+    /// The tenant whose call failed last.
     pub tenant: TenantId,
+    /// The guest.
     pub guest: Arc<Guest>,
-    /// Its rests without a good call in between.
+    /// Which quarantine it is, from 1, without a successful call in between.
     pub times: u32,
 }
 
 impl Guest {
+    /// A generation of the logic.
     pub fn logic(reference: GenerationRef) -> Arc<Self> {
         let (component, health) = (Component::Logic, Health::default());
         Arc::new(Self { component, reference, health, lines: None })
     }
 
+    /// A generation of the extension `name`. `lines` outlives the generation.
     pub fn extension(name: &str, reference: GenerationRef, lines: Arc<LogBuffer>) -> Arc<Self> {
         let (component, health) = (Component::Extension(name.into()), Health::default());
         Arc::new(Self { component, reference, health, lines: Some(lines) })
     }
 
-    /// What its memories and tables may take together.
+    /// The limit on its memories and tables together, in bytes.
     pub(crate) fn memory_bytes(&self, limits: &Limits) -> usize {
         match self.component {
             Component::Logic => limits.guest_memory_bytes,
-            // Its slot in the pool is as large as the logic's.
+            // A slot of the instance pool holds no more than the logic may use.
             Component::Extension(_) => limits.extension_memory_bytes.min(limits.guest_memory_bytes),
         }
     }

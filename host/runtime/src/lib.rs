@@ -1,19 +1,41 @@
-//! Runs guests: the only crate that names wasmtime, beside the generated bindings.
+//! Runs guests. Apart from the generated bindings, no other crate names wasmtime.
+//!
+//! A [`Loader`] turns a component's bytes into a [`LinkedLogic`] or a [`LinkedExtension`]. A
+//! [`Runtime`] admits a call and gives it a [`Session`], whose methods call the guests' exports.
+//! While a guest runs, its imports are served by [`Services`].
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`component`] | from a component's bytes to something that can be instantiated |
-//! | `schedule` | admission, time slices, the epoch clock |
+//! | [`component`] | turns a component's bytes into something that can be instantiated |
+//! | `schedule` | admission, time slices and the epoch clock |
 //! | `imports` | what a guest may call, one file for each interface |
-//! | `call` | the one door into a guest: a fresh instance within its bounds |
-//! | `session` | one call on the guests' workers, with one guest or several |
-//! | `exports` | the exports of guests as methods of a session |
-//! | `state` | what a guest's wasmtime store holds; `memory` and `fuel` meter it |
-//! | `outcome` | what came of a guest call |
-//! | `guest` | who a loaded guest is; `health` counts its failures, `log_buffer` keeps its lines |
-//! | `dry_run` | captures what a guest writes when nothing may be written |
+//! | `call` | one guest call: a fresh instance within its limits |
+//! | `session` | one call's stay on the guests' workers, with one guest or several |
+//! | `exports` | the exports of guests, as methods of a session |
+//! | `state` | the data of a guest's wasmtime store; `memory` and `fuel` meter the guest |
+//! | `outcome` | the result and effects of a guest call, or why it failed |
+//! | `guest` | a guest's identity; `health` counts its failures, `log_buffer` keeps its log lines |
+//! | `dry_run` | captures what a guest writes in a dry run |
 //! | `services` | storage, embedder, indexes and tenants, as the imports use them |
-//! | [`tenant_indexes`] | the index of each tenant, and vectors on their way to storage |
+//! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors that are to be stored |
+//!
+//! Inspecting a component needs neither an engine nor a server:
+//!
+//! ```
+//! use kenning_runtime::inspect::{InspectError, inspect};
+//!
+//! # fn main() -> Result<(), InspectError> {
+//! // The smallest component: the header, and nothing in it.
+//! let outline = inspect(b"\0asm\x0d\0\x01\0")?;
+//! assert!(!outline.is_logic && outline.hooks.is_empty());
+//!
+//! // A core module is not a component.
+//! assert_eq!(inspect(b"\0asm\x01\0\0\0"), Err(InspectError::CoreModule));
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
 
 pub mod component;
 
@@ -50,5 +72,6 @@ pub use health::{Health, Reading};
 pub use kenning_bindings::kenning::knowledge::types as wit;
 pub use log_buffer::{LogBuffer, LogLine};
 pub use outcome::{CallEffects, CallError, GuestError, Waiting};
+pub use schedule::admission::Priority;
 pub use services::Services;
-pub use session::{Runtime, Session, SessionKind};
+pub use session::{Runtime, Session};

@@ -1,5 +1,5 @@
-//! The last lines of a tenant's extension, for whoever brought it: in memory,
-//! bounded, gone with the process.
+//! The last log lines of a tenant's extension, for its author. They are kept in memory, and lost
+//! when the process ends.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -7,18 +7,21 @@ use std::sync::{Mutex, PoisonError};
 use chrono::Utc;
 use serde::Serialize;
 
-/// Lines kept of one extension.
+/// How many lines are kept for one extension.
 const LINES: usize = 500;
 
-/// One line.
+/// One log line.
 #[derive(Clone, Debug, Serialize)]
 pub struct LogLine {
-    /// Counts from 1 and has no gaps but those of lines that were dropped for age.
+    /// Counts from 1, without gaps. The oldest lines are dropped.
     pub number: u64,
-    /// RFC 3339, in UTC.
+    /// RFC 3339, in UTC, with milliseconds.
     pub time: String,
+    /// `debug`, `info`, `warn` or `error`.
     pub level: &'static str,
+    /// The generation of the extension that wrote it.
     pub generation: u64,
+    /// The line itself.
     pub message: String,
 }
 
@@ -35,6 +38,7 @@ struct Lines {
 }
 
 impl LogBuffer {
+    /// Adds a line, and drops the oldest if there are too many.
     pub fn push(&self, level: &'static str, generation: u64, message: &str) {
         let time = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_lines_make_room_for_the_newest() {
+    fn the_oldest_lines_are_dropped_for_the_newest() {
         let buffer = LogBuffer::default();
         (0..LINES + 3).for_each(|n| buffer.push("info", 1, &n.to_string()));
         let lines = buffer.after(0);

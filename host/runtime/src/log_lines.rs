@@ -1,9 +1,10 @@
-//! `log`, and what a guest writes to stdout and stderr: lines for the operator,
-//! few and short.
+//! A guest's log lines, from the import `log` and from stdout and stderr. Their number and length
+//! are bounded for each call.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use kenning_core::limits::Limits;
 use kenning_storage::TenantId;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::async_trait;
@@ -13,12 +14,11 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use crate::guest::{Component, Guest};
 use crate::log_buffer::LogBuffer;
 use crate::wit::Level;
-use kenning_core::limits::Limits;
 
-/// What WASI may hand over in one write.
+/// How many bytes a guest may write to stdout or stderr at once.
 const WRITE_BYTES: usize = 4 * 1024;
 
-/// Writes a guest's lines into the host's log. Clones share one count.
+/// Writes a guest's lines to the host's log. Clones share one count of lines.
 #[derive(Clone)]
 pub(crate) struct LogLines {
     shared: Arc<Shared>,
@@ -28,10 +28,10 @@ struct Shared {
     tenant: TenantId,
     component: Component,
     generation: u64,
-    /// Where an extension's lines are kept for whoever brought it.
-    kept: Option<Arc<LogBuffer>>,
-    lines: u32,
-    line_bytes: usize,
+    /// Where an extension's lines are kept for its author.
+    buffer: Option<Arc<LogBuffer>>,
+    max_lines: u32,
+    max_line_bytes: usize,
     progress: Mutex<Progress>,
 }
 
@@ -49,19 +49,19 @@ impl LogLines {
                 tenant: tenant.clone(),
                 component: guest.component.clone(),
                 generation: guest.reference.number,
-                kept: guest.lines.clone(),
-                lines: limits.log_lines,
-                line_bytes: limits.log_line_bytes,
+                buffer: guest.lines.clone(),
+                max_lines: limits.log_lines,
+                max_line_bytes: limits.log_line_bytes,
                 progress: Mutex::default(),
             }),
         }
     }
 
-    /// One line, cut to its limit, or nothing if the call has had its lines.
+    /// Writes one line, truncated to its limit, unless the call has written all its lines.
     pub(crate) fn write_line(&self, level: Level, line: &str) {
         let shared = &self.shared;
         let mut progress = shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if !count(&mut progress, shared.lines) {
+        if !count(&mut progress, shared.max_lines) {
             return;
         }
         drop(progress);
@@ -72,11 +72,11 @@ impl LogLines {
         let mut progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = Vec::new();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = self.shared.line_bytes.saturating_sub(progress.partial.len());
-            progress.partial.extend_from_slice(&part[..part.len().min(room)]);
+            let left = self.shared.max_line_bytes.saturating_sub(progress.partial.len());
+            progress.partial.extend_from_slice(&part[..part.len().min(left)]);
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut progress.partial);
-                if count(&mut progress, self.shared.lines) {
+                if count(&mut progress, self.shared.max_lines) {
                     lines.push(line);
                 }
             }
@@ -87,7 +87,7 @@ impl LogLines {
         }
     }
 
-    /// Writes out what a guest printed without a newline.
+    /// Writes the last line of stdout or stderr, if it has no newline.
     pub(crate) fn finish(&self) {
         let mut progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let rest = std::mem::take(&mut progress.partial);
@@ -98,10 +98,10 @@ impl LogLines {
     }
 
     fn emit(&self, level: Level, line: &str) {
-        let line = cut(line, self.shared.line_bytes);
-        let Shared { tenant, component, generation, kept, .. } = &*self.shared;
-        if let Some(kept) = kept {
-            kept.push(word(level), *generation, line);
+        let line = truncated(line, self.shared.max_line_bytes);
+        let Shared { tenant, component, generation, buffer, .. } = &*self.shared;
+        if let Some(buffer) = buffer {
+            buffer.push(name(level), *generation, line);
         }
         let component = component.name();
         match level {
@@ -121,7 +121,7 @@ impl LogLines {
     }
 }
 
-fn word(level: Level) -> &'static str {
+fn name(level: Level) -> &'static str {
     match level {
         Level::Debug => "debug",
         Level::Info => "info",
@@ -130,12 +130,13 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-fn count(progress: &mut Progress, lines: u32) -> bool {
+/// Counts one line, and returns whether it may be written.
+fn count(progress: &mut Progress, max_lines: u32) -> bool {
     progress.written = progress.written.saturating_add(1);
-    progress.written <= lines
+    progress.written <= max_lines
 }
 
-fn cut(line: &str, bytes: usize) -> &str {
+fn truncated(line: &str, bytes: usize) -> &str {
     &line[..line.floor_char_boundary(bytes)]
 }
 
@@ -147,7 +148,7 @@ impl IsTerminal for LogLines {
 
 impl StdoutStream for LogLines {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this one, which this host does not offer.
+        // Only WASI 0.3 uses this, which this host does not offer.
         Box::new(tokio::io::sink())
     }
 

@@ -1,4 +1,4 @@
-//! The bound on a guest's memories and tables.
+//! The limit on a guest's memories and tables.
 
 use wasmtime::{ResourceLimiter, Result};
 
@@ -10,16 +10,15 @@ use crate::outcome::GuestLimit;
 /// A table element's cost against the memory limit: one pointer.
 const TABLE_ELEMENT_BYTES: usize = 8;
 
-/// The meter on a guest's memories and tables: one bound over their sum.
+/// Limits the sum of a guest's memories and tables.
 ///
-/// wasmtime's own limits hold for each memory and each table alone, so a
-/// component of many could take many times its limit.
+/// wasmtime's own limits apply to each memory and each table alone, so a component with many of
+/// them could use many times its limit.
 pub(crate) struct Memory {
     bytes: usize,
     table_elements: usize,
     used: usize,
-    /// The limit that the guest last ran into, and what it would have had with what
-    /// it asked for.
+    /// The limit that was last reached, and what the guest would have used.
     pub(crate) refused: Option<GuestLimit>,
 }
 
@@ -28,15 +27,14 @@ impl Memory {
         Self { bytes, table_elements, used: 0, refused: None }
     }
 
-    /// `beyond_its_own`: wasmtime will refuse, because the guest asks for more than it
-    /// said it would or than its table has room for. What is never given must not be
-    /// counted.
-    fn grow(&mut self, bytes: usize, beyond_its_own: bool) -> bool {
+    /// With `beyond_maximum`, wasmtime will refuse to grow, because the memory or table declares a
+    /// smaller maximum. What is never given must not be counted.
+    fn grow(&mut self, bytes: usize, beyond_maximum: bool) -> bool {
         let wanted = self.used.saturating_add(bytes);
         if wanted > self.bytes {
             return self.refuse("guest_memory_bytes", self.bytes, wanted);
         }
-        if beyond_its_own {
+        if beyond_maximum {
             return false;
         }
         self.used = wanted;
@@ -56,8 +54,8 @@ impl ResourceLimiter for Memory {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        let beyond_its_own = maximum.is_some_and(|maximum| desired > maximum);
-        Ok(self.grow(desired.saturating_sub(current), beyond_its_own))
+        let beyond_maximum = maximum.is_some_and(|maximum| desired > maximum);
+        Ok(self.grow(desired.saturating_sub(current), beyond_maximum))
     }
 
     fn table_growing(
@@ -69,9 +67,9 @@ impl ResourceLimiter for Memory {
         if desired > self.table_elements {
             return Ok(self.refuse("guest_table_elements", self.table_elements, desired));
         }
-        let beyond_its_own = maximum.is_some_and(|maximum| desired > maximum);
+        let beyond_maximum = maximum.is_some_and(|maximum| desired > maximum);
         let bytes = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES);
-        Ok(self.grow(bytes, beyond_its_own))
+        Ok(self.grow(bytes, beyond_maximum))
     }
 
     fn instances(&self) -> usize {
@@ -109,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_is_never_given_is_not_counted() {
+    fn growth_beyond_a_declared_maximum_is_not_counted() {
         let mut memory = Memory::new(1_000, 100);
         assert!(!memory.memory_growing(0, 900, Some(800)).unwrap());
         assert!(memory.memory_growing(0, 600, Some(800)).unwrap());

@@ -1,4 +1,4 @@
-//! What came of a guest call: its result and its effects, or why it failed.
+//! The outcome of a guest call: its result and its effects, or why it failed.
 
 use std::sync::Arc;
 
@@ -6,57 +6,78 @@ use kenning_storage::FactId;
 
 use crate::guest::Guest;
 
-/// What a guest was waiting for when its call ended.
+/// What a guest is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
+    /// For nothing: it computes.
     Nothing,
+    /// For storage to read.
     Storage,
-    /// A write of storage, which may happen even if nobody waits for it any more.
+    /// For a write to storage, which may take effect after the call has ended.
     StorageWrite,
+    /// For the embedder.
     Embedding,
+    /// For the index.
     Index,
 }
 
-/// A guest that did not come to its end.
+/// A guest call that failed.
 #[derive(Debug)]
 pub struct GuestError {
+    /// Why it failed.
     pub cause: CallError,
+    /// The guest that was called.
     pub guest: Arc<Guest>,
 }
 
-/// How a call ended that did not come to its end.
+/// Why a guest call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
+    /// The guest trapped; the text is wasmtime's.
     Trapped(String),
+    /// The guest used up its fuel.
     OutOfFuel {
+        /// The fuel it had.
         limit: u64,
     },
+    /// The guest was refused memory, and did not recover.
     OutOfMemory {
+        /// The limit's name.
         limit: &'static str,
+        /// The limit, in its unit.
         allowed: u64,
+        /// What the guest would have had, in the same unit.
         used: u64,
     },
+    /// The guest exceeded another limit.
     Limit {
+        /// The limit's name.
         limit: &'static str,
+        /// The limit, in its unit.
         allowed: u64,
+        /// What the guest used, in the same unit, where that is known.
         used: Option<u64>,
     },
-    /// The deadline passed, in the guest or in what it waited for.
+    /// The deadline passed.
     Deadline {
+        /// Whether the guest was computing, and not waiting for a backend.
         in_guest: bool,
+        /// What the guest was waiting for.
         waiting: Waiting,
     },
-    /// No place to run became free in time.
+    /// The call was not admitted in time.
     Overloaded {
+        /// The name of the limit that was reached.
         limit: &'static str,
+        /// The limit, in calls.
         allowed: usize,
     },
-    /// A fault of the host.
+    /// A fault of the host; the text is for the log.
     Host(String),
 }
 
 impl CallError {
-    /// Whether it is the guest's own doing.
+    /// Whether the guest is at fault.
     pub fn is_guests(&self) -> bool {
         match self {
             Self::Trapped(_)
@@ -69,26 +90,27 @@ impl CallError {
     }
 }
 
-/// What a guest did that its answer is held against.
+/// What a guest did in a call, to validate its result against.
 #[derive(Debug, Default)]
 pub struct CallEffects {
-    /// The facts that storage gave it or that it wrote; there is nowhere else it could
-    /// have them from.
+    /// The facts that storage gave to this call or that it wrote. A guest cannot have facts from
+    /// anywhere else.
     pub facts: Vec<FactId>,
+    /// Whether the call wrote.
     pub wrote: bool,
-    /// The host answered one of its imports with a fault of its own.
+    /// Whether an import failed by a fault of the host.
     pub host_failed: bool,
 }
 
 /// One guest's part of a call.
 pub(crate) struct GuestRun<R> {
     pub(crate) result: Result<(R, CallEffects), GuestError>,
-    /// A write timed out in it, or it was cut after it wrote.
+    /// Whether a write timed out, or the guest was stopped after it wrote.
     pub(crate) outcome_unknown: bool,
     pub(crate) fuel_used: u64,
 }
 
-/// A limit that a guest broke; it ends the call.
+/// A limit that a guest exceeded; it ends the call.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{limit} allows {allowed} and the guest used {used}")]
 pub(crate) struct GuestLimit {

@@ -1,4 +1,4 @@
-//! What the imports of all calls are served by.
+//! The services behind the imports.
 
 use std::sync::Arc;
 
@@ -12,16 +12,21 @@ use tokio::sync::broadcast;
 use crate::guest::Quarantined;
 use crate::tenant_indexes::TenantIndexes;
 
-/// What the imports are served by, shared by all calls.
+/// The services behind the imports, shared by all calls.
 pub struct Services {
+    /// Where facts are stored.
     pub storage: Arc<dyn Storage>,
+    /// Turns texts into vectors.
     pub embedder: Arc<dyn Embedder>,
+    /// What search reads.
     pub indexes: Arc<TenantIndexes>,
+    /// Keys, quotas and usage.
     pub tenants: Arc<Tenants>,
+    /// The limits of this server.
     pub limits: Limits,
-    /// Told of each guest that goes into quarantine.
+    /// Announces each guest that goes into quarantine.
     pub quarantined: broadcast::Sender<Quarantined>,
-    /// The runtime that owns sockets and timers. Guests run on another, so that a
-    /// busy guest cannot delay a reply that is not its own.
+    /// The tokio runtime that owns sockets and timers. Guests run on another one, so that a busy
+    /// guest cannot delay the responses of other calls.
     pub io: Handle,
 }

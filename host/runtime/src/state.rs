@@ -1,5 +1,4 @@
-//! What one call's wasmtime store holds: whose call it is, what it may use, and
-//! the meters that say what it used.
+//! What the wasmtime store of one guest call holds: the tenant, the bounds, and what was used.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,10 +16,10 @@ use crate::outcome::CallEffects;
 pub(crate) use crate::outcome::Waiting;
 use crate::services::Services;
 
-/// Random bytes a guest may ask WASI for at once.
+/// How many random bytes a guest may ask WASI for at once.
 const RANDOM_BYTES: u64 = 64 * 1024;
 
-/// One call's share of a wasmtime store.
+/// The data of a guest call's wasmtime store.
 pub struct State {
     pub(crate) services: Arc<Services>,
     pub(crate) tenant: TenantId,
@@ -28,22 +27,22 @@ pub struct State {
     pub(crate) memory: Memory,
     pub(crate) waiting: Waiting,
     pub(crate) host_calls: u32,
-    /// Time spent in imports, for telemetry.
+    /// Time spent in imports, for metrics.
     pub(crate) host_time: Duration,
-    /// A write timed out, so it may have happened.
+    /// Whether a write timed out, so that it may have happened.
     pub(crate) outcome_unknown: bool,
-    /// The revisions of the facts this call wrote; the index needs them to put
-    /// concurrent changes into the order that storage gave them.
+    /// The revisions of the facts that this call wrote. The index needs them to apply concurrent
+    /// changes in storage's order.
     pub(crate) revisions: HashMap<FactId, Revision>,
-    /// Those of them that the index does not have yet.
+    /// The written facts that are not in the index yet.
     pub(crate) unindexed: HashSet<FactId>,
-    /// The facts that storage gave this call or that it wrote.
+    /// The facts that storage gave to this call or that it wrote.
     pub(crate) facts: Vec<FactId>,
-    /// An import failed in a way that is the host's fault.
+    /// Whether an import failed by a fault of the host.
     pub(crate) host_failed: bool,
     pub(crate) log: LogLines,
     pub(crate) fuel: FuelMeter,
-    /// What a rehearsal wrote, which goes no further. `None` in earnest.
+    /// The writes of a dry run; `None` if writes take effect.
     pub(crate) captured: Option<CapturedWrites>,
     wasi: WasiCtx,
     table: ResourceTable,
@@ -81,7 +80,7 @@ impl State {
         }
     }
 
-    /// What this call did, at its end.
+    /// What this call did. Called once, at its end.
     pub(crate) fn effects(&mut self) -> CallEffects {
         CallEffects {
             facts: std::mem::take(&mut self.facts),
@@ -91,8 +90,8 @@ impl State {
     }
 }
 
-/// Clocks and random numbers; stdout and stderr become log lines. No arguments,
-/// no environment, no files, no network.
+/// WASI with clocks and random numbers; stdout and stderr become log lines. There are no arguments,
+/// environment variables, files or network.
 fn wasi(log: &LogLines) -> WasiCtx {
     WasiCtxBuilder::new()
         .stdout(log.clone())

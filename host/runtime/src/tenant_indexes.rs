@@ -1,101 +1,108 @@
-//! The tenants' indexes, and the vectors on their way from them into storage.
+//! The index of each tenant, and the queue of vectors that are to be stored.
 //!
-//! An index is a cache of storage. A fact is durable, and marked pending, before
-//! it gets here; its vector is stored a moment later, without anyone waiting. A
-//! crash in between leaves the mark, and the [`indexer`](crate::indexer) makes the
-//! vector again.
+//! An index is a cache of storage. A fact is durable, and has a pending mark, before it gets here;
+//! its vector is stored a moment later, without anyone waiting. If the process crashes in between,
+//! the mark remains, and the host's indexer makes the vector again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use kenning_embedder::Embedder;
 use kenning_index::{Entry, FactIndex, Index, IndexError};
 use kenning_storage::{FactId, Revision, Storage, StoredVector, TenantId, Vector};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use kenning_embedder::Embedder;
+/// How many vectors may wait to be stored. The queue fills while storage is down; vectors that do
+/// not fit are made again later.
+const QUEUE_VECTORS: usize = 4_096;
 
-/// Vectors waiting to be stored. When storage is down this fills, and what does
-/// not fit is made again later.
-const VECTORS_QUEUED: usize = 4_096;
+/// How many vectors are stored in one operation.
+const BATCH_VECTORS: usize = 100;
 
-/// Vectors in one storage operation.
-const VECTORS_TOGETHER: usize = 100;
-
-/// A fact to make findable.
+/// A fact that is to be indexed.
 pub struct NewEntry {
+    /// The fact's id.
     pub id: FactId,
+    /// The revision that storage gave to the fact.
     pub revision: Revision,
+    /// The fact's text.
     pub text: String,
+    /// The fact's metadata, a JSON object.
     pub metadata: String,
+    /// The embedding of `text`, in the embedder's dimensions; `None` if it is pending.
     pub vector: Option<Vec<f32>>,
 }
 
-/// How far rebuilding the indexes has come.
+/// How far the rebuilding of the indexes has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// So many facts are indexed.
+    /// Rebuilding is under way.
     Building {
+        /// How many facts are indexed so far.
         facts: u64,
     },
+    /// All facts are indexed.
     Ready,
-    /// It could not go on, and why; it is tried again.
+    /// Rebuilding failed, and will be tried again.
     Stalled {
+        /// Why it failed, for the operator.
         reason: String,
     },
 }
 
-/// What the task that stores vectors is told.
+/// A message to the task that stores vectors.
 enum Queued {
     Vector(TenantId, StoredVector),
-    /// Everything queued before it is stored, or cannot be.
+    /// Answered once everything queued before it is stored, or has failed.
     Flush(oneshot::Sender<()>),
 }
 
-/// All tenants' indexes.
+/// The indexes of all tenants.
 pub struct TenantIndexes {
     indexes: RwLock<HashMap<TenantId, Arc<Index>>>,
     embedder: Arc<dyn Embedder>,
     vectors: mpsc::Sender<Queued>,
-    late: Mutex<HashSet<TenantId>>,
-    /// Some tenant was added to `late`.
-    has_late: Notify,
+    /// Tenants that may have facts with pending marks.
+    pending: Mutex<HashSet<TenantId>>,
+    /// Notified when a tenant is added to `pending`.
+    has_pending: Notify,
     progress: watch::Sender<Progress>,
 }
 
 impl TenantIndexes {
-    /// Empty indexes for vectors of `embedder`, and the task that stores vectors.
+    /// Creates empty indexes for vectors of `embedder`, and starts the task that stores vectors.
+    /// `operation` bounds one storage operation. Must be called within a tokio runtime.
     pub fn start(
         storage: Arc<dyn Storage>,
         embedder: Arc<dyn Embedder>,
         operation: Duration,
     ) -> Arc<Self> {
-        let (vectors, queued) = mpsc::channel(VECTORS_QUEUED);
-        let indexing = Arc::new(Self {
+        let (vectors, queued) = mpsc::channel(QUEUE_VECTORS);
+        let indexes = Arc::new(Self {
             indexes: RwLock::default(),
             embedder,
             vectors,
-            late: Mutex::default(),
-            has_late: Notify::new(),
+            pending: Mutex::default(),
+            has_pending: Notify::new(),
             progress: watch::Sender::new(Progress::Building { facts: 0 }),
         });
-        let weak = Arc::downgrade(&indexing);
+        let weak = Arc::downgrade(&indexes);
         tokio::spawn(store_vectors(storage, queued, operation, move |tenant| {
-            if let Some(indexing) = weak.upgrade() {
-                indexing.mark_late(tenant);
+            if let Some(indexes) = weak.upgrade() {
+                indexes.mark_pending(tenant);
             }
         }));
-        indexing
+        indexes
     }
 
-    /// A tenant's index, if it has one. Asking makes none: anyone may ask for any
-    /// name.
+    /// A tenant's index, if there is one. It is not created, since requests may name any tenant.
     pub fn existing(&self, tenant: &TenantId) -> Option<Arc<Index>> {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }
 
-    /// A tenant's index; a tenant without one gets an empty one.
+    /// A tenant's index; an empty one is created if there is none.
     pub fn index(&self, tenant: &TenantId) -> Arc<Index> {
         self.existing(tenant).unwrap_or_else(|| {
             let mut indexes = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
@@ -103,21 +110,24 @@ impl TenantIndexes {
         })
     }
 
-    /// Drops a tenant's index; a call under way keeps the one that it has to its end.
+    /// Drops a tenant's index. Calls in progress keep using the one they have.
     pub fn forget(&self, tenant: &TenantId) {
         self.indexes.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
-        self.late.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }
 
-    /// Makes facts findable, and has their vectors stored; those without one are
-    /// left for the indexer.
+    /// Indexes facts and queues their vectors to be stored. Facts without a vector are left to the
+    /// indexer.
+    ///
+    /// # Errors
+    /// The last error of the index, if it refused a fact; the other facts are indexed.
     pub async fn upsert(
         &self,
         tenant: &TenantId,
         entries: Vec<NewEntry>,
     ) -> Result<(), IndexError> {
         let index = self.index(tenant);
-        let mut late = false;
+        let mut pending = false;
         let mut refused = Ok(());
         for entry in entries {
             let upserted = index.upsert(&Entry {
@@ -127,42 +137,44 @@ impl TenantIndexes {
                 metadata: &entry.metadata,
                 vector: entry.vector.as_deref(),
             });
-            late |= match (upserted, entry.vector) {
+            pending |= match (upserted, entry.vector) {
                 (Ok(_), Some(values)) => {
                     let vector = self.stored_vector(entry.id, entry.revision, &entry.text, values);
                     self.vectors.try_send(Queued::Vector(tenant.clone(), vector)).is_err()
                 }
                 (Ok(_), None) => true,
-                // It must not keep the others from being found.
+                // The other facts must be indexed all the same.
                 (Err(error), _) => {
                     refused = Err(error);
                     true
                 }
             };
         }
-        if late {
-            self.mark_late(tenant);
+        if pending {
+            self.mark_pending(tenant);
         }
         refused
     }
 
-    /// The revisions that the index has of `ids`, to be asked for before storage is.
+    /// The revisions of `ids` in the index, in their order. To be read before storage is, for
+    /// [`TenantIndexes::remove_missing`].
     pub fn revisions(&self, tenant: &TenantId, ids: &[FactId]) -> Vec<Option<u64>> {
         let Some(index) = self.existing(tenant) else { return vec![None; ids.len()] };
         ids.iter().map(|id| index.revision(id.as_str())).collect()
     }
 
-    /// Storage has no `id`, which the index had at `revision` before. Nobody told it: the
-    /// answer to a delete was lost, or the delete was another host's.
-    pub fn forget_fact(&self, tenant: &TenantId, id: &FactId, revision: u64) {
-        // What was stored again meanwhile has a newer revision, and stays.
+    /// Removes a fact that storage does not have, and that the index had at `revision` before
+    /// storage was read. This happens if the response to a delete was lost, or another host deleted
+    /// the fact.
+    pub fn remove_missing(&self, tenant: &TenantId, id: &FactId, revision: u64) {
+        // A fact that was stored again meanwhile has a newer revision, and stays.
         let Some(index) = self.existing(tenant) else { return };
         if let Err(error) = index.remove(id.as_str(), revision) {
-            tracing::warn!(%tenant, %id, %error, "a fact that is gone is still in the index");
+            tracing::warn!(%tenant, %id, %error, "cannot remove a deleted fact from the index");
         }
     }
 
-    /// A vector of the embedder's space, as storage keeps it.
+    /// A vector of the embedder's space, in the form that storage keeps.
     pub fn stored_vector(
         &self,
         id: FactId,
@@ -170,50 +182,52 @@ impl TenantIndexes {
         text: &str,
         values: Vec<f32>,
     ) -> StoredVector {
-        // An embedder that made a vector knows its space; an empty one is of no space.
+        // An embedder that made a vector knows its space.
         let space = self.embedder.space();
         let profile = space.map(|space| space.profile.clone()).unwrap_or_default();
         StoredVector { id, revision, vector: Vector { profile, digest: digest(text), values } }
     }
 
-    /// The numbers of `vector`, if they embed `text` in the embedder's space.
+    /// The numbers of a stored vector, if it is the embedding of `text` in the embedder's space.
     pub fn usable(&self, vector: Vector, text: &str) -> Option<Vec<f32>> {
         let usable = vector.digest == digest(text) && self.embedder.owns(&vector.profile);
         usable.then_some(vector.values)
     }
 
-    /// Waits until the vectors queued so far are stored, or cannot be: then they are
-    /// made again after the next start.
+    /// Waits until each vector queued so far is stored, or failed to be. Failed ones are made again
+    /// later.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         if self.vectors.send(Queued::Flush(done)).await.is_ok() {
-            // The task is gone only if the process is going anyway.
+            // The task ends only when the process does.
             let _ = flushed.await;
         }
     }
 
-    /// Has the indexer look for a tenant's pending facts.
-    pub fn mark_late(&self, tenant: &TenantId) {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
-        self.has_late.notify_one();
+    /// Tells the indexer to look for the tenant's facts with pending marks.
+    pub fn mark_pending(&self, tenant: &TenantId) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
+        self.has_pending.notify_one();
     }
 
-    /// Tenants with pending facts, once there are any.
-    pub async fn late(&self) -> Vec<TenantId> {
+    /// Waits until there are tenants marked by [`TenantIndexes::mark_pending`], and takes them.
+    pub async fn take_pending(&self) -> Vec<TenantId> {
         loop {
-            let late: Vec<_> =
-                self.late.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
-            if !late.is_empty() {
-                return late;
+            let pending: Vec<_> =
+                self.pending.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+            if !pending.is_empty() {
+                return pending;
             }
-            self.has_late.notified().await;
+            self.has_pending.notified().await;
         }
     }
 
+    /// Publishes the progress of rebuilding.
     pub fn set_progress(&self, progress: Progress) {
         self.progress.send_replace(progress);
     }
 
+    /// The progress of rebuilding, now and as it changes.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
@@ -223,16 +237,15 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
-/// Stores what is queued, together where it can. What cannot be stored keeps its
-/// pending mark.
+/// Stores queued vectors in batches. Facts whose vectors cannot be stored keep their pending marks.
 async fn store_vectors(
     storage: Arc<dyn Storage>,
     mut queued: mpsc::Receiver<Queued>,
     operation: Duration,
-    mark_late: impl Fn(&TenantId) + Send + 'static,
+    mark_pending: impl Fn(&TenantId) + Send + 'static,
 ) {
-    let mut batch = Vec::with_capacity(VECTORS_TOGETHER);
-    while queued.recv_many(&mut batch, VECTORS_TOGETHER).await > 0 {
+    let mut batch = Vec::with_capacity(BATCH_VECTORS);
+    while queued.recv_many(&mut batch, BATCH_VECTORS).await > 0 {
         let mut tenants: HashMap<TenantId, Vec<StoredVector>> = HashMap::new();
         let mut flushes = Vec::new();
         for queued in batch.drain(..) {
@@ -245,11 +258,11 @@ async fn store_vectors(
             let until = Instant::now() + operation;
             if let Err(error) = storage.put_vectors(&tenant, &vectors, until).await {
                 tracing::warn!(%tenant, %error, "vectors not stored; they will be made again");
-                mark_late(&tenant);
+                mark_pending(&tenant);
             }
         }
         for done in flushes {
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         }
     }

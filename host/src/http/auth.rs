@@ -60,7 +60,7 @@ fn tenant(headers: &HeaderMap, tenants: &Tenants) -> Result<TenantId, Error> {
         TenantId::parse(&String::from_utf8_lossy(name.as_bytes()))
             .map_err(|error| Error::invalid("/headers/x-kenning-tenant", error.to_string()))
     });
-    if !tenants.need_keys() {
+    if !tenants.require_keys() {
         let default = || TenantId::parse(DEFAULT_TENANT).map_err(Error::internal);
         return named.unwrap_or_else(default);
     }

@@ -226,7 +226,7 @@ impl Import {
         if drafts.is_empty() {
             return Ok(());
         }
-        let caller = self.who.within(self.app.limits.call).patient();
+        let caller = self.who.within(self.app.limits.call).in_background();
         match self.app.kb.store(&caller, drafts).await {
             Ok(response) => {
                 self.failures = 0;

@@ -74,7 +74,7 @@ pub(super) async fn quotas(app: &App, tenant: &TenantId) -> Result<Value, Error>
 fn used_of_quotas(app: &App, tenant: &TenantId, usage: Usage) -> Value {
     let known = app.kb.services().tenants.get(tenant);
     let counted = known.as_ref().map(|known| known.meter.used());
-    let quotas = known.map(|known| known.record.limits.clone()).unwrap_or_default();
+    let quotas = known.map(|known| known.record.quotas.clone()).unwrap_or_default();
     let extensions = app.kb.registry().loaded(tenant).map_or(0, |own| own.extensions.len());
     quotas.with_used(|name| match (name, &counted) {
         ("extensions", _) => extensions as u64,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kenning_core::provenance::ServedBy;
+use kenning_runtime::Priority;
 use kenning_storage::TenantId;
 use kenning_tenants::Permit;
 
@@ -14,8 +15,8 @@ pub struct Caller {
     pub tenant: TenantId,
     /// When the call ends, finished or not.
     pub deadline: Instant,
-    /// No person waits: under load, calls of others go first.
-    pub patient: bool,
+    /// Background priority yields to interactive calls under load.
+    pub priority: Priority,
     /// Set for a request from outside, if the tenant was created.
     pub permit: Option<Arc<Permit>>,
 }
@@ -23,13 +24,14 @@ pub struct Caller {
 impl Caller {
     /// A caller that waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
-        Self { tenant, deadline: Instant::now() + time, patient: false, permit: None }
+        let (deadline, priority) = (Instant::now() + time, Priority::Interactive);
+        Self { tenant, deadline, priority, permit: None }
     }
 
-    /// The same for work in bulk and in the background.
+    /// The same with background priority.
     #[must_use]
-    pub fn patient(self) -> Self {
-        Self { patient: true, ..self }
+    pub fn in_background(self) -> Self {
+        Self { priority: Priority::Background, ..self }
     }
 }
 

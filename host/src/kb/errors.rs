@@ -54,8 +54,8 @@ impl ErrorMapper {
             wit::Error::TooLarge(wit::Exceeded { limit, allowed, used }) => {
                 match limit.as_str() {
                     // Storage refused the write because the tenant's quota is used up.
-                    "facts" => kenning_tenants::full("facts", allowed, used),
-                    "bytes" => kenning_tenants::full("bytes", allowed, used),
+                    "facts" => kenning_tenants::quota_exceeded("facts", allowed, used),
+                    "bytes" => kenning_tenants::quota_exceeded("bytes", allowed, used),
                     limit => Error::too_large(limit, allowed, used),
                 }
             }

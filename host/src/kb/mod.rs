@@ -36,7 +36,7 @@ use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::tenant_indexes::Progress;
 use kenning_runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
-use kenning_runtime::{CallError, Runtime, Services, SessionKind};
+use kenning_runtime::{CallError, Runtime, Services};
 
 use caller::Purpose;
 pub use caller::{Caller, Response};
@@ -219,7 +219,7 @@ impl Kb {
     }
 
     fn record(&self, caller: &Caller, request: impl FnOnce() -> Request) {
-        let most = self.services.tenants.kept_requests(&caller.tenant);
+        let most = self.services.tenants.recorded_requests(&caller.tenant);
         self.recorder.record(&caller.tenant, most, request);
     }
 
@@ -236,7 +236,7 @@ impl Kb {
     /// Fails when one of the tenant's quotas is used up. The indexer's calls skip this check: the
     /// host makes them, not the tenant.
     fn check_quota(&self, caller: &Caller, embeds: bool) -> Result<(), Error> {
-        self.services.tenants.check(&caller.tenant, embeds)
+        self.services.tenants.check_quotas(&caller.tenant, embeds)
     }
 
     /// Runs `steps` for `caller` in one session, with one snapshot of the guests. The session
@@ -266,20 +266,20 @@ impl Kb {
         let errors = ErrorMapper { storage: self.storage_name, purpose };
         let running = self.services.tenants.begin(&caller.tenant, caller.permit.as_deref())?;
         let tenant = caller.tenant.clone();
-        let kind = if caller.patient { SessionKind::Background } else { SessionKind::Interactive };
         let on_worker = running.again();
-        let session = self.runtime.run_session(tenant, caller.deadline, kind, move |session| {
-            let mut pipeline = Pipeline::new(session, snapshot, errors);
-            async move {
-                // When the caller leaves, the worker stops a moment after the caller does.
-                let _running = on_worker;
-                let result = steps(&mut pipeline).await;
-                (pipeline.outcome_unknown(), result)
-            }
-        });
+        let session =
+            self.runtime.run_session(tenant, caller.deadline, caller.priority, move |session| {
+                let mut pipeline = Pipeline::new(session, snapshot, errors);
+                async move {
+                    // When the caller leaves, the worker stops a moment after the caller does.
+                    let _running = on_worker;
+                    let result = steps(&mut pipeline).await;
+                    (pipeline.outcome_unknown(), result)
+                }
+            });
         let outcome = tokio::select! {
             outcome = session => outcome,
-            () = running.ended() => return Err(kenning_tenants::deleted()),
+            () = running.ended() => return Err(kenning_tenants::tenant_deleted()),
         };
         let (outcome_unknown, result) = outcome.unwrap_or_else(|error| {
             // The session did not return, so nobody knows how far it got.
@@ -290,7 +290,7 @@ impl Kb {
         });
         if outcome_unknown {
             // Facts may have been written without being indexed.
-            self.services.indexes.mark_late(&caller.tenant);
+            self.services.indexes.mark_pending(&caller.tenant);
         }
         result
     }

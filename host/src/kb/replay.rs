@@ -11,7 +11,7 @@ use super::pipeline::Pipeline;
 use super::recorder::Request;
 use crate::registry::Snapshot;
 use kenning_core::error::Error;
-use kenning_runtime::{Session, SessionKind};
+use kenning_runtime::Session;
 
 /// The outcome of a replayed request.
 pub struct Observed {
@@ -43,8 +43,7 @@ impl Kb {
         F: Future<Output = T> + Send + 'static,
     {
         let errors = ErrorMapper { storage: self.storage_name, purpose: Purpose::Read };
-        let session =
-            self.runtime.run_session(tenant, Instant::now() + time, SessionKind::DryRun, work);
+        let session = self.runtime.dry_run(tenant, Instant::now() + time, work);
         session.await.map_err(|error| errors.call_error(&error))
     }
 

@@ -11,7 +11,7 @@ use kenning_storage::TenantId;
 use tokio::time::timeout;
 
 use super::Kb;
-use kenning_tenants::unavailable;
+use kenning_tenants::storage_error;
 
 /// How often a host looks for changes by other hosts. A revoked key stays valid there for about
 /// this long.
@@ -67,7 +67,7 @@ impl Kb {
         let _ = timeout(services.limits.storage_operation, services.indexes.flush()).await;
         self.forget_tenant(tenant);
         services.embedder.forget(tenant);
-        while services.storage.delete_tenant(tenant, self.until()).await.map_err(unavailable)? {}
+        while services.storage.delete_tenant(tenant, self.until()).await.map_err(storage_error)? {}
         for folder in FOLDERS {
             self.delete_documents(&format!("{folder}/{tenant}")).await?;
         }
@@ -77,12 +77,12 @@ impl Kb {
     /// Deletes the document `root` and all documents below it.
     async fn delete_documents(&self, root: &str) -> Result<(), Error> {
         let storage = &self.services.storage;
-        let listed = storage.list_documents(root, self.until()).await.map_err(unavailable)?;
+        let listed = storage.list_documents(root, self.until()).await.map_err(storage_error)?;
         for (document, version) in listed {
             let rest = &document.as_str()[root.len()..];
             if rest.is_empty() || rest.starts_with('/') {
                 let delete = storage.delete_document(&document, version, self.until());
-                delete.await.map_err(unavailable)?;
+                delete.await.map_err(storage_error)?;
             }
         }
         Ok(())

@@ -1,67 +1,86 @@
-//! What an operator may do with tenants. Each change is one write of the tenant's document, over
-//! the version that was read: of two at once, the second is done again on top of the first.
+//! What an operator may do with tenants.
+//!
+//! Each change replaces the version of the tenant's document that was read. If another change came
+//! first, the document is read again and the change repeated.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kenning_core::error::{Code, Error};
 use kenning_storage::TenantId;
 
 use super::directory::Tenant;
 use super::key::NewKey;
 use super::quotas::Quotas;
 use super::record::{self, Record, document};
-use super::{Tenants, unavailable};
-use kenning_core::error::{Code, Error};
+use super::{Tenants, storage_error};
 
-/// How often a change is done again because another came first.
+/// How often a change is attempted while others come first.
 const ATTEMPTS: usize = 5;
 
 /// A tenant that was just created, with its first key.
 pub struct Created {
+    /// Its record.
     pub record: Record,
+    /// Its first key.
     pub key: NewKey,
 }
 
-/// A tenant in the list of all.
+/// A tenant, whether it was created or only has facts.
 pub struct Listed {
+    /// Its name.
     pub name: TenantId,
-    /// `None` for one that exists from its first fact and was never created.
+    /// `None` for a tenant that was never created and exists because it has facts.
     pub tenant: Option<Arc<Tenant>>,
 }
 
 impl Tenants {
-    /// Creates a tenant. Facts that are there under its name already are its own.
+    /// Creates a tenant with these quotas. It owns facts that were stored under its name before.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] if the tenant exists or is still being deleted, [`Code::InvalidRequest`]
+    /// if a quota is unknown, or an error of storage.
     pub async fn create(
         &self,
         name: &TenantId,
-        limits: BTreeMap<String, Option<u64>>,
+        changes: BTreeMap<String, Option<u64>>,
     ) -> Result<Created, Error> {
         let mut quotas = Quotas::default();
-        quotas.change(limits)?;
+        quotas.change(changes)?;
         let mut record = Record::new(quotas);
         let key = record.add_key()?;
         if self.save(name, &record, None).await? {
             return Ok(Created { record, key });
         }
-        let there = self.load(name).await?;
-        let message = match there.is_some_and(|(record, _)| record.deleted.is_some()) {
+        let existing = self.load(name).await?;
+        let message = match existing.is_some_and(|(record, _)| record.deleted.is_some()) {
             true => format!("the tenant {name} is still being deleted; try again in a minute"),
-            false => format!("there is a tenant {name} already"),
+            false => format!("the tenant {name} exists already"),
         };
         Err(Error::new(Code::Conflict, message))
     }
 
-    pub async fn change_limits(
+    /// Sets the named quotas of a tenant; `None` lifts one.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if the tenant was not created, [`Code::InvalidRequest`] if a quota is
+    /// unknown, [`Code::Conflict`] if too many concurrent changes came first, or an error of
+    /// storage.
+    pub async fn change_quotas(
         &self,
         name: &TenantId,
-        limits: BTreeMap<String, Option<u64>>,
+        changes: BTreeMap<String, Option<u64>>,
     ) -> Result<Record, Error> {
-        let change = |record: &mut Record| record.limits.change(limits.clone());
+        let change = |record: &mut Record| record.quotas.change(changes.clone());
         Ok(self.change(name, change).await?.0)
     }
 
-    /// A new key, good at once. The others stay good until they are revoked or, with
-    /// `grace_seconds`, for so long.
+    /// Adds a key, which is valid at once. The others stay valid until they are revoked or, with
+    /// `grace_seconds`, for so many seconds.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if the tenant was not created, [`Code::Conflict`] if it has the maximum
+    /// of keys or too many concurrent changes came first, or an error of storage.
     pub async fn rotate_key(
         &self,
         name: &TenantId,
@@ -77,14 +96,22 @@ impl Tenants {
         Ok(self.change(name, change).await?.1)
     }
 
+    /// Revokes the key with this id.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is no such tenant or key, [`Code::Conflict`] if too many
+    /// concurrent changes came first, or an error of storage.
     pub async fn revoke_key(&self, name: &TenantId, id: &str) -> Result<Record, Error> {
         Ok(self.change(name, |record| record.revoke(id)).await?.0)
     }
 
-    /// Every tenant that was created or has facts, by name.
+    /// Every tenant that was created or has facts, sorted by name.
+    ///
+    /// # Errors
+    /// If storage fails.
     pub async fn list(&self) -> Result<Vec<Listed>, Error> {
         self.refresh().await?;
-        let with_facts = self.storage.tenants(self.until()).await.map_err(unavailable)?;
+        let with_facts = self.storage.tenants(self.until()).await.map_err(storage_error)?;
         let mut all: BTreeMap<TenantId, Option<Arc<Tenant>>> =
             with_facts.into_iter().map(|name| (name, None)).collect();
         let created = self.directory.load();
@@ -94,21 +121,28 @@ impl Tenants {
     }
 
     /// One tenant that was created or has facts.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is no such tenant, or an error of storage.
     pub async fn find(&self, name: &TenantId) -> Result<Listed, Error> {
         self.refresh().await?;
         let listed = Listed { name: name.clone(), tenant: self.get(name) };
         let has_facts = async || {
-            let tenants = self.storage.tenants(self.until()).await.map_err(unavailable)?;
+            let tenants = self.storage.tenants(self.until()).await.map_err(storage_error)?;
             Ok::<_, Error>(tenants.contains(name))
         };
         if listed.is_deleted() || (listed.tenant.is_none() && !has_facts().await?) {
-            return Err(absent(name));
+            return Err(not_found(name));
         }
         Ok(listed)
     }
 
-    /// Marks a tenant deleted, so that nobody gets in any more. Again for one that is: a deletion
-    /// that failed on its way may be asked for again.
+    /// Marks a tenant deleted, so that its requests are refused. Succeeds for a tenant that is
+    /// marked already, so that a deletion that failed halfway can be repeated.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is no such tenant, [`Code::Conflict`] if a concurrent change
+    /// came first, or an error of storage.
     pub async fn mark_deleted(&self, name: &TenantId) -> Result<(), Error> {
         let Some((mut record, version)) = self.load(name).await? else {
             return self.mark_uncreated_deleted(name).await;
@@ -118,18 +152,21 @@ impl Tenants {
         }
         record.deleted = Some(record::now());
         record.keys.clear();
-        if_won(name, self.save(name, &record, Some(version)).await?)
+        unless_contested(name, self.save(name, &record, Some(version)).await?)
     }
 
-    /// It exists from its first fact. Other hosts learn from a record that it goes.
+    /// Writes a record only to mark it deleted, so that other hosts see that the tenant is going.
     async fn mark_uncreated_deleted(&self, name: &TenantId) -> Result<(), Error> {
         self.find(name).await?;
         let deleted = Some(record::now());
         let record = Record { deleted, ..Record::new(Quotas::default()) };
-        if_won(name, self.save(name, &record, None).await?)
+        unless_contested(name, self.save(name, &record, None).await?)
     }
 
-    /// Removes the record of a deleted tenant: its name is free again.
+    /// Removes the record of a tenant that is marked deleted, which frees its name.
+    ///
+    /// # Errors
+    /// If storage fails.
     pub async fn purge(&self, name: &TenantId) -> Result<(), Error> {
         let Some((record, version)) = self.load(name).await? else { return Ok(()) };
         if record.deleted.is_none() {
@@ -137,8 +174,8 @@ impl Tenants {
         }
         let document = document(name)?;
         let delete = self.storage.delete_document(&document, version, self.until());
-        delete.await.map_err(unavailable)?;
-        self.take_in(name, version, None);
+        delete.await.map_err(storage_error)?;
+        self.apply(name, version, None);
         Ok(())
     }
 
@@ -149,10 +186,10 @@ impl Tenants {
     ) -> Result<(Record, T), Error> {
         for _ in 0..ATTEMPTS {
             let found = self.load(name).await?.filter(|(record, _)| record.deleted.is_none());
-            let (mut record, version) = found.ok_or_else(|| absent(name))?;
-            let done = change(&mut record)?;
+            let (mut record, version) = found.ok_or_else(|| not_found(name))?;
+            let value = change(&mut record)?;
             if self.save(name, &record, Some(version)).await? {
-                return Ok((record, done));
+                return Ok((record, value));
             }
         }
         Err(contested(name))
@@ -161,12 +198,12 @@ impl Tenants {
     async fn load(&self, name: &TenantId) -> Result<Option<(Record, u64)>, Error> {
         let document = document(name)?;
         let read = self.storage.read_document(&document, record::BYTES, self.until());
-        let Some(read) = read.await.map_err(unavailable)? else { return Ok(None) };
+        let Some(read) = read.await.map_err(storage_error)? else { return Ok(None) };
         let record = serde_json::from_slice(&read.bytes).map_err(Error::internal)?;
         Ok(Some((record, read.version)))
     }
 
-    /// Whether the record was written: not if its version is no longer `expected`.
+    /// Writes the record if its version is still `expected`, and returns whether it did.
     async fn save(
         &self,
         name: &TenantId,
@@ -176,15 +213,16 @@ impl Tenants {
         let bytes = serde_json::to_vec(record).map_err(Error::internal)?;
         let document = document(name)?;
         let write = self.storage.write_document(&document, &bytes, expected, self.until());
-        let written = write.await.map_err(unavailable)?;
+        let written = write.await.map_err(storage_error)?;
         if let Some(version) = written {
-            self.take_in(name, version, Some(record.clone()));
+            self.apply(name, version, Some(record.clone()));
         }
         Ok(written.is_some())
     }
 }
 
 impl Listed {
+    /// The tenant's record, if it was created.
     pub fn record(&self) -> Option<&Record> {
         self.tenant.as_ref().map(|tenant| &tenant.record)
     }
@@ -194,16 +232,16 @@ impl Listed {
     }
 }
 
-/// Deleting is not tried again by itself: whoever changed the tenant meanwhile may want it kept.
-fn if_won(name: &TenantId, won: bool) -> Result<(), Error> {
-    if won { Ok(()) } else { Err(contested(name)) }
+/// A deletion is not repeated: whoever changed the tenant meanwhile may want to keep it.
+fn unless_contested(name: &TenantId, written: bool) -> Result<(), Error> {
+    if written { Ok(()) } else { Err(contested(name)) }
 }
 
 fn contested(name: &TenantId) -> Error {
-    let message = format!("others are changing the tenant {name} too; try again");
+    let message = format!("the tenant {name} was changed at the same time; try again");
     Error::new(Code::Conflict, message)
 }
 
-fn absent(name: &TenantId) -> Error {
+fn not_found(name: &TenantId) -> Error {
     Error::new(Code::NotFound, format!("there is no tenant {name}"))
 }

@@ -1,4 +1,4 @@
-//! Which tenants have calls of the logic under way, so that they can be ended.
+//! Tracks the calls in progress of each tenant, so that deleting a tenant can end them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,21 +7,21 @@ use kenning_storage::TenantId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Calls under way.
+/// All calls in progress.
 #[derive(Default)]
 pub(super) struct Calls {
-    /// Only tenants with a call under way: anyone may ask for any name.
-    running: Mutex<HashMap<TenantId, Live>>,
+    /// Holds only tenants with a call in progress, since callers may name any tenant.
+    running: Mutex<HashMap<TenantId, TenantCalls>>,
     ended: Notify,
 }
 
 #[derive(Default)]
-struct Live {
-    calls: usize,
+struct TenantCalls {
+    count: usize,
     end: CancellationToken,
 }
 
-/// One call under way.
+/// One call in progress; it ends when this is dropped.
 pub struct Running {
     calls: Arc<Calls>,
     tenant: TenantId,
@@ -29,7 +29,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// The same call, for a part of it that may outlive the other.
+    /// Another handle to the call, for a task that may outlive this one.
     pub fn again(&self) -> Self {
         self.calls.begin(&self.tenant)
     }
@@ -43,9 +43,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut running = self.calls.running();
-        if let Some(live) = running.get_mut(&self.tenant) {
-            live.calls -= 1;
-            if live.calls == 0 {
+        if let Some(calls) = running.get_mut(&self.tenant) {
+            calls.count -= 1;
+            if calls.count == 0 {
                 running.remove(&self.tenant);
                 self.calls.ended.notify_waiters();
             }
@@ -54,29 +54,29 @@ impl Drop for Running {
 }
 
 impl Calls {
-    fn running(&self) -> MutexGuard<'_, HashMap<TenantId, Live>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<TenantId, TenantCalls>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn begin(self: &Arc<Self>, tenant: &TenantId) -> Running {
         let mut running = self.running();
-        let live = running.entry(tenant.clone()).or_default();
-        live.calls += 1;
-        Running { calls: self.clone(), tenant: tenant.clone(), end: live.end.clone() }
+        let calls = running.entry(tenant.clone()).or_default();
+        calls.count += 1;
+        Running { calls: self.clone(), tenant: tenant.clone(), end: calls.end.clone() }
     }
 
-    /// Tells a tenant's calls to end; whether there are any.
+    /// Asks a tenant's calls to end, and returns whether there are any.
     pub(super) fn cancel(&self, tenant: &TenantId) -> bool {
         let running = self.running();
-        let live = running.get(tenant);
-        live.inspect(|live| live.end.cancel()).is_some()
+        let calls = running.get(tenant);
+        calls.inspect(|calls| calls.end.cancel()).is_some()
     }
 
-    /// Ends a tenant's calls and waits until none is under way.
+    /// Asks a tenant's calls to end, and waits until none is in progress.
     pub(super) async fn end(&self, tenant: &TenantId) {
         loop {
             let mut ended = std::pin::pin!(self.ended.notified());
-            // Before looking, so that an end right after it is not missed.
+            // Registered before looking, so that a call that ends right after is not missed.
             ended.as_mut().enable();
             if !self.cancel(tenant) {
                 return;
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_of_one_tenant_are_ended_and_waited_for() {
+    async fn ending_one_tenants_calls_waits_for_them_and_leaves_others_alone() {
         let calls = Arc::new(Calls::default());
         let other = calls.begin(&tenant("other"));
         let running: Vec<_> = (0..2).map(|_| calls.begin(&tenant("a"))).collect();
@@ -108,7 +108,7 @@ mod tests {
             task.await.unwrap();
         }
         assert!(!other.end.is_cancelled());
-        assert_eq!(calls.running().len(), 1, "nothing is kept of who is done");
-        assert!(!calls.begin(&tenant("a")).end.is_cancelled(), "the next tenant of that name");
+        assert_eq!(calls.running().len(), 1, "a tenant without calls is not kept");
+        assert!(!calls.begin(&tenant("a")).end.is_cancelled(), "a later tenant of that name");
     }
 }

@@ -1,41 +1,43 @@
-//! All tenants' records, in memory: every request asks, and no request waits for storage.
+//! All tenants' records, in memory: every request needs one, and none should wait for storage.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use kenning_core::error::Error;
 use kenning_storage::{DocumentName, TenantId};
 
 use super::meter::Meter;
 use super::record::{self, PREFIX, Record};
-use super::{Tenants, unavailable};
-use kenning_core::error::Error;
+use super::{Tenants, storage_error};
 
 /// One tenant that was created.
 pub struct Tenant {
+    /// Its name.
     pub name: TenantId,
-    /// Of its document.
+    /// The version of the document that `record` was read from.
     pub version: u64,
+    /// Its keys and quotas.
     pub record: Record,
-    /// Lives as long as the tenant: a changed record resets nothing.
+    /// What it uses. Survives changes of the record.
     pub meter: Arc<Meter>,
 }
 
-/// What is known of all tenants at one moment.
+/// The tenants as of one moment.
 #[derive(Clone, Default)]
 pub(super) struct Directory {
-    /// The documents' revision of when it was last read whole.
+    /// Revision of the last full load.
     revision: Option<u64>,
     tenants: HashMap<TenantId, Arc<Tenant>>,
-    /// From keys' ids.
+    /// By the ids of their keys.
     keys: HashMap<String, TenantId>,
 }
 
-/// A record as it was found; `None`, gone.
+/// A tenant's document at one version; `None` if it is gone.
 type Found = (TenantId, u64, Option<Record>);
 
 impl Directory {
-    /// Whether it was ever read.
-    pub(super) fn is_known(&self) -> bool {
+    /// Whether it was loaded at least once.
+    pub(super) fn is_loaded(&self) -> bool {
         self.revision.is_some()
     }
 
@@ -51,18 +53,18 @@ impl Directory {
         self.tenants.values()
     }
 
-    /// Takes in what was found, unless it knows of something newer.
+    /// Applies what was found, except where the directory is newer.
     fn with(mut self, found: &[Found]) -> Self {
         for (name, version, record) in found {
-            let known = self.tenants.get(name);
-            if known.is_some_and(|known| known.version > *version) {
+            let current = self.tenants.get(name);
+            if current.is_some_and(|current| current.version > *version) {
                 continue;
             }
             match record {
                 Some(record) => {
-                    // The same tenant, or another of that name?
-                    let known = known.filter(|known| known.record.created == record.created);
-                    let meter = known.map_or_else(Arc::default, |known| known.meter.clone());
+                    // A later tenant of the same name gets a meter of its own.
+                    let same = current.filter(|current| current.record.created == record.created);
+                    let meter = same.map_or_else(Arc::default, |same| same.meter.clone());
                     let (name, version, record) = (name.clone(), *version, record.clone());
                     let tenant = Tenant { name: name.clone(), version, record, meter };
                     self.tenants.insert(name, Arc::new(tenant));
@@ -81,34 +83,38 @@ impl Directory {
 }
 
 impl Tenants {
-    /// Takes in what this host itself changed.
-    pub(super) fn take_in(&self, name: &TenantId, version: u64, record: Option<Record>) {
+    /// Applies a change that this host made itself.
+    pub(super) fn apply(&self, name: &TenantId, version: u64, record: Option<Record>) {
         let found = [(name.clone(), version, record)];
         self.directory.rcu(|directory| Directory::clone(directory).with(&found));
     }
 
-    /// Reads what any host changed since the last time.
+    /// Loads what any host has changed since the last refresh.
+    ///
+    /// # Errors
+    /// If storage fails; the directory stays as it is.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let revision = self.storage.documents_revision(self.until()).await.map_err(unavailable)?;
-        let known = self.directory.load_full();
-        if known.revision == Some(revision) {
+        let revision =
+            self.storage.documents_revision(self.until()).await.map_err(storage_error)?;
+        let current = self.directory.load_full();
+        if current.revision == Some(revision) {
             return Ok(());
         }
         let listed =
-            self.storage.list_documents(PREFIX, self.until()).await.map_err(unavailable)?;
+            self.storage.list_documents(PREFIX, self.until()).await.map_err(storage_error)?;
         let mut found: Vec<Found> = Vec::new();
-        let mut there: HashMap<TenantId, u64> = HashMap::new();
+        let mut stored: HashSet<TenantId> = HashSet::new();
         for (document, version) in listed {
             let Some(name) = tenant_of(&document) else { continue };
-            if known.get(&name).is_none_or(|tenant| tenant.version != version) {
+            if current.get(&name).is_none_or(|tenant| tenant.version != version) {
                 found.extend(self.read(&name, &document).await?);
             }
-            there.insert(name, version);
+            stored.insert(name);
         }
         // What this host wrote after `revision` is newer than the list.
-        let gone = known
+        let gone = current
             .all()
-            .filter(|tenant| !there.contains_key(&tenant.name) && tenant.version <= revision);
+            .filter(|tenant| !stored.contains(&tenant.name) && tenant.version <= revision);
         found.extend(gone.map(|tenant| (tenant.name.clone(), tenant.version, None)));
         self.directory.rcu(|directory| {
             let mut directory = Directory::clone(directory).with(&found);
@@ -118,10 +124,10 @@ impl Tenants {
         Ok(())
     }
 
-    /// A record, if it is there and can be read. One that cannot must not hide the others.
+    /// Reads one record. A damaged one is logged and skipped, so that it does not hide the others.
     async fn read(&self, name: &TenantId, document: &DocumentName) -> Result<Option<Found>, Error> {
         let read = self.storage.read_document(document, record::BYTES, self.until());
-        let Some(read) = read.await.map_err(unavailable)? else { return Ok(None) };
+        let Some(read) = read.await.map_err(storage_error)? else { return Ok(None) };
         match serde_json::from_slice(&read.bytes) {
             Ok(record) => Ok(Some((name.clone(), read.version, Some(record)))),
             Err(error) => {
@@ -146,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_never_replaces_what_is_newer() {
+    fn an_older_version_never_replaces_a_newer_one() {
         let mut record = Record::new(Quotas::default());
         let key = record.add_key().unwrap();
         let directory = Directory::default().with(&[found("a", 7, Some(&record))]);

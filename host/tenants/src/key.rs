@@ -1,31 +1,37 @@
-//! Keys: what a tenant shows, and what is kept of it.
+//! Keys, and the digests that are stored instead of them.
 //!
 //! A key is `kng_ID_SECRET`. The id finds the tenant and may be shown; the secret is 256 random
-//! bits, shown once. Kept is its SHA-256: a slow hash protects secrets that people choose, by
-//! making a dictionary slow to try, and for 256 random bits there is no dictionary.
+//! bits and is shown once. Only the SHA-256 of the key is stored. A slow hash would protect
+//! passwords that people choose from dictionary attacks; 256 random bits do not need one.
 
 use std::fmt;
 
+use kenning_core::error::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-
-use kenning_core::error::Error;
 
 const PREFIX: &str = "kng_";
 const ID_BYTES: usize = 6;
 const SECRET_BYTES: usize = 32;
 
-/// The fewest bytes of an admin key: what a password generator gives and a habit does not.
+/// The minimum length of an admin key: usual for generated keys, and rare for passwords that
+/// people choose.
 const ADMIN_KEY_BYTES: usize = 16;
 
-/// A key that was just made, the only time that its text is there.
+/// A key that was just created. Its text is not stored, so this is the only chance to show it.
 pub struct NewKey {
+    /// Identifies the key in listings, and when it is revoked.
     pub id: String,
+    /// The whole key: `kng_`, the id, `_` and the secret.
     pub text: String,
 }
 
 impl NewKey {
+    /// A random key.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
     pub fn random() -> Result<Self, Error> {
         let id = hex(&random::<ID_BYTES>()?);
         let text = format!("{PREFIX}{id}_{}", hex(&random::<SECRET_BYTES>()?));
@@ -39,21 +45,22 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// The id in a key's text, if that can be a key.
+/// The id in the text of a key, if the text has the form of one.
 pub(super) fn id_of(text: &str) -> Option<&str> {
     text.strip_prefix(PREFIX)?.split_once('_').map(|(id, _)| id)
 }
 
-/// What is kept of a key.
+/// The SHA-256 of a key.
 #[derive(Clone)]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
+    /// The digest of `text`.
     pub fn of(text: &str) -> Self {
         Self(Sha256::digest(text).into())
     }
 
-    /// Whether it is the digest of `text`, in a time that says nothing about where they differ.
+    /// Whether this is the digest of `text`. Takes the same time wherever they differ.
     pub fn is_of(&self, text: &str) -> bool {
         self.0.ct_eq(&Self::of(text).0).into()
     }
@@ -75,23 +82,30 @@ impl<'de> Deserialize<'de> for KeyDigest {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         let bytes = unhex(&text).and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| serde::de::Error::custom("no digest of a key"))
+        bytes.map(Self).ok_or_else(|| serde::de::Error::custom("not a SHA-256 in hexadecimal"))
     }
 }
 
-/// The operator's key. Its text is not kept.
+/// The operator's key. Only its digest is kept.
 #[derive(Clone, Debug)]
 pub struct AdminKey(KeyDigest);
 
 impl AdminKey {
+    /// Accepts a key that is long enough and can be sent in an HTTP header.
+    ///
+    /// # Errors
+    /// Says what an admin key must be; the text is not repeated.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() < ADMIN_KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("an admin key has 16 bytes or more, visible ASCII without blanks; \
-                        `openssl rand -hex 32` makes a good one");
+            return Err(
+                "an admin key must be at least 16 visible ASCII characters without spaces; \
+                        `openssl rand -hex 32` makes a good one",
+            );
         }
         Ok(Self(KeyDigest::of(text)))
     }
 
+    /// Whether `text` is this key.
     pub fn is(&self, text: &str) -> bool {
         self.0.is_of(text)
     }
@@ -99,9 +113,9 @@ impl AdminKey {
 
 impl<'de> Deserialize<'de> for AdminKey {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        // The usual error would repeat what it found.
+        // serde's own error would repeat the value.
         let text = String::deserialize(from)
-            .map_err(|_| serde::de::Error::custom("admin_key is a text in quotes"))?;
+            .map_err(|_| serde::de::Error::custom("admin_key must be a string"))?;
         Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
@@ -121,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_key_is_recognisable_random_and_known_by_its_digest() {
+    fn a_new_key_has_the_prefix_is_random_and_matches_its_digest() {
         let (one, two) = (NewKey::random().unwrap(), NewKey::random().unwrap());
         assert!(one.text.starts_with("kng_") && one.text.len() == 4 + 12 + 1 + 64);
         assert_eq!(id_of(&one.text), Some(one.id.as_str()));
@@ -131,11 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_survives_its_json_and_does_not_show_the_key() {
+    fn a_digest_survives_json_and_does_not_show_the_key() {
         let key = NewKey::random().unwrap();
-        let kept = serde_json::to_string(&KeyDigest::of(&key.text)).unwrap();
-        assert!(!kept.contains(&key.text) && !kept.contains(&key.text[17..]));
-        let read: KeyDigest = serde_json::from_str(&kept).unwrap();
+        let json = serde_json::to_string(&KeyDigest::of(&key.text)).unwrap();
+        assert!(!json.contains(&key.text) && !json.contains(&key.text[17..]));
+        let read: KeyDigest = serde_json::from_str(&json).unwrap();
         assert!(read.is_of(&key.text));
         for broken in ["\"\"", "\"zz\"", "\"abc\"", "\"é\"", "1"] {
             assert!(serde_json::from_str::<KeyDigest>(broken).is_err(), "{broken}");

@@ -1,9 +1,49 @@
-//! Who the tenants are, by which keys they come in, and what each may use.
+//! The tenants: their keys, their quotas and what they use.
 //!
-//! In reading order: [`key`] is what a tenant shows, [`record`] what is kept of a tenant, as a
-//! document in storage; [`directory`] holds all records in memory and follows what other hosts
-//! change; [`meter`] counts against [`quotas`]; [`calls`] knows which calls are under way, so that
-//! a deletion can end them; [`admin`] is what an operator may do.
+//! [`Tenants`] is the entry point. In reading order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | `key` | [`NewKey`], [`AdminKey`] and the digests that are stored instead of keys |
+//! | `record` | [`Record`], the document in storage for each tenant that was created |
+//! | `directory` | all records in memory, refreshed with what other hosts change |
+//! | `quotas` | [`Quotas`], what all calls of a tenant together may use |
+//! | `meter` | [`Meter`], which counts usage and refuses what exceeds a quota |
+//! | `calls` | the calls in progress, so that a deletion can end them |
+//! | `admin` | what an operator may do: create, change, list and delete tenants |
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::error::Error;
+//! use std::time::Duration;
+//!
+//! use kenning_storage::{Layout, StorageLimits, TenantId, open};
+//! use kenning_tenants::{AdminKey, Principal, Tenants};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let address = format!("embedded:{}", directory.path().display());
+//! let storage = open(&address, Layout::Tenant, StorageLimits::default()).await?;
+//! let admin_key = AdminKey::parse("0123456789abcdef")?;
+//! let tenants = Tenants::new(storage, Some(admin_key), Duration::from_secs(2));
+//! tenants.refresh().await?;
+//!
+//! let name = TenantId::parse("acme")?;
+//! let quotas = BTreeMap::from([("concurrent_calls".to_string(), Some(1))]);
+//! let created = tenants.create(&name, quotas).await?;
+//! let principal = tenants.authenticate(&created.key.text)?;
+//! assert_eq!(principal, Principal::Tenant(name.clone()));
+//!
+//! let permit = tenants.admit(&name)?;
+//! assert!(tenants.admit(&name).is_err(), "one call at a time");
+//! drop(permit);
+//! assert!(tenants.admit(&name).is_ok());
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
 
 mod admin;
 mod calls;
@@ -17,46 +57,51 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use kenning_core::error::{Code, Error};
 use kenning_storage::{FactQuota, Storage, StorageError, TenantId};
+
+use calls::Calls;
+use directory::Directory;
 
 pub use admin::{Created, Listed};
 pub use calls::Running;
 pub use directory::Tenant;
-pub use key::{AdminKey, NewKey};
+pub use key::{AdminKey, KeyDigest, NewKey};
 pub use meter::{Meter, Permit, Used};
-pub use quotas::{Exceeded, Quotas};
+pub use quotas::{QuotaExceeded, Quotas};
 pub use record::{KeyRecord, Record, now};
 
-use calls::Calls;
-use directory::Directory;
-use kenning_core::error::{Code, Error};
+/// `Retry-After` when a quota on stored things is used up: some must be deleted first.
+const STORED_WAIT: Duration = Duration::from_secs(60);
 
-/// When to come back to a tenant that is full: it is no longer so once facts are deleted.
-const FULL_WAIT: Duration = Duration::from_secs(60);
-
-/// Bytes of text that count as one embedding token. Embedders split texts each in its own way;
-/// this is about what English takes, and the same for all.
+/// Bytes of text that count as one embedding token. Tokenizers differ; this is about the average
+/// for English, and the same for every embedder.
 const TOKEN_BYTES: usize = 4;
 
-/// All tenants of this server.
+/// All tenants of the server.
 pub struct Tenants {
     storage: Arc<dyn Storage>,
     admin_key: Option<AdminKey>,
-    /// One storage operation.
+    /// How long one storage operation may take.
     operation: Duration,
     directory: ArcSwap<Directory>,
     calls: Arc<Calls>,
 }
 
-/// Who a key belongs to.
+/// Whom a key belongs to.
 #[derive(Debug, PartialEq)]
 pub enum Principal {
+    /// The operator, with the admin key.
     Operator,
+    /// A tenant, with one of its own.
     Tenant(TenantId),
 }
 
 impl Tenants {
-    /// Without an admin key the server is open: whoever reaches it may name any tenant.
+    /// The tenants in `storage`; none are loaded before the first [`Tenants::refresh`].
+    ///
+    /// Without an admin key the server is open: every request may name any tenant. `operation`
+    /// bounds one storage operation.
     pub fn new(
         storage: Arc<dyn Storage>,
         admin_key: Option<AdminKey>,
@@ -66,72 +111,88 @@ impl Tenants {
         Arc::new(Self { storage, admin_key, operation, directory, calls })
     }
 
-    /// Whether callers need keys.
-    pub fn need_keys(&self) -> bool {
+    /// Whether requests need a key.
+    pub fn require_keys(&self) -> bool {
         self.admin_key.is_some()
     }
 
-    /// Whose key `text` is. The last known keys stay good while storage does not answer, however
-    /// long that takes: nothing that they open can be had then.
+    /// Whose key `text` is.
+    ///
+    /// The keys of the last refresh stay valid for as long as storage is down. That is safe,
+    /// because everything they give access to needs storage.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorized`] if the key is not valid, [`Code::StorageUnavailable`] if the tenants
+    /// were never loaded.
     pub fn authenticate(&self, text: &str) -> Result<Principal, Error> {
         if self.admin_key.as_ref().is_some_and(|key| key.is(text)) {
             return Ok(Principal::Operator);
         }
         let directory = self.directory.load();
-        if !directory.is_known() {
-            let message = "Storage not available: the tenants and their keys are not read yet";
+        if !directory.is_loaded() {
+            let message = "Storage not available: the tenants and their keys are not loaded yet";
             return Err(Error::new(Code::StorageUnavailable, message));
         }
         let found = key::id_of(text).and_then(|id| directory.by_key(id));
         match found.filter(|tenant| tenant.record.accepts(text)) {
             Some(tenant) => Ok(Principal::Tenant(tenant.name.clone())),
-            None => Err(Error::new(Code::Unauthorized, "this key is unknown or no longer good")),
+            None => Err(Error::new(Code::Unauthorized, "this key is unknown, expired or revoked")),
         }
     }
 
-    /// A tenant that was created.
+    /// A tenant, if it was created.
     pub fn get(&self, tenant: &TenantId) -> Option<Arc<Tenant>> {
         self.directory.load().get(tenant)
     }
 
-    /// Lets one request of a tenant in.
+    /// Admits one request of a tenant. Returns `None` for a tenant that was never created, which
+    /// has no quotas.
+    ///
+    /// # Errors
+    /// [`Code::QuotaExceeded`] if `concurrent_calls` or `requests_per_second` is used up.
     pub fn admit(&self, tenant: &TenantId) -> Result<Option<Permit>, Error> {
-        let Some(known) = self.get(tenant) else { return Ok(None) };
-        Ok(Some(known.meter.admit(&known.record.limits).map_err(counted)?))
+        let Some(found) = self.get(tenant) else { return Ok(None) };
+        Ok(Some(found.meter.admit(&found.record.quotas).map_err(refuse)?))
     }
 
-    /// Begins one call of guests for a tenant; it is under way until the answer is dropped.
+    /// Begins one call for a tenant; it is in progress until the returned value is dropped.
     ///
-    /// With the `permit` of a request that is made of many calls, the tenant is to be the one that
-    /// was let in, not a later one of that name.
+    /// A request may consist of many calls. Its `permit` makes sure that the tenant is still the
+    /// one that was admitted, and not a later one of the same name.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorized`] if the tenant was deleted.
     pub fn begin(&self, tenant: &TenantId, permit: Option<&Permit>) -> Result<Running, Error> {
-        // First under way, then looked up: so a deletion that begins now ends it or stops it.
+        // Registered before the lookup: a deletion that begins meanwhile ends it or is seen here.
         let running = self.calls.begin(tenant);
-        let is_there = match self.get(tenant) {
-            Some(known) => {
-                let is_same = permit.is_none_or(|permit| permit.is_of(&known.meter));
-                known.record.deleted.is_none() && is_same
+        let exists = match self.get(tenant) {
+            Some(found) => {
+                let is_same = permit.is_none_or(|permit| permit.is_of(&found.meter));
+                found.record.deleted.is_none() && is_same
             }
             None => permit.is_none(),
         };
-        if is_there { Ok(running) } else { Err(deleted()) }
+        if exists { Ok(running) } else { Err(tenant_deleted()) }
     }
 
-    /// Whether a tenant has some of the last minute's quotas left; `embeds`, also of embedding.
-    pub fn check(&self, tenant: &TenantId, embeds: bool) -> Result<(), Error> {
-        let Some(known) = self.get(tenant) else { return Ok(()) };
-        if known.record.deleted.is_some() {
-            return Err(deleted());
+    /// Checks the quotas per minute before a call. `embeds` says whether it may need embeddings.
+    ///
+    /// # Errors
+    /// [`Code::QuotaExceeded`] if one is used up, [`Code::Unauthorized`] if the tenant was deleted.
+    pub fn check_quotas(&self, tenant: &TenantId, embeds: bool) -> Result<(), Error> {
+        let Some(found) = self.get(tenant) else { return Ok(()) };
+        if found.record.deleted.is_some() {
+            return Err(tenant_deleted());
         }
-        known.meter.check(&known.record.limits, embeds).map_err(counted)
+        found.meter.check(&found.record.quotas, embeds).map_err(refuse)
     }
 
-    /// The meter of a tenant that was created.
+    /// The meter of a tenant, if it was created.
     pub fn meter(&self, tenant: &TenantId) -> Option<Arc<Meter>> {
-        self.get(tenant).map(|known| known.meter.clone())
+        self.get(tenant).map(|found| found.meter.clone())
     }
 
-    /// Counts texts that go to the embedder.
+    /// Counts the tokens of texts that are passed to the embedder.
     pub fn charge_texts(&self, tenant: &TenantId, texts: &[String]) {
         if let Some(meter) = self.meter(tenant) {
             let tokens = texts.iter().map(|text| text.len().div_ceil(TOKEN_BYTES)).sum::<usize>();
@@ -141,39 +202,42 @@ impl Tenants {
 
     /// The quota of a tenant's facts.
     pub fn fact_quota(&self, tenant: &TenantId) -> FactQuota {
-        self.get(tenant).map_or_else(FactQuota::default, |known| FactQuota {
-            facts: known.record.limits.facts,
-            bytes: known.record.limits.bytes,
+        self.get(tenant).map_or_else(FactQuota::default, |found| FactQuota {
+            facts: found.record.quotas.facts,
+            bytes: found.record.quotas.bytes,
         })
     }
 
-    /// Refuses more extensions than a tenant may have: `used` with the one to be installed.
+    /// Checks the quota of extensions. `used` includes the one that is to be installed.
+    ///
+    /// # Errors
+    /// [`Code::QuotaExceeded`] if that is more than the tenant may have.
     pub fn check_extensions(&self, tenant: &TenantId, used: u64) -> Result<(), Error> {
-        let allowed = self.get(tenant).and_then(|known| known.record.limits.extensions);
+        let allowed = self.get(tenant).and_then(|found| found.record.quotas.extensions);
         match allowed {
             Some(allowed) if used > allowed => {
-                Err(full("extensions", allowed, used.saturating_sub(1)))
+                Err(quota_exceeded("extensions", allowed, used.saturating_sub(1)))
             }
             _ => Ok(()),
         }
     }
 
-    /// How many of a tenant's recent requests may be kept, if it or its operator said so.
-    pub fn kept_requests(&self, tenant: &TenantId) -> Option<u64> {
-        self.get(tenant)?.record.limits.proof_requests
+    /// How many of a tenant's recent requests may be recorded, if a quota says so.
+    pub fn recorded_requests(&self, tenant: &TenantId) -> Option<u64> {
+        self.get(tenant)?.record.quotas.proof_requests
     }
 
-    /// Tells a tenant's calls to end, and does not wait for them.
+    /// Asks a tenant's calls to end, and does not wait for them.
     pub fn cancel_calls(&self, tenant: &TenantId) {
         self.calls.cancel(tenant);
     }
 
-    /// Ends a tenant's calls and waits until none is under way.
+    /// Asks a tenant's calls to end, and waits until none is in progress.
     pub async fn end_calls(&self, tenant: &TenantId) {
         self.calls.end(tenant).await;
     }
 
-    /// Tenants that are marked as deleted, and when each was, in milliseconds since 1970.
+    /// The tenants that are marked deleted, and when each was, in milliseconds since 1970.
     pub fn deleted(&self) -> Vec<(TenantId, u64)> {
         let directory = self.directory.load();
         let deleted = |tenant: &Arc<Tenant>| Some((tenant.name.clone(), tenant.record.deleted?));
@@ -185,24 +249,24 @@ impl Tenants {
     }
 }
 
-/// A quota on what is kept is used up.
-pub fn full(limit: &'static str, allowed: u64, used: u64) -> Error {
-    counted(Exceeded { limit, allowed, used, after: FULL_WAIT })
+/// The error for a quota on stored things that is used up, with the quota's name.
+pub fn quota_exceeded(quota: &'static str, allowed: u64, used: u64) -> Error {
+    refuse(QuotaExceeded { quota, allowed, used, after: STORED_WAIT })
 }
 
-/// Counts a refusal, by quota and never by tenant.
-fn counted(exceeded: Exceeded) -> Error {
-    metrics::counter!("kenning_quota_exceeded_total", "limit" => exceeded.limit).increment(1);
+/// Counts the refusal in the metrics: by quota, never by tenant.
+fn refuse(exceeded: QuotaExceeded) -> Error {
+    metrics::counter!("kenning_quota_exceeded_total", "limit" => exceeded.quota).increment(1);
     exceeded.into()
 }
 
-/// The caller's tenant is no more.
-pub fn deleted() -> Error {
+/// The error for a request or call whose tenant was deleted.
+pub fn tenant_deleted() -> Error {
     Error::new(Code::Unauthorized, "this tenant was deleted")
 }
 
-/// A failure of storage outside a guest's call.
-pub fn unavailable(error: StorageError) -> Error {
+/// The error for a storage operation that failed outside a guest call.
+pub fn storage_error(error: StorageError) -> Error {
     match error {
         StorageError::Unavailable(reason) => {
             Error::new(Code::StorageUnavailable, format!("Storage not available: {reason}"))

@@ -1,19 +1,19 @@
-//! Counts what one tenant uses, and says when it is too much.
+//! Counts what one tenant uses, and refuses what exceeds its quotas.
 //!
 //! Each host counts for itself, in memory: a swap of the logic resets nothing, a restart does.
-//! Work and tokens are known only once they are used: a call begins while some is left, and what
-//! the last ones take beyond it keeps the next ones waiting.
+//! Fuel and tokens are known only after they are used. So a call may begin while any of the quota
+//! is left, and what it uses beyond the quota delays later calls.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::quotas::{Exceeded, Quotas};
+use super::quotas::{QuotaExceeded, Quotas};
 
-/// When to come back to a place that is taken, or to a quota of nothing.
-const PLACE_WAIT: Duration = Duration::from_secs(1);
-const NOTHING_WAIT: Duration = Duration::from_secs(60);
+/// `Retry-After` when all concurrent calls are in use, and when a quota is zero.
+const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
+const ZERO_QUOTA_WAIT: Duration = Duration::from_secs(60);
 
-/// One tenant's meters.
+/// Counts the usage of one tenant.
 pub struct Meter {
     begun: Instant,
     counts: Mutex<Counts>,
@@ -27,21 +27,24 @@ struct Counts {
     tokens: Minute,
 }
 
-/// What is used now.
+/// What is used at one moment.
 #[derive(Debug, PartialEq)]
 pub struct Used {
+    /// Requests in the last second.
     pub requests: u64,
+    /// Requests in progress.
     pub running: u64,
+    /// Fuel in the last 60 seconds.
     pub fuel: u64,
+    /// Embedding tokens in the last 60 seconds.
     pub tokens: u64,
 }
 
-/// One request's place; given back when dropped.
+/// Permission for one request; dropping it ends the request.
 pub struct Permit(Arc<Meter>);
 
 impl Permit {
-    /// Whether it was given by `meter`: for the tenant that is there now, not for one of the same
-    /// name that was deleted.
+    /// Whether `meter` gave it. If not, it belongs to an earlier tenant of the same name.
     pub(super) fn is_of(&self, meter: &Arc<Meter>) -> bool {
         Arc::ptr_eq(&self.0, meter)
     }
@@ -74,23 +77,29 @@ impl Meter {
         self.begun.elapsed()
     }
 
-    /// Lets one request in, if its rate and its place allow.
-    pub fn admit(self: &Arc<Self>, quotas: &Quotas) -> Result<Permit, Exceeded> {
+    /// Admits one request.
+    ///
+    /// # Errors
+    /// If `concurrent_calls` or `requests_per_second` is used up.
+    pub fn admit(self: &Arc<Self>, quotas: &Quotas) -> Result<Permit, QuotaExceeded> {
         let mut counts = self.counts();
         if let Some(allowed) = quotas.concurrent_calls
             && counts.running >= allowed
         {
-            let (limit, used) = ("concurrent_calls", counts.running);
-            let after = if allowed == 0 { NOTHING_WAIT } else { PLACE_WAIT };
-            return Err(Exceeded { limit, allowed, used, after });
+            let (quota, used) = ("concurrent_calls", counts.running);
+            let after = if allowed == 0 { ZERO_QUOTA_WAIT } else { CONCURRENT_WAIT };
+            return Err(QuotaExceeded { quota, allowed, used, after });
         }
         counts.requests.take(self.now(), quotas.requests_per_second)?;
         counts.running += 1;
         Ok(Permit(self.clone()))
     }
 
-    /// Whether a guest call may begin; `embeds`, whether it asks for embeddings.
-    pub fn check(&self, quotas: &Quotas, embeds: bool) -> Result<(), Exceeded> {
+    /// Whether a guest call may begin. `embeds` says whether it may need embeddings.
+    ///
+    /// # Errors
+    /// If `fuel_per_minute` or, with `embeds`, `embedding_tokens_per_minute` is used up.
+    pub fn check(&self, quotas: &Quotas, embeds: bool) -> Result<(), QuotaExceeded> {
         let (now, mut counts) = (self.now(), self.counts());
         counts.fuel.check(now, "fuel_per_minute", quotas.fuel_per_minute)?;
         if embeds {
@@ -100,14 +109,17 @@ impl Meter {
         Ok(())
     }
 
+    /// Counts fuel that a guest used.
     pub fn charge_fuel(&self, fuel: u64) {
         self.counts().fuel.add(self.now(), fuel);
     }
 
+    /// Counts tokens passed to the embedder.
     pub fn charge_tokens(&self, tokens: u64) {
         self.counts().tokens.add(self.now(), tokens);
     }
 
+    /// What is used now.
     pub fn used(&self) -> Used {
         let (now, mut counts) = (self.now(), self.counts());
         Used {
@@ -119,38 +131,38 @@ impl Meter {
     }
 }
 
-/// A token bucket that holds one second's requests. It counts what was taken, so that it also
-/// measures where nothing is bounded.
+/// A token bucket that holds one second's requests. It counts what was taken instead of what is
+/// left, so that it also measures usage without a quota, which library buckets do not.
 #[derive(Default)]
 struct Bucket {
-    /// Requests taken and not yet made up for by time.
+    /// Requests taken and not yet refilled.
     taken: f64,
     rate: f64,
     at: Duration,
 }
 
 impl Bucket {
-    /// Lets time make up for requests taken.
+    /// Refills the bucket for the time since the last request.
     fn settle(&mut self, now: Duration, allowed: Option<u64>) {
         let elapsed = now.saturating_sub(self.at).as_secs_f64();
-        // Without a bound: whatever was taken is forgotten within a second.
+        // Without a quota, everything is refilled within a second.
         let rate = allowed.map_or(self.taken.max(1.0), |allowed| allowed as f64);
         self.taken = (self.taken - elapsed * rate).max(0.0);
         (self.rate, self.at) = (rate, now);
     }
 
-    fn take(&mut self, now: Duration, allowed: Option<u64>) -> Result<(), Exceeded> {
+    fn take(&mut self, now: Duration, allowed: Option<u64>) -> Result<(), QuotaExceeded> {
         self.settle(now, allowed);
         if let Some(allowed) = allowed
             && self.taken + 1.0 > allowed as f64
         {
             let beyond = self.taken + 1.0 - allowed as f64;
             let after = match allowed {
-                0 => NOTHING_WAIT,
+                0 => ZERO_QUOTA_WAIT,
                 _ => Duration::from_secs_f64(beyond / allowed as f64),
             };
             let used = self.taken.ceil() as u64;
-            return Err(Exceeded { limit: "requests_per_second", allowed, used, after });
+            return Err(QuotaExceeded { quota: "requests_per_second", allowed, used, after });
         }
         self.taken += 1.0;
         Ok(())
@@ -177,7 +189,7 @@ impl Default for Minute {
 }
 
 impl Minute {
-    /// Forgets what is a minute old.
+    /// Clears the seconds that are older than a minute.
     fn settle(&mut self, now: Duration) {
         let second = now.as_secs().max(self.last);
         let passed = (second - self.last).min(SECONDS as u64);
@@ -201,18 +213,18 @@ impl Minute {
     fn check(
         &mut self,
         now: Duration,
-        limit: &'static str,
+        quota: &'static str,
         allowed: Option<u64>,
-    ) -> Result<(), Exceeded> {
+    ) -> Result<(), QuotaExceeded> {
         let Some(allowed) = allowed else { return Ok(()) };
         let used = self.sum(now);
         if used < allowed {
             return Ok(());
         }
-        Err(Exceeded { limit, allowed, used, after: self.wait(used, allowed) })
+        Err(QuotaExceeded { quota, allowed, used, after: self.wait(used, allowed) })
     }
 
-    /// How long until enough of `used` is a minute old.
+    /// How long until enough of `used` is older than a minute.
     fn wait(&self, mut used: u64, allowed: u64) -> Duration {
         for age in (0..SECONDS as u64).rev() {
             if age > self.last {
@@ -223,7 +235,7 @@ impl Minute {
                 return Duration::from_secs(SECONDS as u64 - age);
             }
         }
-        NOTHING_WAIT
+        ZERO_QUOTA_WAIT
     }
 }
 
@@ -240,26 +252,26 @@ mod tests {
     }
 
     #[test]
-    fn a_second_of_requests_is_let_in_obeyed() {
+    fn one_seconds_requests_are_admitted_obeyed() {
         let mut bucket = Bucket::default();
         for _ in 0..10 {
             bucket.take(at(5.0), Some(10)).unwrap();
         }
         assert_eq!(bucket.used(at(5.0)), 10);
-        bucket.take(at(5.1), Some(10)).expect("a tenth of a second makes up for one");
+        bucket.take(at(5.1), Some(10)).expect("a tenth of a second refills one");
     }
 
     #[test]
-    fn more_requests_than_a_second_holds_are_told_when_to_come_back_violated() {
+    fn requests_above_the_rate_are_refused_with_a_wait_violated() {
         let mut bucket = Bucket::default();
         let refused = (0..11).find_map(|_| bucket.take(at(5.0), Some(10)).err()).unwrap();
-        assert_eq!((refused.limit, refused.allowed), ("requests_per_second", 10));
+        assert_eq!((refused.quota, refused.allowed), ("requests_per_second", 10));
         assert_eq!((refused.used, refused.after), (10, at(0.1)));
-        assert_eq!(bucket.take(at(5.0), Some(0)).unwrap_err().after, NOTHING_WAIT);
+        assert_eq!(bucket.take(at(5.0), Some(0)).unwrap_err().after, ZERO_QUOTA_WAIT);
     }
 
     #[test]
-    fn without_a_bound_requests_are_counted_and_let_in() {
+    fn without_a_quota_requests_are_counted_and_admitted() {
         let mut bucket = Bucket::default();
         for _ in 0..100 {
             bucket.take(at(1.0), None).unwrap();
@@ -270,19 +282,19 @@ mod tests {
     }
 
     #[test]
-    fn places_are_taken_and_given_back() {
+    fn a_permit_is_returned_when_it_is_dropped() {
         let meter = Arc::new(Meter::default());
         let quotas = Quotas { concurrent_calls: Some(2), ..Quotas::default() };
         let first = meter.admit(&quotas).ok().unwrap();
         let _second = meter.admit(&quotas).ok().unwrap();
         let refused = meter.admit(&quotas).err().unwrap();
-        assert_eq!((refused.limit, refused.allowed, refused.used), ("concurrent_calls", 2, 2));
+        assert_eq!((refused.quota, refused.allowed, refused.used), ("concurrent_calls", 2, 2));
         drop(first);
         assert!(meter.admit(&quotas).is_ok());
     }
 
     #[test]
-    fn a_minute_forgets_what_is_a_minute_old() {
+    fn usage_older_than_a_minute_is_not_counted() {
         let mut minute = Minute::default();
         minute.add(at(3.9), 5);
         minute.add(at(62.0), 7);
@@ -293,21 +305,21 @@ mod tests {
     }
 
     #[test]
-    fn work_is_let_begin_while_some_is_left_obeyed_and_violated() {
+    fn a_call_may_begin_while_some_of_the_quota_is_left_obeyed_and_violated() {
         let mut minute = Minute::default();
         minute.add(at(10.0), 99);
         assert_eq!(minute.check(at(10.0), "fuel_per_minute", Some(100)), Ok(()));
         minute.add(at(20.0), 50);
         let refused = minute.check(at(30.0), "fuel_per_minute", Some(100)).unwrap_err();
         assert_eq!((refused.allowed, refused.used), (100, 149));
-        assert_eq!(refused.after, Duration::from_secs(40), "then the first 99 are forgotten");
+        assert_eq!(refused.after, Duration::from_secs(40), "then the first 99 are a minute old");
         assert_eq!(minute.check(at(70.0), "fuel_per_minute", Some(100)), Ok(()));
         assert_eq!(minute.check(at(30.0), "fuel_per_minute", None), Ok(()));
     }
 
     #[test]
-    fn a_quota_of_nothing_lets_nothing_in() {
+    fn a_quota_of_zero_refuses_everything() {
         let refused = Minute::default().check(at(0.0), "fuel_per_minute", Some(0)).unwrap_err();
-        assert_eq!((refused.used, refused.after), (0, NOTHING_WAIT));
+        assert_eq!((refused.used, refused.after), (0, ZERO_QUOTA_WAIT));
     }
 }

@@ -1,16 +1,15 @@
-//! What one tenant may use, all its calls together.
+//! Quotas: what all calls of one tenant together may use.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kenning_core::error::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use kenning_core::error::Error;
-
 macro_rules! quotas {
     ($($(#[$doc:meta])* $name:ident: $unit:literal,)+) => {
-        /// A tenant's quotas; what is not set is not bounded.
+        /// A tenant's quotas; `None` means unlimited.
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
         #[serde(default)]
         pub struct Quotas {
@@ -36,29 +35,34 @@ macro_rules! quotas {
 quotas! {
     /// Facts in storage.
     facts: "facts",
-    /// What the facts in storage hold: names and values of their fields, in bytes.
+    /// Bytes of the facts in storage: the names and values of their fields.
     bytes: "bytes",
-    /// Requests, in bursts of at most one second's.
+    /// Requests per second, in bursts of at most one second's.
     requests_per_second: "requests",
-    /// Requests under way at once.
+    /// Requests in progress at once.
     concurrent_calls: "calls",
-    /// Guests' work in the last 60 seconds.
+    /// Fuel that guests used in the last 60 seconds.
     fuel_per_minute: "fuel",
-    /// Text given to the embedder in the last 60 seconds, four bytes begun a token.
+    /// Tokens passed to the embedder in the last 60 seconds; four bytes of text count as one.
     embedding_tokens_per_minute: "tokens",
-    /// Extensions installed.
+    /// Installed extensions.
     extensions: "extensions",
-    /// Recent requests kept in memory, to ask a candidate again; 0 keeps none.
+    /// Recent requests recorded in memory, to be replayed on a candidate; 0 records none.
     proof_requests: "requests",
 }
 
 impl Quotas {
-    /// Sets the quotas that are named, with `None` to no bound.
+    /// Sets the named quotas; `None` lifts one.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`](kenning_core::error::Code::InvalidRequest) if a name is unknown.
+    /// Quotas named before it may be set already.
     pub fn change(&mut self, changes: BTreeMap<String, Option<u64>>) -> Result<(), Error> {
         for (name, value) in changes {
             let Some(quota) = self.named(&name) else {
                 let names: Vec<_> = Self::default().all().iter().map(|quota| quota.0).collect();
-                let message = format!("there is no such limit; there are {}", names.join(", "));
+                let message =
+                    format!("there is no such quota; the quotas are {}", names.join(", "));
                 return Err(Error::invalid(&format!("/limits/{name}"), message));
             };
             *quota = value;
@@ -66,7 +70,7 @@ impl Quotas {
         Ok(())
     }
 
-    /// Each quota with what is used of it, for people and programs.
+    /// Each quota as JSON, with what is used of it: `{"facts": {"value": …, "used": …, "unit": …}}`.
     pub fn with_used(&self, used: impl Fn(&str) -> u64) -> Value {
         let rows = self.all().into_iter().map(|(name, value, unit)| {
             (name.to_string(), json!({ "value": value, "used": used(name), "unit": unit }))
@@ -75,20 +79,23 @@ impl Quotas {
     }
 }
 
-/// A quota that stopped a caller.
+/// A quota that is used up.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Exceeded {
-    pub limit: &'static str,
+pub struct QuotaExceeded {
+    /// The quota's name.
+    pub quota: &'static str,
+    /// The quota, in its unit.
     pub allowed: u64,
+    /// What is used, in the same unit; may exceed `allowed`.
     pub used: u64,
-    /// When to come back.
+    /// How long until some of it is available again.
     pub after: Duration,
 }
 
-impl From<Exceeded> for Error {
-    fn from(exceeded: Exceeded) -> Self {
-        let Exceeded { limit, allowed, used, after } = exceeded;
-        Error::quota(limit, allowed, used, after)
+impl From<QuotaExceeded> for Error {
+    fn from(exceeded: QuotaExceeded) -> Self {
+        let QuotaExceeded { quota, allowed, used, after } = exceeded;
+        Error::quota(quota, allowed, used, after)
     }
 }
 
@@ -101,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_leaves_what_it_does_not_name_and_null_lifts_a_bound() {
+    fn a_change_keeps_quotas_that_it_does_not_name_and_null_lifts_one() {
         let mut quotas = Quotas { facts: Some(1), bytes: Some(2), ..Quotas::default() };
         quotas.change(changes(r#"{"facts": null, "extensions": 0}"#)).unwrap();
         let expected = Quotas { bytes: Some(2), extensions: Some(0), ..Quotas::default() };
@@ -109,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typo_is_pointed_at() {
+    fn an_unknown_name_is_refused_with_a_pointer_to_it() {
         let error = Quotas::default().change(changes(r#"{"factz": 1}"#)).unwrap_err();
         assert_eq!(error.details.unwrap()["pointer"], "/limits/factz");
         assert!(error.message.contains("requests_per_second"), "{}", error.message);

@@ -1,66 +1,81 @@
-//! What is kept of one tenant: a document, `tenant/NAME`.
+//! The stored record of one tenant: a document named `tenant/NAME`. Field names are the stored
+//! format.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use kenning_core::error::{Code, Error};
 use kenning_storage::{DocumentName, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::key::{self, KeyDigest, NewKey};
 use super::quotas::Quotas;
-use kenning_core::error::{Code, Error};
 
-/// What the names of tenants' documents begin with.
+/// The prefix of the documents' names.
 pub(super) const PREFIX: &str = "tenant/";
 
-/// The most bytes of a record: keys and quotas are a few kilobytes.
+/// The maximum size of a record; keys and quotas take a few kilobytes.
 pub(super) const BYTES: usize = 64 * 1024;
 
-/// Keys of one tenant at once: those in use, and some on their way in and out.
+/// The maximum of keys of one tenant: those in use, and some that are being rotated.
 const KEYS: usize = 10;
 
 /// Milliseconds since 1970.
-pub(super) type Moment = u64;
+pub(super) type Timestamp = u64;
 
-pub fn now() -> Moment {
+/// The current time, in milliseconds since 1970.
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(Moment::MAX)
+    u64::try_from(since.as_millis()).unwrap_or(Timestamp::MAX)
 }
 
+/// One tenant that was created.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Record {
-    pub created: Moment,
-    /// When its deletion began. From then on nobody gets in.
+    /// When, in milliseconds since 1970. Tells tenants of the same name apart.
+    pub created: Timestamp,
+    /// When the tenant was marked deleted. Its requests are refused from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deleted: Option<Moment>,
+    pub deleted: Option<Timestamp>,
+    /// The keys, in the order they were added; expired ones are removed when another is added.
     pub keys: Vec<KeyRecord>,
-    pub limits: Quotas,
+    /// The tenant's quotas.
+    #[serde(rename = "limits")]
+    pub quotas: Quotas,
 }
 
 /// One key of a tenant.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct KeyRecord {
+    /// The id in the key's text.
     pub id: String,
+    /// The digest of the key.
     pub sha256: KeyDigest,
-    pub created: Moment,
+    /// When it was added, in milliseconds since 1970.
+    pub created: Timestamp,
+    /// When it stops being valid, if that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<Moment>,
+    pub expires: Option<Timestamp>,
 }
 
 impl Record {
-    pub fn new(limits: Quotas) -> Self {
-        Self { created: now(), deleted: None, keys: Vec::new(), limits }
+    /// A new tenant without keys.
+    pub fn new(quotas: Quotas) -> Self {
+        Self { created: now(), deleted: None, keys: Vec::new(), quotas }
     }
 
-    /// Whether `text` is one of the keys, and still good.
+    /// Whether `text` is a valid key of the tenant.
     pub fn accepts(&self, text: &str) -> bool {
         let id = key::id_of(text);
         let key = self.keys.iter().find(|key| Some(key.id.as_str()) == id);
-        self.deleted.is_none() && key.is_some_and(|key| key.is_good() && key.sha256.is_of(text))
+        self.deleted.is_none() && key.is_some_and(|key| key.is_valid() && key.sha256.is_of(text))
     }
 
-    /// Adds a key.
+    /// Adds a random key, and removes expired ones.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] if the tenant has the maximum of keys already.
     pub fn add_key(&mut self) -> Result<NewKey, Error> {
-        self.keys.retain(KeyRecord::is_good);
+        self.keys.retain(KeyRecord::is_valid);
         if self.keys.len() >= KEYS {
             let message = format!("a tenant has at most {KEYS} keys; revoke one first");
             return Err(Error::new(Code::Conflict, message));
@@ -71,7 +86,7 @@ impl Record {
         Ok(key)
     }
 
-    /// Lets every key but `new` expire in so many seconds, those that would not sooner.
+    /// Lets every key except `new` expire in so many seconds, unless it expires sooner.
     pub fn retire_others(&mut self, new: &str, seconds: u64) {
         let end = now().saturating_add(seconds.saturating_mul(1_000));
         for key in self.keys.iter_mut().filter(|key| key.id != new) {
@@ -79,6 +94,10 @@ impl Record {
         }
     }
 
+    /// Removes the key with this id.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is none.
     pub fn revoke(&mut self, id: &str) -> Result<(), Error> {
         let before = self.keys.len();
         self.keys.retain(|key| key.id != id);
@@ -90,11 +109,13 @@ impl Record {
 }
 
 impl KeyRecord {
-    pub fn is_good(&self) -> bool {
+    /// Whether the key has not expired.
+    pub fn is_valid(&self) -> bool {
         self.expires.is_none_or(|expires| now() < expires)
     }
 }
 
+/// The name of a tenant's document.
 pub(super) fn document(tenant: &TenantId) -> Result<DocumentName, Error> {
     DocumentName::parse(&format!("{PREFIX}{tenant}")).map_err(Error::internal)
 }
@@ -114,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn old_keys_end_with_their_grace_period() {
+    fn old_keys_expire_after_the_grace_period() {
         let mut record = Record::new(Quotas::default());
         let (old, new) = (record.add_key().unwrap(), record.add_key().unwrap());
         record.retire_others(&new.id, 3_600);
@@ -122,11 +143,11 @@ mod tests {
         record.retire_others(&new.id, 0);
         assert!(!record.accepts(&old.text) && record.accepts(&new.text));
         record.retire_others(&new.id, 3_600);
-        assert!(!record.accepts(&old.text), "an end is never put off");
+        assert!(!record.accepts(&old.text), "an expiry is never postponed");
     }
 
     #[test]
-    fn a_right_id_with_a_wrong_secret_is_no_key() {
+    fn a_known_id_with_a_wrong_secret_is_refused() {
         let mut record = Record::new(Quotas::default());
         let key = record.add_key().unwrap();
         let wrong = format!("{}0", &key.text[..key.text.len() - 1]);
@@ -137,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_so_many_keys_and_no_more() {
+    fn a_tenant_has_a_maximum_of_keys() {
         let mut record = Record::new(Quotas::default());
         let ids: Vec<_> = (0..KEYS).map(|_| record.add_key().unwrap().id).collect();
         assert_eq!(record.add_key().err().unwrap().code, Code::Conflict);
@@ -146,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_tenants_keys_are_no_good() {
+    fn a_deleted_tenants_keys_are_refused() {
         let mut record = Record::new(Quotas::default());
         let key = record.add_key().unwrap();
         record.deleted = Some(now());

@@ -1,78 +1,102 @@
-//! Spares a far embedder that is down, and its callers the wait.
+//! A circuit breaker: it spares a remote embedder that is down, and spares its callers the wait.
 //!
-//! After some requests in a row without an answer, none is made for a while; then one
-//! may try, and its outcome decides for all. Nothing latches: the while is bounded,
-//! and a try that is given up makes room for the next. An answer, even an error, is
-//! one: what is down here is the way, not the embedder's mind.
+//! - *Closed*: requests are made. After several in a row without a response, the circuit opens.
+//! - *Open*: no request is made until the back-off has passed.
+//! - *Half-open*: one request is made as a probe. A response closes the circuit; otherwise it
+//!   opens again, for twice as long. A probe that is cancelled makes room for the next.
+//!
+//! Any response counts as success, even an error: the breaker tracks reachability.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Requests in a row without an answer.
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+/// Requests in a row without a response that open the circuit.
 const FAILURES: u32 = 5;
 
-/// How long none is made then, doubled from the first to the last; so service is
-/// back that long after the far side is.
-const REST_FIRST: Duration = Duration::from_millis(500);
-const REST_LAST: Duration = Duration::from_secs(5);
+/// The first back-off and the longest; each is twice the one before. The longest bounds how long
+/// an embedder that is back up is not noticed.
+const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+const BACKOFF_LONGEST: Duration = Duration::from_secs(5);
 
-/// The longest that a far side may ask to be left alone. A month would be a fault of
-/// its clock.
-const PAUSE_MOST: Duration = Duration::from_secs(60);
+/// The longest pause that the embedder may ask for. Much more would be a fault of its clock.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Circuit(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// Requests in a row without a response.
     failures: u32,
-    broken: Option<Broken>,
-    /// It asked to be left alone until then.
-    paused: Option<Instant>,
+    /// `None` while the circuit is closed.
+    open: Option<Open>,
+    /// When the pause ends that the embedder asked for.
+    paused_until: Option<Instant>,
 }
 
-struct Broken {
+/// An open circuit; half-open once `until` has passed.
+struct Open {
     until: Instant,
-    rest: Duration,
-    /// One request is finding out whether it answers again.
-    trying: bool,
+    backoff: ExponentialBackoff,
+    /// The probe is in progress.
+    probing: bool,
+}
+
+impl Open {
+    fn new(now: Instant) -> Self {
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(BACKOFF_FIRST)
+            .with_max_delay(BACKOFF_LONGEST)
+            .without_max_times()
+            .build();
+        let mut open = Self { until: now, backoff, probing: false };
+        open.back_off(now);
+        open
+    }
+
+    fn back_off(&mut self, now: Instant) {
+        self.until = now + self.backoff.next().unwrap_or(BACKOFF_LONGEST);
+        self.probing = false;
+    }
 }
 
 /// Why a request may not be made now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turned {
-    /// The far side asked to be left alone until then.
+pub(super) enum Rejected {
+    /// The embedder asked for a pause, which ends then.
     Paused(Instant),
-    /// It does not answer.
-    Broken,
+    /// The circuit is open, or half-open with a probe in progress.
+    Open,
 }
 
-/// Leave to make one request. Its outcome must be told; dropped without, nothing was
-/// learnt from it.
-pub(super) struct Pass<'a> {
+/// Permission to make one request. Report its outcome with [`Permit::succeeded`] or
+/// [`Permit::failed`]; a permit that is dropped says nothing about the embedder.
+pub(super) struct Permit<'a> {
     circuit: &'a Circuit,
-    is_try: bool,
+    is_probe: bool,
 }
 
 impl Circuit {
-    pub(super) fn enter(&self, now: Instant) -> Result<Pass<'_>, Turned> {
+    pub(super) fn enter(&self, now: Instant) -> Result<Permit<'_>, Rejected> {
         let mut state = self.lock();
-        if let Some(until) = state.paused.filter(|until| *until > now) {
-            return Err(Turned::Paused(until));
+        if let Some(until) = state.paused_until.filter(|until| *until > now) {
+            return Err(Rejected::Paused(until));
         }
-        let Some(broken) = &mut state.broken else {
-            return Ok(Pass { circuit: self, is_try: false });
+        let Some(open) = &mut state.open else {
+            return Ok(Permit { circuit: self, is_probe: false });
         };
-        if broken.trying || broken.until > now {
-            return Err(Turned::Broken);
+        if open.probing || open.until > now {
+            return Err(Rejected::Open);
         }
-        broken.trying = true;
-        Ok(Pass { circuit: self, is_try: true })
+        open.probing = true;
+        Ok(Permit { circuit: self, is_probe: true })
     }
 
-    /// The far side asks to be left alone.
+    /// The embedder asked for a pause of this length.
     pub(super) fn pause(&self, time: Duration, now: Instant) {
-        self.lock().paused = Some(now + time.min(PAUSE_MOST));
+        self.lock().paused_until = Some(now + time.min(LONGEST_PAUSE));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -80,42 +104,42 @@ impl Circuit {
     }
 }
 
-impl Pass<'_> {
-    /// Something came back, whatever it was.
-    pub(super) fn answered(self) {
+impl Permit<'_> {
+    /// There was a response of any kind.
+    pub(super) fn succeeded(self) {
         let mut state = self.circuit.lock();
         state.failures = 0;
-        if state.broken.take().is_some() {
+        if state.open.take().is_some() {
             metrics::gauge!("kenning_embedder_broken").set(0.0);
-            tracing::info!("the embedder answers again");
+            tracing::info!("the embedder responds again");
         }
     }
 
-    /// Nothing came back.
+    /// There was no response.
     pub(super) fn failed(self, reason: &str, now: Instant) {
         let mut state = self.circuit.lock();
         state.failures += 1;
-        let rest = match &state.broken {
-            Some(broken) if self.is_try => (broken.rest * 2).min(REST_LAST),
-            // A request from before it broke.
-            Some(_) => return,
-            None if state.failures >= FAILURES => REST_FIRST,
-            None => return,
-        };
-        if state.broken.is_none() {
-            metrics::gauge!("kenning_embedder_broken").set(1.0);
-            tracing::warn!(reason, "the embedder does not answer; it is asked now and then");
+        let failures = state.failures;
+        match &mut state.open {
+            Some(open) if self.is_probe => open.back_off(now),
+            // This request began before the circuit opened.
+            Some(_) => {}
+            None if failures >= FAILURES => {
+                metrics::gauge!("kenning_embedder_broken").set(1.0);
+                tracing::warn!(reason, "the embedder does not respond; calling it less often");
+                state.open = Some(Open::new(now));
+            }
+            None => {}
         }
-        state.broken = Some(Broken { until: now + rest, rest, trying: false });
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.is_try
-            && let Some(broken) = &mut self.circuit.lock().broken
+        if self.is_probe
+            && let Some(open) = &mut self.circuit.lock().open
         {
-            broken.trying = false;
+            open.probing = false;
         }
     }
 }
@@ -124,7 +148,7 @@ impl Drop for Pass<'_> {
 mod tests {
     use super::*;
 
-    fn broken(now: Instant) -> Circuit {
+    fn open(now: Instant) -> Circuit {
         let circuit = Circuit::default();
         for _ in 0..FAILURES {
             circuit.enter(now).unwrap().failed("refused", now);
@@ -133,58 +157,58 @@ mod tests {
     }
 
     #[test]
-    fn it_breaks_after_some_failures_in_a_row_and_not_before() {
+    fn it_opens_after_several_failures_in_a_row_and_not_before() {
         let now = Instant::now();
         let circuit = Circuit::default();
         for _ in 0..3 {
             for _ in 1..FAILURES {
                 circuit.enter(now).unwrap().failed("refused", now);
             }
-            circuit.enter(now).unwrap().answered();
+            circuit.enter(now).unwrap().succeeded();
         }
-        assert_eq!(broken(now).enter(now).err(), Some(Turned::Broken));
+        assert_eq!(open(now).enter(now).err(), Some(Rejected::Open));
     }
 
     #[test]
-    fn after_a_rest_one_request_tries_and_decides_for_all() {
+    fn after_the_back_off_one_probe_decides_for_all() {
         let mut now = Instant::now();
-        let circuit = broken(now);
-        let mut rest = REST_FIRST;
+        let circuit = open(now);
+        let mut backoff = BACKOFF_FIRST;
         for _ in 0..8 {
-            assert!(circuit.enter(now + rest - Duration::from_millis(1)).is_err());
-            now += rest;
-            let one = circuit.enter(now).unwrap();
-            assert_eq!(circuit.enter(now).err(), Some(Turned::Broken), "one at a time");
-            one.failed("refused", now);
-            rest = (rest * 2).min(REST_LAST);
+            assert!(circuit.enter(now + backoff - Duration::from_millis(1)).is_err());
+            now += backoff;
+            let probe = circuit.enter(now).unwrap();
+            assert_eq!(circuit.enter(now).err(), Some(Rejected::Open), "one at a time");
+            probe.failed("refused", now);
+            backoff = (backoff * 2).min(BACKOFF_LONGEST);
         }
-        now += rest;
-        circuit.enter(now).unwrap().answered();
+        now += backoff;
+        circuit.enter(now).unwrap().succeeded();
         assert!(circuit.enter(now).is_ok() && circuit.enter(now).is_ok());
     }
 
     #[test]
-    fn a_try_that_is_given_up_makes_room_for_the_next() {
+    fn a_probe_that_is_cancelled_makes_room_for_the_next() {
         let now = Instant::now();
-        let circuit = broken(now);
-        drop(circuit.enter(now + REST_FIRST).unwrap());
-        assert!(circuit.enter(now + REST_FIRST).is_ok());
+        let circuit = open(now);
+        drop(circuit.enter(now + BACKOFF_FIRST).unwrap());
+        assert!(circuit.enter(now + BACKOFF_FIRST).is_ok());
     }
 
     #[test]
-    fn requests_from_before_it_broke_change_nothing_unless_they_are_answered() {
+    fn requests_from_before_it_opened_change_nothing_unless_they_succeed() {
         let now = Instant::now();
         let circuit = Circuit::default();
-        let late: Vec<_> = (0..2).map(|_| circuit.enter(now).unwrap()).collect();
+        let early: Vec<_> = (0..2).map(|_| circuit.enter(now).unwrap()).collect();
         for _ in 0..FAILURES {
             circuit.enter(now).unwrap().failed("refused", now);
         }
-        let [one, other] = late.try_into().unwrap_or_else(|_| panic!("two"));
-        one.failed("refused", now + REST_FIRST);
-        let trying = circuit.enter(now + REST_FIRST).expect("no longer rest than before");
-        other.answered();
-        assert!(circuit.enter(now).is_ok(), "it answers");
-        drop(trying);
+        let [one, other] = early.try_into().unwrap_or_else(|_| panic!("two"));
+        one.failed("refused", now + BACKOFF_FIRST);
+        let probe = circuit.enter(now + BACKOFF_FIRST).expect("the back-off is no longer");
+        other.succeeded();
+        assert!(circuit.enter(now).is_ok(), "the circuit is closed");
+        drop(probe);
         assert!(circuit.enter(now).is_ok());
     }
 
@@ -193,9 +217,9 @@ mod tests {
         let now = Instant::now();
         let circuit = Circuit::default();
         circuit.pause(Duration::from_secs(3), now);
-        assert_eq!(circuit.enter(now).err(), Some(Turned::Paused(now + Duration::from_secs(3))));
+        assert_eq!(circuit.enter(now).err(), Some(Rejected::Paused(now + Duration::from_secs(3))));
         assert!(circuit.enter(now + Duration::from_secs(3)).is_ok());
         circuit.pause(Duration::MAX, now);
-        assert!(circuit.enter(now + PAUSE_MOST).is_ok());
+        assert!(circuit.enter(now + LONGEST_PAUSE).is_ok());
     }
 }

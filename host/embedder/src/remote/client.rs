@@ -1,7 +1,7 @@
-//! One request to a far embedder, and what can become of it.
+//! Sends one request to a remote embedder and classifies its failure.
 //!
-//! What is said of a failure names no host, no key and no text: it may reach a caller.
-//! What only an operator should see goes to the log.
+//! The message of a failure contains no host, no key and no text, because it may reach a caller.
+//! Details for the operator go to the log.
 
 use std::error::Error;
 use std::fmt;
@@ -14,25 +14,25 @@ use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::timeout_at;
 
-/// Opening a connection; a host that takes longer is not there.
+/// How long opening a connection may take; a host that needs longer is down.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// One request. Longer than any of a caller's own bounds; it is for background work.
+/// How long one request may take. Callers have shorter deadlines; this bounds background work.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// A request that had less time says nothing about the far side when it runs out:
-/// its caller was in a hurry.
-const TELLING: Duration = Duration::from_millis(500);
+/// A time-out after less than this says nothing about the embedder: the caller's deadline was
+/// too close.
+const CONCLUSIVE: Duration = Duration::from_millis(500);
 
-/// What OpenAI adds to `Retry-After`, more exact.
+/// OpenAI's more exact addition to `Retry-After`.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
 
-/// The key for a far embedder. It is never shown.
+/// The API key for a remote embedder. It is never printed.
 #[derive(Clone)]
 pub struct Key(HeaderValue);
 
 impl Key {
-    /// `None` if no header can hold it.
+    /// `None` if `key` contains characters that an HTTP header cannot.
     pub fn new(key: &str) -> Option<Self> {
         let mut value = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
         value.set_sensitive(true);
@@ -46,43 +46,44 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A request that brought no answer to read.
+/// Why a request brought no vectors.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Nothing came in time; `telling` if it had enough.
-    Timeout { telling: bool },
-    /// It could not be reached, or it broke off.
-    Broken(&'static str),
-    /// It answered that it cannot, and maybe when it can.
+    /// There was no response in time. `conclusive` if an embedder that is up would have
+    /// responded.
+    Timeout { conclusive: bool },
+    /// The connection could not be opened, or was lost.
+    Connection(&'static str),
+    /// The response had an error status, and maybe said when to try again.
     Status { status: StatusCode, wait: Option<Duration> },
-    /// It answered, but not with vectors.
-    Unreadable(&'static str),
+    /// The response was too large.
+    TooLarge(&'static str),
 }
 
 impl Failure {
-    /// Whether the far side gave no sign of life.
-    pub(super) fn is_silence(&self) -> bool {
+    /// Whether the embedder is down, as far as can be told.
+    pub(super) fn is_unreachable(&self) -> bool {
         match self {
-            Self::Timeout { telling } => *telling,
-            Self::Broken(_) => true,
-            // What stands before it says that it is not there.
+            Self::Timeout { conclusive } => *conclusive,
+            Self::Connection(_) => true,
+            // A proxy in front of it says that it is down.
             Self::Status { status, wait } => wait.is_none() && matches!(status.as_u16(), 502..=504),
-            Self::Unreadable(_) => false,
+            Self::TooLarge(_) => false,
         }
     }
 
     /// Whether the same request may succeed in a moment.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::Unreadable(_) => false,
-            Self::Broken(_) => true,
+            Self::Timeout { .. } | Self::TooLarge(_) => false,
+            Self::Connection(_) => true,
             Self::Status { status, .. } => {
                 status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429)
             }
         }
     }
 
-    /// Whether it does not take what it was sent.
+    /// Whether the embedder does not accept the texts.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Status { status, .. } if matches!(status.as_u16(), 400 | 413 | 422))
     }
@@ -91,10 +92,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout { .. } => f.write_str("it did not answer in time"),
-            Self::Broken(reason) | Self::Unreadable(reason) => f.write_str(reason),
+            Self::Timeout { .. } => f.write_str("the embedder did not respond in time"),
+            Self::Connection(reason) | Self::TooLarge(reason) => f.write_str(reason),
             Self::Status { status, .. } => {
-                write!(f, "it answered {status}{}", advice(*status))
+                write!(f, "the embedder responded with {status}{}", advice(*status))
             }
         }
     }
@@ -102,7 +103,7 @@ impl fmt::Display for Failure {
 
 fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        300..=399 => "; give the address that it points to",
+        300..=399 => "; configure the address that it redirects to",
         401 | 403 => "; check KENNING_EMBEDDING_KEY",
         404 => "; check the address and --embedding-model",
         _ => "",
@@ -121,13 +122,13 @@ impl Client {
         kenning_model::install_tls_provider();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
-            // A redirect would take texts, and the key, to where no operator sent them.
+            // A redirect would send texts, and the key, to an address that nobody configured.
             .redirect(Policy::none())
             .build()?;
         Ok(Self { http, url, key })
     }
 
-    /// Sends `body` and reads an answer of at most `most_bytes`.
+    /// Sends `body` and reads a response of at most `most_bytes`.
     pub(super) async fn post(
         &self,
         body: &Value,
@@ -135,10 +136,10 @@ impl Client {
         until: Instant,
     ) -> Result<Vec<u8>, Failure> {
         let begun = Instant::now();
-        let answered = self.exchange(body, most_bytes);
-        match timeout_at(until.min(begun + REQUEST).into(), answered).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::Timeout { telling: begun.elapsed() >= TELLING }),
+        let response = self.exchange(body, most_bytes);
+        match timeout_at(until.min(begun + REQUEST).into(), response).await {
+            Ok(response) => response,
+            Err(_) => Err(Failure::Timeout { conclusive: begun.elapsed() >= CONCLUSIVE }),
         }
     }
 
@@ -151,7 +152,7 @@ impl Client {
         if let Some(Key(key)) = &self.key {
             request = request.header(AUTHORIZATION, key.clone());
         }
-        let response = request.send().await.map_err(|error| broken(&error))?;
+        let response = request.send().await.map_err(|error| connection(&error))?;
         let status = response.status();
         if status.is_success() {
             return read(response, most_bytes).await;
@@ -162,29 +163,31 @@ impl Client {
 
 async fn read(mut response: Response, most_bytes: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| connection(&error))? {
         if bytes.len() + chunk.len() > most_bytes {
-            return Err(Failure::Unreadable("its answer is larger than its vectors could be"));
+            return Err(Failure::TooLarge(
+                "the embedder's response is larger than its vectors can be",
+            ));
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
 }
 
-fn broken(error: &reqwest::Error) -> Failure {
+fn connection(error: &reqwest::Error) -> Failure {
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    tracing::debug!(%cause, "the embedder was not reached, or broke off");
-    Failure::Broken(match error {
-        error if error.is_timeout() => "no connection to it could be made in time",
-        error if error.is_connect() => "it cannot be reached",
-        _ => "the connection to it broke off",
+    tracing::debug!(%cause, "the connection to the embedder failed");
+    Failure::Connection(match error {
+        error if error.is_timeout() => "connecting to the embedder timed out",
+        error if error.is_connect() => "the embedder cannot be reached",
+        _ => "the connection to the embedder was lost",
     })
 }
 
-/// How long the far side asks to be left alone.
+/// How long a pause the embedder asks for.
 fn wait(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     if let Some(milliseconds) = text(RETRY_AFTER_MS).and_then(|text| text.parse().ok()) {
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_never_shown() {
+    fn a_key_is_never_printed() {
         let key = Key::new("correct-horse").unwrap();
         assert!(!format!("{key:?}").contains("horse"));
         assert!(Key::new("two\nlines").is_none());

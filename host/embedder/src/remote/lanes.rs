@@ -1,4 +1,5 @@
-//! Who may ask a far embedder, and when: bounded, and never a query behind a bulk.
+//! Bounds the requests to a remote embedder, and keeps queries from waiting behind background
+//! work.
 
 use std::time::Instant;
 
@@ -6,27 +7,28 @@ use smallvec::SmallVec;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 
-use super::super::{EmbedError, Lane};
+use crate::{EmbedError, Lane};
 
 const LANES: usize = 3;
 
-/// Places for requests. Of every eight, stores and background together may have six
-/// and background alone three, so that a query finds one that is free soon.
+/// Permits for requests. Of every eight, stores and background work together may hold six, and
+/// background work alone three, so that a query soon finds a free one.
 pub(super) struct Lanes {
     requests: Semaphore,
     not_queries: Semaphore,
     background: Semaphore,
-    /// Texts that wait or are being embedded, in each lane.
+    /// For texts that wait or are being embedded, in each lane.
     texts: [Semaphore; LANES],
     most_texts: usize,
 }
 
-/// A request's places, free again when dropped.
-pub(super) struct Places<'a> {
+/// All permits of one request, returned when dropped.
+pub(super) struct Permits<'a> {
     _held: SmallVec<[SemaphorePermit<'a>; 4]>,
 }
 
 impl Lanes {
+    /// For `requests` requests at once, and `texts` texts in each lane.
     pub(super) fn new(requests: usize, texts: usize) -> Self {
         let share = |eighths: usize| Semaphore::new((requests * eighths / 8).max(1));
         Self {
@@ -38,34 +40,34 @@ impl Lanes {
         }
     }
 
-    /// Waits for places for a request with so many texts.
+    /// Waits for the permits of a request with so many texts.
     pub(super) async fn enter(
         &self,
         lane: Lane,
         texts: usize,
         until: Instant,
-    ) -> Result<Places<'_>, EmbedError> {
+    ) -> Result<Permits<'_>, EmbedError> {
         let texts = texts.min(self.most_texts) as u32;
         let waiting = self.texts[lane as usize].acquire_many(texts);
         let mut held = SmallVec::new();
         match timeout_at(until.into(), waiting).await {
-            Ok(Ok(places)) => held.push(places),
+            Ok(Ok(permits)) => held.push(permits),
             _ => return Err(EmbedError::Overloaded),
         }
-        // From the narrowest to the widest, so that who waits for the widest holds no
-        // more than their share.
+        // From the narrowest to the widest, so that a request that waits for the widest holds
+        // no more than its lane may.
         let narrower: &[&Semaphore] = match lane {
             Lane::Query => &[],
             Lane::Document => &[&self.not_queries],
             Lane::Background => &[&self.background, &self.not_queries],
         };
-        for places in narrower.iter().copied().chain([&self.requests]) {
-            match timeout_at(until.into(), places.acquire()).await {
-                Ok(Ok(place)) => held.push(place),
+        for permits in narrower.iter().copied().chain([&self.requests]) {
+            match timeout_at(until.into(), permits.acquire()).await {
+                Ok(Ok(permit)) => held.push(permit),
                 _ => return Err(EmbedError::Timeout),
             }
         }
-        Ok(Places { _held: held })
+        Ok(Permits { _held: held })
     }
 }
 
@@ -79,26 +81,26 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
-    /// Takes places until there are none.
-    async fn fill(lanes: &Lanes, lane: Lane) -> Vec<Places<'_>> {
+    /// Acquires permits until there are none.
+    async fn fill(lanes: &Lanes, lane: Lane) -> Vec<Permits<'_>> {
         let mut held = Vec::new();
-        while let Ok(places) = lanes.enter(lane, 1, Instant::now()).await {
-            held.push(places);
+        while let Ok(permits) = lanes.enter(lane, 1, Instant::now()).await {
+            held.push(permits);
         }
         held
     }
 
     #[tokio::test]
-    async fn a_query_finds_a_place_whatever_the_others_do() {
+    async fn a_query_gets_a_permit_however_busy_the_other_lanes_are() {
         let lanes = Lanes::new(8, 100);
-        let bulk = fill(&lanes, Lane::Background).await;
+        let background = fill(&lanes, Lane::Background).await;
         let stores = fill(&lanes, Lane::Document).await;
-        assert_eq!((bulk.len(), stores.len()), (3, 3));
+        assert_eq!((background.len(), stores.len()), (3, 3));
         assert!(lanes.enter(Lane::Query, 1, soon()).await.is_ok());
     }
 
     #[tokio::test]
-    async fn places_are_free_again_when_their_request_ended() {
+    async fn permits_are_returned_when_their_request_ends() {
         let lanes = Lanes::new(1, 2);
         for _ in 0..3 {
             assert_eq!(fill(&lanes, Lane::Background).await.len(), 1);
@@ -109,7 +111,7 @@ mod tests {
     async fn texts_up_to_the_bound_are_taken_obeyed() {
         let lanes = Lanes::new(8, 100);
         assert!(lanes.enter(Lane::Query, 100, soon()).await.is_ok());
-        assert!(lanes.enter(Lane::Query, 1_000, soon()).await.is_ok(), "all of the lane's places");
+        assert!(lanes.enter(Lane::Query, 1_000, soon()).await.is_ok(), "all of the lane's permits");
     }
 
     #[tokio::test]

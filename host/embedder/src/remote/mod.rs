@@ -1,9 +1,8 @@
-//! A far embedder, over HTTP: one client for three protocols.
+//! A remote embedder, over HTTP: one client for three protocols.
 //!
-//! A request waits for its turn (`lanes`), is not made while the far side is down
-//! (`circuit`), ends in time (`client`), and is repeated where that may help and time
-//! is left. What comes back is checked number by number: there is no other machine's
-//! word for what goes into an index.
+//! A request waits for a permit (`lanes`), fails at once while the embedder is down (`circuit`),
+//! ends by its deadline (`client`), and is retried if that may help and time is left. The numbers
+//! of a response are validated, because they go into the index.
 
 mod circuit;
 mod client;
@@ -11,6 +10,7 @@ mod lanes;
 mod ollama;
 mod openai;
 mod protocol;
+mod request;
 mod tei;
 
 use std::net::IpAddr;
@@ -18,71 +18,76 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use kenning_index::limits::DIMENSIONS;
 use kenning_storage::TenantId;
 use reqwest::Url;
 use tokio::time::sleep;
 
-use self::circuit::{Circuit, Pass, Turned};
+use self::circuit::{Circuit, Permit, Rejected};
 use self::client::{Client, Failure};
 use self::lanes::Lanes;
-use self::protocol::Question;
+use self::request::Request;
 use super::{EmbedError, Embedder, Lane, PROBE, Space, Vector};
 
 pub use self::client::Key;
 pub use self::protocol::Protocol;
 
-/// Times that a request is made before its failure is the caller's.
-const TRIES: u32 = 3;
+/// How often a failed request is retried.
+const RETRIES: usize = 2;
 
-/// Between two of them, at most: doubled each time, and less by chance, so that many
-/// callers do not come back at once.
+/// The maximum of the first delay before a retry, and of any. Delays are randomized, so that
+/// many callers do not retry at the same moment.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
-const RETRY_LAST: Duration = Duration::from_secs(2);
+const RETRY_LONGEST: Duration = Duration::from_secs(2);
 
-/// A text is cut here: some 8,192 tokens, where the largest models stop reading.
+/// Longer texts are truncated: to about 8,192 tokens, which is what the largest models read.
 const TEXT_BYTES: usize = 32 * 1024;
 
-/// A text that is refused is halved, in case it is longer than the model reads, until
-/// it is this short.
+/// A text that is refused is halved, in case it is longer than the model accepts, until it is
+/// this short.
 const SHORTEST_BYTES: usize = 2 * 1024;
 
-/// Text in one request; OpenAI takes 300,000 tokens.
+/// Text in one request; OpenAI accepts 300,000 tokens.
 const REQUEST_BYTES: usize = 512 * 1024;
 
-/// A number in an answer, with its share of line breaks and commas, and what is
-/// around the numbers.
+/// The maximum of bytes for one number in a response, with its comma and line break, and for
+/// everything around the numbers.
 const NUMBER_BYTES: usize = 40;
 const FRAME_BYTES: usize = 64 * 1024;
 
-/// The end of a profile: how texts are prepared. Another way would be another space.
+/// The end of a profile: the version of how texts are prepared. Preparing them differently makes
+/// another space.
 const VERSION: &str = "/1";
 
-/// Said of other dimensions than the index has.
-const ADVICE: &str = "; name another model, or say --embedding-dimensions, to have all vectors \
-                      made again";
+/// Advice for vectors with other dimensions than those of the index.
+const ADVICE: &str = "; to have all vectors made again, set another --embedding-model or \
+                      --embedding-dimensions";
 
-/// What the operator says of a far embedder.
+/// How to reach a remote embedder, and how much to ask of it.
 #[derive(Clone, Debug)]
 pub struct RemoteSettings {
+    /// How to talk to it.
     pub protocol: Protocol,
-    /// Ends in a slash.
+    /// Its address; ends in a slash.
     pub base: Url,
+    /// The model's name, as the embedder knows it.
     pub model: String,
-    /// How long vectors are to be; otherwise the model decides.
+    /// The dimensions of the vectors; `None` lets the model decide.
     pub dimensions: Option<usize>,
+    /// The API key, if it needs one.
     pub key: Option<Key>,
-    /// Requests at once.
+    /// The maximum of requests at once.
     pub requests: usize,
-    /// Texts in each lane.
+    /// The maximum of texts that wait or are being embedded, in each lane.
     pub texts: usize,
 }
 
-/// See the module.
+/// An embedder reached over HTTP.
 pub struct RemoteEmbedder {
     protocol: Protocol,
     model: String,
-    asked_dimensions: Option<usize>,
+    configured_dimensions: Option<usize>,
     client: Client,
     lanes: Lanes,
     circuit: Circuit,
@@ -90,16 +95,20 @@ pub struct RemoteEmbedder {
 }
 
 impl RemoteEmbedder {
-    /// It asks the far side nothing yet: that may be away.
+    /// Makes no request yet, since the embedder may be down.
+    ///
+    /// # Errors
+    /// If `base` is not an address that paths can be appended to, or the HTTP client cannot be set
+    /// up.
     pub fn new(settings: RemoteSettings) -> anyhow::Result<Self> {
         let RemoteSettings { protocol, base, model, dimensions, key, requests, texts } = settings;
         if base.scheme() == "http" && !is_loopback(&base) {
-            tracing::warn!("texts, and the key if there is one, go to the embedder unencrypted");
+            tracing::warn!("texts and the key are sent to the embedder unencrypted");
         }
         let embedder = Self {
             protocol,
             model,
-            asked_dimensions: dimensions,
+            configured_dimensions: dimensions,
             client: Client::new(base.join(protocol.path())?, key)?,
             lanes: Lanes::new(requests, texts),
             circuit: Circuit::default(),
@@ -117,120 +126,122 @@ impl RemoteEmbedder {
     }
 
     fn profile_prefix(&self) -> String {
-        format!("{}:{}/", self.protocol.word(), self.model)
+        format!("{}:{}/", self.protocol.name(), self.model)
     }
 
-    /// The dimensions of vectors that this model made.
+    /// The dimensions in a profile of this model.
     fn dimensions_of(&self, profile: &str) -> Option<usize> {
         let prefix = self.profile_prefix();
         let dimensions = profile.strip_prefix(&prefix)?.strip_suffix(VERSION)?.parse().ok()?;
         (1..=DIMENSIONS).contains(&dimensions).then_some(dimensions)
     }
 
-    /// One request's texts. One text alone is halved while it is refused.
-    async fn embed_run(
+    /// Embeds the texts of one request. A single text is halved while it is refused.
+    async fn embed_batch(
         &self,
         texts: &[&str],
         lane: Lane,
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError> {
         let mut texts = texts.to_vec();
-        let _places = self.lanes.enter(lane, texts.len(), until).await?;
+        let _permits = self.lanes.enter(lane, texts.len(), until).await?;
         loop {
-            match (self.ask(&texts, until).await, &mut texts[..]) {
+            match (self.request(&texts, until).await, &mut texts[..]) {
                 (Err(EmbedError::Refused(_)), [text]) if text.len() > SHORTEST_BYTES => {
                     *text = cut(text, text.len() / 2);
                 }
-                (answer, _) => return answer,
+                (result, _) => return result,
             }
         }
     }
 
-    /// Asks, as often as it may help and time allows.
-    async fn ask(&self, texts: &[&str], until: Instant) -> Result<Vec<Vector>, EmbedError> {
-        let question = Question { model: &self.model, texts, dimensions: self.asked_dimensions };
-        let body = self.protocol.body(&question);
+    /// Makes a request, and retries it while that may help and time is left.
+    async fn request(&self, texts: &[&str], until: Instant) -> Result<Vec<Vector>, EmbedError> {
+        let dimensions = self.configured_dimensions;
+        let body = self.protocol.body(&Request { model: &self.model, texts, dimensions });
+        let mut delays = retry_delays();
         let mut failed = None;
-        for tried in 0..TRIES {
-            let pass = match self.enter(until).await {
-                Ok(pass) => pass,
+        loop {
+            let permit = match self.enter(until).await {
+                Ok(permit) => permit,
                 Err(error) => return Err(failed.map_or(error, to_error)),
             };
             let failure = match self.client.post(&body, self.most_bytes(texts), until).await {
-                Ok(answer) => {
-                    pass.answered();
-                    return self.vectors(&answer, texts.len());
+                Ok(response) => {
+                    permit.succeeded();
+                    return self.vectors(&response, texts.len());
                 }
                 Err(failure) => failure,
             };
-            self.learn_from(&failure, pass);
-            let pause = retry_pause(tried);
-            let in_time = Instant::now() + pause < until;
-            if !failure.is_passing() || tried + 1 == TRIES || !in_time {
-                return Err(to_error(failure));
+            self.report(&failure, permit);
+            let delay = delays.next().map(|longest| longest.mul_f64(fastrand::f64()));
+            let in_time = |delay: &Duration| Instant::now() + *delay < until;
+            match delay.filter(in_time) {
+                Some(delay) if failure.is_transient() => sleep(delay).await,
+                _ => return Err(to_error(failure)),
             }
-            sleep(pause).await;
             failed = Some(failure);
         }
-        Err(failed.map_or(EmbedError::Timeout, to_error))
     }
 
-    /// Leave to ask; where the far side wants a pause that ends in time, after it.
-    async fn enter(&self, until: Instant) -> Result<Pass<'_>, EmbedError> {
+    /// Permission to make a request, after the pause that the embedder asked for if it ends in
+    /// time.
+    async fn enter(&self, until: Instant) -> Result<Permit<'_>, EmbedError> {
         loop {
             let now = Instant::now();
             match self.circuit.enter(now) {
-                Ok(pass) => return Ok(pass),
-                Err(Turned::Paused(end)) if end < until => sleep(end - now).await,
-                Err(Turned::Paused(_)) => {
-                    let reason = "it asked to be left alone for longer than there is time";
-                    return Err(EmbedError::Resting(reason.into()));
+                Ok(permit) => return Ok(permit),
+                Err(Rejected::Paused(end)) if end < until => sleep(end - now).await,
+                Err(Rejected::Paused(_)) => {
+                    let reason = "the embedder asked for a pause that is longer than the deadline";
+                    return Err(EmbedError::BackingOff(reason.into()));
                 }
-                Err(Turned::Broken) => {
-                    let reason = "it did not answer lately and is not asked just now";
-                    return Err(EmbedError::Resting(reason.into()));
+                Err(Rejected::Open) => {
+                    let reason = "the embedder did not respond recently and is not called for now";
+                    return Err(EmbedError::BackingOff(reason.into()));
                 }
             }
         }
     }
 
-    fn learn_from(&self, failure: &Failure, pass: Pass<'_>) {
+    /// Reports a failure to the circuit breaker.
+    fn report(&self, failure: &Failure, permit: Permit<'_>) {
         let now = Instant::now();
         if let Failure::Status { wait: Some(wait), .. } = failure {
             self.circuit.pause(*wait, now);
         }
         match failure {
-            failure if failure.is_silence() => pass.failed(&failure.to_string(), now),
-            // Its caller had no time: nothing was learnt.
-            Failure::Timeout { .. } => drop(pass),
-            _ => pass.answered(),
+            failure if failure.is_unreachable() => permit.failed(&failure.to_string(), now),
+            // The deadline was too close to tell.
+            Failure::Timeout { .. } => drop(permit),
+            _ => permit.succeeded(),
         }
     }
 
-    /// The vectors of an answer, if they are what was asked for.
-    fn vectors(&self, answer: &[u8], texts: usize) -> Result<Vec<Vector>, EmbedError> {
+    /// The normalized vectors of a response to a request with so many texts.
+    fn vectors(&self, response: &[u8], texts: usize) -> Result<Vec<Vector>, EmbedError> {
         let unusable = |what: &str| EmbedError::Unavailable(what.into());
-        let Some(vectors) = self.protocol.vectors(answer) else {
-            return Err(unusable("its answer is not what its protocol says"));
+        let Some(vectors) = self.protocol.vectors(response) else {
+            return Err(unusable("the embedder's response does not follow its protocol"));
         };
         if vectors.len() != texts {
-            return Err(unusable("it gave another number of vectors than it was given texts"));
+            return Err(unusable("the embedder did not return one vector for each text"));
         }
         let mut accepted = Vec::with_capacity(texts);
         for vector in vectors {
-            let Some(unit) = unit(&vector) else {
-                return Err(unusable("it gave a vector that points nowhere"));
+            let Some(normalized) = normalized(&vector) else {
+                return Err(unusable("the embedder returned a vector of zero or infinite length"));
             };
-            self.check_space(vector.len())?;
-            accepted.push(unit);
+            self.validate_dimensions(vector.len())?;
+            accepted.push(normalized);
         }
         Ok(accepted)
     }
 
-    /// The first answer says how long vectors are, unless that is known.
-    fn check_space(&self, dimensions: usize) -> Result<(), EmbedError> {
+    /// The first response decides the dimensions, unless they are known.
+    fn validate_dimensions(&self, dimensions: usize) -> Result<(), EmbedError> {
         if dimensions > DIMENSIONS {
-            let reason = format!("its vectors have more than {DIMENSIONS} dimensions");
+            let reason = format!("the embedder's vectors have more than {DIMENSIONS} dimensions");
             return Err(EmbedError::Unavailable(reason));
         }
         let space = self.space.get_or_init(|| self.space_of(dimensions));
@@ -242,8 +253,9 @@ impl RemoteEmbedder {
         Err(EmbedError::Mismatch { expected, got, advice: ADVICE })
     }
 
+    /// The maximum of bytes in a response.
     fn most_bytes(&self, texts: &[&str]) -> usize {
-        // Longer ones are read all the same, to name what is wrong with them.
+        // Room for longer vectors than expected, so that the error can name their dimensions.
         let dimensions = self.space.get().map_or(DIMENSIONS, |space| 2 * space.dimensions);
         FRAME_BYTES + texts.len() * dimensions * NUMBER_BYTES
     }
@@ -261,8 +273,8 @@ impl Embedder for RemoteEmbedder {
         let begun = Instant::now();
         let texts: Vec<&str> = texts.iter().map(|text| cut(text, TEXT_BYTES)).collect();
         let mut vectors = Vec::with_capacity(texts.len());
-        for run in runs(&texts, self.protocol.texts()) {
-            vectors.extend(self.embed_run(run, lane, until).await?);
+        for batch in batches(&texts, self.protocol.texts()) {
+            vectors.extend(self.embed_batch(batch, lane, until).await?);
         }
         metrics::histogram!("kenning_embedding_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("kenning_embedded_texts_total").increment(vectors.len() as u64);
@@ -270,7 +282,7 @@ impl Embedder for RemoteEmbedder {
     }
 
     async fn probe(&self, until: Instant) -> Result<(), EmbedError> {
-        self.embed_run(&[PROBE], Lane::Background, until).await.map(drop)
+        self.embed_batch(&[PROBE], Lane::Background, until).await.map(drop)
     }
 
     fn space(&self) -> Option<&Space> {
@@ -283,7 +295,7 @@ impl Embedder for RemoteEmbedder {
     }
 
     fn kind(&self) -> &'static str {
-        self.protocol.word()
+        self.protocol.name()
     }
 
     fn model(&self) -> &str {
@@ -296,13 +308,13 @@ fn is_loopback(base: &Url) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// As much of the text as fits, in whole characters.
+/// As much of the text as fits into `bytes`, in whole characters.
 fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-/// Neighbours that go into one request.
-fn runs<'t, 's>(mut texts: &'t [&'s str], most: usize) -> impl Iterator<Item = &'t [&'s str]> {
+/// Splits texts into requests of at most `most` texts.
+fn batches<'t, 's>(mut texts: &'t [&'s str], most: usize) -> impl Iterator<Item = &'t [&'s str]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = |text: &&&str| {
@@ -310,14 +322,14 @@ fn runs<'t, 's>(mut texts: &'t [&'s str], most: usize) -> impl Iterator<Item = &
             bytes <= REQUEST_BYTES
         };
         let count = texts.iter().take(most).take_while(fits).count();
-        let (run, rest) = texts.split_at(count);
+        let (batch, rest) = texts.split_at(count);
         texts = rest;
-        (count > 0).then_some(run)
+        (count > 0).then_some(batch)
     })
 }
 
-/// The vector at length one, if it has a direction.
-fn unit(vector: &[f32]) -> Option<Vector> {
+/// The vector scaled to length one, if that is possible.
+fn normalized(vector: &[f32]) -> Option<Vector> {
     let squares: f64 = vector.iter().map(|value| f64::from(*value).powi(2)).sum();
     let length = squares.sqrt();
     if !length.is_finite() || length <= f64::from(f32::MIN_POSITIVE) {
@@ -326,9 +338,13 @@ fn unit(vector: &[f32]) -> Option<Vector> {
     Some(vector.iter().map(|value| (f64::from(*value) / length) as f32).collect())
 }
 
-fn retry_pause(tried: u32) -> Duration {
-    let most = (RETRY_FIRST * 2_u32.pow(tried)).min(RETRY_LAST);
-    most.mul_f64(fastrand::f64())
+/// The maximum delay before each retry.
+fn retry_delays() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(RETRY_FIRST)
+        .with_max_delay(RETRY_LONGEST)
+        .with_max_times(RETRIES)
+        .build()
 }
 
 fn to_error(failure: Failure) -> EmbedError {
@@ -357,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_answer_says_how_long_vectors_are() {
+    fn the_first_response_decides_the_dimensions() {
         let embedder = embedder(None);
         assert_eq!(embedder.space(), None);
         let vectors = embedder.vectors(b"[[3,4],[0,2]]", 2).unwrap();
@@ -370,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_is_not_learnt() {
+    fn configured_dimensions_are_not_overridden_by_a_response() {
         let embedder = embedder(Some(3));
         assert!(matches!(embedder.vectors(b"[[3,4]]", 1), Err(EmbedError::Mismatch { .. })));
         assert!(!embedder.owns("tei:BAAI/bge-small/2/1"));
@@ -378,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_in_storage_say_it_where_the_far_side_is_away() {
+    fn the_profile_of_stored_vectors_is_adopted_while_the_embedder_is_down() {
         let embedder = embedder(None);
         for other in [
             "tei:BAAI/bge-large/2/1",
@@ -392,16 +408,16 @@ mod tests {
         }
         assert_eq!(embedder.space(), None);
         assert!(embedder.owns("tei:BAAI/bge-small/2/1"));
-        assert!(!embedder.owns("tei:BAAI/bge-small/3/1"), "never two at once");
+        assert!(!embedder.owns("tei:BAAI/bge-small/3/1"), "only one profile is adopted");
     }
 
     #[test]
-    fn vectors_that_are_none_are_refused() {
-        for answer in ["[]", "[[1],[1]]", "[[]]", "[[0,0]]", "[[1e39,0]]", "[[null]]", "nothing"] {
+    fn unusable_vectors_are_refused() {
+        for body in ["[]", "[[1],[1]]", "[[]]", "[[0,0]]", "[[1e39,0]]", "[[null]]", "nothing"] {
             let embedder = embedder(None);
-            let refused = embedder.vectors(answer.as_bytes(), 1);
-            assert!(matches!(refused, Err(EmbedError::Unavailable(_))), "{answer}: {refused:?}");
-            assert_eq!(embedder.space(), None, "{answer} says nothing of its space");
+            let refused = embedder.vectors(body.as_bytes(), 1);
+            assert!(matches!(refused, Err(EmbedError::Unavailable(_))), "{body}: {refused:?}");
+            assert_eq!(embedder.space(), None, "{body} decides no dimensions");
         }
     }
 
@@ -409,14 +425,14 @@ mod tests {
     fn a_request_is_bounded_in_texts_and_bytes() {
         let long = "x".repeat(REQUEST_BYTES / 2);
         let texts = [&*long, &long, "a", "b", "c", &long];
-        let lengths = |most| runs(&texts, most).map(<[&str]>::len).collect::<Vec<_>>();
+        let lengths = |most| batches(&texts, most).map(<[&str]>::len).collect::<Vec<_>>();
         assert_eq!(lengths(4), [2, 4]);
         assert_eq!(lengths(2), [2, 2, 2]);
-        assert_eq!(runs(&[], 4).count(), 0);
+        assert_eq!(batches(&[], 4).count(), 0);
     }
 
     #[test]
-    fn a_text_is_cut_in_whole_characters() {
+    fn a_text_is_cut_at_a_character_boundary() {
         assert_eq!(cut("añb", 2), "a");
         assert_eq!(cut("añb", 9), "añb");
     }

@@ -1,22 +1,22 @@
-//! `POST {base}/api/embed`, as Ollama speaks it.
+//! `POST {base}/api/embed`, Ollama's protocol.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::protocol::Question;
+use super::request::Request;
 
 pub(super) const PATH: &str = "api/embed";
 
-/// It computes them one after the other, so more would only take longer.
+/// Ollama embeds texts one after the other, so larger requests would only take longer.
 pub(super) const TEXTS: usize = 32;
 
 #[derive(Deserialize)]
-struct Answer {
+struct Response {
     embeddings: Vec<Vec<f32>>,
 }
 
-pub(super) fn body(question: &Question<'_>) -> Value {
-    let Question { model, texts, dimensions } = question;
+pub(super) fn body(request: &Request<'_>) -> Value {
+    let Request { model, texts, dimensions } = request;
     let mut body = json!({ "model": model, "input": texts, "truncate": true });
     if let Some(dimensions) = dimensions {
         body["dimensions"] = (*dimensions).into();
@@ -24,7 +24,7 @@ pub(super) fn body(question: &Question<'_>) -> Value {
     body
 }
 
-pub(super) fn vectors(answer: &[u8]) -> Option<Vec<Vec<f32>>> {
-    let Answer { embeddings } = serde_json::from_slice(answer).ok()?;
+pub(super) fn vectors(response: &[u8]) -> Option<Vec<Vec<f32>>> {
+    let Response { embeddings } = serde_json::from_slice(response).ok()?;
     Some(embeddings)
 }

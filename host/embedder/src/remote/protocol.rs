@@ -1,29 +1,24 @@
-//! What far embedders speak. Each protocol has a file of its own; what they have in
-//! common is here.
+//! The protocols of remote embedders. Each has a file of its own; this one selects among them.
 
 use serde_json::Value;
 
+use super::request::Request;
 use super::{ollama, openai, tei};
 
-/// A protocol over HTTP.
+/// How to talk to a remote embedder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
+    /// `POST /embeddings`, as OpenAI defined it.
     OpenAi,
+    /// `POST /api/embed` of Ollama.
     Ollama,
+    /// `POST /embed` of Text Embeddings Inference.
     Tei,
 }
 
-/// What is asked.
-pub(super) struct Question<'a> {
-    pub(super) model: &'a str,
-    pub(super) texts: &'a [&'a str],
-    /// How long the vectors should be, where the operator says so.
-    pub(super) dimensions: Option<usize>,
-}
-
 impl Protocol {
-    /// Its word in `--embedder`.
-    pub(super) fn word(self) -> &'static str {
+    /// The protocol's name in `--embedder`.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::Ollama => "ollama",
@@ -31,7 +26,7 @@ impl Protocol {
         }
     }
 
-    /// A whole `--embedder`, for a message.
+    /// A complete `--embedder`, for a message.
     pub(crate) fn example(self) -> &'static str {
         match self {
             Self::OpenAi => "openai:https://api.openai.com/v1",
@@ -40,7 +35,7 @@ impl Protocol {
         }
     }
 
-    /// Where to ask, under the base address.
+    /// The path of the endpoint, relative to the base address.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::OpenAi => openai::PATH,
@@ -49,7 +44,7 @@ impl Protocol {
         }
     }
 
-    /// Texts in one request.
+    /// The maximum of texts in one request.
     pub(super) fn texts(self) -> usize {
         match self {
             Self::OpenAi => openai::TEXTS,
@@ -58,20 +53,22 @@ impl Protocol {
         }
     }
 
-    pub(super) fn body(self, question: &Question<'_>) -> Value {
+    /// The JSON body of a request.
+    pub(super) fn body(self, request: &Request<'_>) -> Value {
         match self {
-            Self::OpenAi => openai::body(question),
-            Self::Ollama => ollama::body(question),
-            Self::Tei => tei::body(question),
+            Self::OpenAi => openai::body(request),
+            Self::Ollama => ollama::body(request),
+            Self::Tei => tei::body(request),
         }
     }
 
-    /// The vectors of an answer in the order of the texts; `None` if it is none.
-    pub(super) fn vectors(self, answer: &[u8]) -> Option<Vec<Vec<f32>>> {
+    /// The vectors in a response's body, in the order of the texts. `None` if the body is not
+    /// what the protocol defines.
+    pub(super) fn vectors(self, response: &[u8]) -> Option<Vec<Vec<f32>>> {
         match self {
-            Self::OpenAi => openai::vectors(answer),
-            Self::Ollama => ollama::vectors(answer),
-            Self::Tei => tei::vectors(answer),
+            Self::OpenAi => openai::vectors(response),
+            Self::Ollama => ollama::vectors(response),
+            Self::Tei => tei::vectors(response),
         }
     }
 }
@@ -83,20 +80,20 @@ mod tests {
     const ALL: [Protocol; 3] = [Protocol::OpenAi, Protocol::Ollama, Protocol::Tei];
 
     #[test]
-    fn what_is_no_answer_is_none() {
-        let answers = ["", "{", "null", "{}", "[[null]]", "{\"data\":[{}]}", "[[NaN]]", "[[1"];
-        for (protocol, answer) in ALL.iter().flat_map(|p| answers.iter().map(move |a| (p, a))) {
-            assert_eq!(protocol.vectors(answer.as_bytes()), None, "{protocol:?}: {answer}");
+    fn a_malformed_response_has_no_vectors() {
+        let responses = ["", "{", "null", "{}", "[[null]]", "{\"data\":[{}]}", "[[NaN]]", "[[1"];
+        for (protocol, body) in ALL.iter().flat_map(|p| responses.iter().map(move |r| (p, r))) {
+            assert_eq!(protocol.vectors(body.as_bytes()), None, "{protocol:?}: {body}");
         }
     }
 
     #[test]
-    fn dimensions_are_asked_for_only_where_the_operator_says_so() {
+    fn dimensions_are_sent_only_if_the_operator_set_them() {
         for protocol in ALL {
-            let mut question = Question { model: "m", texts: &["a"], dimensions: None };
-            assert!(protocol.body(&question).get("dimensions").is_none());
-            question.dimensions = Some(64);
-            assert_eq!(protocol.body(&question)["dimensions"], 64);
+            let mut request = Request { model: "m", texts: &["a"], dimensions: None };
+            assert!(protocol.body(&request).get("dimensions").is_none());
+            request.dimensions = Some(64);
+            assert_eq!(protocol.body(&request)["dimensions"], 64);
         }
     }
 }

@@ -1,23 +1,23 @@
-//! `POST {base}/embed`, as Text Embeddings Inference speaks it. It serves one model,
-//! so a request names none.
+//! `POST {base}/embed`, the protocol of Text Embeddings Inference. A server has one model, so
+//! requests do not name it.
 
 use serde_json::{Value, json};
 
-use super::protocol::Question;
+use super::request::Request;
 
 pub(super) const PATH: &str = "embed";
 
-/// Its `--max-client-batch-size`, unless the operator of TEI changed it.
+/// The default of its option `--max-client-batch-size`.
 pub(super) const TEXTS: usize = 32;
 
-pub(super) fn body(question: &Question<'_>) -> Value {
-    let mut body = json!({ "inputs": question.texts, "normalize": true, "truncate": true });
-    if let Some(dimensions) = question.dimensions {
+pub(super) fn body(request: &Request<'_>) -> Value {
+    let mut body = json!({ "inputs": request.texts, "normalize": true, "truncate": true });
+    if let Some(dimensions) = request.dimensions {
         body["dimensions"] = dimensions.into();
     }
     body
 }
 
-pub(super) fn vectors(answer: &[u8]) -> Option<Vec<Vec<f32>>> {
-    serde_json::from_slice(answer).ok()
+pub(super) fn vectors(response: &[u8]) -> Option<Vec<Vec<f32>>> {
+    serde_json::from_slice(response).ok()
 }

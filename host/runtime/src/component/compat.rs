@@ -1,48 +1,56 @@
-//! What `kenning check` says of a component: whether this host would take it, and if
-//! not, everything that stands against it.
+//! Checks whether this host accepts a component, for `kenning check`, and lists every reason if it
+//! does not.
 //!
-//! Offline: no server, no storage, no tenant. The component is compiled in a child
+//! Works offline, without a server, storage or a tenant. The component is compiled in a child
 //! process and linked, exactly as a server does it, and then dropped.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use bytes::Bytes;
+use kenning_core::limits::Limits;
 use serde::Serialize;
 
 use crate::component::compiler::{Compiler, digest};
 use crate::component::engine::engine;
 use crate::component::inspect::{Inspection, inspect};
 use crate::component::loader::Loader;
-use kenning_core::limits::Limits;
 
-/// What a component can be.
+/// Which kind of guest a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ComponentKind {
+    /// It exports everything that a logic must.
     Logic,
+    /// It exports at least one hook.
     Extension,
-    /// Nothing that this host has a use for.
+    /// Neither.
     Unknown,
 }
 
-/// What is known of a component, and what stands against it.
+/// What is known about a component, and whether this host accepts it.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// Whether there are no `problems`.
     pub accepted: bool,
+    /// Which kind of guest it is.
     pub kind: ComponentKind,
+    /// `sha256:` and the digest of its bytes, in hexadecimal.
     pub digest: String,
+    /// Its size in bytes.
     pub bytes: usize,
+    /// Its outline.
     #[serde(flatten)]
     pub inspection: Inspection,
-    /// Why it would be refused, each with what to do.
+    /// Why it would be refused; each says what to do about it.
     pub problems: Vec<String>,
 }
 
-/// Checks the component in `bytes` for a host under `limits`; `program` is this binary.
+/// Checks the component in `bytes` for a host under `limits`. `program` is the path of this binary,
+/// which is run to compile the component.
 ///
 /// # Errors
-/// When the checking itself could not be done.
+/// If the check itself cannot be done. A component that is not accepted is no error.
 pub async fn check(bytes: &[u8], limits: &Limits, program: PathBuf) -> anyhow::Result<Report> {
     let (inspection, mut problems) = match inspect(bytes) {
         Ok(inspection) => {
@@ -51,8 +59,8 @@ pub async fn check(bytes: &[u8], limits: &Limits, program: PathBuf) -> anyhow::R
         }
         Err(error) => (Inspection::default(), vec![error.to_string()]),
     };
-    // What the outline shows is said in words of ours; the compiler's and the linker's
-    // are for what only they can see.
+    // Problems that the outline shows have clear messages of our own. The messages of the compiler
+    // and the linker are for what only they can find.
     if problems.is_empty()
         && let Some(problem) = runtime_problem(bytes, limits, program).await?
     {
@@ -149,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outline_without_fault_has_no_problem() {
+    fn a_valid_outline_has_no_problem() {
         let logic_only_imports = vec!["kenning:knowledge/index-write@0.1.0".to_string()];
         let logic = Inspection { is_logic: true, logic_only_imports, ..Inspection::default() };
         for seen in [extension(), logic] {
@@ -158,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_an_outline_is_named() {
+    fn each_problem_of_an_outline_is_named() {
         assert_problem(Inspection::default(), "it exports nothing");
         let exports = vec!["kenning:knowledge/on-read@0.2.0".to_string()];
         assert_problem(Inspection { exports, ..Inspection::default() }, "on-read@0.2.0");

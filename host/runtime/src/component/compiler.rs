@@ -1,12 +1,13 @@
-//! Turns components into machine code, in a child process.
+//! Compiles components to machine code, in a child process.
 //!
-//! Compiling has no bound of its own: a function of a megabyte takes a second, and
-//! wasmtime does not count slow compiling as a fault. So the server never
-//! compiles. A child of the same binary does, under limits of time, memory and
-//! file size, on few threads that give way to the server's, and leaves its output in a
-//! directory that only the server's user can write. The name there holds the
-//! component's digest and a fingerprint of the engine's settings, so a component is
-//! compiled once.
+//! Compiling is not bounded by itself: a function of a megabyte takes a second, and wasmtime does
+//! not treat slow compilation as a fault. So the server never compiles. A child process of the
+//! same binary does, under limits on time, memory and file size, on a few threads with a lower
+//! priority than the server's.
+//!
+//! The output goes to a directory that only the server's user can write. Its file name contains
+//! the component's digest and a fingerprint of the engine's settings, so a component is compiled
+//! once.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -18,6 +19,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kenning_core::limits::Limits;
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -29,47 +31,59 @@ use wasmtime::component::Component;
 
 use crate::component::engine;
 use crate::component::inspect::{self, Inspection};
-use kenning_core::limits::Limits;
 
-/// The hidden subcommand that the child is started with.
+/// The hidden subcommand that the child process is started with.
 pub const SUBCOMMAND: &str = "compile-component";
 
-/// Machine code is two to four times the size of what it was made from.
+/// The maximum size of machine code, relative to the component. It is usually two to four times as
+/// large.
 const OUTPUT_FACTOR: u64 = 10;
 
-/// Threads of the compiler, on however many cores: its processor time is bounded by
-/// `compile_ms` on each.
+/// Threads of the compiler, however many cores there are. `compile_ms` bounds the processor time of
+/// each.
 const THREADS: u64 = 2;
 
-/// How far the compiler stands back: a core that both want is the server's for two
-/// thirds. The compiler stands back from all other programs as well, so with more it
-/// would not be done in time on a machine that is busy with them.
+/// The compiler's `nice` value: of a core that both need, the server gets two thirds. A higher value
+/// would starve the compiler on a machine that is busy with other programs.
 const NICE: i32 = 3;
 
-/// A child's reason at most; it may quote the component.
+/// The maximum of a child's error message, which may quote the component.
 const REASON_BYTES: usize = 2 * 1024;
 
 /// Why a component cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
+    /// The component is larger than `component_bytes`.
     #[error("component_bytes is limited to {allowed}, and this component has {used}")]
-    TooLarge { allowed: u64, used: u64 },
+    TooLarge {
+        /// The limit, in bytes.
+        allowed: u64,
+        /// The component's size, in bytes.
+        used: u64,
+    },
+    /// Compiling took longer than `compile_ms`, which is given.
     #[error("compiling took longer than {} ms, its limit (compile_ms)", .0.as_millis())]
     TooSlow(Duration),
+    /// The child process was killed by a signal, most likely because it exceeded a limit.
     #[error("compiling was stopped by its limits (compile_memory_bytes, compile_ms): {0}")]
     Stopped(String),
+    /// The component is invalid, or does not fit this host; the text says why.
     #[error("this is not a component this host can run: {0}")]
     Refused(String),
+    /// A fault of the host, such as a full disk.
     #[error("the compiler could not be run: {0}")]
     Failed(String),
 }
 
-/// The component in the file at `path`. One that is too large is not read.
+/// Reads the component in the file at `path`, unless it is larger than `component_bytes`.
+///
+/// # Errors
+/// If the file cannot be read, or is too large.
 pub fn read(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
     let file = fs::File::open(path)?;
     check_size(file.metadata()?.len(), limits)?;
     let mut bytes = Vec::new();
-    // A pipe or a device does not say beforehand what it holds.
+    // The size of a pipe or a device is not known beforehand.
     file.take(limits.component_bytes as u64 + 1).read_to_end(&mut bytes)?;
     check_size(bytes.len() as u64, limits)?;
     Ok(bytes)
@@ -83,14 +97,14 @@ fn check_size(used: u64, limits: &Limits) -> Result<(), CompileError> {
     Ok(())
 }
 
-/// Compiles components and keeps what it compiled.
+/// Compiles components and keeps the machine code in a directory.
 pub struct Compiler {
     program: PathBuf,
     directory: PathBuf,
     limits: Limits,
 }
 
-/// What the child is told, on its standard input.
+/// What the child process reads from its standard input.
 #[derive(Serialize, Deserialize)]
 struct Order {
     input: PathBuf,
@@ -99,16 +113,20 @@ struct Order {
 }
 
 impl Compiler {
-    /// A compiler that runs `program` (this binary) and keeps its output in
-    /// `directory`.
+    /// A compiler that runs `program`, which is this binary, and keeps its output in `directory`.
+    ///
+    /// # Errors
+    /// If the directory cannot be created, or made private to this user.
     pub fn new(program: PathBuf, directory: PathBuf, limits: Limits) -> std::io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
         Ok(Self { program, directory, limits })
     }
 
-    /// The component in `bytes`, which have that digest, ready to be linked, and its
-    /// outline.
+    /// The component in `bytes`, whose digest is `digest`, compiled if necessary, and its outline.
+    ///
+    /// # Errors
+    /// If the component is not accepted, or the compiler cannot be run.
     pub async fn load(
         &self,
         engine: &Engine,
@@ -129,7 +147,7 @@ impl Compiler {
         .await
     }
 
-    /// The component with `digest`, if it was compiled before.
+    /// The component with this digest, if it was compiled before, and its outline.
     pub fn find(&self, engine: &Engine, digest: &str) -> Option<(Component, Inspection)> {
         let output = self.output(engine, digest);
         Some((load_compiled(engine, &output).ok()?, outline_of(&output)?))
@@ -147,7 +165,7 @@ impl Compiler {
             move || {
                 let mut input = NamedTempFile::new_in(&directory).map_err(failed)?;
                 input.write_all(&bytes).map_err(failed)?;
-                // The child writes beside the final name, which appears whole or not at all.
+                // The child writes to a temporary file, so that the final one is always complete.
                 Ok((input, NamedTempFile::new_in(&directory).map_err(failed)?))
             }
         });
@@ -161,7 +179,7 @@ impl Compiler {
         blocking(move || {
             made.as_file().sync_all().map_err(failed)?;
             made.persist(&output).map_err(failed)?;
-            // Last: where there is an outline, there is the code that it is of.
+            // The outline comes last: if it exists, so does the machine code.
             let mut file = NamedTempFile::new_in(&directory).map_err(failed)?;
             file.write_all(&outline).map_err(failed)?;
             file.as_file().sync_all().map_err(failed)?;
@@ -171,7 +189,7 @@ impl Compiler {
         .await
     }
 
-    /// Gives the outline that the child printed.
+    /// Runs the child process and returns the outline that it printed.
     async fn run_child(&self, order: &Order) -> Result<Vec<u8>, CompileError> {
         let mut child = Command::new(&self.program)
             .arg(SUBCOMMAND)
@@ -199,14 +217,14 @@ impl Compiler {
         }
         let reason = reason(&ended.stderr);
         match ended.status.signal() {
-            // What fails an allocation aborts; so do the other limits, by signals of theirs.
+            // A failed allocation aborts the process; the other limits have signals of their own.
             Some(_) => Err(CompileError::Stopped(format!("{}: {reason}", ended.status))),
             None => Err(CompileError::Refused(reason)),
         }
     }
 }
 
-/// What a child said on standard error, as one line.
+/// The child's message on standard error, as one line.
 pub(crate) fn reason(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(&said[..said.len().min(REASON_BYTES)]);
     let words: Vec<&str> = said.split_whitespace().collect();
@@ -214,12 +232,16 @@ pub(crate) fn reason(said: &[u8]) -> String {
     line.strip_prefix("kenning: ").unwrap_or(&line).to_string()
 }
 
-/// The child's side: reads its order, binds itself and compiles.
+/// The child process: reads what to do from standard input, limits itself, compiles, and prints the
+/// component's outline.
+///
+/// # Errors
+/// If the component is not accepted. The message goes to the server through standard error.
 pub fn run_as_child() -> anyhow::Result<()> {
     let order: Order = serde_json::from_reader(std::io::stdin())?;
     let bytes = fs::read(&order.input)?;
     limit_this_process(&order.limits, bytes.len() as u64)?;
-    let outline = check(&bytes)?;
+    let outline = precheck(&bytes)?;
     let engine = engine::compiling_engine(&order.limits).map_err(wasmtime_error)?;
     let compiled = compile(&engine, &bytes)?;
     fs::write(&order.output, compiled)?;
@@ -227,7 +249,7 @@ pub fn run_as_child() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the outline of a compiled component lies.
+/// The file of a compiled component's outline.
 fn outline_path(compiled: &Path) -> PathBuf {
     compiled.with_extension("json")
 }
@@ -236,8 +258,9 @@ fn outline_of(compiled: &Path) -> Option<Inspection> {
     serde_json::from_slice(&fs::read(outline_path(compiled)).ok()?).ok()
 }
 
-/// Refuses what no compiling would make fit, before the time is spent.
-pub(crate) fn check(bytes: &[u8]) -> anyhow::Result<Inspection> {
+/// Reads the outline, and refuses components that could not be linked, before time is spent on
+/// compiling them.
+pub(crate) fn precheck(bytes: &[u8]) -> anyhow::Result<Inspection> {
     let seen = inspect::inspect(bytes)?;
     if let Some(version) = seen.foreign_version() {
         let (package, ours) = (inspect::PACKAGE, inspect::VERSION);
@@ -249,13 +272,12 @@ pub(crate) fn check(bytes: &[u8]) -> anyhow::Result<Inspection> {
     Ok(seen)
 }
 
-/// Machine code from a component's bytes, which may be anything.
+/// Compiles a component to machine code. The bytes are not trusted.
 pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
     engine.precompile_component(bytes).map_err(wasmtime_error)
 }
 
-/// wasmtime's error, with its causes: what the child says on standard error is what
-/// the caller will read.
+/// wasmtime's error with its causes, because the child's message reaches the caller.
 fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
@@ -282,29 +304,32 @@ pub(crate) fn load_compiled(engine: &Engine, path: &Path) -> Result<Component, C
     // that only a finished compilation gets. wasmtime itself refuses output of
     // another version or of other settings.
     let loaded = unsafe { Component::deserialize_file(engine, path) };
-    // Whoever declares more memory or larger tables than a guest may have is refused here.
+    // A component that declares more memory or larger tables than a guest may have is refused here.
     loaded.map_err(|error| CompileError::Refused(format!("{error:#}")))
 }
 
-/// `sha256:` and the digest of `bytes`.
+/// `sha256:` and the digest of `bytes`, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
-/// The same, where a component of many megabytes holds up no socket.
+/// The same on a blocking thread, because hashing many megabytes would delay other tasks.
+///
+/// # Errors
+/// [`CompileError::Failed`] if the thread panicked.
 pub async fn digest_of(bytes: Bytes) -> Result<String, CompileError> {
     blocking(move || Ok(digest(&bytes))).await
 }
 
-/// Does what takes a disk's time, or that of many megabytes, beside the server's own work.
+/// Runs slow work, on files or many megabytes, on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CompileError> + Send + 'static,
 ) -> Result<T, CompileError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(failed(panicked)))
 }
 
-/// Changes whenever output of one engine could not be loaded by the other.
+/// Differs between engines that cannot load each other's output.
 fn fingerprint(engine: &Engine) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -320,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_child_compiles_the_server_can_load() {
+    fn the_server_can_load_what_the_child_process_compiles() {
         let limits = Limits::default();
         let server = engine::engine(&limits).unwrap();
         let child = engine::compiling_engine(&limits).unwrap();

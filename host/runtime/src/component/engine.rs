@@ -1,28 +1,28 @@
-//! One wasmtime configuration for the process that compiles and the process that
-//! runs.
-
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+//! wasmtime's configuration, shared by the process that compiles and the process that runs guests.
 
 use kenning_core::limits::Limits;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-/// Core instances in one component: the guest itself, the WASI adapter's shims
+/// The maximum of core instances in one component: the guest itself, the shims of the WASI adapter,
 /// and what a language's runtime adds.
 pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 32;
 pub(crate) const MEMORIES_PER_COMPONENT: u32 = 4;
 pub(crate) const TABLES_PER_COMPONENT: u32 = 16;
 
-/// Bookkeeping of one component or core instance; a component that needs more is
-/// refused when it is compiled.
+/// Memory for wasmtime's bookkeeping of one instance. A component that needs more is refused when
+/// it is compiled.
 const INSTANCE_BYTES: usize = 1 << 20;
 
-/// What a host function may use of a fiber's stack beyond the guest's own bound.
+/// What host functions may use of a fiber's stack, in addition to the guest's limit.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// An engine for guests under `limits`.
+/// An engine that runs guests under `limits`.
 ///
-/// The pool is tried first. Where the address space is too small for it (some
-/// containers limit it), instances are allocated on demand: slower, equally
-/// bounded.
+/// Instances come from a pool. If the address space is too small for the pool, as in containers
+/// that limit it, they are allocated on demand, which is slower and equally bounded.
+///
+/// # Errors
+/// If wasmtime refuses the configuration.
 pub fn engine(limits: &Limits) -> wasmtime::Result<Engine> {
     let pooled = Engine::new(&config(limits, true));
     let engine = match pooled {
@@ -35,8 +35,8 @@ pub fn engine(limits: &Limits) -> wasmtime::Result<Engine> {
     Ok(engine)
 }
 
-/// An engine that only compiles: the same settings, without the pool's address
-/// space, which the compiler's limits would not allow.
+/// An engine that only compiles. It has the same settings, but no pool, whose address space the
+/// compiler's limits would not allow.
 pub(crate) fn compiling_engine(limits: &Limits) -> wasmtime::Result<Engine> {
     Engine::new(&config(limits, false))
 }
@@ -46,16 +46,16 @@ fn config(limits: &Limits, pooled: bool) -> Config {
     config
         .consume_fuel(true)
         .epoch_interruption(true)
-        // WIT functions are synchronous here; with this on, every call costs
-        // 2.6 to 4 times as much (docs/decisions/002).
+        // The contract's functions are synchronous. With this on, every call costs 2.6 to 4
+        // times as much (docs/decisions/002).
         .concurrency_support(false)
         .cranelift_opt_level(OptLevel::Speed)
         .max_wasm_stack(limits.guest_stack_bytes)
         .async_stack_size(limits.guest_stack_bytes + HOST_STACK_BYTES)
-        // The pool reserves what a memory may grow to, no more.
+        // The pool reserves no more than what a memory may grow to.
         .memory_reservation(limits.guest_memory_bytes as u64)
         .memory_init_cow(true)
-        // What this host never gives a guest.
+        // Not offered to guests.
         .wasm_memory64(false)
         .wasm_relaxed_simd(false);
     if pooled {
@@ -80,8 +80,8 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
         .max_memory_size(limits.guest_memory_bytes)
         .table_elements(limits.guest_table_elements)
         .max_unused_warm_slots(guests)
-        // Keeping pages bought nothing and cost 256 KiB a slot (measured), so a
-        // slot gives all its memory back.
+        // A slot returns all its memory. Keeping pages resident was measured to bring nothing, and
+        // cost 256 KiB for each slot.
         .linear_memory_keep_resident(0)
         .table_keep_resident(0)
         .async_stack_keep_resident(0);

@@ -1,5 +1,4 @@
-//! One loaded version of a guest: compiled and linked, so that a call needs only to
-//! instantiate it.
+//! Loaded guests: compiled and linked, so that a call only has to instantiate them.
 
 use std::sync::Arc;
 
@@ -15,8 +14,10 @@ use crate::state::State;
 
 /// The bindings of one world, ready to be instantiated.
 pub trait Pre: Send + Sync {
+    /// The instance, with its exports typed.
     type Bindings: Send + Sync;
 
+    /// Makes a fresh instance in `store`.
     fn instantiate<'a>(
         &'a self,
         store: &'a mut Store<State>,
@@ -64,19 +65,27 @@ pre!(
 pub struct Loaded {
     pub(crate) component: Component,
     pub(crate) linkers: Arc<Linkers>,
+    /// `sha256:` and the digest of the bytes, in hexadecimal.
     pub digest: Arc<str>,
+    /// The outline that the compiler's child printed.
     pub inspection: Inspection,
 }
 
 impl Loaded {
-    /// Linked to all that a logic may import.
+    /// Linked to everything that a logic may import.
+    ///
+    /// # Errors
+    /// When an import or export does not fit; the text names it.
     pub fn logic(self: &Arc<Self>) -> Result<LinkedLogic, String> {
         let linked = LinkedLogic::link(&self.linkers, &self.component);
         let linked = linked.map_err(|error| format!("{error:#}"))?;
         Ok(LinkedLogic { _loaded: Some(self.clone()), ..linked })
     }
 
-    /// Linked to what an extension always has and to `grants`.
+    /// Linked to what every extension may import and to `grants`.
+    ///
+    /// # Errors
+    /// When an import is neither offered nor granted, or does not fit; the text names it.
     pub fn extension(self: &Arc<Self>, grants: &[Grant]) -> Result<LinkedExtension, String> {
         let linked = LinkedExtension::link(&self.linkers, &self.component, grants);
         let linked = linked.map_err(|error| format!("{error:#}"))?;

@@ -1,5 +1,4 @@
-//! Which imports a guest meets: all for the logic, for an extension those it was
-//! granted.
+//! Offers the imports to guests: all of them to the logic, the granted ones to an extension.
 
 use std::sync::OnceLock;
 
@@ -11,12 +10,12 @@ use crate::component::inspect::Grant;
 use crate::imports::budget;
 use crate::state::State;
 
-/// One linker for the logic and one for each choice of grants, made when it is first
-/// needed: a thousand tenants' extensions share the functions that they are linked to.
+/// One linker for the logic and one for each set of grants, made when it is first needed. So the
+/// extensions of a thousand tenants share the functions that they are linked to.
 pub(crate) struct Linkers {
     engine: Engine,
     logic: OnceLock<Linker<State>>,
-    /// By the bits of the grants.
+    /// Indexed by the grants as bits.
     extensions: [OnceLock<Linker<State>>; 1 << Grant::ALL.len()],
 }
 
@@ -25,27 +24,27 @@ impl Linkers {
         Self { engine, logic: OnceLock::new(), extensions: Default::default() }
     }
 
-    /// All that the logic may import.
+    /// Everything that the logic may import.
     pub(crate) fn logic(&self) -> Result<&Linker<State>> {
         made_once(&self.logic, || logic(&self.engine))
     }
 
-    /// What every guest has, and what `grants` adds.
+    /// What every guest may import, and what `grants` adds.
     pub(crate) fn extension(&self, grants: &[Grant]) -> Result<&Linker<State>> {
         let granted = |grant: &Grant| grants.contains(grant);
         let bits = Grant::ALL.iter().enumerate().filter(|(_, grant)| granted(grant));
-        let place = bits.map(|(bit, _)| 1 << bit).sum::<usize>();
+        let index = bits.map(|(bit, _)| 1 << bit).sum::<usize>();
         let grants: Vec<Grant> = Grant::ALL.into_iter().filter(granted).collect();
-        made_once(&self.extensions[place], || extension(&self.engine, &grants))
+        made_once(&self.extensions[index], || extension(&self.engine, &grants))
     }
 }
 
-fn made_once<T>(place: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-    match place.get() {
+fn made_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match cell.get() {
         Some(made) => Ok(made),
         None => {
             let made = make()?;
-            Ok(place.get_or_init(|| made))
+            Ok(cell.get_or_init(|| made))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! From a component's bytes to something that can be linked: checked and compiled in
-//! the child, loaded by digest, and shared by all who use the same bytes.
+//! Loads components: has them inspected and compiled in a child process, and shares the loaded code
+//! between all guests with the same bytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,25 +13,29 @@ use crate::component::inspect::Inspection;
 use crate::component::linked::Loaded;
 use crate::component::linker::Linkers;
 
-/// Loads components. A thousand tenants with one extension hold its code once.
+/// Loads components. The code of an extension that a thousand tenants have is loaded once.
 pub struct Loader {
     compiler: Compiler,
     engine: Engine,
     linkers: Arc<Linkers>,
     loaded: Mutex<HashMap<Arc<str>, Weak<Loaded>>>,
-    /// One component is compiled at a time: it is the machine's work, not one caller's,
-    /// and who waits may find that it is done.
+    /// One component is compiled at a time, since compiling is bounded by the machine. Whoever waits
+    /// may find that the component has been compiled meanwhile.
     compiling: tokio::sync::Mutex<()>,
 }
 
 impl Loader {
+    /// Loads what `compiler` compiles into `engine`.
     pub fn new(compiler: Compiler, engine: Engine) -> Self {
         let linkers = Arc::new(Linkers::new(engine.clone()));
         let (loaded, compiling) = (Mutex::default(), Default::default());
         Self { compiler, engine, linkers, loaded, compiling }
     }
 
-    /// The component in `bytes`.
+    /// The component in `bytes`, compiled unless it was before.
+    ///
+    /// # Errors
+    /// If the component is not accepted, or the compiler cannot be run.
     pub async fn load(&self, bytes: Bytes) -> Result<Arc<Loaded>, CompileError> {
         let digest: Arc<str> = digest_of(bytes.clone()).await?.into();
         let _compiling = self.compiling.lock().await;
@@ -57,9 +61,9 @@ impl Loader {
 
     fn keep(&self, component: Component, digest: Arc<str>, inspection: Inspection) -> Arc<Loaded> {
         let mut all = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another call may have loaded the same meanwhile.
-        if let Some(there) = all.get(&digest).and_then(Weak::upgrade) {
-            return there;
+        // Another call may have loaded the same component meanwhile.
+        if let Some(loaded) = all.get(&digest).and_then(Weak::upgrade) {
+            return loaded;
         }
         all.retain(|_, loaded| loaded.strong_count() > 0);
         let linkers = self.linkers.clone();

@@ -1,9 +1,9 @@
 //! From a component's bytes to something that can be instantiated.
 //!
-//! In the order of the way: [`inspect`] reads the outline, [`compat`] says whether this host
-//! would accept it, [`compiler`] compiles it in a child process with the settings of
-//! [`engine`], [`loader`] keeps what is loaded, [`linker`] offers the imports and [`linked`]
-//! holds the result.
+//! In this order: [`inspect`] reads the outline, [`compiler`] compiles the component in a child
+//! process with the settings of [`engine`], [`loader`] loads the machine code and shares it between
+//! tenants, `linker` offers the imports, and [`linked`] holds the result. [`compat`] does all of it
+//! to tell whether this host accepts a component.
 
 pub mod compat;
 pub mod compiler;

@@ -1,7 +1,7 @@
-//! `budget`: what is left of the call.
+//! `budget`: what is left of the call's limits.
 //!
-//! Linked by hand, because the fuel is known to wasmtime's store, which a
-//! generated trait does not see.
+//! Linked by hand, because only wasmtime's store knows the fuel, and generated traits do not have
+//! access to it.
 
 use std::time::Instant;
 

@@ -1,12 +1,12 @@
-//! `embedding`: texts in, vectors out.
+//! `embedding`: turns texts into vectors.
 
 use kenning_bindings::kenning::knowledge::embedding::{Host, Purpose};
+use kenning_embedder::{EmbedError, Lane};
 use wasmtime::Result;
 
 use super::check_items;
 use crate::state::{State, Waiting};
 use crate::wit::{Backend, Embeddings, Error, Failure};
-use kenning_embedder::{EmbedError, Lane};
 
 impl Host for State {
     async fn embed(
@@ -29,7 +29,7 @@ impl State {
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let limits = &services.limits;
         let (lane, until) = match purpose {
-            // A search that goes without it still has to read what its words found.
+            // Without the vector, a search still reads the facts that the text retriever found.
             Purpose::Query => (Lane::Query, self.until_before_reading(limits.embedding)),
             Purpose::Document => (Lane::Document, self.until(limits.store_embedding)),
         };
@@ -38,7 +38,7 @@ impl State {
         }
         let embedded = services.embedder.embed(&tenant, texts, lane, until);
         let vectors = self.wait(Waiting::Embedding, embedded).await.map_err(to_error)?;
-        // Nothing was embedded by an embedder that does not know its space yet.
+        // The space is unknown only if no text was embedded.
         let space = services.embedder.space();
         Ok(Embeddings {
             profile: space.map(|space| space.profile.clone()).unwrap_or_default(),
@@ -54,7 +54,7 @@ fn to_error(error: EmbedError) -> Error {
         EmbedError::Timeout => Error::Timeout(Failure { backend: Backend::Embedding, message }),
         EmbedError::Mismatch { .. } => Error::ProfileMismatch(message),
         EmbedError::Overloaded
-        | EmbedError::Resting(_)
+        | EmbedError::BackingOff(_)
         | EmbedError::Refused(_)
         | EmbedError::Unavailable(_) => {
             Error::Unavailable(Failure { backend: Backend::Embedding, message })

@@ -10,7 +10,7 @@ use crate::state::{State, Waiting};
 use crate::tenant_indexes::NewEntry;
 use crate::wit::{self, Embeddings, Entry, Error, Problem};
 
-/// Candidates in one answer, as the contract says.
+/// The maximum of candidates in one result, defined by the contract.
 const CANDIDATES: u32 = 10_000;
 
 impl index::Host for State {
@@ -83,7 +83,7 @@ impl index_write::Host for State {
 }
 
 impl State {
-    /// Index work is computing, not waiting; the meter is the same.
+    /// Runs work on the index and counts its time as the host's.
     fn search_index<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         let begun = std::time::Instant::now();
         self.waiting = Waiting::Index;
@@ -125,7 +125,7 @@ impl State {
         Ok(())
     }
 
-    /// What the index refused. A full one is the host's fault, all else the guest's.
+    /// An error of the index. A full index is the host's fault, any other error the guest's.
     fn index_error(&mut self, error: &IndexError) -> Error {
         match error {
             IndexError::Full => self.host_fault(error),
@@ -133,7 +133,7 @@ impl State {
         }
     }
 
-    /// The revision that this call gave to `id`.
+    /// The revision of the write to `id` in this call.
     fn revision(&self, id: &str) -> Result<(FactId, Revision), Error> {
         let id = fact_id(id)?;
         match self.revisions.get(&id) {
@@ -145,13 +145,13 @@ impl State {
         }
     }
 
-    /// `count` vectors of the embedder's profile.
+    /// Refuses vectors unless they are `count` of the embedder's profile.
     fn check_profile(&self, vectors: &Embeddings, count: usize) -> Result<(), Error> {
         let space = self.services.embedder.space();
         let Some(space) = space.filter(|space| space.profile == vectors.profile) else {
-            let of_index = space.map_or("an embedder that was not reached yet", |s| &s.profile);
+            let of_index = space.map_or("not known yet", |space| &space.profile);
             return Err(Error::ProfileMismatch(format!(
-                "the vector is of {} and the index of {of_index}",
+                "the vector's profile is {} and the index's profile is {of_index}",
                 vectors.profile
             )));
         };
@@ -160,7 +160,7 @@ impl State {
             return Err(Error::Invalid(Problem {
                 pointer: "/values".into(),
                 message: format!(
-                    "{count} vectors are {wanted} numbers, not {}",
+                    "{count} vectors have {wanted} numbers, not {}",
                     vectors.values.len()
                 ),
             }));

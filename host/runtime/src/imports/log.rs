@@ -1,4 +1,4 @@
-//! `log`: lines for the operator.
+//! `log`: log lines for the operator.
 
 use kenning_bindings::kenning::knowledge::log;
 use wasmtime::Result;

@@ -1,10 +1,9 @@
-//! What a guest may call. Each file serves one interface of `wit/host.wit` for the
-//! tenant the call belongs to.
+//! What a guest may call. Each file implements one interface of `wit/host.wit`, for the tenant that
+//! the call belongs to.
 //!
-//! Every import is counted, waits no longer than its own bound and what is left of
-//! the call, and answers failures as values: the guest decides what to do without
-//! the part that failed. Only a limit the guest broke, or a fault of the host, is
-//! a trap.
+//! Every call to an import is counted. It waits no longer than its own limit and the rest of the
+//! guest call's time, and returns failures as values, so that the guest can go on without the part
+//! that failed. Only an exceeded limit traps.
 
 pub(crate) mod budget;
 mod embedding;
@@ -14,28 +13,27 @@ mod storage;
 
 use std::time::{Duration, Instant};
 
+use kenning_bindings::kenning::knowledge::types;
 use kenning_storage::{FactId, StorageError};
 use tokio_util::context::TokioContext;
-
-use kenning_bindings::kenning::knowledge::types;
 
 use crate::outcome::GuestLimit;
 use crate::state::{State, Waiting};
 use crate::wit::{Backend, Error, Exceeded, Failure, Problem};
 
-/// Ids, writes, texts or entries in one host call, as the contract says.
+/// The maximum of ids, writes, texts or entries in one call to an import, defined by the contract.
 const ITEMS: usize = 100;
 
-/// What an import leaves of the call's time, so that the guest can still answer:
-/// a tenth, and at most this.
+/// The maximum of the time that an import leaves to the guest, so that it can still return a result.
 const RESERVE: Duration = Duration::from_millis(250);
 
+/// The part of the remaining time that an import leaves to the guest: a tenth, up to [`RESERVE`].
 fn reserve(left: Duration) -> Duration {
     RESERVE.min(left / 10)
 }
 
-/// What is left for reading, and for answering after it: a quarter of the time, and at
-/// most what a storage operation may take.
+/// The same for an import after which the guest still has to read from storage: a quarter of the
+/// remaining time, up to what a storage operation may take.
 fn reserve_to_read(left: Duration, storage_operation: Duration) -> Duration {
     (storage_operation + RESERVE).min(left / 4).max(reserve(left))
 }
@@ -43,7 +41,7 @@ fn reserve_to_read(left: Duration, storage_operation: Duration) -> Duration {
 impl types::Host for State {}
 
 impl State {
-    /// Counts one host call; every import begins with it.
+    /// Counts one call to an import; every import begins with it.
     fn enter(&mut self) -> wasmtime::Result<()> {
         self.host_calls += 1;
         let allowed = self.services.limits.host_calls;
@@ -54,15 +52,15 @@ impl State {
         Ok(())
     }
 
-    /// When an import that may take `bound` has to be back.
+    /// The deadline of an import that may take `bound`.
     fn until(&self, bound: Duration) -> Instant {
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
         now + bound.min(left - reserve(left))
     }
 
-    /// The same for an import after which the guest is still to read storage, whether it was
-    /// answered or not.
+    /// The same for an import after which the guest still has to read from storage, whether the
+    /// import succeeds or not.
     fn until_before_reading(&self, bound: Duration) -> Instant {
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
@@ -70,7 +68,7 @@ impl State {
         now + bound.min(left - reserve_to_read(left, reading))
     }
 
-    /// Waits for `work` in the context of the runtime that owns sockets and timers.
+    /// Waits for `work` in the context of the tokio runtime that owns sockets and timers.
     async fn wait<T>(&mut self, on: Waiting, work: impl Future<Output = T>) -> T {
         let begun = Instant::now();
         self.waiting = on;
@@ -80,7 +78,7 @@ impl State {
         answer
     }
 
-    /// A storage failure in the guest's words.
+    /// A storage error as the contract represents it.
     fn storage_error(&mut self, error: StorageError) -> Error {
         let failure = |message: String| Failure { backend: Backend::Storage, message };
         match error {
@@ -88,11 +86,11 @@ impl State {
             StorageError::Timeout { outcome_unknown } => {
                 self.outcome_unknown |= outcome_unknown;
                 let bound = self.services.limits.storage_operation.as_millis();
-                let reason = format!("no answer within {bound} ms or the call's deadline");
+                let reason = format!("no response within {bound} ms or the call's deadline");
                 Error::Timeout(failure(reason))
             }
             StorageError::TooLarge { limit, allowed, used } => too_large(limit, allowed, used),
-            // A quota of the tenant: `kb` says so to the caller.
+            // A quota of the tenant; `kb` turns it into the caller's error.
             StorageError::QuotaExceeded { quota, allowed, used } => too_large(quota, allowed, used),
             StorageError::InvalidCursor => {
                 Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
@@ -101,8 +99,7 @@ impl State {
         }
     }
 
-    /// A fault of the host in the guest's words. A guest that passes it on is not to
-    /// blame for it.
+    /// A fault of the host as the contract represents it. A guest that returns it is not blamed.
     fn host_fault(&mut self, reason: impl ToString) -> Error {
         self.host_failed = true;
         Error::Other(reason.to_string())
@@ -113,7 +110,7 @@ fn too_large(limit: impl Into<String>, allowed: u64, used: u64) -> Error {
     Error::TooLarge(Exceeded { limit: limit.into(), allowed, used })
 }
 
-/// Refuses lists longer than the contract allows.
+/// Refuses lists that are longer than the contract allows.
 fn check_items(used: usize) -> Result<(), Error> {
     if used <= ITEMS {
         return Ok(());
@@ -141,17 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_has_time_to_answer_after_an_import() {
+    fn a_guest_has_time_to_return_a_result_after_an_import() {
         assert_eq!(reserve(ms(10_000)), ms(250));
         assert_eq!(reserve(ms(100)), ms(10));
         assert_eq!(reserve(ms(0)), ms(0));
     }
 
     #[test]
-    fn a_search_has_time_to_read_after_an_embedding_that_did_not_come() {
+    fn a_search_has_time_to_read_after_an_embedding_timed_out() {
         assert_eq!(reserve_to_read(ms(10_000), ms(2_000)), ms(2_250));
         assert_eq!(reserve_to_read(ms(1_000), ms(2_000)), ms(250));
-        // It still has time to answer where reading is given none.
+        // Without time for reading, there is still time to return a result.
         assert_eq!(reserve_to_read(ms(10_000), ms(0)), ms(250));
     }
 }

@@ -10,8 +10,8 @@ use super::{check_items, fact_id, fact_ids};
 use crate::state::{State, Waiting};
 use crate::wit::{Error, Field, Hash};
 
-/// The revision of what was written in a rehearsal: storage gave it none.
-const REHEARSED: Revision = Revision(0);
+/// The revision of a captured write, which storage does not see.
+const CAPTURED: Revision = Revision(0);
 
 impl storage::Host for State {
     async fn read(&mut self, ids: Vec<String>) -> Result<Result<Vec<Option<Hash>>, Error>> {
@@ -54,13 +54,13 @@ impl State {
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let until = self.until(services.limits.storage_operation);
         let bytes = services.limits.host_call_bytes;
-        let known = services.indexes.revisions(&tenant, &ids);
+        let revisions = services.indexes.revisions(&tenant, &ids);
         let read = services.storage.read(&tenant, &ids, bytes, until);
         let read = self.wait(Waiting::Storage, read).await;
         let hashes = read.map_err(|error| self.storage_error(error))?;
-        for ((id, known), hash) in ids.iter().zip(known).zip(&hashes) {
-            if let (Some(revision), None) = (known, hash) {
-                services.indexes.forget_fact(&tenant, id, revision);
+        for ((id, revision), hash) in ids.iter().zip(revisions).zip(&hashes) {
+            if let (Some(revision), None) = (revision, hash) {
+                services.indexes.remove_missing(&tenant, id, revision);
             }
         }
         let found = ids.into_iter().zip(&hashes).filter(|(_, hash)| hash.is_some());
@@ -77,7 +77,7 @@ impl State {
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let until = self.until(services.limits.storage_operation);
         if self.captured.is_some() {
-            return self.rehearse_writes(writes).await;
+            return self.capture_writes(writes).await;
         }
         let quota = services.tenants.fact_quota(&tenant);
         self.check_quota(quota, &writes, until).await?;
@@ -130,10 +130,10 @@ impl State {
         let id = fact_id(id)?;
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         if self.captured.is_some() {
-            return self.rehearse_delete(id).await;
+            return self.capture_delete(id).await;
         }
         let until = self.until(services.limits.storage_operation);
-        let known = services.indexes.revisions(&tenant, std::slice::from_ref(&id));
+        let indexed = services.indexes.revisions(&tenant, std::slice::from_ref(&id));
         let deleted = services.storage.delete(&tenant, &id, until);
         let deleted = self.wait(Waiting::StorageWrite, deleted).await;
         match deleted.map_err(|error| self.storage_error(error))? {
@@ -142,8 +142,8 @@ impl State {
                 Ok(true)
             }
             None => {
-                if let Some(revision) = known.into_iter().flatten().next() {
-                    services.indexes.forget_fact(&tenant, &id, revision);
+                if let Some(revision) = indexed.into_iter().flatten().next() {
+                    services.indexes.remove_missing(&tenant, &id, revision);
                 }
                 Ok(false)
             }
@@ -151,9 +151,9 @@ impl State {
     }
 }
 
-/// Rehearsals: what is there is looked at, what would change is not changed.
+/// Dry runs: storage is read and not changed.
 impl State {
-    async fn rehearse_writes(&mut self, writes: Vec<Write>) -> Result<Vec<bool>, Error> {
+    async fn capture_writes(&mut self, writes: Vec<Write>) -> Result<Vec<bool>, Error> {
         let ids: Vec<FactId> = writes.iter().map(|write| write.id.clone()).collect();
         let exist = self.exist(&ids).await?;
         let mut happened = Vec::with_capacity(writes.len());
@@ -161,23 +161,23 @@ impl State {
             let happens = self.captured.as_mut().is_some_and(|all| all.write(write, exists));
             if happens {
                 self.facts.push(write.id.clone());
-                self.revisions.insert(write.id.clone(), REHEARSED);
+                self.revisions.insert(write.id.clone(), CAPTURED);
             }
             happened.push(happens);
         }
         Ok(happened)
     }
 
-    async fn rehearse_delete(&mut self, id: FactId) -> Result<bool, Error> {
+    async fn capture_delete(&mut self, id: FactId) -> Result<bool, Error> {
         let exists = self.exist(std::slice::from_ref(&id)).await?[0];
         let happens = self.captured.as_mut().is_some_and(|all| all.delete(&id, exists));
         if happens {
-            self.revisions.insert(id, REHEARSED);
+            self.revisions.insert(id, CAPTURED);
         }
         Ok(happens)
     }
 
-    /// Which of the facts there are.
+    /// For each id, whether storage has the fact.
     async fn exist(&mut self, ids: &[FactId]) -> Result<Vec<bool>, Error> {
         let mut exist = Vec::with_capacity(ids.len());
         while exist.len() < ids.len() {

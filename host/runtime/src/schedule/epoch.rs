@@ -1,8 +1,7 @@
-//! The clock behind the epoch: it makes busy guests yield, and rests while there
-//! are none.
+//! The clock that advances wasmtime's epoch, which makes busy guests yield.
 //!
-//! A plain thread, so that a busy runtime cannot hold it up. It ends with the
-//! engine. Ticking for nobody cost three per cent of a core.
+//! It is a plain thread, so that a busy tokio runtime cannot delay it, and it ends with the engine.
+//! It is idle while no guest runs, because ticking all the time took three percent of a core.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,17 +10,16 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// How often a busy guest is made to yield and its deadline is looked at. With
-/// 1 ms a deadline was overrun by 0.3 ms at the median; with 10 ms by more, and
-/// neighbours waited longer.
+/// How often a busy guest yields and its deadline is checked. With 1 ms, calls ended 0.3 ms after
+/// their deadline at the median; with 10 ms they ended later, and other calls waited longer.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks without a guest before the clock rests. Guests that come one after the
-/// other must not pay for waking it each time.
+/// Ticks without a guest before the clock goes idle. Calls in quick succession should not each
+/// have to wake it.
 const IDLE_TICKS: u32 = 100;
 
-/// How often a resting clock looks whether its engine is gone.
-const REST: Duration = Duration::from_secs(10);
+/// How often an idle clock checks whether its engine is gone.
+const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// Ticks while guests run.
 pub(crate) struct EpochClock {
@@ -32,10 +30,10 @@ pub(crate) struct EpochClock {
 #[derive(Default)]
 struct Shared {
     guests: AtomicUsize,
-    rests: AtomicBool,
+    is_idle: AtomicBool,
 }
 
-/// A guest that runs; the clock ticks while there is one.
+/// Keeps the clock ticking until it is dropped.
 pub(crate) struct Ticking(Arc<Shared>);
 
 impl EpochClock {
@@ -43,14 +41,15 @@ impl EpochClock {
         let shared = Arc::new(Shared::default());
         let (engine, seen) = (engine.weak(), shared.clone());
         let run = move || {
-            let mut idle = 0;
+            let mut idle_ticks = 0;
             while let Some(engine) = engine.upgrade() {
                 engine.increment_epoch();
                 drop(engine);
-                idle = if seen.guests.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
-                match idle {
+                let has_guests = seen.guests.load(Ordering::SeqCst) > 0;
+                idle_ticks = if has_guests { 0 } else { idle_ticks + 1 };
+                match idle_ticks {
                     ..IDLE_TICKS => thread::sleep(TICK),
-                    _ => seen.rest(),
+                    _ => seen.wait_for_guest(),
                 }
             }
         };
@@ -58,10 +57,10 @@ impl EpochClock {
         Ok(Self { shared, thread })
     }
 
-    /// Has the clock tick until what this returns is dropped.
+    /// Makes the clock tick until the returned value is dropped.
     pub(crate) fn tick(&self) -> Ticking {
         self.shared.guests.fetch_add(1, Ordering::SeqCst);
-        if self.shared.rests.load(Ordering::SeqCst) {
+        if self.shared.is_idle.load(Ordering::SeqCst) {
             self.thread.unpark();
         }
         Ticking(self.shared.clone())
@@ -69,14 +68,14 @@ impl EpochClock {
 }
 
 impl Shared {
-    fn rest(&self) {
-        self.rests.store(true, Ordering::SeqCst);
-        // A guest that came before it could see that the clock rests is seen here; one
-        // that comes later sees it and wakes the clock.
+    fn wait_for_guest(&self) {
+        self.is_idle.store(true, Ordering::SeqCst);
+        // A guest that came too early to see `is_idle` is counted here; a later one sees it and
+        // wakes the clock.
         if self.guests.load(Ordering::SeqCst) == 0 {
-            thread::park_timeout(REST);
+            thread::park_timeout(IDLE_CHECK);
         }
-        self.rests.store(false, Ordering::SeqCst);
+        self.is_idle.store(false, Ordering::SeqCst);
     }
 }
 

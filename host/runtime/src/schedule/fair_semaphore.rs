@@ -1,10 +1,9 @@
-//! Something scarce, shared by tenants: so many units for all together, so many for one
-//! at most, and whoever waits is served in turn.
+//! A semaphore that shares its permits fairly between tenants.
 //!
-//! A unit that becomes free goes to the waiting tenant that holds the fewest; among
-//! equals, to the one that waits longest; within a tenant, to the call that came first.
-//! So a tenant with a thousand calls waits behind its own, and one with a single call is
-//! served as soon as anyone is.
+//! There is a bound on all permits and one on the permits of a tenant. A permit that is returned
+//! goes to the waiting tenant that holds the fewest; among equals, to the one that has waited
+//! longest; within a tenant, to the call that came first. So the calls of a tenant with a thousand
+//! of them wait for each other, and a tenant with a single call is served next.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,24 +11,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kenning_storage::TenantId;
 use tokio::sync::oneshot;
 
-/// How much there is, and who may have how much of it.
+/// How many permits there are, and how many a tenant may hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// For all tenants together.
-    pub(crate) units: usize,
-    /// For one tenant at most.
+    /// Permits for all tenants together.
+    pub(crate) permits: usize,
+    /// The maximum of permits that one tenant holds.
     pub(crate) per_tenant: usize,
-    /// Of `units`, kept for tenants that hold none.
+    /// How many of `permits` are reserved for tenants that hold none.
     pub(crate) reserved_for_idle: usize,
 }
 
-/// Units of one kind, and who holds and who awaits them.
+/// See the module's documentation.
 pub(crate) struct FairSemaphore {
     limits: Limits,
     state: Mutex<State>,
 }
 
-/// One unit; dropped, it is free again.
+/// Permission to proceed; returned when it is dropped.
 pub(crate) struct Permit {
     semaphore: Arc<FairSemaphore>,
     tenant: TenantId,
@@ -37,9 +36,9 @@ pub(crate) struct Permit {
 
 struct State {
     free: usize,
-    /// Those who hold or await something.
+    /// The tenants that hold or await permits.
     tenants: HashMap<TenantId, Tenant>,
-    /// Counts what happens, to tell what came first.
+    /// Counts events, to order them.
     clock: u64,
 }
 
@@ -47,33 +46,33 @@ struct State {
 struct Tenant {
     held: usize,
     waiting: VecDeque<oneshot::Sender<Permit>>,
-    /// When the first in its line became the first.
+    /// When the call at the head of `waiting` got there.
     since: u64,
 }
 
 impl FairSemaphore {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        let state = State { free: limits.units, tenants: HashMap::new(), clock: 0 };
+        let state = State { free: limits.permits, tenants: HashMap::new(), clock: 0 };
         Arc::new(Self { limits, state: Mutex::new(state) })
     }
 
-    /// A unit, if there is one for `tenant` now.
+    /// A permit, if there is one for `tenant` now.
     pub(crate) fn try_acquire(self: &Arc<Self>, tenant: &TenantId) -> Option<Permit> {
         let taken = self.state().try_take(&self.limits, tenant);
         taken.then(|| self.permit(tenant))
     }
 
-    /// Waits for a unit. Whoever gives up waiting is passed over.
+    /// Waits for a permit. Dropping the future leaves the queue.
     pub(crate) async fn acquire(self: &Arc<Self>, tenant: &TenantId) -> Permit {
         let waiting = match self.take_or_wait(tenant) {
             Ok(permit) => return permit,
             Err(waiting) => waiting,
         };
         // A sender is dropped unused only with `self`, which this call keeps alive.
-        waiting.await.expect("a waiting call is served or passed over, never forgotten")
+        waiting.await.expect("the semaphore lives until every waiting call is served")
     }
 
-    /// Whether `tenant` has as much as one tenant may.
+    /// Whether `tenant` holds as many permits as one tenant may.
     pub(crate) fn is_at_limit(&self, tenant: &TenantId) -> bool {
         let state = self.state();
         state.tenants.get(tenant).is_some_and(|tenant| tenant.held >= self.limits.per_tenant)
@@ -107,10 +106,10 @@ impl FairSemaphore {
         while let Some((next, waiting)) = state.serve_next(&self.limits) {
             served.push((waiting, self.permit(&next)));
         }
-        state.forget(tenant);
+        state.remove_if_idle(tenant);
         drop(state);
         for (waiting, permit) in served {
-            // Whoever gave up just now hands the unit back by dropping it.
+            // If the call left just now, dropping the permit returns it.
             drop(waiting.send(permit));
         }
     }
@@ -125,10 +124,10 @@ impl FairSemaphore {
 }
 
 impl Limits {
-    /// Whether one more may go to a tenant that holds `held`.
+    /// Whether a tenant that holds `held` permits may have one more.
     fn allow(&self, free: usize, held: usize) -> bool {
-        let kept = if held == 0 { 0 } else { self.reserved_for_idle };
-        free > kept && held < self.per_tenant
+        let reserved = if held == 0 { 0 } else { self.reserved_for_idle };
+        free > reserved && held < self.per_tenant
     }
 }
 
@@ -138,7 +137,7 @@ impl State {
         self.clock
     }
 
-    /// Takes a unit, unless others of the tenant wait for one.
+    /// Takes a permit, unless other calls of the tenant wait for one.
     fn try_take(&mut self, limits: &Limits, tenant: &TenantId) -> bool {
         let free = self.free;
         let its = self.tenants.entry(tenant.clone()).or_default();
@@ -148,11 +147,11 @@ impl State {
             its.held += 1;
             self.free -= 1;
         }
-        self.forget(tenant);
+        self.remove_if_idle(tenant);
         taken
     }
 
-    /// Gives a unit to whoever is to have it next.
+    /// Takes a permit for the waiting call that is next, if there is one.
     fn serve_next(&mut self, limits: &Limits) -> Option<(TenantId, oneshot::Sender<Permit>)> {
         loop {
             let (free, now) = (self.free, self.tick());
@@ -162,7 +161,7 @@ impl State {
             let first = its.waiting.pop_front()?;
             if first.is_closed() {
                 let tenant = tenant.clone();
-                self.forget(&tenant);
+                self.remove_if_idle(&tenant);
                 continue;
             }
             its.since = now;
@@ -172,8 +171,8 @@ impl State {
         }
     }
 
-    /// Keeps nothing of a tenant that neither holds nor awaits anything.
-    fn forget(&mut self, tenant: &TenantId) {
+    /// Drops the entry of a tenant that neither holds nor awaits a permit.
+    fn remove_if_idle(&mut self, tenant: &TenantId) {
         let idle = |its: &Tenant| its.held == 0 && its.waiting.is_empty();
         if self.tenants.get(tenant).is_some_and(idle) {
             self.tenants.remove(tenant);
@@ -194,8 +193,12 @@ mod tests {
 
     use super::*;
 
-    fn semaphore(units: usize, per_tenant: usize, reserved_for_idle: usize) -> Arc<FairSemaphore> {
-        FairSemaphore::new(Limits { units, per_tenant, reserved_for_idle })
+    fn semaphore(
+        permits: usize,
+        per_tenant: usize,
+        reserved_for_idle: usize,
+    ) -> Arc<FairSemaphore> {
+        FairSemaphore::new(Limits { permits, per_tenant, reserved_for_idle })
     }
 
     fn tenant(name: &str) -> TenantId {
@@ -206,7 +209,7 @@ mod tests {
         semaphore.acquire(&tenant(name)).now_or_never()
     }
 
-    /// Gets in line.
+    /// Begins to wait.
     fn wait(semaphore: &Arc<FairSemaphore>, name: &'static str) -> BoxFuture<'static, Permit> {
         let semaphore = semaphore.clone();
         let mut waiting = async move { semaphore.acquire(&tenant(name)).await }.boxed();
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn one_tenant_is_at_limit_and_leaves_the_rest_to_others() {
+    fn a_tenant_at_its_limit_leaves_the_remaining_permits_to_others() {
         let semaphore = semaphore(4, 2, 0);
         let _held = [take(&semaphore, "a").unwrap(), take(&semaphore, "a").unwrap()];
         assert!(take(&semaphore, "a").is_none());
@@ -224,17 +227,17 @@ mod tests {
     }
 
     #[test]
-    fn the_last_units_are_kept_for_those_who_hold_none() {
+    fn reserved_permits_go_only_to_tenants_that_hold_none() {
         let semaphore = semaphore(4, 4, 1);
         let held: Vec<_> = (0..3).map(|_| take(&semaphore, "a").unwrap()).collect();
-        assert!(take(&semaphore, "a").is_none(), "the last one is for another");
+        assert!(take(&semaphore, "a").is_none(), "the last one is reserved");
         let _other = take(&semaphore, "b").unwrap();
         assert!(take(&semaphore, "c").is_none(), "none is left");
         drop(held);
     }
 
     #[test]
-    fn a_free_unit_goes_to_the_tenant_that_holds_the_fewest() {
+    fn a_returned_permit_goes_to_the_tenant_that_holds_the_fewest() {
         let semaphore = semaphore(2, 2, 0);
         let (first, _second) = (take(&semaphore, "a").unwrap(), take(&semaphore, "a").unwrap());
         let (mut greedy, mut modest) = (wait(&semaphore, "a"), wait(&semaphore, "b"));
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn tenants_take_turns_however_many_calls_one_of_them_has() {
+    fn tenants_alternate_however_many_calls_one_of_them_has() {
         let semaphore = semaphore(1, 1, 0);
         let mut held = take(&semaphore, "a").unwrap();
         let mut waiting: Vec<_> = (0..3).map(|_| wait(&semaphore, "a")).collect();
@@ -257,7 +260,7 @@ mod tests {
                 .iter_mut()
                 .enumerate()
                 .find_map(|(at, waiting)| Some((at, waiting.now_or_never()?)));
-            let (at, permit) = served.expect("a free unit is handed on");
+            let (at, permit) = served.expect("a returned permit is passed on");
             order.push_str(permit.tenant.as_str());
             drop(waiting.remove(at));
             held = permit;
@@ -266,20 +269,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_gave_up_is_passed_over_and_nothing_is_kept_of_them() {
+    fn a_call_that_left_is_skipped_and_its_tenant_is_not_kept() {
         let semaphore = semaphore(1, 1, 0);
         let held = take(&semaphore, "a").unwrap();
         let (gone, stays) = (wait(&semaphore, "b"), wait(&semaphore, "c"));
         drop(gone);
         drop(held);
-        drop(stays.now_or_never().expect("the next in line is served"));
+        drop(stays.now_or_never().expect("the next call is served"));
         assert!(take(&semaphore, "d").is_some());
         assert!(semaphore.state().tenants.is_empty());
         assert_eq!(semaphore.state().free, 1);
     }
 
     #[test]
-    fn a_unit_that_was_handed_to_one_who_just_left_is_free_again() {
+    fn a_permit_that_was_passed_to_a_call_that_just_left_is_returned() {
         let semaphore = semaphore(1, 1, 0);
         let held = take(&semaphore, "a").unwrap();
         let served = wait(&semaphore, "b");

@@ -1,10 +1,10 @@
-//! Keeps busy guests out of the others' way.
+//! Time slices: they keep busy guests from delaying short calls.
 //!
-//! Most calls compute for well under a millisecond. One that has computed for longer is
-//! *busy*: from then on it computes only in its turn, a tick at a time, and there are
-//! fewer turns than cores, so that a core is left for everyone else. TimeSlicer go round by
-//! tenant ([`super::fair_semaphore`]): a tenant with eight calls that spin and a tenant with one
-//! long listing get half of the turns each.
+//! Most calls compute for well under a millisecond. One that has computed for longer than
+//! [`BRIEF`] is *busy*: from then on it needs a permit to compute, for one tick of the epoch at a
+//! time. There are fewer permits than cores, so that a core is left for all other calls. Tenants
+//! share the permits through a [`FairSemaphore`]: a tenant with eight calls in a loop and a tenant
+//! with one long listing get half of the slices each.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -17,29 +17,30 @@ use kenning_storage::TenantId;
 
 use crate::schedule::fair_semaphore::{FairSemaphore, Limits, Permit};
 
-/// What a call may compute before it is busy. A search of a thousand facts computes for
-/// a tenth of it.
+/// How long a call may compute before it is busy. A search in a thousand facts takes a tenth of
+/// it.
 const BRIEF: Duration = Duration::from_millis(2);
 
-/// The turns that busy guests take.
+/// The permits that busy guests need to compute.
 #[derive(Clone)]
 pub(crate) struct TimeSlicer(Arc<FairSemaphore>);
 
 impl TimeSlicer {
     /// One fewer than cores, and at least one.
     pub(crate) fn new() -> Self {
-        let units = cores().saturating_sub(1).max(1);
-        Self(FairSemaphore::new(Limits { units, per_tenant: units, reserved_for_idle: 0 }))
+        let permits = cores().saturating_sub(1).max(1);
+        Self(FairSemaphore::new(Limits { permits, per_tenant: permits, reserved_for_idle: 0 }))
     }
 
+    /// For one call, which has not computed yet.
     pub(crate) fn slice(&self, tenant: TenantId) -> Slice {
         let call = Call { computed: AtomicU64::new(0), permit: Mutex::new(None) };
         Slice { slicer: self.clone(), tenant, call: Arc::new(call) }
     }
 }
 
-/// Threads for guests: one for each core; with a single core, a second one so that a
-/// guest that computes does not keep others from their timers.
+/// Threads for guests: one for each core, and two on a single core, so that a busy guest does not
+/// delay the timers of others.
 pub(crate) fn workers() -> usize {
     cores().max(2)
 }
@@ -48,7 +49,7 @@ fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
-/// One call's slice. Clones are of the same call.
+/// The computing time of one call. Clones belong to the same call.
 #[derive(Clone)]
 pub(crate) struct Slice {
     slicer: TimeSlicer,
@@ -57,14 +58,14 @@ pub(crate) struct Slice {
 }
 
 struct Call {
-    /// Nanoseconds.
+    /// How long it has computed, in nanoseconds.
     computed: AtomicU64,
     permit: Mutex<Option<Permit>>,
 }
 
 impl Slice {
-    /// Runs the guest and counts how long it computes, in wasm or in the host. While it
-    /// waits, for whatever it may be, it does not keep its turn.
+    /// Runs the guest and counts how long it computes, in wasm or in the host. The permit is
+    /// returned whenever the guest waits for something.
     pub(crate) async fn run<T>(&self, guest: impl Future<Output = T>) -> T {
         let mut guest = pin!(guest);
         poll_fn(|context| {
@@ -78,7 +79,7 @@ impl Slice {
         .await
     }
 
-    /// After each tick: lets others go first, and a busy guest waits for its turn.
+    /// Called at each tick: yields to other tasks, and then waits for a permit if the call is busy.
     pub(crate) fn next(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let slice = self.clone();
         Box::pin(async move {

@@ -35,7 +35,7 @@ impl FromRequestParts<Arc<App>> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
         let tenants = &app.kb.services().tenants;
-        if !tenants.need_keys() {
+        if !tenants.require_keys() {
             return Ok(Self { has_key: false });
         }
         match authenticate(&parts.headers, tenants)? {

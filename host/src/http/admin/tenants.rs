@@ -92,8 +92,8 @@ pub(in crate::http) async fn change(
     Name(name): Name,
     Json(change, _held): Json<Change>,
 ) -> Reply {
-    let record = app.kb.services().tenants.change_limits(&name, change.limits).await?;
-    if record.limits.proof_requests == Some(0) {
+    let record = app.kb.services().tenants.change_quotas(&name, change.limits).await?;
+    if record.quotas.proof_requests == Some(0) {
         app.kb.recorder().forget(&name);
     }
     Ok(answer(StatusCode::OK, described(&name, Some(&record))))
@@ -157,8 +157,8 @@ fn summary(listed: &Listed) -> Value {
     json!({
         "name": listed.name.as_str(),
         "created": record.map(|record| time(record.created)),
-        "keys": record.map_or(0, |record| record.keys.iter().filter(|key| key.is_good()).count()),
-        "limits": record.map(|record| record.limits.clone()).unwrap_or_default(),
+        "keys": record.map_or(0, |record| record.keys.iter().filter(|key| key.is_valid()).count()),
+        "limits": record.map(|record| record.quotas.clone()).unwrap_or_default(),
     })
 }
 
@@ -167,8 +167,8 @@ fn described(name: &TenantId, record: Option<&Record>) -> Value {
     json!({
         "name": name.as_str(),
         "created": record.map(|record| time(record.created)),
-        "keys": keys.filter(|key| key.is_good()).map(key).collect::<Vec<_>>(),
-        "limits": record.map(|record| record.limits.clone()).unwrap_or_default(),
+        "keys": keys.filter(|key| key.is_valid()).map(key).collect::<Vec<_>>(),
+        "limits": record.map(|record| record.quotas.clone()).unwrap_or_default(),
     })
 }
 

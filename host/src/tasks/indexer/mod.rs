@@ -78,7 +78,8 @@ impl Indexer {
         let mut most = ids.len();
         while done < ids.len() {
             let requested = &ids[done..ids.len().min(done + most)];
-            let caller = Caller::within(tenant.clone(), self.kb.services().limits.call).patient();
+            let caller =
+                Caller::within(tenant.clone(), self.kb.services().limits.call).in_background();
             let names = requested.iter().map(ToString::to_string).collect();
             let returned = self.kb.entries(&caller, names).await?;
             let unreached = returned.iter().rev().take_while(|entry| entry.is_none()).count();
@@ -105,7 +106,7 @@ impl Indexer {
             let Ok(tenant) = TenantId::parse(kenning_core::limits::DEFAULT_TENANT) else { return };
             // Marked once at first: facts may have been adopted before this task started.
             loop {
-                kb.services().indexes.mark_late(&tenant);
+                kb.services().indexes.mark_pending(&tenant);
                 if adoption.changed().await.is_err() {
                     return;
                 }

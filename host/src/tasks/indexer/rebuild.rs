@@ -46,7 +46,7 @@ impl Indexer {
         let mut facts = 0;
         for tenant in self.kb.services().storage.tenants(self.until()).await? {
             facts = self.rebuild_tenant(&tenant, facts).await?;
-            self.indexes().mark_late(&tenant);
+            self.indexes().mark_pending(&tenant);
         }
         tracing::info!(facts, took_ms = started.elapsed().as_millis() as u64, "indexes built");
         Ok(())

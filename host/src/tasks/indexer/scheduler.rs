@@ -37,7 +37,7 @@ impl Indexer {
                 Some((tenant, backlog, outcome)) = running.next() => {
                     scheduler.finish(tenant, backlog, outcome, Instant::now());
                 }
-                late = self.indexes().late() => late.into_iter().for_each(|t| scheduler.mark(t)),
+                pending = self.indexes().take_pending() => pending.into_iter().for_each(|t| scheduler.mark(t)),
                 () = sleep_until(wake.into()) => {}
                 _ = sweep.tick() => {
                     let tenants = self.kb.services().storage.tenants(self.until()).await;

@@ -128,7 +128,7 @@ impl Indexer {
         batch: &[Pending],
         error: EmbedError,
     ) -> StepOutcome {
-        if matches!(error, EmbedError::Resting(_) | EmbedError::Overloaded) {
+        if matches!(error, EmbedError::BackingOff(_) | EmbedError::Overloaded) {
             return StepOutcome::EmbedderDown(error);
         }
         if self.probe().await.is_err() {

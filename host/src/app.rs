@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::http::Bodies;
+use crate::http::BodyBudget;
 use crate::kb::Kb;
 use crate::limits::Limits;
 use crate::swap::Swapper;
@@ -14,7 +14,7 @@ pub struct App {
     pub kb: Arc<Kb>,
     pub swapper: Swapper,
     pub limits: Limits,
-    pub bodies: Bodies,
+    pub bodies: BodyBudget,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
 }

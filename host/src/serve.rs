@@ -18,7 +18,7 @@ use crate::config::{Config, LayoutWord};
 use crate::embedder::{
     Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
 };
-use crate::http::Bodies;
+use crate::http::BodyBudget;
 use crate::indexing::{Indexing, Progress};
 use crate::kb::Kb;
 use crate::registry::{Archive, Registry, follow};
@@ -55,7 +55,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let swapper = Swapper::new(kb.clone());
     let quarantines = tokio::spawn(swapper.clone().see_to_quarantines());
     let limits = config.limits.clone();
-    let bodies = Bodies::new(limits.bodies_bytes);
+    let bodies = BodyBudget::new(limits.bodies_bytes);
     let app = Arc::new(App { kb: kb.clone(), swapper, limits, bodies, metrics });
     warn_of_exposure(&config);
     let heartbeat = heartbeat::start();

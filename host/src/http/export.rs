@@ -1,7 +1,6 @@
-//! `GET /v1/export`: every fact of the tenant as JSON Lines, newest first, a page
-//! at a time. Each page is counted with all other bodies until it has been taken. A
-//! failure in the middle breaks the connection, so that a cut export cannot be taken for
-//! a whole one.
+//! `GET /v1/export`: every fact of the tenant as JSON Lines, newest first, read a page at a time.
+//! Each page reserves memory from the budget of all bodies until the caller has read it. A failure in
+//! the middle breaks the connection, so that nobody mistakes a partial export for a complete one.
 
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use futures::stream;
 use http::header;
 
 use super::answer::{Refusal, name_guests};
+use super::auth::Who;
 use super::facts::FactAnswer;
-use super::who::Who;
 use crate::app::App;
 use crate::error::Error;
 use crate::kb::Served;
@@ -22,14 +21,31 @@ use crate::kb::Served;
 /// Facts in one piece of the stream.
 const PAGE: u32 = 500;
 
-/// One page on its way out, and where the next begins.
+/// One page of the stream, and the cursor of the next.
 struct Piece {
     lines: Bytes,
     cursor: Option<String>,
     served: Served,
 }
 
-/// `GET /v1/export`
+/// Every fact, streamed as JSON Lines
+///
+/// One `Fact` a line, newest first. A complete export ends with the last, empty chunk of the
+/// transfer; one that fails after its first byte breaks the connection instead.
+#[utoipa::path(
+    get,
+    path = "/v1/export",
+    operation_id = "exportFacts",
+    tag = "bulk",
+    responses(
+        (
+            status = 200,
+            description = "One fact a line.",
+            body = FactAnswer,
+            content_type = "application/x-ndjson",
+        ),
+    ),
+)]
 pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Response, Refusal> {
     // The first page is read before the status is sent, so that a failure has one.
     let first = piece(&app, &who, None).await?;
@@ -62,7 +78,7 @@ async fn piece(app: &App, who: &Who, cursor: Option<String>) -> Result<Piece, Er
         serde_json::to_writer(&mut lines, &fact).map_err(Error::internal)?;
         lines.push(b'\n');
     }
-    let held = app.bodies.wait(lines.len(), caller.deadline).await?;
+    let reservation = app.bodies.reserve_until(lines.len(), caller.deadline).await?;
     let (cursor, served) = (answered.value.cursor, answered.served);
-    Ok(Piece { lines: held.within(lines.into()), cursor, served })
+    Ok(Piece { lines: reservation.attach(lines.into()), cursor, served })
 }

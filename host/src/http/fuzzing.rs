@@ -1,4 +1,4 @@
-//! Bodies and import streams, without a server around them.
+//! BodyBudget and import streams, without a server around them.
 
 use bytes::Bytes;
 

@@ -1,10 +1,11 @@
-//! HTTP with JSON, under `/v1`. `router` is the table of routes; each of the other
-//! files holds one group of them, or one thing that all of them share.
+//! HTTP with JSON, under `/v1`. `router` is the table of routes; each of the other files holds one group
+//! of routes, or something that all of them share.
 
 mod admin;
 mod answer;
-mod bodies;
+mod auth;
 mod body;
+mod body_budget;
 mod export;
 mod facts;
 #[cfg(feature = "fuzzing")]
@@ -12,11 +13,11 @@ pub(crate) mod fuzzing;
 mod health;
 mod import;
 mod lines;
+mod openapi;
 mod request;
 mod router;
 mod search;
 mod stats;
-mod who;
 
-pub use bodies::Bodies;
+pub use body_budget::BodyBudget;
 pub use router::{router, without_place};

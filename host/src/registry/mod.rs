@@ -64,7 +64,7 @@ fn sort(extensions: &mut [Arc<Extension>]) {
 }
 
 /// What happens to a call when a hook of it fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// The call fails.

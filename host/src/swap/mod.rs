@@ -36,7 +36,7 @@ use crate::runtime::{Generation, Grant};
 
 pub use back::Back;
 pub use proof::Bounds;
-pub use report::Report;
+pub use report::{Report, SwapReport};
 
 /// How long the steps after compiling may take, beside the proof.
 const STEPS: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use crate::app::App;
 #[derive(Serialize, ToSchema)]
 #[schema(examples(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })))]
 struct Alive {
-    status: Ok,
+    status: AliveStatus,
     /// The server's version.
     version: &'static str,
 }
@@ -24,7 +24,7 @@ struct Alive {
 /// Always `ok`.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Ok {
+enum AliveStatus {
     Ok,
 }
 
@@ -38,7 +38,7 @@ enum Ok {
     responses((status = 200, description = "The process serves.", body = Alive)),
 )]
 pub(super) async fn livez() -> impl IntoResponse {
-    Json(Alive { status: Ok::Ok, version: env!("CARGO_PKG_VERSION") })
+    Json(Alive { status: AliveStatus::Ok, version: env!("CARGO_PKG_VERSION") })
 }
 
 /// The process serves; the same as /livez

@@ -15,14 +15,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::{Refusal, name_guests};
 use super::auth::Who;
 use super::body::{metadata, parse};
 use super::body_budget::Reservation;
+use super::facts::NewFact;
 use super::lines::{Line, Lines};
-use super::openapi::{ErrorBody, ErrorCode, FactId, JsonLines, Metadata, examples};
+use super::openapi::{ErrorBody, ErrorCode, JsonLines, examples};
 use crate::app::App;
 use crate::error::{Code, Error};
 use crate::kb::Kept;
@@ -39,26 +42,47 @@ const REPORTED: u64 = 1_000;
 /// Groups in a row that may fail as a whole before the import gives up.
 const FAILURES: u32 = 3;
 
-/// One line of an import, at most 1 MiB long: a fact as an export writes it, or a draft as
-/// `POST /v1/facts` takes it. `content` is the same as `text`, and `id` as `fact_id`; one of `content`
-/// and `text` is required.
-#[derive(Deserialize, ToSchema)]
+/// A line: a draft as `POST /v1/facts` takes it, or a fact as the export gives it.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-#[schema(as = ImportFact)]
 struct ImportLine {
-    /// The id of the fact; the server makes one if it is left out.
     #[serde(alias = "id")]
-    #[schema(value_type = Option<FactId>)]
     fact_id: Option<String>,
-    /// What the fact says. Not blank; at most 262,144 bytes of UTF-8.
     #[serde(alias = "content")]
-    #[schema(nullable = false, min_length = 1, max_length = 262144, pattern = r"\S")]
     text: Option<String>,
-    #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
-    /// When the fact was first stored, in RFC 3339 with an offset; now if left out.
     timestamp: Option<String>,
 }
+
+/// The schema of an [`ImportLine`]: a draft's, with the names that an export uses.
+enum ImportFact {}
+
+impl PartialSchema for ImportFact {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = NewFact::schema();
+        let RefOr::T(Schema::Object(fact)) = &mut schema else { return schema };
+        fact.description = Some(
+            "One line of an import, at most 1 MiB long: a fact as an export writes it, or a draft as \
+             `POST /v1/facts` takes it. `content` is the same as `text`, and `id` as `fact_id`; one \
+             of `content` and `text` is required."
+                .into(),
+        );
+        fact.required.clear();
+        for (name, same) in [("content", "text"), ("id", "fact_id")] {
+            let member = fact.properties.get(same).cloned().unwrap_or_default();
+            fact.properties.insert(name.into(), member);
+        }
+        let timestamp = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .description(Some(
+                "When the fact was first stored, in RFC 3339 with an offset; now if left out.",
+            ));
+        fact.properties.insert("timestamp".into(), timestamp.into());
+        schema
+    }
+}
+
+impl ToSchema for ImportFact {}
 
 /// One line of the answer: a refused line, as it is met, or, last, the summary.
 #[derive(Serialize, ToSchema)]
@@ -125,7 +149,7 @@ enum Status {
     tag = "bulk",
     request_body(content(
         (
-            ImportLine = "application/x-ndjson",
+            ImportFact = "application/x-ndjson",
             examples(
                 ("draft" = (value = json!({
                     "fact_id": "ada-tea",

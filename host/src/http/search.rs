@@ -14,7 +14,9 @@ use super::answer::{Reply, reply};
 use super::auth::Who;
 use super::body::Json;
 use super::facts::object;
-use super::openapi::{DimensionMismatch, FactId, Filter, Metadata, Rejected, TooLarge, examples};
+use super::openapi::{
+    DimensionMismatch, FactId, Filter, Metadata, Rejected, TooLarge, TopK, examples,
+};
 use crate::app::App;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -38,7 +40,7 @@ pub(super) struct Request {
     )]
     query: Option<String>,
     /// How many hits at most.
-    #[schema(minimum = 1, maximum = 1000, default = 10)]
+    #[schema(value_type = Option<TopK>)]
     top_k: Option<i64>,
     #[serde(default)]
     mode: ModeWord,
@@ -46,7 +48,7 @@ pub(super) struct Request {
     fusion: FusionWord,
     #[schema(value_type = Option<Filter>)]
     filter: Option<Box<RawValue>>,
-    /// Whether each hit explains its rank.
+    /// Whether each hit explains its rank; false if left out.
     #[serde(default)]
     explain: bool,
 }

@@ -35,7 +35,7 @@ const imported = await client.POST("/v1/import", {
 check(JSON.parse(imported.data as unknown as string).imported === 1, imported);
 
 const answer = await client.POST("/v1/search", {
-  body: { query: "port", mode: "hybrid", fusion: "score", explain: false },
+  body: { query: "port" },
 });
 check(answer.data?.results[0]?.doc_id === "port", answer);
 

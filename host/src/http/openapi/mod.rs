@@ -27,7 +27,7 @@ pub(super) use parameters::{
     ExtensionInPath, FactInPath, IdempotencyKey, TenantInPath, parameter_names,
 };
 pub(super) use schemas::{
-    Component, Digest, FactId, JsonLines, Metadata, QuotaUsage, Quotas, Success, TenantName,
+    Component, Digest, FactId, JsonLines, Metadata, QuotaUsage, Quotas, Success, TenantName, TopK,
 };
 
 use crate::app::App;

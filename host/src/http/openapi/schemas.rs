@@ -46,6 +46,14 @@ schemas! {
         .additional_properties(Some(AdditionalProperties::FreeForm(true)))
         .examples([json!({ "topic": "network" })]);
 
+    /// How many hits at most.
+    // A schema of its own: openapi-typescript makes a member with a default of its own required.
+    TopK = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(1_000))
+        .default(Some(json!(10)));
+
     /// The bytes of a WebAssembly component.
     Component = binary();
 

@@ -57,8 +57,8 @@ async fn the_description_is_the_one_checked_in() -> Result<()> {
     let different = lines.into_iter().find(|(_, (served, snapshot))| served != snapshot);
     assert!(
         served == snapshot,
-        "docs/openapi.json is not what the server serves; the first difference is {different:?}. If \
-         the change is meant, renew the file with \
+        "docs/openapi.json is not what the server serves; the first difference is {different:?}. \
+         If the change is meant, renew the file with \
          `{RENEW}=1 make test-one name=the_description_is_the_one_checked_in` and commit it"
     );
     Ok(())

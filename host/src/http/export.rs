@@ -1,6 +1,7 @@
 //! `GET /v1/export`: every fact of the tenant as JSON Lines, newest first, read a page at a time.
-//! Each page reserves memory from the budget of all bodies until the caller has read it. A failure in
-//! the middle breaks the connection, so that nobody mistakes a partial export for a complete one.
+//! Each page reserves memory from the budget of all bodies until the caller has read it. A failure
+//! in the middle breaks the connection, so that nobody mistakes a partial export for a complete
+//! one.
 
 use std::sync::Arc;
 

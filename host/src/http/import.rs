@@ -1,5 +1,5 @@
-//! `POST /v1/import`: takes JSON Lines, one fact a line; answers a line for each refused fact as it is
-//! found, and a summary at the end. At any time it holds one group of facts and the line that
+//! `POST /v1/import`: takes JSON Lines, one fact a line; answers a line for each refused fact as it
+//! is found, and a summary at the end. At any time it holds one group of facts and the line that
 //! follows, both within the budget of all bodies.
 
 use std::sync::Arc;
@@ -62,9 +62,9 @@ impl PartialSchema for ImportFact {
         let mut schema = NewFact::schema();
         let RefOr::T(Schema::Object(fact)) = &mut schema else { return schema };
         fact.description = Some(
-            "One line of an import, at most 1 MiB long: a fact as an export writes it, or a draft as \
-             `POST /v1/facts` takes it. `content` is the same as `text`, and `id` as `fact_id`; one \
-             of `content` and `text` is required."
+            "One line of an import, at most 1 MiB long: a fact as an export writes it, or a draft \
+             as `POST /v1/facts` takes it. `content` is the same as `text`, and `id` as `fact_id`; \
+             one of `content` and `text` is required."
                 .into(),
         );
         fact.required.clear();
@@ -125,8 +125,8 @@ struct Summary {
     message: Option<String>,
 }
 
-/// `success` if every line was imported, `partial` if some were refused, `error` if the import ended
-/// before its body did.
+/// `success` if every line was imported, `partial` if some were refused, `error` if the import
+/// ended before its body did.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = ImportStatus)]
@@ -139,9 +139,9 @@ enum Status {
 /// Store facts from JSON Lines, streamed
 ///
 /// One `ImportFact` a line, of at most 1 MiB. A bad line is reported by its number as soon as it is
-/// met, and the rest goes on; the last line of the answer is the summary. At most 1,000 bad lines are
-/// reported; the summary counts them all. Lines that carry an id can be imported again: a fact that is
-/// there with the same content does not change. An answer without a summary was cut off.
+/// met, and the rest goes on; the last line of the answer is the summary. At most 1,000 bad lines
+/// are reported; the summary counts them all. Lines that carry an id can be imported again: a fact
+/// that is there with the same content does not change. An answer without a summary was cut off.
 #[utoipa::path(
     post,
     path = "/v1/import",

@@ -85,9 +85,9 @@ pub(in crate::http) async fn list(
 
 /// Check, stage, prove and promote a logic
 ///
-/// The body is the component. The live generation goes on serving, whatever happens to the candidate.
-/// A candidate that fails the proof is refused with `incompatible_component`, and the report is in
-/// `details`.
+/// The body is the component. The live generation goes on serving, whatever happens to the
+/// candidate. A candidate that fails the proof is refused with `incompatible_component`, and the
+/// report is in `details`.
 #[utoipa::path(
     post,
     path = "/v1/admin/logic",

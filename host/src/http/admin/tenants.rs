@@ -187,7 +187,8 @@ pub(in crate::http) async fn create(
 
 /// One tenant: its keys without their secrets, its limits, and what is used of them
 ///
-/// The same usage that the tenant sees in `/v1/stats`. On a server with keys it takes the admin key.
+/// The same usage that the tenant sees in `/v1/stats`. On a server with keys it takes the admin
+/// key.
 #[utoipa::path(
     get,
     path = "/v1/admin/tenants/{t}",
@@ -277,8 +278,8 @@ struct TenantDeleted {
 ///
 /// Its keys are invalid at once, its calls in progress end, and its facts, vectors, index and
 /// extensions are deleted. Safe to repeat: a deletion that failed on its way continues. Where hosts
-/// share a storage, the name is free again once no other host can have a call in progress. On a server
-/// with keys it takes the admin key.
+/// share a storage, the name is free again once no other host can have a call in progress. On a
+/// server with keys it takes the admin key.
 #[utoipa::path(
     delete,
     path = "/v1/admin/tenants/{t}",
@@ -313,8 +314,8 @@ pub(in crate::http) struct Rotation {
 
 /// Give a tenant a further key
 ///
-/// The new key is valid at once and shown this once. The others stay valid until they are revoked or,
-/// with `grace_seconds`, for that long. On a server with keys it takes the admin key.
+/// The new key is valid at once and shown this once. The others stay valid until they are revoked
+/// or, with `grace_seconds`, for that long. On a server with keys it takes the admin key.
 #[utoipa::path(
     post,
     path = "/v1/admin/tenants/{t}/rotate-key",

@@ -18,8 +18,8 @@ use crate::error::{self, Code};
 const CODES: &[(Code, &str)] = &[
     (
         Code::InvalidRequest,
-        "the request is malformed; `details.pointer` is a JSON pointer to the place. Also with 405, \
-         when the route does not have this method",
+        "the request is malformed; `details.pointer` is a JSON pointer to the place. Also with \
+         405, when the route does not have this method",
     ),
     (
         Code::InvalidFilter,

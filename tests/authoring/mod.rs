@@ -42,7 +42,7 @@ fn built() -> Result<PathBuf> {
     Ok(kenning()?.with_file_name("..").canonicalize()?)
 }
 
-fn tool(path: &str) -> Result<PathBuf> {
+pub(crate) fn tool(path: &str) -> Result<PathBuf> {
     let tool = built()?.join("languages").join(path);
     ensure!(tool.exists(), "{} is not there: run `make examples`", tool.display());
     Ok(tool)

@@ -55,7 +55,7 @@ async fn an_import_that_trickles_is_stopped() -> Result<()> {
     wire.begin_post("/v1/import", 100_000).await?;
     wire.send(b"{\"text\":\"one that is whole\"}\n").await?;
     let said = trickle(wire, b'x', "\"message\"").await;
-    assert!(said.contains("stopped after line 1: no whole line arrived for 0.3 s"), "{said}");
+    assert!(said.contains("stopped after line 1: no complete line arrived for 0.3 s"), "{said}");
     assert!(said.contains("\"imported\":1"), "{said}");
     serves_again(&server).await
 }

@@ -1,4 +1,4 @@
-//! Answers and refusals on the wire.
+//! Answers and errors as HTTP responses.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -14,16 +14,16 @@ pub(super) const DIGEST: HeaderName = HeaderName::from_static("x-kenning-digest"
 /// `name=generation` of each extension, in their order.
 pub(super) const EXTENSIONS: HeaderName = HeaderName::from_static("x-kenning-extensions");
 
-/// How to come back with a key (RFC 6750).
+/// How to authenticate (RFC 6750).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"kenning\"");
 
-/// A handler's answer: what the guest said, and which guest it was.
+/// What a handler returns.
 pub(super) type Reply = Result<Response, Refusal>;
 
-/// What the log holds of one error: a guest says how long its messages are.
+/// How much of one error's message the log keeps: a guest's messages may be of any length.
 const LOGGED_BYTES: usize = 4 * 1024;
 
-/// An error on its way out.
+/// An error as a response.
 pub(super) struct Refusal(pub(super) Error);
 
 impl From<Error> for Refusal {
@@ -32,14 +32,21 @@ impl From<Error> for Refusal {
     }
 }
 
-/// `value` as JSON, with the generation it came from.
-pub(super) fn reply<T: Serialize>(status: StatusCode, answered: kb::Response<T>) -> Response {
-    let mut response = (status, Json(answered.value)).into_response();
-    name_guests(&mut response, &answered.served_by);
-    response
+/// What `convert` makes of the guests' answer, as JSON. The response names those guests, also where
+/// `convert` fails.
+pub(super) fn reply<T, A: Serialize>(
+    status: StatusCode,
+    answered: kb::Response<T>,
+    convert: impl FnOnce(T) -> Result<A, Error>,
+) -> Reply {
+    let kb::Response { value, served_by } = answered;
+    let value = convert(value).map_err(|error| error.from_guests(served_by.clone()))?;
+    let mut response = (status, Json(value)).into_response();
+    name_guests(&mut response, &served_by);
+    Ok(response)
 }
 
-/// Which guests answered: the logic, and the extensions whose hooks stand in its way.
+/// Names the guests that answered in the headers: the logic, and the extensions whose hooks ran.
 pub(super) fn name_guests(response: &mut Response, served_by: &ServedBy) {
     let headers = response.headers_mut();
     headers.insert(GENERATION, served_by.logic.number.into());
@@ -72,7 +79,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Once, here, where the failure is answered. What the caller did wrong is no news.
+/// Logs each failure once, where it is answered; a caller's mistake only for debugging.
 fn log(error: &Error) {
     let (code, source) = (error.code.as_str(), error.source.as_deref().map(cut));
     match error.code {

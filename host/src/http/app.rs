@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::http::body_budget::BodyBudget;
+use crate::http::BodyBudget;
 use crate::kb::Kb;
 use crate::swap::Swapper;
 use kenning_core::limits::Limits;

@@ -1,4 +1,4 @@
-//! Who asks, and how long they will wait.
+//! Who sent a request, and the deadline it asks for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ const TENANT: &str = "x-kenning-tenant";
 const TIMEOUT: &str = "x-kenning-timeout-ms";
 const API_KEY: &str = "x-api-key";
 
-/// The caller of a request, let in: the request counts against the tenant's quotas until the last
-/// clone is gone.
+/// An admitted caller. The request counts against the tenant's quotas until the last clone is
+/// dropped.
 #[derive(Clone)]
 pub(super) struct Who {
     tenant: TenantId,
@@ -34,7 +34,7 @@ impl Who {
         &self.tenant
     }
 
-    /// The caller, who waits for `limit` or for less if the request says so.
+    /// The caller with a deadline of `limit`, or less if the request asks for less.
     pub(super) fn within(&self, limit: Duration) -> Caller {
         let time = self.timeout.map_or(limit, |timeout| timeout.min(limit));
         let permit = self.permit.clone();
@@ -64,13 +64,13 @@ fn tenant(headers: &HeaderMap, tenants: &Tenants) -> Result<TenantId, Error> {
         let default = || TenantId::parse(DEFAULT_TENANT).map_err(Error::internal);
         return named.unwrap_or_else(default);
     }
-    // Who has no key learns nothing else.
-    let Principal::Tenant(tenant) = authenticate(headers, tenants)? else {
+    // Without a valid key, a caller learns nothing else about the request.
+    let Principal::Tenant(tenant) = holder(headers, tenants)? else {
         return Err(forbidden("facts need a tenant's key; this is the admin key"));
     };
     match named.transpose()? {
         Some(named) if named != tenant => {
-            Err(forbidden("this key is another tenant's than X-Kenning-Tenant names"))
+            Err(forbidden("this key does not belong to the tenant in X-Kenning-Tenant"))
         }
         _ => Ok(tenant),
     }
@@ -80,8 +80,8 @@ pub(super) fn forbidden(message: &str) -> Error {
     Error::new(Code::Forbidden, message)
 }
 
-/// Whose key the request shows.
-pub(super) fn authenticate(headers: &HeaderMap, tenants: &Tenants) -> Result<Principal, Error> {
+/// Whose key the request carries.
+pub(super) fn holder(headers: &HeaderMap, tenants: &Tenants) -> Result<Principal, Error> {
     match key(headers) {
         Some(key) => tenants.authenticate(key),
         None => Err(Error::new(
@@ -91,7 +91,7 @@ pub(super) fn authenticate(headers: &HeaderMap, tenants: &Tenants) -> Result<Pri
     }
 }
 
-/// The key in a request, from either header; from neither, if both are there and differ.
+/// The key of a request, from either header; none if both are there and differ.
 fn key(headers: &HeaderMap) -> Option<&str> {
     let text = |name| headers.get(name)?.to_str().ok();
     let bearer = text(AUTHORIZATION.as_str()).map(|value| {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_comes_in_either_header() {
+    fn a_key_is_read_from_either_header() {
         assert_eq!(key_of(&[("authorization", "Bearer abc")]).as_deref(), Some("abc"));
         assert_eq!(key_of(&[("authorization", "bearer  abc ")]).as_deref(), Some("abc"));
         assert_eq!(key_of(&[("x-api-key", "abc")]).as_deref(), Some("abc"));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_or_two_of_them_is_not_taken() {
+    fn no_key_another_scheme_or_two_different_keys_name_nobody() {
         assert_eq!(key_of(&[]), None);
         assert_eq!(key_of(&[("authorization", "Basic abc")]).as_deref(), Some(""));
         assert_eq!(key_of(&[("authorization", "Bearer a"), ("x-api-key", "b")]), None);

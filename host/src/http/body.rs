@@ -1,4 +1,4 @@
-//! A request's body: bounded in size and time, JSON, and wrong in a place that has a name.
+//! Reading a request's JSON body: bounded in size and time, with a JSON pointer to what is wrong.
 
 use std::sync::Arc;
 
@@ -16,29 +16,29 @@ use super::body_budget::{BodyBudget, Reservation};
 use crate::http::App;
 use kenning_core::error::{Code, Error};
 
-/// How much of a body that is too large is read and dropped, in times what is allowed.
+/// How much of a body that is too large is read and dropped, as a multiple of the limit.
 const DISCARDED: usize = 4;
 
-/// What an answer quotes of a body, in bytes: of a pointer into it, and of what is wrong with it.
+/// Bounds on what an answer quotes of a body, in bytes: the pointer, and the reason.
 const POINTER_BYTES: usize = 1024;
 const REASON_BYTES: usize = 512;
 
-/// A JSON body, counted until it is dropped.
+/// A JSON body, with its share of the budget of all bodies.
 pub(super) struct Json<T>(pub(super) T, pub(super) Reservation);
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
-        let (bytes, held) = read(request.into_body(), app).await?;
-        Ok(Self(parse(&bytes)?, held))
+        let (bytes, reservation) = read(request.into_body(), app).await?;
+        Ok(Self(parse(&bytes)?, reservation))
     }
 }
 
-/// Why a body is not there.
+/// Why a body could not be read.
 enum Missing {
     TooLarge,
-    /// There is no memory left for bodies.
+    /// The budget of all bodies is used up.
     Refused(Error),
     BrokenOff,
     Late,
@@ -61,7 +61,7 @@ async fn read(mut body: Body, app: &App) -> Result<(Bytes, Reservation), Error> 
         )
         .with_details(serde_json::json!({ "limit": "body_bytes", "allowed": allowed })),
         Missing::Refused(error) => error,
-        Missing::BrokenOff => Error::invalid("", "the body ended before it was whole"),
+        Missing::BrokenOff => Error::invalid("", "the body ended early"),
         Missing::Late => {
             let seconds = bound.as_secs_f64();
             Error::invalid("", format!("the body did not arrive within {seconds} s"))
@@ -72,25 +72,25 @@ async fn read(mut body: Body, app: &App) -> Result<(Bytes, Reservation), Error> 
 async fn collect(
     body: &mut Body,
     allowed: usize,
-    bodies: &BodyBudget,
+    budget: &BodyBudget,
 ) -> Result<(Bytes, Reservation), Missing> {
     let mut body = Limited::new(body, allowed);
-    let (mut bytes, mut held) = (BytesMut::new(), Reservation::default());
+    let (mut bytes, mut reservation) = (BytesMut::new(), Reservation::default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
             true => Missing::TooLarge,
             false => Missing::BrokenOff,
         })?;
-        // What is no data is a trailer, of which there is no use.
+        // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };
-        held.add(bodies.hold(data.len()).map_err(Missing::Refused)?);
+        reservation.merge(budget.reserve(data.len()).map_err(Missing::Refused)?);
         bytes.extend_from_slice(&data);
     }
-    Ok((bytes.freeze(), held))
+    Ok((bytes.freeze(), reservation))
 }
 
-/// Reads on, up to `bytes`. A caller who sends all before it listens would otherwise
-/// meet a closed connection rather than the answer.
+/// Reads and drops up to `bytes` of the body. A client that sends its whole body before it reads
+/// the answer would otherwise see a closed connection instead of the answer.
 pub(super) async fn discard(mut body: Body, mut bytes: usize) {
     while let Some(Ok(frame)) = body.frame().await
         && bytes > 0
@@ -99,10 +99,10 @@ pub(super) async fn discard(mut body: Body, mut bytes: usize) {
     }
 }
 
-/// Reads JSON; an error says where.
+/// Parses a JSON object; an error carries a JSON pointer to its place.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     if bytes.trim_ascii_start().starts_with(b"[") {
-        // serde would take a list for an object's values in their order.
+        // serde accepts a list as a struct's values in their order.
         return Err(Error::invalid("", "the JSON must be an object, not a list"));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -110,12 +110,13 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         let reason = shortened(error.inner().to_string());
         Error::invalid(&pointer(error.path()), format!("the JSON cannot be read: {reason}"))
     })?;
-    json.end()
-        .map_err(|error| Error::invalid("", format!("there is more after the JSON: {error}")))?;
+    json.end().map_err(|error| {
+        Error::invalid("", format!("trailing data after the JSON value: {error}"))
+    })?;
     Ok(value)
 }
 
-/// RFC 6901, down to the last part that fits.
+/// The JSON pointer (RFC 6901) of `path`, cut at the last segment that fits.
 fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path.iter().filter_map(segment) {
@@ -128,8 +129,8 @@ fn pointer(path: &Path) -> String {
     pointer
 }
 
-/// Without its middle, where it is long: serde quotes what it did not expect, whole, before it
-/// says where that is.
+/// Drops the middle of a long reason: serde quotes an unexpected value in full before it says
+/// where it is.
 fn shortened(reason: String) -> String {
     if reason.len() <= REASON_BYTES {
         return reason;
@@ -147,7 +148,7 @@ fn segment(segment: &Segment) -> Option<String> {
     }
 }
 
-/// Metadata as the contract wants it: a JSON object as text, `{}` for none.
+/// Checks that metadata is a JSON object and returns its text, as the contract wants it.
 pub(super) fn metadata(given: Option<Box<RawValue>>) -> Result<Option<String>, Error> {
     let Some(raw) = given else { return Ok(None) };
     let text = String::from(Box::<str>::from(raw));

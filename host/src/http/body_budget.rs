@@ -1,8 +1,8 @@
-//! Memory for bodies, shared by all connections.
+//! A budget of memory for bodies, shared by all connections.
 //!
-//! Each body is bounded by itself, and a thousand callers may each send or fetch one.
-//! So what they hold together is counted, and bounded, too: what arrives until its call
-//! has ended, and what is answered until the caller has taken it.
+//! One body has a limit of its own, but a thousand callers may each send or fetch one. The
+//! budget bounds all of them together: a request's bytes count until its call ends, and an
+//! answer's until the caller has read it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,49 +19,54 @@ use super::answer::Refusal;
 use crate::http::App;
 use kenning_core::error::Error;
 
-/// Answers up to this size are not counted: the system's own buffer takes them, and
-/// those of writes are never larger.
+/// Answers up to this size are not counted: the socket's buffer holds them, and the answer
+/// to a write is never larger.
 const SMALL_ANSWER: u64 = 64 * 1024;
 
-/// The bound on all bodies, and what is left of it.
+/// How many bytes all bodies may hold together, and how many of them are available.
 pub struct BodyBudget {
     allowed: usize,
-    left: Arc<Semaphore>,
+    available: Arc<Semaphore>,
 }
 
-/// Bytes that are counted until it is dropped.
+/// A share of the budget, returned when it is dropped.
 #[derive(Default)]
 pub(super) struct Reservation(Option<OwnedSemaphorePermit>);
 
 impl BodyBudget {
+    /// A budget of `allowed` bytes.
     pub fn new(allowed: usize) -> Self {
-        Self { allowed, left: Arc::new(Semaphore::new(allowed)) }
+        Self { allowed, available: Arc::new(Semaphore::new(allowed)) }
     }
 
-    /// How many bytes are counted now.
-    pub(super) fn counted(&self) -> usize {
-        self.allowed - self.left.available_permits()
+    /// How many bytes are reserved now.
+    pub(super) fn reserved(&self) -> usize {
+        self.allowed - self.available.available_permits()
     }
 
-    /// Counts `bytes` that are there already.
-    pub(super) fn hold(&self, bytes: usize) -> Result<Reservation, Error> {
-        match self.left.clone().try_acquire_many_owned(self.countable(bytes)) {
+    /// Reserves `bytes`, or fails at once if they are not available.
+    pub(super) fn reserve(&self, bytes: usize) -> Result<Reservation, Error> {
+        match self.available.clone().try_acquire_many_owned(self.permits(bytes)) {
             Ok(permit) => Ok(Reservation(Some(permit))),
             Err(_) => Err(self.full()),
         }
     }
 
-    /// The same, waiting until `until` for others to give back theirs.
-    pub(super) async fn wait(&self, bytes: usize, until: Instant) -> Result<Reservation, Error> {
-        let permit = self.left.clone().acquire_many_owned(self.countable(bytes));
+    /// Reserves `bytes`, waiting until `until` for others to return theirs.
+    pub(super) async fn reserve_until(
+        &self,
+        bytes: usize,
+        until: Instant,
+    ) -> Result<Reservation, Error> {
+        let permit = self.available.clone().acquire_many_owned(self.permits(bytes));
         match timeout_at(until.into(), permit).await {
             Ok(Ok(permit)) => Ok(Reservation(Some(permit))),
             _ => Err(self.full()),
         }
     }
 
-    /// A body above the bound on all counts as all there is.
-    fn countable(&self, bytes: usize) -> u32 {
+    /// A body larger than the whole budget reserves all of it.
+    fn permits(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.min(self.allowed)).unwrap_or(u32::MAX)
     }
 
@@ -71,40 +76,41 @@ impl BodyBudget {
 }
 
 impl Reservation {
-    pub(super) fn add(&mut self, other: Self) {
+    /// Takes over what `other` reserved.
+    pub(super) fn merge(&mut self, other: Self) {
         match (&mut self.0, other.0) {
-            (Some(held), Some(other)) => held.merge(other),
-            (held @ None, other) => *held = other,
+            (Some(permit), Some(other)) => permit.merge(other),
+            (permit @ None, other) => *permit = other,
             (Some(_), None) => {}
         }
     }
 
-    /// Gives back all but `bytes`.
-    pub(super) fn keep(&mut self, bytes: usize) {
-        if let Some(held) = &mut self.0 {
-            drop(held.split(held.num_permits().saturating_sub(bytes)));
+    /// Returns all but `bytes`.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        if let Some(permit) = &mut self.0 {
+            drop(permit.split(permit.num_permits().saturating_sub(bytes)));
         }
     }
 
-    /// `bytes`, counted until their last copy is gone.
-    pub(super) fn within(self, bytes: Bytes) -> Bytes {
-        Bytes::from_owner(HeldBytes { bytes, _held: self })
+    /// `bytes`, which hold the reservation until their last copy is dropped.
+    pub(super) fn attach(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(ReservedBytes { bytes, _reservation: self })
     }
 }
 
-struct HeldBytes {
+struct ReservedBytes {
     bytes: Bytes,
-    _held: Reservation,
+    _reservation: Reservation,
 }
 
-impl AsRef<[u8]> for HeldBytes {
+impl AsRef<[u8]> for ReservedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Counts an answer until its caller has taken it; one for which nothing is left
-/// becomes a refusal. Answers that come in pieces count those themselves.
+/// Reserves memory for an answer until its caller has read it, and refuses the request if there
+/// is not enough. Streamed answers reserve for each of their pieces themselves.
 pub(super) async fn count_answer(
     State(app): State<Arc<App>>,
     request: Request,
@@ -122,7 +128,7 @@ pub(super) async fn count_answer(
 async fn counted(app: &App, response: Response) -> Result<Response, Error> {
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.map_err(Error::internal)?;
-    let bytes = app.bodies.hold(bytes.len())?.within(bytes);
+    let bytes = app.bodies.reserve(bytes.len())?.attach(bytes);
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
@@ -131,36 +137,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_within_the_bound_are_held_obeyed() {
-        let bodies = BodyBudget::new(10);
-        let mut held = bodies.hold(4).unwrap();
-        held.add(bodies.hold(6).unwrap());
-        held.keep(7);
-        assert_eq!(bodies.left.available_permits(), 3);
-        let bytes = held.within(Bytes::from_static(b"sevenby"));
+    fn bodies_within_the_budget_are_reserved() {
+        let budget = BodyBudget::new(10);
+        let mut reservation = budget.reserve(4).unwrap();
+        reservation.merge(budget.reserve(6).unwrap());
+        reservation.shrink_to(7);
+        assert_eq!(budget.available.available_permits(), 3);
+        let bytes = reservation.attach(Bytes::from_static(b"sevenby"));
         let copy = bytes.slice(2..);
         drop(bytes);
-        assert_eq!((&copy[..], bodies.left.available_permits()), (&b"venby"[..], 3));
+        assert_eq!((&copy[..], budget.available.available_permits()), (&b"venby"[..], 3));
         drop(copy);
-        assert_eq!(bodies.left.available_permits(), 10);
+        assert_eq!(budget.available.available_permits(), 10);
     }
 
     #[tokio::test]
-    async fn a_body_for_which_nothing_is_left_is_refused_violated() {
-        let bodies = BodyBudget::new(10);
-        let held = bodies.hold(8).unwrap();
-        let error = bodies.hold(3).err().unwrap();
+    async fn a_body_beyond_the_budget_is_refused() {
+        let budget = BodyBudget::new(10);
+        let reservation = budget.reserve(8).unwrap();
+        let error = budget.reserve(3).err().unwrap();
         assert_eq!(error.details.unwrap()["limit"], "bodies_bytes");
-        assert!(bodies.wait(3, Instant::now()).await.is_err());
+        assert!(budget.reserve_until(3, Instant::now()).await.is_err());
         let later = Instant::now() + std::time::Duration::from_secs(60);
-        let (waited, ()) = tokio::join!(bodies.wait(3, later), async { drop(held) });
+        let (waited, ()) =
+            tokio::join!(budget.reserve_until(3, later), async { drop(reservation) });
         assert!(waited.is_ok());
     }
 
     #[test]
-    fn a_body_above_the_bound_on_all_has_it_to_itself() {
-        let bodies = BodyBudget::new(10);
-        let _held = bodies.hold(1_000).unwrap();
-        assert!(bodies.hold(1).is_err());
+    fn a_body_larger_than_the_budget_reserves_all_of_it() {
+        let budget = BodyBudget::new(10);
+        let _reservation = budget.reserve(1_000).unwrap();
+        assert!(budget.reserve(1).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! `GET /v1/export`: every fact of the tenant as JSON Lines, newest first, a page
-//! at a time. Each page is counted with all other bodies until it has been taken. A
-//! failure in the middle breaks the connection, so that a cut export cannot be taken for
-//! a whole one.
+//! `GET /v1/export`: every fact of the tenant as JSON Lines, newest first, read a page at a time.
+//! Each page reserves memory from the budget of all bodies until the caller has read it. A failure
+//! in the middle breaks the connection, so that nobody mistakes a partial export for a complete
+//! one.
 
 use std::sync::Arc;
 
@@ -22,18 +22,35 @@ use kenning_core::provenance::ServedBy;
 /// Facts in one piece of the stream.
 const PAGE: u32 = 500;
 
-/// One page on its way out, and where the next begins.
+/// One page of the stream, and the cursor of the next.
 struct Piece {
     lines: Bytes,
     cursor: Option<String>,
-    served_by: ServedBy,
+    served: ServedBy,
 }
 
-/// `GET /v1/export`
+/// Every fact, streamed as JSON Lines
+///
+/// One `Fact` a line, newest first. A complete export ends with the last, empty chunk of the
+/// transfer; one that fails after its first byte breaks the connection instead.
+#[utoipa::path(
+    get,
+    path = "/v1/export",
+    operation_id = "exportFacts",
+    tag = "bulk",
+    responses(
+        (
+            status = 200,
+            description = "One fact a line.",
+            body = FactAnswer,
+            content_type = "application/x-ndjson",
+        ),
+    ),
+)]
 pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Response, Refusal> {
     // The first page is read before the status is sent, so that a failure has one.
     let first = piece(&app, &who, None).await?;
-    let served_by = first.served_by.clone();
+    let served = first.served.clone();
     let pieces = stream::try_unfold(Some(Ok(first)), move |next: Option<Result<Piece, String>>| {
         let (app, who) = (app.clone(), who.clone());
         async move {
@@ -47,22 +64,22 @@ pub(super) async fn export(State(app): State<Arc<App>>, who: Who) -> Result<Resp
     });
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     let mut response = (content_type, Body::from_stream(pieces)).into_response();
-    name_guests(&mut response, &served_by);
+    name_guests(&mut response, &served);
     Ok(response)
 }
 
 async fn piece(app: &App, who: &Who, cursor: Option<String>) -> Result<Piece, Error> {
     let limit = PAGE.min(app.limits.page_facts as u32);
     let caller = who.within(app.limits.call);
-    let response = app.kb.list(&caller, None, limit, cursor).await?;
+    let answered = app.kb.list(&caller, None, limit, cursor).await?;
     let mut lines = Vec::new();
-    for fact in response.value.facts {
+    for fact in answered.value.facts {
         let fact = FactAnswer::try_from(fact);
-        let fact = fact.map_err(|error| error.from_guests(response.served_by.clone()))?;
+        let fact = fact.map_err(|error| error.from_guests(answered.served_by.clone()))?;
         serde_json::to_writer(&mut lines, &fact).map_err(Error::internal)?;
         lines.push(b'\n');
     }
-    let held = app.bodies.wait(lines.len(), caller.deadline).await?;
-    let (cursor, served_by) = (response.value.cursor, response.served_by);
-    Ok(Piece { lines: held.within(lines.into()), cursor, served_by })
+    let reservation = app.bodies.reserve_until(lines.len(), caller.deadline).await?;
+    let (cursor, served) = (answered.value.cursor, answered.served_by);
+    Ok(Piece { lines: reservation.attach(lines.into()), cursor, served })
 }

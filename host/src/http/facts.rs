@@ -7,14 +7,18 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::answer::{Refusal, Reply, reply};
 use super::body::{Json, metadata};
+use super::openapi::{
+    Conflict, DimensionMismatch, ErrorBody, FactId, FactInPath, IdempotencyKey, Metadata, NotFound,
+    Rejected, Success, TooLarge, examples,
+};
 use crate::http::App;
 use crate::http::auth::Who;
-use crate::kb::{Response, StoreOutcome};
+use crate::kb::StoreOutcome;
 use kenning_core::error::{Code, Error};
 use kenning_runtime::wit::{Change, Draft, Fact};
 
@@ -26,12 +30,26 @@ const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x6b65_6e6e_696e_4760_9a2b_1d64_6b65
 
 const LIST_LIMIT: u32 = 100;
 
-/// A fact as a caller sends it.
-#[derive(Deserialize)]
+/// A fact to store.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = Draft)]
 pub(super) struct NewFact {
+    /// What the fact says. Not blank; at most 262,144 bytes of UTF-8.
+    #[schema(
+        required,
+        nullable = false,
+        value_type = String,
+        min_length = 1,
+        max_length = 262144,
+        pattern = r"\S"
+    )]
     text: Option<String>,
+    #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
+    /// The id of the fact; the server makes one if it is left out. Storing the same content under
+    /// the same id again changes nothing.
+    #[schema(value_type = Option<FactId>)]
     fact_id: Option<String>,
 }
 
@@ -46,7 +64,7 @@ impl NewFact {
     }
 }
 
-/// The id in a path; what an id may be is the logic's to say.
+/// The id in a path; the logic decides which ids are valid.
 pub(super) struct Id(String);
 
 impl FromRequestParts<Arc<App>> for Id {
@@ -60,12 +78,18 @@ impl FromRequestParts<Arc<App>> for Id {
     }
 }
 
-/// A fact as a caller sees it.
-#[derive(Serialize)]
+/// A stored fact.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Fact, examples(json!(examples::fact())))]
 pub(super) struct FactAnswer {
+    #[schema(value_type = FactId)]
     id: String,
+    /// What the fact says.
     content: String,
+    #[schema(value_type = Metadata)]
     metadata: Box<RawValue>,
+    /// When the fact was first stored: RFC 3339 with an offset. A fact that another program wrote
+    /// may have an ISO 8601 time without one.
     timestamp: String,
 }
 
@@ -78,7 +102,7 @@ impl TryFrom<Fact> for FactAnswer {
     }
 }
 
-/// The logic's metadata, which must be a JSON object.
+/// Metadata from the logic, which must be a JSON object.
 pub(super) fn object(metadata: String) -> Result<Box<RawValue>, Error> {
     match RawValue::from_string(metadata) {
         Ok(object) if object.get().starts_with('{') => Ok(object),
@@ -86,7 +110,48 @@ pub(super) fn object(metadata: String) -> Result<Box<RawValue>, Error> {
     }
 }
 
-/// `POST /v1/facts`
+/// Store a fact
+///
+/// The fact is durable when the answer arrives. Its embedding is waited for only briefly: see
+/// `indexed`.
+#[utoipa::path(
+    post,
+    path = "/v1/facts",
+    operation_id = "storeFact",
+    tag = "facts",
+    params(IdempotencyKey),
+    request_body(content((
+        NewFact = "application/json",
+        examples(
+            ("plain" = (value = json!({ "text": "Ada prefers tea." }))),
+            ("with_metadata" = (value = json!({
+                "text": "The staging server listens on port 7171.",
+                "metadata": examples::metadata(),
+                "fact_id": "port-7",
+            }))),
+        ),
+    ))),
+    responses(
+        (
+            status = 201,
+            description = "Stored.",
+            body = Stored,
+            examples(
+                ("stored" = (value = json!(examples::stored("Fact stored successfully")))),
+                ("split" = (value = json!({
+                    "status": "success",
+                    "message": "Fact stored successfully",
+                    "fact_id": "note-1",
+                    "indexed": false,
+                    "fact_ids": ["note-1", "note-2"],
+                }))),
+            ),
+        ),
+        (status = 409, response = Conflict),
+        (status = 413, response = TooLarge),
+        (status = 422, response = Rejected),
+    ),
+)]
 pub(super) async fn store(
     State(app): State<Arc<App>>,
     who: Who,
@@ -97,30 +162,45 @@ pub(super) async fn store(
     if draft.id.is_none() {
         draft.id = id_from_key(&headers)?;
     }
-    let response = app.kb.store(&who.within(app.limits.call), vec![Ok(draft)]).await?;
-    let served_by = response.served_by;
-    let outcome = response.value.into_iter().next();
-    let outcome = outcome.unwrap_or_else(|| Err(Error::internal("no outcome for a draft")));
-    let outcome = outcome.map_err(|error| error.from_guests(served_by.clone()))?;
-    Ok(reply(StatusCode::CREATED, Response { value: success(&outcome), served_by }))
+    let answered = app.kb.store(&who.within(app.limits.call), vec![Ok(draft)]).await?;
+    reply(StatusCode::CREATED, answered, |outcomes| {
+        let outcome = outcomes.into_iter().next();
+        let outcome = outcome.unwrap_or_else(|| Err(Error::internal("no outcome for a draft")));
+        outcome.map(Stored::new)
+    })
 }
 
-fn success(outcome: &StoreOutcome) -> Value {
-    let mut answer = json!({
-        "status": "success",
-        "message": "Fact stored successfully",
-        "fact_id": outcome.ids.first(),
-        "indexed": outcome.indexed,
-    });
-    if outcome.ids.len() > 1 {
-        // An extension split the draft.
-        answer["fact_ids"] = json!(outcome.ids);
+/// What a write did.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Stored {
+    status: Success,
+    message: &'static str,
+    #[schema(value_type = FactId)]
+    fact_id: String,
+    /// Whether the fact can be found by meaning already. If not, text search finds it now, and
+    /// its vector follows without another request.
+    indexed: bool,
+    /// All ids, where an extension split the draft.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<FactId>>, nullable = false, min_items = 2)]
+    fact_ids: Option<Vec<String>>,
+}
+
+impl Stored {
+    fn new(kept: StoreOutcome) -> Self {
+        let StoreOutcome { ids, indexed } = kept;
+        Self {
+            status: Success::Success,
+            message: "Fact stored successfully",
+            fact_id: ids.first().cloned().unwrap_or_default(),
+            indexed,
+            fact_ids: (ids.len() > 1).then_some(ids),
+        }
     }
-    answer
 }
 
-/// Repeating a request with its key stores the same id again, which the logic
-/// takes as done; so a key needs no memory of its own and never expires.
+/// The id that an idempotency key stands for. A request repeated with its key stores the same id
+/// again, which the logic accepts; so keys need no storage of their own and never expire.
 fn id_from_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     match key.as_bytes().len() {
@@ -134,14 +214,20 @@ fn id_from_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     }
 }
 
-#[derive(Deserialize)]
+/// Facts to store, each on its own.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(examples(json!({ "facts": [
+    { "text": "Ada prefers tea." },
+    { "text": "The staging server listens on port 7272.", "fact_id": "port-7" },
+] })))]
 pub(super) struct Batch {
+    #[schema(value_type = Vec<NewFact>, min_items = 1, max_items = 100)]
     facts: Vec<Box<RawValue>>,
 }
 
 impl Batch {
-    /// Each fact by itself, unless there are none or too many.
+    /// The result of parsing each fact, unless there are none or too many.
     pub(super) fn drafts(&self, allowed: usize) -> Result<Vec<Result<Draft, Error>>, Error> {
         match self.facts.len() {
             0 => Err(Error::invalid("/facts", "facts holds at least one fact")),
@@ -153,7 +239,22 @@ impl Batch {
     }
 }
 
-/// `POST /v1/facts/batch`: each fact has its own outcome.
+/// Store up to 100 facts
+///
+/// Each fact is stored or refused on its own. The whole body is at most 5,242,880 bytes.
+#[utoipa::path(
+    post,
+    path = "/v1/facts/batch",
+    operation_id = "storeFacts",
+    tag = "facts",
+    request_body = Batch,
+    responses(
+        (status = 200, description = "The outcome of each, in their order.", body = BatchAnswer),
+        (status = 409, response = DimensionMismatch),
+        (status = 413, response = TooLarge),
+        (status = 422, response = Rejected),
+    ),
+)]
 pub(super) async fn store_batch(
     State(app): State<Arc<App>>,
     who: Who,
@@ -161,10 +262,44 @@ pub(super) async fn store_batch(
 ) -> Reply {
     let drafts = batch.drafts(app.limits.batch_facts)?;
     let caller = who.within(app.limits.call);
-    let response = app.kb.store(&caller, drafts).await?;
-    let results: Vec<Value> = response.value.iter().map(outcome).collect();
-    let value = json!({ "results": results });
-    Ok(reply(StatusCode::OK, Response { value, served_by: response.served_by }))
+    let answered = app.kb.store(&caller, drafts).await?;
+    reply(StatusCode::OK, answered, |outcomes| {
+        Ok(BatchAnswer { results: outcomes.into_iter().map(BatchResult::from).collect() })
+    })
+}
+
+/// The outcomes of a batch.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({ "results": [
+    {
+        "status": "success",
+        "message": "Fact stored successfully",
+        "fact_id": "7f6c1f0e-5a0b-4c38-9a55-0d6e7a3f2b11",
+        "indexed": true,
+    },
+    Error::new(Code::Conflict, "the fact `port-7` exists with other content").body(),
+] })))]
+struct BatchAnswer {
+    /// One for each draft, in their order.
+    #[schema(max_items = 100)]
+    results: Vec<BatchResult>,
+}
+
+/// What became of one draft of a batch.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum BatchResult {
+    Stored(Stored),
+    Refused(ErrorBody),
+}
+
+impl From<Result<StoreOutcome, Error>> for BatchResult {
+    fn from(outcome: Result<StoreOutcome, Error>) -> Self {
+        match outcome {
+            Ok(kept) => Self::Stored(Stored::new(kept)),
+            Err(error) => Self::Refused(ErrorBody::from(&error)),
+        }
+    }
 }
 
 fn to_draft(fact: &RawValue) -> Result<Draft, Error> {
@@ -172,31 +307,62 @@ fn to_draft(fact: &RawValue) -> Result<Draft, Error> {
     fact.into_draft()
 }
 
-fn outcome(outcome: &Result<StoreOutcome, Error>) -> Value {
-    match outcome {
-        Ok(outcome) => success(outcome),
-        Err(error) => error.body(),
-    }
-}
-
-/// `GET /v1/facts/{id}`
+/// Read a fact
+#[utoipa::path(
+    get,
+    path = "/v1/facts/{id}",
+    operation_id = "getFact",
+    tag = "facts",
+    params(FactInPath),
+    responses(
+        (status = 200, description = "The fact.", body = FactAnswer),
+        (status = 404, response = NotFound),
+    ),
+)]
 pub(super) async fn get(State(app): State<Arc<App>>, who: Who, Id(id): Id) -> Reply {
-    let response = app.kb.get(&who.within(app.limits.call), id).await?;
-    let served_by = response.served_by;
-    let fact = FactAnswer::try_from(response.value);
-    let value = fact.map_err(|error| error.from_guests(served_by.clone()))?;
-    Ok(reply(StatusCode::OK, Response { value, served_by }))
+    let answered = app.kb.get(&who.within(app.limits.call), id).await?;
+    reply(StatusCode::OK, answered, FactAnswer::try_from)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListParameters {
+    /// Only facts whose content contains this, ignoring case. Empty is the same as left out.
+    #[param(nullable = false, example = "staging")]
     query: Option<String>,
+    /// How many facts the page holds at most.
+    #[param(value_type = Option<u32>, nullable = false, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
+    #[param(nullable = false)]
     cursor: Option<String>,
 }
 
-/// `GET /v1/facts`
+/// One page of facts.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({ "facts": [examples::fact()], "next_cursor": null })))]
+struct FactPage {
+    #[schema(max_items = 1000)]
+    facts: Vec<FactAnswer>,
+    /// Opaque; null after the last page. A page may hold fewer facts than were asked for, even
+    /// none, and still have a cursor.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// List facts, newest first
+///
+/// A fact that exists from the first page to the last is listed exactly once; one that is stored or
+/// deleted meanwhile may be listed or not.
+#[utoipa::path(
+    get,
+    path = "/v1/facts",
+    operation_id = "listFacts",
+    tag = "facts",
+    params(ListParameters),
+    responses((status = 200, description = "A page.", body = FactPage)),
+)]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     who: Who,
@@ -206,12 +372,11 @@ pub(super) async fn list(
     let limit = list_limit(parameters.limit.as_deref(), app.limits.page_facts)?;
     let containing = parameters.query.filter(|query| !query.is_empty());
     let caller = who.within(app.limits.call);
-    let response = app.kb.list(&caller, containing, limit, parameters.cursor).await?;
-    let (page, served_by) = (response.value, response.served_by);
-    let facts: Result<Vec<_>, Error> = page.facts.into_iter().map(FactAnswer::try_from).collect();
-    let facts = facts.map_err(|error| error.from_guests(served_by.clone()))?;
-    let value = json!({ "facts": facts, "next_cursor": page.cursor });
-    Ok(reply(StatusCode::OK, Response { value, served_by }))
+    let answered = app.kb.list(&caller, containing, limit, parameters.cursor).await?;
+    reply(StatusCode::OK, answered, |page| {
+        let facts: Result<_, Error> = page.facts.into_iter().map(FactAnswer::try_from).collect();
+        Ok(FactPage { facts: facts?, next_cursor: page.cursor })
+    })
 }
 
 fn list_limit(limit: Option<&str>, most: usize) -> Result<u32, Error> {
@@ -222,10 +387,16 @@ fn list_limit(limit: Option<&str>, most: usize) -> Result<u32, Error> {
     }
 }
 
-#[derive(Deserialize)]
+/// What to change; what is left out or null stays. At least one of the two.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = Change, min_properties = 1)]
 pub(super) struct FactChange {
+    /// What the fact says. Not blank; at most 262,144 bytes of UTF-8.
+    #[schema(min_length = 1, max_length = 262144, pattern = r"\S")]
     text: Option<String>,
+    /// Replaces the whole object.
+    #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
 }
 
@@ -235,7 +406,37 @@ impl FactChange {
     }
 }
 
-/// `PATCH /v1/facts/{id}`
+/// Change a fact's text, its metadata, or both
+///
+/// The id and the timestamp stay.
+#[utoipa::path(
+    patch,
+    path = "/v1/facts/{id}",
+    operation_id = "updateFact",
+    tag = "facts",
+    params(FactInPath),
+    request_body(content((
+        FactChange = "application/json",
+        examples(
+            ("text" = (value = json!({ "text": "The staging server listens on port 7272." }))),
+            ("metadata" = (value = json!({
+                "metadata": { "topic": "network", "verified": false },
+            }))),
+        ),
+    ))),
+    responses(
+        (
+            status = 200,
+            description = "Changed.",
+            body = Stored,
+            example = json!(examples::stored("Fact updated successfully")),
+        ),
+        (status = 404, response = NotFound),
+        (status = 409, response = DimensionMismatch),
+        (status = 413, response = TooLarge),
+        (status = 422, response = Rejected),
+    ),
+)]
 pub(super) async fn update(
     State(app): State<Arc<App>>,
     who: Who,
@@ -243,23 +444,48 @@ pub(super) async fn update(
     Json(change, _held): Json<FactChange>,
 ) -> Reply {
     let change = change.into_change()?;
-    let response = app.kb.update(&who.within(app.limits.call), id, change).await?;
-    let value = json!({
-        "status": "success",
-        "message": "Fact updated successfully",
-        "fact_id": response.value.id,
-        "indexed": response.value.indexed,
-    });
-    Ok(reply(StatusCode::OK, Response { value, served_by: response.served_by }))
+    let answered = app.kb.update(&who.within(app.limits.call), id, change).await?;
+    reply(StatusCode::OK, answered, |updated| {
+        Ok(Stored {
+            status: Success::Success,
+            message: "Fact updated successfully",
+            fact_id: updated.id,
+            indexed: updated.indexed,
+            fact_ids: None,
+        })
+    })
 }
 
-/// `DELETE /v1/facts/{id}`
+/// What a deletion did.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({
+    "status": "success",
+    "message": "Fact deleted successfully",
+    "fact_id": "port-7",
+})))]
+struct Deleted {
+    status: Success,
+    message: &'static str,
+    #[schema(value_type = FactId)]
+    fact_id: String,
+}
+
+/// Delete a fact
+#[utoipa::path(
+    delete,
+    path = "/v1/facts/{id}",
+    operation_id = "deleteFact",
+    tag = "facts",
+    params(FactInPath),
+    responses(
+        (status = 200, description = "Deleted.", body = Deleted),
+        (status = 404, response = NotFound),
+    ),
+)]
 pub(super) async fn delete(State(app): State<Arc<App>>, who: Who, Id(id): Id) -> Reply {
-    let response = app.kb.delete(&who.within(app.limits.call), id.clone()).await?;
-    let value = json!({
-        "status": "success",
-        "message": "Fact deleted successfully",
-        "fact_id": id,
-    });
-    Ok(reply(StatusCode::OK, Response { value, served_by: response.served_by }))
+    let answered = app.kb.delete(&who.within(app.limits.call), id.clone()).await?;
+    let message = "Fact deleted successfully";
+    reply(StatusCode::OK, answered, |()| {
+        Ok(Deleted { status: Success::Success, message, fact_id: id })
+    })
 }

@@ -1,5 +1,5 @@
-//! HTTP with JSON, under `/v1`. `router` is the table of routes; each of the other
-//! files holds one group of them, or one thing that all of them share.
+//! HTTP with JSON, under `/v1`. `router` is the table of routes; each of the other files holds one
+//! group of routes, or something that all of them share.
 
 mod admin;
 mod answer;
@@ -14,6 +14,7 @@ pub(crate) mod fuzzing;
 mod health;
 mod import;
 mod lines;
+mod openapi;
 mod request;
 mod router;
 mod search;

@@ -1,67 +1,80 @@
-//! The table of routes.
+//! The table of routes. Each handler says its own method and path, beside it, where it also
+//! describes the route for `/openapi.json`.
 
 use std::sync::Arc;
 
-use axum::routing::{get, post, put};
+use axum::extract::Extension;
+use axum::routing::get;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::{admin, body_budget, export, facts, health, import, request, search, stats};
+use super::health::Document;
+use super::{admin, body_budget, export, facts, health, import, openapi, request, search, stats};
 use crate::http::App;
 
-/// All that the server answers.
+/// Everything that the server answers.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        // Facts.
-        .route("/v1/facts", post(facts::store).get(facts::list))
-        .route("/v1/facts/batch", post(facts::store_batch))
-        .route("/v1/facts/{id}", get(facts::get).patch(facts::update).delete(facts::delete))
-        // Search.
-        .route("/v1/search", post(search::search))
-        // In and out, in bulk.
-        .route("/v1/export", get(export::export))
-        .route("/v1/import", post(import::import))
-        // Tenants.
-        .route("/v1/admin/tenants", get(admin::tenants::list).post(admin::tenants::create))
-        .route(
-            "/v1/admin/tenants/{t}",
-            get(admin::tenants::get).patch(admin::tenants::change).delete(admin::tenants::delete),
-        )
-        .route("/v1/admin/tenants/{t}/rotate-key", post(admin::tenants::rotate_key))
-        .route("/v1/admin/tenants/{t}/revoke-key", post(admin::tenants::revoke_key))
-        // Guests.
-        .route("/v1/admin/logic", get(admin::logic::list).post(admin::logic::swap))
-        .route("/v1/admin/logic/rollback", post(admin::logic::rollback))
-        .route("/v1/admin/tenants/{t}/extensions", get(admin::extensions::list))
-        .route(
-            "/v1/admin/tenants/{t}/extensions/{name}",
-            put(admin::extensions::install).delete(admin::extensions::remove),
-        )
-        .route(
-            "/v1/admin/tenants/{t}/extensions/{name}/rollback",
-            post(admin::extensions::rollback),
-        )
-        .route("/v1/admin/tenants/{t}/extensions/{name}/logs", get(admin::extensions::logs))
-        // Operations.
-        .route("/v1/stats", get(stats::stats))
-        .route("/healthz", get(health::livez))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(stats::readyz))
-        .route("/metrics", get(health::metrics))
-        .route("/openapi.json", get(health::openapi))
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::head())
+        .merge(openapi::for_tenants(tenant_routes()))
+        .merge(openapi::for_admins(admin_routes()))
+        .merge(operations_routes())
+        .split_for_parts();
+    routes
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
+        .layer(Extension(Document::new(openapi::finish(document))))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(middleware::from_fn_with_state(app.clone(), body_budget::count_answer))
         .layer(middleware::from_fn(request::observe))
         .with_state(app)
 }
 
-/// What is answered on a connection for which there is no place: whether the process is
-/// well, and otherwise that it is busy.
+/// Routes that take a tenant's key.
+fn tenant_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(facts::store, facts::list))
+        .routes(routes!(facts::store_batch))
+        .routes(routes!(facts::get, facts::update, facts::delete))
+        .routes(routes!(search::search))
+        .routes(routes!(export::export))
+        .routes(routes!(import::import))
+        .routes(routes!(stats::stats))
+}
+
+/// Routes that take the admin key.
+fn admin_routes() -> OpenApiRouter<Arc<App>> {
+    use admin::{extensions, logic, tenants};
+
+    OpenApiRouter::new()
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, tenants::change, tenants::delete))
+        .routes(routes!(tenants::rotate_key))
+        .routes(routes!(tenants::revoke_key))
+        .routes(routes!(logic::list, logic::swap))
+        .routes(routes!(logic::rollback))
+        .routes(routes!(extensions::list))
+        .routes(routes!(extensions::install, extensions::remove))
+        .routes(routes!(extensions::rollback))
+        .routes(routes!(extensions::logs))
+}
+
+/// Routes that take no key.
+fn operations_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::livez))
+        .routes(routes!(stats::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::openapi))
+}
+
+/// What is answered on a connection beyond the limit: whether the process is alive, and otherwise
+/// that the server is overloaded.
 pub fn without_place(app: Arc<App>) -> Router {
     Router::new()
-        .route("/healthz", get(health::livez))
+        .route("/healthz", get(health::healthz))
         .route("/livez", get(health::livez))
         .route("/metrics", get(health::metrics))
         .fallback(request::no_place)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use kenning_runtime::{Grant, OnFailure};
 
@@ -31,34 +32,40 @@ pub struct GuestRecord {
 }
 
 /// One generation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GenerationRecord {
     pub number: u64,
     pub digest: String,
     pub bytes: u64,
     /// RFC 3339, in UTC.
+    #[schema(format = DateTime)]
     pub staged_at: String,
     /// What an extension was granted.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub grants: Vec<Grant>,
     /// Who promoted it against its proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub forced_by: Option<String>,
 }
 
 /// Something that happened to a guest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// RFC 3339, in UTC.
+    #[schema(format = DateTime)]
     pub at: String,
     pub what: What,
     pub generation: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub why: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = EventKind)]
 pub enum What {
     Promoted,
     RolledBack,

@@ -35,7 +35,7 @@ use kenning_core::limits::Limits;
 use kenning_runtime::{Generation, Grant, OnFailure};
 
 pub use proof::Bounds;
-pub use report::Report;
+pub use report::{Report, SwapReport};
 pub use rollback::Rollback;
 
 /// How long the steps after compiling may take, beside the proof.

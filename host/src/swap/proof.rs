@@ -14,9 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
-use serde_json::{Value, json};
 
-use super::report::Report;
+use super::report::{Compared, Proof, Report};
 use super::{Proposal, Swapper};
 use crate::kb::{Observed, Request};
 use crate::registry::{Extension, Owner, Snapshot, TenantGuests};
@@ -311,20 +310,20 @@ impl Comparison {
         verdict(report, "time", time <= bounds.time_percent as f64, detail);
     }
 
-    fn to_json(&self) -> Value {
-        json!({
-            "requests": self.requests,
-            "answered_by_both": self.answered,
-            "worse": self.worse,
-            "reasons": self.reasons,
-            "overlap": if self.answered == 0 { Value::Null }
-                       else { json!(self.overlap / self.answered as f64) },
-            "fuel": { "live": self.fuel[0], "candidate": self.fuel[1] },
-            "median_us": {
-                "live": median(&self.took[0]).as_micros() as u64,
-                "candidate": median(&self.took[1]).as_micros() as u64,
+    fn to_json(&self) -> Proof {
+        let median_us = |took: &[Duration]| median(took).as_micros() as u64;
+        Proof {
+            requests: self.requests,
+            answered_by_both: self.answered,
+            worse: self.worse,
+            reasons: self.reasons.clone(),
+            overlap: (self.answered > 0).then(|| self.overlap / self.answered as f64),
+            fuel: Compared { live: self.fuel[0], candidate: self.fuel[1] },
+            median_us: Compared {
+                live: median_us(&self.took[0]),
+                candidate: median_us(&self.took[1]),
             },
-        })
+        }
     }
 }
 

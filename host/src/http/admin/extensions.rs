@@ -1,24 +1,117 @@
-//! `/v1/admin/tenants/{t}/extensions`: what a tenant brought.
+//! `/v1/admin/tenants/{t}/extensions`: a tenant's extensions.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use kenning_storage::TenantId;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, ToSchema};
 
-use super::logic::rolled_back;
-use super::parameters::{Parameters, component};
-use super::{Admin, generations};
+use super::Admin;
+use super::generations::{GuestAnswer, RolledBack, rolled_back};
+use super::parameters::{Parameters, SwapParameters, component};
 use crate::http::App;
 use crate::http::answer::Refusal;
-use crate::swap::{ExtensionTarget, Rollback};
+use crate::http::openapi::{
+    self, Component, Conflict, ExtensionInPath, Incompatible, NotFound, Success, TenantInPath,
+    TooLarge, parameter_names,
+};
+use crate::registry::Extension;
+use crate::swap::{ExtensionTarget, Rollback, SwapReport};
 use kenning_core::error::{Code, Error};
-use kenning_runtime::{Grant, Hook, OnFailure};
+use kenning_runtime::OnFailure;
+use kenning_runtime::{Grant, Hook};
 
-const PLACE: &[&str] = &["order", "grant", "on_failure"];
+/// Where an extension goes, and what it may do.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`Parameters` reads them by their names")]
+struct PlaceParameters {
+    /// Its position among the tenant's extensions: smaller is earlier. If it is left out, the
+    /// position stays, or is 0 for a new extension.
+    #[param(nullable = false)]
+    order: Option<i32>,
+    /// What it may import beyond `log` and `budget`: `storage`, `embedding` and `index`, separated
+    /// by commas.
+    #[param(nullable = false)]
+    grant: Option<String>,
+    /// What a hook's failure does to the call: `close` fails it, `leave-out` goes on without the
+    /// hook. By default `close`, and `leave-out` for `rerank`.
+    #[param(inline, nullable = false, value_type = Option<openapi::OnFailure>)]
+    on_failure: Option<OnFailure>,
+}
+
+/// Where to roll back to.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`Parameters` reads them by their names")]
+struct TargetParameter {
+    /// Rollback to this one instead.
+    #[param(nullable = false)]
+    generation: Option<u64>,
+}
+
+/// Which log lines.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`Parameters` reads them by their names")]
+struct AfterParameter {
+    /// Only lines with a larger number.
+    #[param(nullable = false)]
+    after: Option<u64>,
+}
+
+/// A tenant's extensions, in their order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Extensions)]
+struct ExtensionList {
+    extensions: Vec<ExtensionAnswer>,
+}
+
+/// One extension.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Extension)]
+struct ExtensionAnswer {
+    #[serde(flatten)]
+    guest: GuestAnswer,
+    name: String,
+    order: i32,
+    /// Each hook it has, and what the hook's failure does. Only where this host has loaded it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, openapi::OnFailure>>, nullable = false)]
+    hooks: Option<Map<String, Value>>,
+}
+
+/// What was done.
+#[derive(Serialize, ToSchema)]
+struct Done {
+    status: Success,
+    message: String,
+}
+
+/// The last lines that an extension logged.
+#[derive(Serialize, ToSchema)]
+struct LogLines {
+    #[schema(value_type = Vec<LogLine>)]
+    lines: Vec<kenning_runtime::LogLine>,
+}
+
+/// One line.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes `runtime::LogLine`")]
+struct LogLine {
+    /// Counts from 1.
+    number: u64,
+    #[schema(format = DateTime)]
+    time: String,
+    level: String,
+    generation: u64,
+    message: String,
+}
 
 type Named = Path<(String, String)>;
 type Pairs = Query<Vec<(String, String)>>;
@@ -27,7 +120,15 @@ fn tenant(name: &str) -> Result<TenantId, Error> {
     TenantId::parse(name).map_err(|error| Error::invalid("/tenant", error.to_string()))
 }
 
-/// `GET /v1/admin/tenants/{t}/extensions`
+/// A tenant's extensions, in their order
+#[utoipa::path(
+    get,
+    path = "/v1/admin/tenants/{t}/extensions",
+    operation_id = "listExtensions",
+    tag = "admin",
+    params(TenantInPath),
+    responses((status = 200, description = "The extensions.", body = ExtensionList)),
+)]
 pub(in crate::http) async fn list(
     State(app): State<Arc<App>>,
     _admin: Admin,
@@ -37,28 +138,47 @@ pub(in crate::http) async fn list(
     let records = kb.registry().archive.extensions(&tenant).await;
     let records = records.map_err(|error| kb.storage_error(&error))?.value;
     let loaded = kb.registry().loaded(&tenant);
-    let mut listed: Vec<(i32, Value)> = Vec::new();
-    for (name, record) in &records.extensions {
-        if record.guest.active.is_none() {
-            continue;
-        }
-        let live = loaded.as_ref().and_then(|guests| guests.named(name));
-        let mut one = generations(&record.guest, live.as_ref().map(|live| &*live.guest));
-        one["name"] = json!(name);
-        one["order"] = json!(record.order);
-        if let Some(live) = live {
-            let hooks = Hook::ALL.into_iter().filter(|hook| live.has(*hook));
-            let hooks = hooks.map(|hook| (hook.name().to_string(), json!(live.on_failure(hook))));
-            one["hooks"] = Value::Object(hooks.collect());
-        }
-        listed.push((record.order, one));
-    }
-    listed.sort_by_key(|(order, _)| *order);
-    let listed: Vec<Value> = listed.into_iter().map(|(_, one)| one).collect();
-    Ok(axum::Json(json!({ "extensions": listed })).into_response())
+    let active = records.extensions.iter().filter(|(_, record)| record.guest.active.is_some());
+    let mut extensions: Vec<ExtensionAnswer> = active
+        .map(|(name, record)| {
+            let live = loaded.as_ref().and_then(|guests| guests.named(name));
+            ExtensionAnswer {
+                guest: GuestAnswer::of(&record.guest, live.as_ref().map(|live| &*live.guest)),
+                name: name.clone(),
+                order: record.order,
+                hooks: live.map(|live| hooks(&live)),
+            }
+        })
+        .collect();
+    extensions.sort_by_key(|extension| extension.order);
+    Ok(axum::Json(ExtensionList { extensions }).into_response())
 }
 
-/// `PUT /v1/admin/tenants/{t}/extensions/{name}`: the body is the component.
+fn hooks(extension: &Extension) -> Map<String, Value> {
+    let hooks = Hook::ALL.into_iter().filter(|hook| extension.has(*hook));
+    hooks.map(|hook| (hook.name().to_string(), json!(extension.on_failure(hook)))).collect()
+}
+
+/// Install an extension, or replace it with another version
+///
+/// The body is the component.
+#[utoipa::path(
+    put,
+    path = "/v1/admin/tenants/{t}/extensions/{name}",
+    operation_id = "installExtension",
+    tag = "admin",
+    params(ExtensionInPath, PlaceParameters, SwapParameters),
+    request_body(content(
+        (Component = "application/wasm"),
+        (Component = "application/octet-stream"),
+    )),
+    responses(
+        (status = 200, description = "The report.", body = SwapReport),
+        (status = 409, response = Conflict),
+        (status = 413, response = TooLarge),
+        (status = 422, response = Incompatible),
+    ),
+)]
 pub(in crate::http) async fn install(
     State(app): State<Arc<App>>,
     admin: Admin,
@@ -67,10 +187,11 @@ pub(in crate::http) async fn install(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    // First: a caller who sends all before it listens would otherwise meet a closed
-    // connection rather than the answer.
+    // Reads the body first: a client that sends all of it before it listens gets every error.
     let upload = component(body, &app).await?;
-    let parameters = Parameters::new(parameters.0, &[PLACE, Parameters::OF_A_SWAP].concat())?;
+    let names =
+        [parameter_names::<PlaceParameters>(), parameter_names::<SwapParameters>()].concat();
+    let parameters = Parameters::new(parameters.0, &names)?;
     let place = ExtensionTarget {
         tenant: tenant(&tenant_name)?,
         name,
@@ -83,7 +204,7 @@ pub(in crate::http) async fn install(
     Ok(axum::Json(report.to_json()).into_response())
 }
 
-/// `[]`, an empty value, or no parameter: nothing.
+/// The grants that are named. `[]`, an empty value, or no parameter: none.
 fn grants(text: Option<&str>) -> Result<Vec<Grant>, Error> {
     let names = text.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
     let parse = |name: &str| {
@@ -108,7 +229,19 @@ fn policy(text: Option<&str>) -> Result<Option<OnFailure>, Error> {
     }
 }
 
-/// `DELETE /v1/admin/tenants/{t}/extensions/{name}`
+/// Remove an extension
+#[utoipa::path(
+    delete,
+    path = "/v1/admin/tenants/{t}/extensions/{name}",
+    operation_id = "removeExtension",
+    tag = "admin",
+    params(ExtensionInPath),
+    responses(
+        (status = 200, description = "It is removed.", body = Done),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+    ),
+)]
 pub(in crate::http) async fn remove(
     State(app): State<Arc<App>>,
     _admin: Admin,
@@ -116,33 +249,55 @@ pub(in crate::http) async fn remove(
 ) -> Result<Response, Refusal> {
     app.swapper.remove_extension(&tenant(&tenant_name)?, &name).await?;
     let message = format!("the extension {name} is removed");
-    Ok(axum::Json(json!({ "status": "success", "message": message })).into_response())
+    Ok(axum::Json(Done { status: Success::Success, message }).into_response())
 }
 
-/// `POST /v1/admin/tenants/{t}/extensions/{name}/rollback`
+/// Rollback to the generation that was active before
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tenants/{t}/extensions/{name}/rollback",
+    operation_id = "rollbackExtension",
+    tag = "admin",
+    params(ExtensionInPath, TargetParameter),
+    responses(
+        (status = 200, description = "What answers now.", body = RolledBack),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+    ),
+)]
 pub(in crate::http) async fn rollback(
     State(app): State<Arc<App>>,
     admin: Admin,
     Path((tenant_name, name)): Named,
     parameters: Pairs,
 ) -> Result<Response, Refusal> {
-    let parameters = Parameters::new(parameters.0, &["generation"])?;
+    let parameters = Parameters::new(parameters.0, &parameter_names::<TargetParameter>())?;
     let number = parameters.number("generation")?;
     let tenant = tenant(&tenant_name)?;
     let back = Rollback::asked_for(number, admin.name());
     let now = app.swapper.rollback_extension(&tenant, &name, back).await?;
-    Ok(rolled_back(&now))
+    Ok(rolled_back(&now).into_response())
 }
 
-/// `GET /v1/admin/tenants/{t}/extensions/{name}/logs?after=N`: the last lines, oldest
-/// first.
+/// The last lines that an extension wrote, oldest first
+#[utoipa::path(
+    get,
+    path = "/v1/admin/tenants/{t}/extensions/{name}/logs",
+    operation_id = "extensionLogs",
+    tag = "admin",
+    params(ExtensionInPath, AfterParameter),
+    responses(
+        (status = 200, description = "Lines of this host, in memory only.", body = LogLines),
+        (status = 404, response = NotFound),
+    ),
+)]
 pub(in crate::http) async fn logs(
     State(app): State<Arc<App>>,
     _admin: Admin,
     Path((tenant_name, name)): Named,
     parameters: Pairs,
 ) -> Result<Response, Refusal> {
-    let parameters = Parameters::new(parameters.0, &["after"])?;
+    let parameters = Parameters::new(parameters.0, &parameter_names::<AfterParameter>())?;
     let after = parameters.number("after")?.unwrap_or(0);
     let tenant = tenant(&tenant_name)?;
     let live = app.swapper.live(&tenant).await?;
@@ -150,5 +305,5 @@ pub(in crate::http) async fn logs(
     let lines = extension.and_then(|extension| extension.guest.lines.clone());
     let lines = lines
         .ok_or_else(|| Error::new(Code::NotFound, format!("there is no extension {name:?}")))?;
-    Ok((StatusCode::OK, axum::Json(json!({ "lines": lines.after(after) }))).into_response())
+    Ok(axum::Json(LogLines { lines: lines.after(after) }).into_response())
 }

@@ -1,5 +1,5 @@
-//! What stands after the `?` of an admin route: known names only, each once, so that
-//! a typo in a bound is an error and not the default.
+//! Query parameters of the admin routes, and component uploads. Only known names are accepted, each
+//! once, so that a typo in a bound is an error and not the default.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use super::Admin;
 use crate::http::App;
@@ -17,24 +18,41 @@ use kenning_core::error::{Code, Error};
 /// The digest that a component must have; also a parameter.
 const DIGEST: &str = "x-kenning-digest";
 
-/// Checked parameters.
+/// What every swap takes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`Parameters` reads them by their names")]
+pub(super) struct SwapParameters {
+    /// Only check, prove and report.
+    #[param(nullable = false)]
+    dry_run: Option<bool>,
+    /// Promote it whatever the proof says; the record names who did.
+    #[param(nullable = false)]
+    force: Option<bool>,
+    /// `sha256:…` that the bytes must have; also as the header `x-kenning-digest`.
+    #[param(nullable = false)]
+    digest: Option<String>,
+    /// How many replayed requests may fail with it and not without.
+    #[param(nullable = false, minimum = 0, maximum = 100)]
+    max_errors_percent: Option<u32>,
+    /// How much of the order of hits must stay.
+    #[param(nullable = false, minimum = 0, maximum = 100)]
+    min_overlap_percent: Option<u32>,
+    /// The most fuel it may use, in percent of the live generation's.
+    #[param(nullable = false, minimum = 0)]
+    max_fuel_percent: Option<u32>,
+    /// The most time it may take, in percent of the live generation's.
+    #[param(nullable = false, minimum = 0)]
+    max_time_percent: Option<u32>,
+}
+
+/// Query parameters whose names are known.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// What every swap takes.
-    pub(super) const OF_A_SWAP: &'static [&'static str] = &[
-        "dry_run",
-        "force",
-        "digest",
-        "max_errors_percent",
-        "min_overlap_percent",
-        "max_fuel_percent",
-        "max_time_percent",
-    ];
-
-    pub(super) fn new(given: Vec<(String, String)>, known: &[&str]) -> Result<Self, Error> {
+    pub(super) fn new(given: Vec<(String, String)>, known: &[String]) -> Result<Self, Error> {
         for (at, (name, _)) in given.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
+            if !known.contains(name) {
                 let message = format!("there is no parameter {name:?}; there are {known:?}");
                 return Err(Error::invalid(&format!("/{name}"), message));
             }
@@ -101,25 +119,25 @@ impl Parameters {
     }
 }
 
-/// Components in memory at once; the next waits for its turn.
+/// How many components are in memory at once; further uploads wait.
 static UPLOADS: Semaphore = Semaphore::const_new(2);
 
-/// A component, which has its place until it is dropped.
+/// A component, one of those in memory until it is dropped.
 pub(super) struct Upload {
     pub(super) bytes: Bytes,
-    _place: SemaphorePermit<'static>,
+    _permit: SemaphorePermit<'static>,
 }
 
 /// A component's bytes, bounded in size and time.
 pub(super) async fn component(mut body: Body, app: &App) -> Result<Upload, Error> {
     let (allowed, bound) = (app.limits.component_bytes, app.limits.component_upload);
     let upload = async {
-        let place = UPLOADS.acquire().await.map_err(|_| "no uploads any more")?;
+        let permit = UPLOADS.acquire().await.map_err(|_| "uploads are closed")?;
         let body = Limited::new(&mut body, allowed).collect().await?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((body.to_bytes(), place))
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((body.to_bytes(), permit))
     };
     match timeout(bound, upload).await {
-        Ok(Ok((bytes, place))) => Ok(Upload { bytes, _place: place }),
+        Ok(Ok((bytes, permit))) => Ok(Upload { bytes, _permit: permit }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let _ = timeout(bound, discard(body, allowed)).await;
             Err(Error::new(
@@ -128,7 +146,7 @@ pub(super) async fn component(mut body: Body, app: &App) -> Result<Upload, Error
             )
             .with_details(serde_json::json!({ "limit": "component_bytes", "allowed": allowed })))
         }
-        Ok(Err(_)) => Err(Error::invalid("", "the component ended before it was whole")),
+        Ok(Err(_)) => Err(Error::invalid("", "the component ended early")),
         Err(_) => {
             let seconds = bound.as_secs_f64();
             Err(Error::invalid("", format!("the component did not arrive within {seconds} s")))
@@ -144,23 +162,30 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
+    fn known(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
     #[test]
-    fn a_typo_is_an_error_that_names_what_there_is() {
-        let error = Parameters::new(given(&[("ordre", "1")]), &["order"]).err().unwrap();
+    fn an_unknown_parameter_is_refused_and_the_known_ones_are_named() {
+        let known = known(&["order"]);
+        let error = Parameters::new(given(&[("ordre", "1")]), &known).err().unwrap();
         assert!(error.message.contains("ordre") && error.message.contains("order"));
     }
 
     #[test]
-    fn what_is_no_number_and_no_flag_is_refused() {
+    fn a_parameter_of_the_wrong_type_is_refused() {
         let parameters = given(&[("order", "first"), ("dry_run", "yes")]);
-        let parameters = Parameters::new(parameters, &["order", "dry_run"]).ok().unwrap();
+        let parameters = Parameters::new(parameters, &known(&["order", "dry_run"])).ok().unwrap();
         assert!(parameters.number::<i32>("order").is_err());
         assert!(parameters.flag("dry_run").is_err());
         assert!(!parameters.flag("force").unwrap());
     }
 
     #[test]
-    fn a_name_that_is_there_twice_is_refused() {
-        assert!(Parameters::new(given(&[("order", "1"), ("order", "2")]), &["order"]).is_err());
+    fn a_repeated_parameter_is_refused() {
+        assert!(
+            Parameters::new(given(&[("order", "1"), ("order", "2")]), &known(&["order"])).is_err()
+        );
     }
 }

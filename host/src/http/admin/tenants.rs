@@ -1,4 +1,4 @@
-//! `/v1/admin/tenants`: who may come in, with which keys, and what each may use.
+//! `/v1/admin/tenants`: tenants, their keys, and what each may use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,16 +9,20 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
 use http::request::Parts;
 use kenning_storage::TenantId;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::Admin;
 use crate::http::App;
 use crate::http::answer::{Refusal, Reply};
 use crate::http::body::Json;
+use crate::http::openapi::{
+    self, Conflict, NotFound, QuotaUsage, Success, TenantInPath, TenantName, TooLarge, examples,
+};
 use crate::http::stats::quotas;
 use kenning_core::error::Error;
-use kenning_tenants::{self, KeyRecord, Listed, NewKey, Record};
+use kenning_tenants::{KeyRecord, Listed, NewKey, Quotas, Record};
 
 /// The tenant in the path.
 pub(in crate::http) struct Name(pub(in crate::http) TenantId);
@@ -41,22 +45,133 @@ fn parse(name: &str, pointer: &str) -> Result<TenantId, Error> {
 /// Limits by their names; `null` lifts one.
 type Limits = BTreeMap<String, Option<u64>>;
 
-#[derive(Deserialize)]
+/// A tenant to create.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(examples(json!({ "name": "acme", "limits": { "facts": 100000 } })))]
 pub(in crate::http) struct NewTenant {
+    #[schema(required, nullable = false, value_type = TenantName)]
     name: Option<String>,
     #[serde(default)]
+    #[schema(value_type = openapi::Quotas)]
     limits: Limits,
 }
 
-/// `GET /v1/admin/tenants`
-pub(in crate::http) async fn list(State(app): State<Arc<App>>, _: Admin) -> Reply {
-    let listed = app.kb.services().tenants.list().await?;
-    let tenants: Vec<Value> = listed.iter().map(summary).collect();
-    Ok(answer(StatusCode::OK, json!({ "tenants": tenants })))
+/// All tenants.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({ "tenants": [{
+    "name": "acme",
+    "created": "2026-02-03T08:15:00.000Z",
+    "keys": 1,
+    "limits": examples::quotas(),
+}] })))]
+struct TenantList {
+    tenants: Vec<TenantSummary>,
 }
 
-/// `POST /v1/admin/tenants`: the one answer that holds the key.
+/// A tenant in the list of all.
+#[derive(Serialize, ToSchema)]
+struct TenantSummary {
+    #[schema(value_type = TenantName)]
+    name: String,
+    /// `null` for a tenant that has facts and was never created.
+    #[schema(required, format = DateTime)]
+    created: Option<String>,
+    /// How many of its keys are valid.
+    keys: usize,
+    #[schema(value_type = openapi::Quotas)]
+    limits: Quotas,
+}
+
+/// A tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tenant)]
+struct TenantAnswer {
+    #[schema(value_type = TenantName)]
+    name: String,
+    /// `null` for a tenant that has facts and was never created.
+    #[schema(required, format = DateTime)]
+    created: Option<String>,
+    /// The valid keys.
+    keys: Vec<TenantKey>,
+    #[schema(value_type = openapi::Quotas)]
+    limits: Quotas,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<QuotaUsage>, nullable = false)]
+    usage: Option<Value>,
+}
+
+/// A key without its secret.
+#[derive(Serialize, ToSchema)]
+struct TenantKey {
+    /// The part of the key between its first two underscores.
+    key_id: String,
+    #[schema(required, format = DateTime)]
+    created: Option<String>,
+    /// `null`: never.
+    #[schema(required, format = DateTime)]
+    expires: Option<String>,
+}
+
+/// A tenant that was just created, with its key.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!(examples::tenant_with_key())))]
+struct TenantWithKey {
+    #[serde(flatten)]
+    tenant: TenantAnswer,
+    key_id: String,
+    /// The key, shown this once.
+    key: String,
+}
+
+/// A further key of a tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewKey, examples(json!({
+    "name": "acme",
+    "key_id": "5be1c0a2d9f4",
+    "key": "kng_5be1c0a2d9f4_6d1f2e…",
+})))]
+struct NewKeyAnswer {
+    #[schema(value_type = TenantName)]
+    name: String,
+    key_id: String,
+    /// The key, shown this once.
+    key: String,
+}
+
+/// List tenants
+///
+/// Every tenant that was created or has facts, by name. On a server with keys it takes the admin
+/// key.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/tenants",
+    operation_id = "listTenants",
+    tag = "tenants",
+    responses((status = 200, description = "The tenants.", body = TenantList)),
+)]
+pub(in crate::http) async fn list(State(app): State<Arc<App>>, _: Admin) -> Reply {
+    let listed = app.kb.services().tenants.list().await?;
+    let tenants = listed.iter().map(TenantSummary::of).collect();
+    Ok(answer(StatusCode::OK, TenantList { tenants }))
+}
+
+/// Create a tenant
+///
+/// Gives the tenant's first key, which no later answer shows again. Facts that are there under this
+/// name already are the tenant's. On a server with keys it takes the admin key.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tenants",
+    operation_id = "createTenant",
+    tag = "tenants",
+    request_body = NewTenant,
+    responses(
+        (status = 201, description = "Created.", body = TenantWithKey),
+        (status = 409, response = Conflict),
+        (status = 413, response = TooLarge),
+    ),
+)]
 pub(in crate::http) async fn create(
     State(app): State<Arc<App>>,
     _: Admin,
@@ -65,27 +180,73 @@ pub(in crate::http) async fn create(
     let name = new.name.ok_or_else(|| Error::invalid("/name", "name is required"))?;
     let name = parse(&name, "/name")?;
     let created = app.kb.services().tenants.create(&name, new.limits).await?;
-    let mut value = described(&name, Some(&created.record));
-    show_key(&mut value, &created.key);
-    Ok(answer(StatusCode::CREATED, value))
+    let tenant = TenantAnswer::of(&name, Some(&created.record));
+    let NewKey { id, text } = created.key;
+    Ok(answer(StatusCode::CREATED, TenantWithKey { tenant, key_id: id, key: text }))
 }
 
-/// `GET /v1/admin/tenants/{t}`
+/// One tenant: its keys without their secrets, its limits, and what is used of them
+///
+/// The same usage that the tenant sees in `/v1/stats`. On a server with keys it takes the admin
+/// key.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/tenants/{t}",
+    operation_id = "getTenant",
+    tag = "tenants",
+    params(TenantInPath),
+    responses(
+        (
+            status = 200,
+            description = "The tenant.",
+            body = TenantAnswer,
+            example = json!(examples::tenant_in_use()),
+        ),
+        (status = 404, response = NotFound),
+    ),
+)]
 pub(in crate::http) async fn get(State(app): State<Arc<App>>, _: Admin, Name(name): Name) -> Reply {
     let listed = app.kb.services().tenants.find(&name).await?;
-    let mut value = described(&name, listed.record());
-    value["usage"] = quotas(&app, &name).await?;
-    Ok(answer(StatusCode::OK, value))
+    let usage = Some(quotas(&app, &name).await?);
+    Ok(answer(StatusCode::OK, TenantAnswer { usage, ..TenantAnswer::of(&name, listed.record()) }))
 }
 
-#[derive(Deserialize)]
+/// What to change of a tenant.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(
+    as = TenantChange,
+    examples(json!({ "limits": { "facts": 200000, "extensions": null } })),
+)]
 pub(in crate::http) struct Change {
     #[serde(default)]
+    #[schema(value_type = openapi::Quotas)]
     limits: Limits,
 }
 
-/// `PATCH /v1/admin/tenants/{t}`
+/// Change a tenant's limits
+///
+/// Changes the limits that are named, at once on this host and within about a second on others;
+/// `null` lifts one. On a server with keys it takes the admin key.
+#[utoipa::path(
+    patch,
+    path = "/v1/admin/tenants/{t}",
+    operation_id = "changeTenant",
+    tag = "tenants",
+    params(TenantInPath),
+    request_body = Change,
+    responses(
+        (
+            status = 200,
+            description = "Changed.",
+            body = TenantAnswer,
+            example = json!(examples::tenant()),
+        ),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        (status = 413, response = TooLarge),
+    ),
+)]
 pub(in crate::http) async fn change(
     State(app): State<Arc<App>>,
     _: Admin,
@@ -96,10 +257,41 @@ pub(in crate::http) async fn change(
     if record.quotas.proof_requests == Some(0) {
         app.kb.recorder().forget(&name);
     }
-    Ok(answer(StatusCode::OK, described(&name, Some(&record))))
+    Ok(answer(StatusCode::OK, TenantAnswer::of(&name, Some(&record))))
 }
 
-/// `DELETE /v1/admin/tenants/{t}`
+/// A tenant that was deleted.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({
+    "status": "success",
+    "message": "Tenant deleted successfully",
+    "name": "acme",
+})))]
+struct TenantDeleted {
+    status: Success,
+    message: &'static str,
+    #[schema(value_type = TenantName)]
+    name: String,
+}
+
+/// Delete a tenant with all that it has
+///
+/// Its keys are invalid at once, its calls in progress end, and its facts, vectors, index and
+/// extensions are deleted. Safe to repeat: a deletion that failed on its way continues. Where hosts
+/// share a storage, the name is free again once no other host can have a call in progress. On a
+/// server with keys it takes the admin key.
+#[utoipa::path(
+    delete,
+    path = "/v1/admin/tenants/{t}",
+    operation_id = "deleteTenant",
+    tag = "tenants",
+    params(TenantInPath),
+    responses(
+        (status = 200, description = "Deleted.", body = TenantDeleted),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+    ),
+)]
 pub(in crate::http) async fn delete(
     State(app): State<Arc<App>>,
     _: Admin,
@@ -107,17 +299,37 @@ pub(in crate::http) async fn delete(
 ) -> Reply {
     app.kb.delete_tenant(&name).await?;
     let message = "Tenant deleted successfully";
-    let value = json!({ "status": "success", "message": message, "name": name.as_str() });
-    Ok(answer(StatusCode::OK, value))
+    let name = name.as_str().to_string();
+    Ok(answer(StatusCode::OK, TenantDeleted { status: Success::Success, message, name }))
 }
 
-#[derive(Deserialize)]
+/// How to rotate a key.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(examples(json!({ "grace_seconds": 86400 })))]
 pub(in crate::http) struct Rotation {
+    /// How long the tenant's other keys stay valid; without it, until they are revoked.
     grace_seconds: Option<u64>,
 }
 
-/// `POST /v1/admin/tenants/{t}/rotate-key`
+/// Give a tenant a further key
+///
+/// The new key is valid at once and shown this once. The others stay valid until they are revoked
+/// or, with `grace_seconds`, for that long. On a server with keys it takes the admin key.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tenants/{t}/rotate-key",
+    operation_id = "rotateKey",
+    tag = "tenants",
+    params(TenantInPath),
+    request_body = Rotation,
+    responses(
+        (status = 201, description = "The key.", body = NewKeyAnswer),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        (status = 413, response = TooLarge),
+    ),
+)]
 pub(in crate::http) async fn rotate_key(
     State(app): State<Arc<App>>,
     _: Admin,
@@ -125,18 +337,42 @@ pub(in crate::http) async fn rotate_key(
     Json(rotation, _held): Json<Rotation>,
 ) -> Reply {
     let key = app.kb.services().tenants.rotate_key(&name, rotation.grace_seconds).await?;
-    let mut value = json!({ "name": name.as_str() });
-    show_key(&mut value, &key);
-    Ok(answer(StatusCode::CREATED, value))
+    let (name, NewKey { id, text }) = (name.as_str().to_string(), key);
+    Ok(answer(StatusCode::CREATED, NewKeyAnswer { name, key_id: id, key: text }))
 }
 
-#[derive(Deserialize)]
+/// The key to revoke.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(examples(json!({ "key_id": "5be1c0a2d9f4" })))]
 pub(in crate::http) struct Revocation {
+    #[schema(required, nullable = false, value_type = String)]
     key_id: Option<String>,
 }
 
-/// `POST /v1/admin/tenants/{t}/revoke-key`
+/// End a key at once
+///
+/// At once on this host, and within about a second on others. On a server with keys it takes the
+/// admin key.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tenants/{t}/revoke-key",
+    operation_id = "revokeKey",
+    tag = "tenants",
+    params(TenantInPath),
+    request_body = Revocation,
+    responses(
+        (
+            status = 200,
+            description = "The tenant, with the keys that are left.",
+            body = TenantAnswer,
+            example = json!(examples::tenant()),
+        ),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        (status = 413, response = TooLarge),
+    ),
+)]
 pub(in crate::http) async fn revoke_key(
     State(app): State<Arc<App>>,
     _: Admin,
@@ -145,44 +381,47 @@ pub(in crate::http) async fn revoke_key(
 ) -> Reply {
     let id = revocation.key_id.ok_or_else(|| Error::invalid("/key_id", "key_id is required"))?;
     let record = app.kb.services().tenants.revoke_key(&name, &id).await?;
-    Ok(answer(StatusCode::OK, described(&name, Some(&record))))
+    Ok(answer(StatusCode::OK, TenantAnswer::of(&name, Some(&record))))
 }
 
-fn answer(status: StatusCode, value: Value) -> Response {
+fn answer(status: StatusCode, value: impl Serialize) -> Response {
     (status, axum::Json(value)).into_response()
 }
 
-fn summary(listed: &Listed) -> Value {
-    let record = listed.record();
-    json!({
-        "name": listed.name.as_str(),
-        "created": record.map(|record| time(record.created)),
-        "keys": record.map_or(0, |record| record.keys.iter().filter(|key| key.is_valid()).count()),
-        "limits": record.map(|record| record.quotas.clone()).unwrap_or_default(),
-    })
+impl TenantSummary {
+    fn of(listed: &Listed) -> Self {
+        let record = listed.record();
+        let valid = |record: &Record| record.keys.iter().filter(|key| key.is_valid()).count();
+        Self {
+            name: listed.name.as_str().to_string(),
+            created: record.and_then(|record| time(record.created)),
+            keys: record.map_or(0, valid),
+            limits: record.map(|record| record.quotas.clone()).unwrap_or_default(),
+        }
+    }
 }
 
-fn described(name: &TenantId, record: Option<&Record>) -> Value {
-    let keys = record.into_iter().flat_map(|record| &record.keys);
-    json!({
-        "name": name.as_str(),
-        "created": record.map(|record| time(record.created)),
-        "keys": keys.filter(|key| key.is_valid()).map(key).collect::<Vec<_>>(),
-        "limits": record.map(|record| record.quotas.clone()).unwrap_or_default(),
-    })
+impl TenantAnswer {
+    fn of(name: &TenantId, record: Option<&Record>) -> Self {
+        let keys = record.into_iter().flat_map(|record| &record.keys);
+        Self {
+            name: name.as_str().to_string(),
+            created: record.and_then(|record| time(record.created)),
+            keys: keys.filter(|key| key.is_valid()).map(TenantKey::from).collect(),
+            limits: record.map(|record| record.quotas.clone()).unwrap_or_default(),
+            usage: None,
+        }
+    }
 }
 
-fn key(key: &KeyRecord) -> Value {
-    json!({
-        "key_id": key.id,
-        "created": time(key.created),
-        "expires": key.expires.map(time),
-    })
-}
-
-fn show_key(value: &mut Value, key: &NewKey) {
-    value["key_id"] = key.id.as_str().into();
-    value["key"] = key.text.as_str().into();
+impl From<&KeyRecord> for TenantKey {
+    fn from(key: &KeyRecord) -> Self {
+        Self {
+            key_id: key.id.clone(),
+            created: time(key.created),
+            expires: key.expires.and_then(time),
+        }
+    }
 }
 
 /// Milliseconds since 1970 as ISO 8601.

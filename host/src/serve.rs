@@ -57,7 +57,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let following = tokio::spawn(follow_registry(kb.registry().clone()));
     let tenants = tokio::spawn(purge_tenants(kb.clone()));
     let swapper = Swapper::new(kb.clone());
-    let quarantines = tokio::spawn(swapper.clone().see_to_quarantines());
+    let quarantines = tokio::spawn(swapper.clone().follow_quarantines());
     let limits = config.limits.clone();
     let bodies = BodyBudget::new(limits.bodies_bytes);
     let app = Arc::new(App { kb: kb.clone(), swapper, limits, bodies, metrics });

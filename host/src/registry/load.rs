@@ -56,10 +56,10 @@ impl Registry {
         };
         self.set_logic(&Owner::Server, logic, version);
         let tenants = self.archive.tenants().await?;
-        for gone in self.tenants().iter().filter(|tenant| !tenants.contains_key(tenant)) {
+        for other in self.tenants().iter().filter(|tenant| !tenants.contains_key(tenant)) {
             // A guest that this host promoted in the meantime is not in the list.
-            if self.versions(gone).unwrap_or_default().are_of(revision) {
-                self.forget(gone);
+            if self.versions(other).unwrap_or_default().are_of(revision) {
+                self.forget(other);
             }
         }
         for tenant in tenants.keys() {
@@ -134,14 +134,12 @@ impl Registry {
         record: &GenerationRecord,
     ) -> Result<Arc<Generation>, LoadError> {
         let reference = record.reference();
-        let active_now = match owner {
+        let current = match owner {
             Owner::Server => Some(self.server_wide().logic),
             Owner::Tenant(tenant) => self.loaded(tenant).and_then(|guests| guests.logic.clone()),
         };
-        if let Some(active_now) =
-            active_now.filter(|active_now| active_now.guest.reference == reference)
-        {
-            return Ok(active_now);
+        if let Some(current) = current.filter(|current| current.guest.reference == reference) {
+            return Ok(current);
         }
         let loaded = self.component(owner, &record.digest).await?;
         let linked = loaded.logic().map_err(LoadError::Link)?;
@@ -160,18 +158,18 @@ impl Registry {
         active: &GenerationRecord,
     ) -> Result<Arc<Extension>, LoadError> {
         let reference = active.reference();
-        let active_now = match owner {
+        let current = match owner {
             Owner::Server => None,
             Owner::Tenant(tenant) => self.loaded(tenant).and_then(|guests| guests.named(name)),
         };
-        let same = active_now.as_ref().filter(|active_now| active_now.guest.reference == reference);
+        let same = current.as_ref().filter(|current| current.guest.reference == reference);
         let (guest, linked) = match same {
             Some(same) => (same.guest.clone(), same.linked.clone()),
             None => {
                 let loaded = self.component(owner, &active.digest).await?;
                 let linked = loaded.extension(&active.grants).map_err(LoadError::Link)?;
                 // The log outlives a generation, so that a swap does not empty it.
-                let lines = active_now.and_then(|active_now| active_now.guest.lines.clone());
+                let lines = current.and_then(|current| current.guest.lines.clone());
                 let lines = lines.unwrap_or_else(|| Arc::new(LogBuffer::default()));
                 (Guest::extension(name, reference, lines), linked)
             }

@@ -201,13 +201,13 @@ mod tests {
     #[test]
     fn promote_drops_the_oldest_generations_and_returns_their_digests() {
         let mut record = GuestRecord::default();
-        let mut gone = Vec::new();
+        let mut unused = Vec::new();
         for number in 1..=8 {
             // The second and the seventh are the same component.
             let digest = if number == 7 { "d2".into() } else { format!("d{number}") };
-            gone.extend(record.promote(generation(number, &digest), None));
+            unused.extend(record.promote(generation(number, &digest), None));
         }
-        assert_eq!(gone, ["d1", "d3"]);
+        assert_eq!(unused, ["d1", "d3"]);
         assert_eq!(record.generations.len(), GENERATIONS);
         assert_eq!(record.active().unwrap().number, 8);
         assert_eq!(record.previous().unwrap().number, 7);

@@ -73,7 +73,7 @@ pub struct Extension {
     pub linked: LinkedExtension,
     /// Extensions run from the lowest order to the highest.
     pub order: i32,
-    /// EventKind happens when a hook fails; `None` leaves it to each hook's default.
+    /// What happens when a hook fails; `None` leaves it to each hook's default.
     pub policy: Option<OnFailure>,
 }
 
@@ -88,12 +88,12 @@ impl Extension {
         self.linked.has(hook)
     }
 
-    /// EventKind a session needs to call its hooks.
+    /// What a session needs to call its hooks.
     pub fn hooks(&self) -> (&Arc<Guest>, &LinkedExtension) {
         (&self.guest, &self.linked)
     }
 
-    /// EventKind happens when `hook` fails.
+    /// What happens when `hook` fails.
     pub fn on_failure(&self, hook: Hook) -> OnFailure {
         self.policy.unwrap_or(hook.on_failure())
     }

@@ -93,7 +93,7 @@ pub struct ExtensionRecords {
 pub struct ExtensionRecord {
     /// Extensions run from the lowest order to the highest.
     pub order: i32,
-    /// EventKind happens when a hook fails; `None` leaves it to each hook's default.
+    /// What happens when a hook fails; `None` leaves it to each hook's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<OnFailure>,
     /// Its generations and events.

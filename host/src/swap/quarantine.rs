@@ -1,6 +1,6 @@
-//! EventKind happens to a guest that fails on every call, at any time. The quarantine is recorded. An
-//! extension is not called while it lasts; a logic, which every call needs, is called all the
-//! same and rolled back if it goes into quarantine repeatedly.
+//! Handles guests that fail on every call, at any time. The quarantine is recorded. An extension
+//! is not called while it lasts; a logic, which every call needs, is called all the same and rolled
+//! back if it goes into quarantine repeatedly.
 
 use std::sync::Arc;
 

@@ -198,8 +198,8 @@ impl Config {
             self.remote_embedder()?;
         } else if self.embedding_model.is_some() || self.embedding_dimensions.is_some() {
             bail!(
-                "--embedding-model and --embedding-dimensions are for a remote embedder; choose one \
-                 with --embedder"
+                "--embedding-model and --embedding-dimensions are for a remote embedder; \
+                 choose one with --embedder"
             );
         }
         self.limits.check().map_err(anyhow::Error::msg)

@@ -234,8 +234,8 @@ impl Registry {
         }
     }
 
-    /// Makes a logic the active one, by one atomic store: running calls keep their snapshots. `None`
-    /// stands for the owner's fallback. Does nothing if the active one is of a later record.
+    /// Makes a logic the active one, by one atomic store: running calls keep their snapshots.
+    /// `None` stands for the owner's fallback. Does nothing if the active one is of a later record.
     pub(crate) fn set_logic(&self, owner: &Owner, logic: Option<Arc<Generation>>, version: u64) {
         match owner {
             Owner::Server => {

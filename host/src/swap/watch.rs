@@ -97,7 +97,8 @@ fn why_worse(limits: &Limits, before: Reading, now: Reading, quarantined: bool) 
     let failing = 100.0 * now.failure_rate();
     if failing > allowed {
         return Some(format!(
-            "{failing:.1} % of {} calls failed, compared with {:.1} % before (watch_errors_percent: {})",
+            "{failing:.1} % of {} calls failed, compared with {:.1} % before \
+             (watch_errors_percent: {})",
             now.calls,
             100.0 * before.failure_rate(),
             limits.watch_errors_percent

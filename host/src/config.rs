@@ -1,5 +1,5 @@
-//! What the operator decided: flag, then environment, then `kenning.toml`, then
-//! default. Everything is checked before anything is opened.
+//! The settings: from flags, else the environment, else `kenning.toml`, else the defaults. All of
+//! them are checked before anything is opened.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Settings {
     pub listen: Option<String>,
 
     /// Where facts live: embedded:DIR or redis://[user:pass@]host:port[/db]
-    /// [default: embedded, under the data directory]. A password belongs into the
+    /// [default: embedded, under the data directory]. A password belongs in the
     /// environment or the file, not on the command line
     #[arg(long, env = "KENNING_STORAGE", value_name = "URL", hide_env_values = true)]
     pub storage: Option<String>,
@@ -38,20 +38,20 @@ pub struct Settings {
     pub layout: Option<LayoutWord>,
 
     /// What embeds: local (all-MiniLM-L6-v2 in this process), openai:BASE_URL,
-    /// ollama:BASE_URL or tei:BASE_URL (a far one, such as
+    /// ollama:BASE_URL or tei:BASE_URL (a remote one, such as
     /// openai:https://api.openai.com/v1 or ollama:http://127.0.0.1:11434), or hash (for
-    /// tests, it knows no meaning) [default: local]. The far one's key, if it wants one,
-    /// is in the environment, as KENNING_EMBEDDING_KEY
+    /// tests; its vectors have no meaning) [default: local]. A remote embedder's key, if it
+    /// needs one, comes from the environment variable KENNING_EMBEDDING_KEY
     #[arg(long, env = "KENNING_EMBEDDER", value_name = "SPEC", hide_env_values = true)]
     pub embedder: Option<String>,
 
-    /// The far embedder's model; with tei, which serves one, your name for it. Another
-    /// name has all vectors made again
+    /// The remote embedder's model; with tei, which serves only one, any name for it. After a
+    /// change of the name all vectors are computed again
     #[arg(long, env = "KENNING_EMBEDDING_MODEL", value_name = "NAME")]
     pub embedding_model: Option<String>,
 
-    /// How long to ask the far embedder's vectors to be, where its model can
-    /// [default: as the model gives them]
+    /// Numbers in each of the remote embedder's vectors, if its model lets you choose
+    /// [default: the model's own]
     #[arg(long, env = "KENNING_EMBEDDING_DIMENSIONS", value_name = "N")]
     pub embedding_dimensions: Option<usize>,
 
@@ -79,53 +79,74 @@ pub struct Settings {
     #[arg(long, env = "KENNING_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// The operator's key; only from KENNING_ADMIN_KEY or the file, never a flag, which other
-    /// users of the machine could read
+    /// The operator's key. Only from KENNING_ADMIN_KEY or the file: other users of the machine can
+    /// read flags
     #[arg(skip)]
     pub admin_key: Option<AdminKey>,
 
+    /// The limits, which only the file can set
     #[arg(skip)]
     pub limits: Option<Limits>,
 }
 
-/// See `Settings::layout`.
+/// The values of `--layout`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LayoutWord {
+    /// Facts are below their tenant's name.
     Tenant,
+    /// The facts of the tenant `default` are at `fact:ID`.
     Flat,
 }
 
-/// See `Settings::log_format`.
+/// The values of `--log-format`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// Lines for people.
     Text,
+    /// One JSON object for each event.
     Json,
 }
 
 /// Settings with every default filled in and every value checked.
 #[derive(Debug)]
 pub struct Config {
+    /// Address to serve on.
     pub listen: SocketAddr,
+    /// Where facts are kept.
     pub storage: String,
+    /// How facts are laid out in Redis.
     pub layout: LayoutWord,
+    /// What computes vectors.
     pub embedder: EmbedderChoice,
+    /// Model of the remote embedder.
     pub embedding_model: Option<String>,
+    /// Numbers in a vector of the remote embedder; `None` for the model's own length.
     pub embedding_dimensions: Option<usize>,
+    /// Threads of the local embedder, at least 1.
     pub embedder_threads: usize,
+    /// Directory of the local model's files; `None` to look in the cache.
     pub model_dir: Option<PathBuf>,
+    /// Directory for facts and compiled components.
     pub data_dir: PathBuf,
+    /// Component to use instead of the built-in logic.
     pub logic: Option<PathBuf>,
+    /// Filter of the log.
     pub log: String,
+    /// Format of the log.
     pub log_format: LogFormat,
-    /// Without one the server is open, and on loopback only.
+    /// Without a key anyone may do anything, and the server listens on loopback only.
     pub admin_key: Option<AdminKey>,
+    /// The limits.
     pub limits: Limits,
 }
 
 impl Config {
-    /// `flags` (which hold the environment too) over the file at `path`, if any.
+    /// Merges `flags`, which include the environment, with the file at `path`, if there is one.
+    ///
+    /// # Errors
+    /// When the file cannot be read or parsed, or a setting is wrong.
     pub fn load(flags: Settings, path: Option<&Path>) -> anyhow::Result<Self> {
         let admin_key = admin_key_of_environment()?.or(flags.admin_key);
         let file = path.map(read_file).transpose()?.unwrap_or_default();
@@ -140,7 +161,7 @@ impl Config {
             storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
             embedder: {
-                // What is wrong in the file is wrong even where a flag goes before it.
+                // A mistake in the file is an error even if a flag overrides it.
                 let in_file = embedder(file.embedder.as_deref())?;
                 match &flags.embedder {
                     Some(flag) => embedder(Some(flag))?,
@@ -165,8 +186,8 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         if self.admin_key.is_none() && !self.listen.ip().is_loopback() {
             bail!(
-                "without keys the server listens on loopback only, and {} is not; set \
-                 KENNING_ADMIN_KEY to serve others, who then need keys",
+                "without keys the server listens on loopback only, and {} is not loopback; set \
+                 KENNING_ADMIN_KEY to serve other machines, which then need keys",
                 self.listen
             );
         }
@@ -177,37 +198,40 @@ impl Config {
             self.remote_embedder()?;
         } else if self.embedding_model.is_some() || self.embedding_dimensions.is_some() {
             bail!(
-                "--embedding-model and --embedding-dimensions are for a far embedder; say which \
-                 with --embedder"
+                "--embedding-model and --embedding-dimensions are for a remote embedder; \
+                 choose one with --embedder"
             );
         }
         self.limits.validate().map_err(anyhow::Error::msg)
     }
 }
 
-/// Its errors do not repeat what was said, which may hold a password.
+/// Errors do not repeat the value, which may contain a password.
 fn embedder(spec: Option<&str>) -> anyhow::Result<EmbedderChoice> {
     let Some(spec) = spec else { return Ok(EmbedderChoice::Local) };
     spec.parse().map_err(|wrong| anyhow::anyhow!("--embedder: {wrong}"))
 }
 
-/// The variable with the far embedder's key. There is no flag for it: what is on a
-/// command line can be read by every user of the machine.
+/// The variable with the remote embedder's key. There is no flag for it: every user of the machine
+/// can read command lines.
 const EMBEDDING_KEY: &str = "KENNING_EMBEDDING_KEY";
 
-/// A longer name of a model is a mistake; it is stored with every vector.
+/// Most bytes of a model's name, which is stored with every vector.
 const MODEL_NAME_BYTES: usize = 200;
 
 impl Config {
-    /// What a far embedder needs to know.
+    /// The settings of the remote embedder.
+    ///
+    /// # Errors
+    /// When the embedder is not a remote one, or one of its settings is missing or wrong.
     pub fn remote_embedder(&self) -> anyhow::Result<RemoteSettings> {
         let EmbedderChoice::Remote { protocol, base } = &self.embedder else {
-            bail!("--embedder names no far embedder");
+            bail!("--embedder is not a remote embedder");
         };
         let model = self.embedding_model.clone().unwrap_or_default();
         if model.is_empty() || model.len() > MODEL_NAME_BYTES || model.contains(char::is_control) {
             bail!(
-                "a far embedder needs --embedding-model NAME, of 1 to {MODEL_NAME_BYTES} bytes \
+                "a remote embedder needs --embedding-model NAME, of 1 to {MODEL_NAME_BYTES} bytes \
                  without control characters"
             );
         }
@@ -231,12 +255,14 @@ fn embedding_key() -> anyhow::Result<Option<Key>> {
         return Ok(None);
     };
     let key = key.to_str().and_then(Key::new);
-    // The error says nothing of what is in it.
-    let key = key.with_context(|| format!("{EMBEDDING_KEY} holds what no HTTP header can"))?;
+    // The error does not repeat the key.
+    let key = key.with_context(|| {
+        format!("{EMBEDDING_KEY} has characters that an HTTP header cannot carry")
+    })?;
     Ok(Some(key))
 }
 
-/// An empty one is refused like any that is too short: whoever sets it means to have keys.
+/// An empty key is refused as too short: who sets the variable wants keys.
 fn admin_key_of_environment() -> anyhow::Result<Option<AdminKey>> {
     let Some(key) = std::env::var_os(ADMIN_KEY) else { return Ok(None) };
     let key = AdminKey::parse(&key.to_string_lossy());
@@ -247,13 +273,13 @@ fn read_file(path: &Path) -> anyhow::Result<Settings> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     toml::from_str(&text).map_err(|error| {
-        let place = place(&text, error.span().map_or(0, |span| span.start));
-        anyhow::anyhow!("in {}, {place}: {}", path.display(), error.message())
+        let location = location(&text, error.span().map_or(0, |span| span.start));
+        anyhow::anyhow!("in {}, {location}: {}", path.display(), error.message())
     })
 }
 
-/// The number of a line and its key. Not its value, which may be a secret.
-fn place(text: &str, at: usize) -> String {
+/// The line number and the key at byte `at`, without the value, which may be a secret.
+fn location(text: &str, at: usize) -> String {
     let before = text.get(..at).unwrap_or_default();
     let number = before.matches('\n').count() + 1;
     let line = text.lines().nth(number - 1).unwrap_or_default();
@@ -268,13 +294,13 @@ fn listen(address: &str) -> anyhow::Result<SocketAddr> {
     addresses.next().with_context(|| format!("--listen {address:?} names no address"))
 }
 
-/// Where users' programs keep their data (XDG base directories).
+/// The user's data directory, by the XDG base directory specification.
 fn default_data_dir() -> anyhow::Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = variable("XDG_DATA_HOME")
         .map(PathBuf::from)
         .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local").join("share")));
-    let base = base.context("HOME is not set; say --data-dir")?;
+    let base = base.context("HOME is not set; use --data-dir")?;
     Ok(base.join("kenning"))
 }
 
@@ -290,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+    fn flags_override_the_file_and_the_file_overrides_the_defaults() {
         let flags = Settings { log: Some("debug".into()), ..Settings::default() };
         let file = "log = \"warn\"\nembedder = \"hash\"\ndata_dir = \"somewhere\"";
         let config = load(flags, file).unwrap();
@@ -308,14 +334,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_no_setting_is_refused() {
+    fn unknown_settings_are_refused() {
         for file in ["lissten = \"x\"", "[limits]\nserach_ms = 1", "embedder = \"magic\""] {
             assert!(load(Settings::default(), file).is_err(), "{file}");
         }
     }
 
     #[test]
-    fn a_far_embedder_needs_a_model() {
+    fn a_remote_embedder_needs_a_model() {
         let file = "embedder = \"ollama:http://127.0.0.1:11434\"";
         let error = load(Settings::default(), file).unwrap_err().to_string();
         assert!(error.contains("--embedding-model"), "{error}");
@@ -329,13 +355,13 @@ mod tests {
     }
 
     #[test]
-    fn a_model_without_a_far_embedder_is_refused() {
+    fn a_model_without_a_remote_embedder_is_refused() {
         let error = load(Settings::default(), "embedding_model = \"m\"").unwrap_err();
-        assert!(error.to_string().contains("far embedder"), "{error}");
+        assert!(error.to_string().contains("remote embedder"), "{error}");
     }
 
     #[test]
-    fn an_address_that_others_can_reach_is_refused_without_keys() {
+    fn addresses_other_than_loopback_are_refused_without_keys() {
         let flags = Settings { listen: Some("0.0.0.0:7171".into()), ..Settings::default() };
         assert!(load(flags.clone(), "").unwrap_err().to_string().contains("loopback"));
         let config = load(flags, "admin_key = \"0123456789abcdef\"").unwrap();
@@ -343,15 +369,15 @@ mod tests {
     }
 
     #[test]
-    fn an_admin_key_that_is_refused_is_not_repeated() {
+    fn errors_do_not_repeat_a_refused_admin_key() {
         for (file, why) in [
             ("\nadmin_key = \"hunter2\"", "16 bytes"),
             ("\nadmin_key = 1002200", "in quotes"),
             ("\nadmin_key = \"1002200", "line 2"),
         ] {
-            let said = format!("{:#}", load(Settings::default(), file).unwrap_err());
-            assert!(said.contains(why) && said.contains("line 2"), "{said}");
-            assert!(!said.contains("hunter2") && !said.contains("1002200"), "{said}");
+            let error = format!("{:#}", load(Settings::default(), file).unwrap_err());
+            assert!(error.contains(why) && error.contains("line 2"), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("1002200"), "{error}");
         }
     }
 }

@@ -1,17 +1,27 @@
-//! Kenning's host: the process that owns everything that can hang, leak or be
-//! stolen, and runs the logic as a sandboxed component.
+//! Kenning's host: the process that serves HTTP, owns storage, keys and models, and runs the logic
+//! and the tenants' extensions as sandboxed WebAssembly components.
 //!
 //! In reading order:
 //!
-//! 1. [`serve`] puts the parts together; [`config`] is what the operator decided.
+//! 1. [`serve`] puts the parts together; [`config`] reads the settings.
 //! 2. [`server`] accepts connections, [`http`] turns requests into calls of [`kb`].
-//! 3. [`kb`] is the knowledge base: one call of it is a pipeline of hooks and logic.
-//! 4. [`registry`] knows which generation of which guest is active, [`swap`] replaces them.
-//! 5. [`tasks`] run in the background: the indexer, what follows other hosts, the heartbeat.
+//! 3. [`kb`] is the knowledge base: each call runs a pipeline of hooks and logic.
+//! 4. [`registry`] knows which generation of each guest is active, [`swap`] replaces them.
+//! 5. [`tasks`] run in the background: the indexer, following other hosts, the heartbeat.
 //! 6. [`telemetry`] starts logs and metrics.
 //!
-//! Below this crate: `kenning_runtime` runs guests, `kenning_tenants` knows who may do what,
-//! `kenning_embedder`, `kenning_storage` and `kenning_index` serve the guests' imports.
+//! Below this crate, `kenning_runtime` runs guests, `kenning_tenants` has keys and quotas, and
+//! `kenning_embedder`, `kenning_storage` and `kenning_index` do the work behind the guests'
+//! imports.
+//!
+//! ```
+//! use kenning::config::{Config, Settings};
+//!
+//! let settings = Settings { embedder: Some("hash".into()), ..Settings::default() };
+//! let config = Config::load(settings, None)?;
+//! assert!(config.listen.ip().is_loopback(), "without keys the server listens on loopback only");
+//! # anyhow::Ok(())
+//! ```
 
 pub mod config;
 #[cfg(feature = "fuzzing")]

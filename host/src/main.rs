@@ -1,11 +1,11 @@
-//! Parses the command line, picks a command, prints errors.
+//! Runs the command line and prints its error, if there is one.
 
 mod cli;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Every HTTP client of this process needs it, and none works without.
+    // No HTTP client of this process works before this.
     kenning_model::install_tls_provider();
     match cli::run() {
         Ok(code) => code,

@@ -1,4 +1,4 @@
-//! `kenning serve`: puts the parts together, in the order they need each other.
+//! `kenning serve`: puts the parts together, in the order of their dependencies.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,17 +33,21 @@ use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
 use kenning_runtime::{Generation, Guest, Loader, Runtime, Services, engine};
 use kenning_tenants::Tenants;
 
-/// The logic that comes with the host.
+/// The built-in logic.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 
-/// How long the line that says "listening" waits for the indexes. The server
-/// answers before it is printed; a storage that is down must not hold it back.
+/// How long the line "listening on" waits for the indexes. The server responds before the line is
+/// printed, and a storage that is down must not delay it for ever.
 const READY_WAIT: Duration = Duration::from_secs(30);
 
-/// Guests that went into quarantine, until it is seen to; of more only the last are.
-const QUARANTINED: usize = 256;
+/// Most quarantines that wait to be recorded; of more, the oldest are dropped.
+const QUARANTINES_QUEUED: usize = 256;
 
 /// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// When the server cannot start: the address is taken, a setting is wrong, or storage, model or
+/// logic cannot be opened.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::start_logs(&config.log, config.log_format)?;
     let metrics = telemetry::start_metrics()?;
@@ -57,13 +61,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let following = tokio::spawn(follow_registry(kb.registry().clone()));
     let tenants = tokio::spawn(purge_tenants(kb.clone()));
     let swapper = Swapper::new(kb.clone());
-    let quarantines = tokio::spawn(swapper.clone().see_to_quarantines());
+    let quarantines = tokio::spawn(swapper.clone().follow_quarantines());
     let limits = config.limits.clone();
     let bodies = BodyBudget::new(limits.bodies_bytes);
     let app = Arc::new(App { kb: kb.clone(), swapper, limits, bodies, metrics });
     warn_of_exposure(&config);
     let heartbeat = heartbeat::start();
-    // Before it says that it listens: whoever waits for that may stop it at once.
+    // Before "listening on" is printed: who waits for that line may send a signal at once.
     let stopped = stopped()?;
     let announcing = tokio::spawn(announce(address.to_string(), kb.clone()));
     let routes = Routes { all: http::router(app.clone()), rejected: http::without_place(app) };
@@ -78,19 +82,19 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     tenants.abort();
     quarantines.abort();
     if timeout(config.limits.storage_operation, kb.services().indexes.flush()).await.is_err() {
-        tracing::warn!("some vectors were not stored; they will be made again");
+        tracing::warn!("some vectors were not stored; they are computed again at the next start");
     }
     kb.services().storage.close().await;
     Ok(())
 }
 
-/// As many as the system allows at all. Each caller holds one and so does each component
-/// that is loaded, and the usual limit of 1,024 is only a program's own to raise.
+/// Raises the limit of open files to the system's maximum: each connection and each loaded
+/// component needs one, and the usual default is 1,024.
 fn allow_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 
@@ -107,7 +111,10 @@ fn warn_of_exposure(config: &Config) {
     }
 }
 
-/// Everything behind the verbs.
+/// Opens storage, embedder and runtime, and loads the logic.
+///
+/// # Errors
+/// When one of them cannot be opened.
 pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let storage = storage(config).await?;
     let embedder = embedder(config)?;
@@ -116,9 +123,9 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let io = tokio::runtime::Handle::current();
     let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
     if let Err(error) = tenants.refresh().await {
-        tracing::warn!(%error, "the tenants are not read yet");
+        tracing::warn!(%error, "cannot read the tenants yet");
     }
-    let quarantined = broadcast::Sender::new(QUARANTINED);
+    let quarantined = broadcast::Sender::new(QUARANTINES_QUEUED);
     let services = Services { storage, embedder, indexes, tenants, limits, quarantined, io };
     let services = Arc::new(services);
     let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
@@ -147,7 +154,9 @@ fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
     let cache = config.limits.embedding_cache_bytes;
     Ok(match config.embedder {
         EmbedderChoice::Hash => {
-            tracing::warn!("the embedder is `hash`, which knows no meaning; it is for tests");
+            tracing::warn!(
+                "the embedder is `hash`, which is for tests: its vectors have no meaning"
+            );
             Arc::new(Cached::new(HashEmbedder, cache))
         }
         EmbedderChoice::Local => {
@@ -188,7 +197,7 @@ fn this_program() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("cannot find this program's own file")
 }
 
-/// Tells standard output once the server is ready: scripts wait for this line.
+/// Prints "listening on" once the server is ready; scripts wait for this line.
 async fn announce(address: String, kb: Arc<Kb>) {
     let mut progress = kb.services().indexes.progress();
     let mut ready = kb.registry().ready();
@@ -199,7 +208,7 @@ async fn announce(address: String, kb: Arc<Kb>) {
             let _ = ready.wait_for(|ready| *ready).await;
         }
     };
-    // Either way the server answers by now.
+    // The server responds by now, whether or not everything is ready.
     let _ = timeout(READY_WAIT, settled).await;
     println!("listening on http://{address}");
 }

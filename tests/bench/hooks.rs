@@ -187,7 +187,8 @@ impl Bench {
             dry_run: false,
             forced_by: None,
         };
-        let installed = self.inside.server.block_on(self.swapper.extension(place, proposal));
+        let promotion = self.swapper.promote_extension(place, proposal);
+        let installed = self.inside.server.block_on(promotion);
         let report = installed.map_err(|error| anyhow!("{error}: {:?}", error.details))?.to_json();
         let only = format!("its hooks: {}", case.hook);
         let checks = report["checks"].as_array().context("no checks")?;

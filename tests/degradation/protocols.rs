@@ -116,7 +116,7 @@ async fn what_names_no_embedder_is_refused_before_anything_is_served() -> Result
         (vec!["--embedder", "tei:http://me:secret@embedder.example"], "KENNING_EMBEDDING_KEY"),
         (vec!["--embedder", far], "--embedding-model"),
         (vec!["--embedder", far, "--embedding-model", ""], "--embedding-model"),
-        (vec!["--embedding-model", "m"], "far embedder"),
+        (vec!["--embedding-model", "m"], "remote embedder"),
         (
             vec!["--embedder", far, "--embedding-model", "m", "--embedding-dimensions", "0"],
             "1 to 8192",

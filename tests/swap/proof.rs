@@ -64,7 +64,7 @@ async fn a_candidate_that_needs_much_more_fuel_is_refused() -> Result<()> {
     asked(&server, &["work 100"; 3]).await?;
     let answer = server.swap_logic(hostile()?, "?min_overlap_percent=0").await?;
     answer.assert_error(422, "incompatible_component");
-    assert!(answer.text.contains("of the fuel"), "{}", answer.text);
+    assert!(answer.text.contains("generation's fuel"), "{}", answer.text);
     assert_eq!(generation(&server).await?, "1");
     Ok(())
 }

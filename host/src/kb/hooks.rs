@@ -101,9 +101,9 @@ impl Pipeline {
 
     fn check_query(&self, extension: &Extension, query: Query) -> Result<Query, Error> {
         let limits = &self.session.services().limits;
-        let (hits, asked) = (limits.search_hits, query.top_k as usize);
-        if !(1..=hits).contains(&asked) {
-            return Err(guest_exceeded(&extension.guest, "search_hits", hits, asked));
+        let (hits, top_k) = (limits.search_hits, query.top_k as usize);
+        if !(1..=hits).contains(&top_k) {
+            return Err(guest_exceeded(&extension.guest, "search_hits", hits, top_k));
         }
         if query.text.len() > limits.query_bytes {
             let (allowed, used) = (limits.query_bytes, query.text.len());

@@ -1,5 +1,5 @@
-//! Records and components' bytes, as documents in storage: they survive a restart,
-//! and every host on the same storage reads them.
+//! Reads and writes records and components as documents in storage. They survive a restart, and
+//! every host on the same storage sees them.
 //!
 //! | document | holds |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | `logic/TENANT`, `extensions/TENANT` | a tenant's own |
 //! | `component/server/DIGEST`, `component/tenant/TENANT/DIGEST` | a component |
 //!
-//! A record is written only over the version that was read, so of two hosts that
-//! change one guest at once, one is told.
+//! A record is written only over the version that was read, so if two hosts change one guest at
+//! the same time, one of them gets a conflict.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,29 +22,31 @@ use super::records::{BUILT_IN, ExtensionRecords, GuestRecord, Versions};
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::DEFAULT_TENANT;
 
-/// One record. Each holds a bounded number of generations and events.
+/// Most bytes of one record, which has a bounded number of generations and events.
 const RECORD_BYTES: usize = 4 * 1024 * 1024;
 
-/// What the names of tenants' documents begin with.
+/// Prefixes of the names of tenants' documents.
 const LOGICS: &str = "logic/";
 const EXTENSIONS: &str = "extensions/";
 
-/// How often a change is made again because another came first.
+/// How often a change is tried that conflicts with changes by other hosts.
 const ATTEMPTS: usize = 5;
 
 /// Whose guest it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
+    /// Of all tenants without a logic of their own.
     Server,
+    /// Of one tenant.
     Tenant(TenantId),
 }
 
 impl Owner {
-    /// Who its guest is tried for.
+    /// The tenant in whose name a candidate is tried.
     pub fn tenant(&self) -> TenantId {
         match self {
             Self::Server => {
-                TenantId::parse(DEFAULT_TENANT).expect("the default tenant has a good name")
+                TenantId::parse(DEFAULT_TENANT).expect("the default tenant has a valid name")
             }
             Self::Tenant(tenant) => tenant.clone(),
         }
@@ -66,20 +68,22 @@ impl Owner {
     }
 }
 
-/// A value and the version it was read with; `None` if it is not written yet.
+/// A record and its version.
 #[derive(Clone, Debug)]
 pub struct Versioned<T> {
+    /// The record.
     pub value: T,
+    /// `None` if it was never written.
     pub version: Option<u64>,
 }
 
-/// What a change gives beside the record's new version, or why it was not made.
+/// The result of a change and the record's new version, or why it was not made.
 pub type Changed<T> = Result<(T, u64), Error>;
 
-/// An owner's components and their versions, at one moment.
+/// An owner's components in storage and their versions, at one moment.
 pub struct Components(Vec<(DocumentName, u64)>);
 
-/// What is kept of guests.
+/// Records and components in storage.
 pub struct Archive {
     storage: Arc<dyn Storage>,
     operation: Duration,
@@ -87,24 +91,37 @@ pub struct Archive {
 }
 
 impl Archive {
+    /// An archive in `storage`. Each operation may take `operation`, and a component may have
+    /// `component_bytes`.
     pub fn new(storage: Arc<dyn Storage>, operation: Duration, component_bytes: usize) -> Self {
         Self { storage, operation, component_bytes }
     }
 
+    /// The record of an owner's logic.
+    ///
+    /// # Errors
+    /// When storage fails or the record cannot be parsed.
     pub async fn logic(&self, owner: &Owner) -> Result<Versioned<GuestRecord>, StorageError> {
-        self.read(&owner.logic(), first_logic).await
+        self.read(&owner.logic(), new_logic).await
     }
 
-    /// Changes it, and gives its new version. Where another host came first, `change` is
-    /// asked again, of what that one wrote.
+    /// Changes the record of an owner's logic. If another host wrote it first, `change` runs again
+    /// on what that host wrote.
+    ///
+    /// # Errors
+    /// When storage fails. An error of `change`, or too many conflicts, is in [`Changed`].
     pub async fn change_logic<T>(
         &self,
         owner: &Owner,
         change: impl FnMut(&mut GuestRecord) -> Result<T, Error>,
     ) -> Result<Changed<T>, StorageError> {
-        self.change(&owner.logic(), first_logic, change).await
+        self.change(&owner.logic(), new_logic, change).await
     }
 
+    /// The records of a tenant's extensions.
+    ///
+    /// # Errors
+    /// As [`Self::logic`].
     pub async fn extensions(
         &self,
         tenant: &TenantId,
@@ -112,6 +129,9 @@ impl Archive {
         self.read(&extensions_of(tenant), ExtensionRecords::default).await
     }
 
+    /// Changes the records of a tenant's extensions, as [`Self::change_logic`] does.
+    ///
+    /// # Errors
     /// As [`Self::change_logic`].
     pub async fn change_extensions<T>(
         &self,
@@ -126,7 +146,7 @@ impl Archive {
         let mut tenants: HashMap<TenantId, Versions> = HashMap::new();
         for prefix in [LOGICS, EXTENSIONS] {
             for (name, version) in self.storage.list_documents(prefix, self.until()).await? {
-                // What is no tenant's name is not ours.
+                // Names that are not tenants are of other programs.
                 let Ok(tenant) = TenantId::parse(&name.as_str()[prefix.len()..]) else { continue };
                 let versions = tenants.entry(tenant).or_default();
                 match prefix {
@@ -138,11 +158,18 @@ impl Archive {
         Ok(tenants)
     }
 
-    /// Grows with every change by any host.
+    /// A number that grows with every change by any host.
+    ///
+    /// # Errors
+    /// When storage fails.
     pub async fn revision(&self) -> Result<u64, StorageError> {
         self.storage.documents_revision(self.until()).await
     }
 
+    /// The bytes of a component.
+    ///
+    /// # Errors
+    /// When storage fails.
     pub async fn component(
         &self,
         owner: &Owner,
@@ -153,9 +180,12 @@ impl Archive {
         Ok(read.map(|document| document.bytes))
     }
 
-    /// Keeps a component's bytes. Those that are there are written again: a host that found
-    /// them no longer needed may be about to delete them, and then finds another version.
-    pub async fn keep_component(
+    /// Stores a component. If it is there already it is written again: another host that found it
+    /// unused may be about to delete it, and then finds another version.
+    ///
+    /// # Errors
+    /// When storage fails, or other hosts keep writing the same component.
+    pub async fn store_component(
         &self,
         owner: &Owner,
         digest: &str,
@@ -163,8 +193,8 @@ impl Archive {
     ) -> Result<(), StorageError> {
         let name = name(&owner.component(digest))?;
         for _ in 0..ATTEMPTS {
-            let there = self.storage.list_documents(name.as_str(), self.until()).await?;
-            let version = there.first().map(|(_, version)| *version);
+            let found = self.storage.list_documents(name.as_str(), self.until()).await?;
+            let version = found.first().map(|(_, version)| *version);
             let written = self.storage.write_document(&name, bytes, version, self.until()).await?;
             if written.is_some() {
                 return Ok(());
@@ -173,24 +203,29 @@ impl Archive {
         Err(StorageError::Unavailable("other hosts keep writing this component".into()))
     }
 
-    /// What is kept of an owner's components, to be read before a change that may leave
-    /// some of them without a use.
+    /// An owner's components in storage; read them before a change that may leave some unused.
+    ///
+    /// # Errors
+    /// When storage fails.
     pub async fn components(&self, owner: &Owner) -> Result<Components, StorageError> {
         Ok(Components(self.storage.list_documents(&owner.component(""), self.until()).await?))
     }
 
-    /// Deletes components that no guest of the owner has any more, unless they were kept
-    /// anew since `there` was read.
+    /// Deletes components that no generation of the owner uses, unless they were stored again since
+    /// `stored` was read.
+    ///
+    /// # Errors
+    /// When storage fails.
     pub async fn drop_components(
         &self,
         owner: &Owner,
         digests: &[String],
-        there: &Components,
+        stored: &Components,
     ) -> Result<(), StorageError> {
         let used = self.used(owner).await?;
         for digest in digests.iter().filter(|digest| !used.contains(*digest)) {
             let name = name(&owner.component(digest))?;
-            if let Some((name, version)) = there.0.iter().find(|(there, _)| *there == name) {
+            if let Some((name, version)) = stored.0.iter().find(|(stored, _)| *stored == name) {
                 self.storage.delete_document(name, *version, self.until()).await?;
             }
         }
@@ -211,10 +246,10 @@ impl Archive {
     async fn read<T: DeserializeOwned>(
         &self,
         document: &str,
-        first: impl FnOnce() -> T,
+        initial: impl FnOnce() -> T,
     ) -> Result<Versioned<T>, StorageError> {
         let read = self.storage.read_document(&name(document)?, RECORD_BYTES, self.until()).await?;
-        let Some(read) = read else { return Ok(Versioned { value: first(), version: None }) };
+        let Some(read) = read else { return Ok(Versioned { value: initial(), version: None }) };
         let value = serde_json::from_slice(&read.bytes)
             .map_err(|error| StorageError::Corrupt(format!("the document {document}: {error}")))?;
         Ok(Versioned { value, version: Some(read.version) })
@@ -223,11 +258,11 @@ impl Archive {
     async fn change<R: Serialize + DeserializeOwned, T>(
         &self,
         document: &str,
-        first: fn() -> R,
+        initial: fn() -> R,
         mut change: impl FnMut(&mut R) -> Result<T, Error>,
     ) -> Result<Changed<T>, StorageError> {
         for _ in 0..ATTEMPTS {
-            let mut record = self.read(document, first).await?;
+            let mut record = self.read(document, initial).await?;
             let done = match change(&mut record.value) {
                 Ok(done) => done,
                 Err(error) => return Ok(Err(error)),
@@ -240,7 +275,7 @@ impl Archive {
         Ok(Err(Error::new(Code::Conflict, message)))
     }
 
-    /// The version that it has now; `None` if somebody changed it since it was read.
+    /// Writes a record and returns its new version; `None` if it changed since it was read.
     async fn write<T: Serialize>(
         &self,
         document: &str,
@@ -261,8 +296,8 @@ fn extensions_of(tenant: &TenantId) -> String {
     format!("{EXTENSIONS}{tenant}")
 }
 
-/// Of a logic of which nothing is recorded.
-fn first_logic() -> GuestRecord {
+/// Initial record for a new logic.
+fn new_logic() -> GuestRecord {
     GuestRecord { last: BUILT_IN, ..GuestRecord::default() }
 }
 
@@ -297,7 +332,7 @@ mod tests {
             let tenant = TenantId::parse("t").unwrap();
             let owner = Owner::Tenant(tenant.clone());
             for digest in [KEPT, OLD] {
-                archive.keep_component(&owner, digest, digest.as_bytes()).await.unwrap();
+                archive.store_component(&owner, digest, digest.as_bytes()).await.unwrap();
             }
             let generation = GenerationRecord {
                 number: 1,
@@ -321,23 +356,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_component_goes_when_no_guest_of_the_owner_has_it() {
+    async fn a_component_is_deleted_when_no_guest_of_the_owner_uses_it() {
         let fixture = Fixture::new().await;
         let (archive, owner) = (&fixture.archive, &fixture.owner);
-        let there = archive.components(owner).await.unwrap();
-        let gone = [KEPT, OLD].map(String::from);
-        archive.drop_components(owner, &gone, &there).await.unwrap();
+        let stored = archive.components(owner).await.unwrap();
+        let unused = [KEPT, OLD].map(String::from);
+        archive.drop_components(owner, &unused, &stored).await.unwrap();
         assert!(fixture.is_there(KEPT).await && !fixture.is_there(OLD).await);
     }
 
     #[tokio::test]
-    async fn a_component_that_is_kept_anew_meanwhile_stays() {
+    async fn a_component_that_is_stored_again_meanwhile_stays() {
         let fixture = Fixture::new().await;
         let (archive, owner) = (&fixture.archive, &fixture.owner);
-        let there = archive.components(owner).await.unwrap();
+        let stored = archive.components(owner).await.unwrap();
         // By another host, whose record is not written yet.
-        archive.keep_component(owner, OLD, OLD.as_bytes()).await.unwrap();
-        archive.drop_components(owner, &[OLD.into()], &there).await.unwrap();
+        archive.store_component(owner, OLD, OLD.as_bytes()).await.unwrap();
+        archive.drop_components(owner, &[OLD.into()], &stored).await.unwrap();
         assert!(fixture.is_there(OLD).await);
     }
 }

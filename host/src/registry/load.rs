@@ -1,4 +1,4 @@
-//! From records to guests that can run.
+//! Turns records into guests that can run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,20 +11,25 @@ use kenning_core::provenance::GenerationRef;
 use kenning_runtime::compiler::CompileError;
 use kenning_runtime::{Generation, Guest, Loaded, LogBuffer};
 
-/// Why a tenant's guests are not there.
+/// Why guests could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("the component {0} is recorded and its bytes are gone")]
-    Gone(String),
+    /// The component with this digest is not in storage.
+    #[error("the component {0} is recorded, but its bytes are missing")]
+    Missing(String),
+    /// The component does not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// The component does not link.
     #[error("it does not fit this host: {0}")]
     Link(String),
 }
 
 impl GenerationRecord {
+    /// Its number and digest.
     pub fn reference(&self) -> GenerationRef {
         GenerationRef { number: self.number, digest: self.digest.as_str().into() }
     }
@@ -32,15 +37,15 @@ impl GenerationRecord {
 
 /// What was recorded at one moment.
 pub(crate) struct Recorded {
-    /// Of before the rest was read: what changed since has a later one.
+    /// The revision before the rest was read: later changes have a later one.
     pub(crate) revision: u64,
     /// Tenants with guests of their own, and the versions of their records.
     pub(crate) tenants: HashMap<TenantId, Versions>,
 }
 
 impl Registry {
-    /// Reads what is recorded: which logic is the server's, which tenants have guests of
-    /// their own. Until it succeeded once, no call runs.
+    /// Reads which logic is the server's and which tenants have guests of their own. No call runs
+    /// until this succeeded once.
     pub(crate) async fn load(&self) -> Result<Recorded, LoadError> {
         let revision = self.archive.revision().await?;
         let logic = self.archive.logic(&Owner::Server).await?;
@@ -51,22 +56,22 @@ impl Registry {
         };
         self.set_logic(&Owner::Server, logic, version);
         let tenants = self.archive.tenants().await?;
-        for gone in self.tenants().iter().filter(|tenant| !tenants.contains_key(tenant)) {
-            // What this host itself promoted meanwhile is not in the list.
-            if self.versions(gone).unwrap_or_default().are_of(revision) {
-                self.forget(gone);
+        for other in self.tenants().iter().filter(|tenant| !tenants.contains_key(tenant)) {
+            // A guest that this host promoted in the meantime is not in the list.
+            if self.versions(other).unwrap_or_default().are_of(revision) {
+                self.forget(other);
             }
         }
         for tenant in tenants.keys() {
-            // Loaded by its first call.
+            // The tenant's first call loads its guests.
             self.slot_or_new(tenant);
         }
         self.ready.send_replace(true);
         Ok(Recorded { revision, tenants })
     }
 
-    /// Loads again what another host changed. What cannot be loaded keeps no other
-    /// tenant waiting, and what runs goes on.
+    /// Loads guests again that another host changed. A guest that cannot be loaded affects no other
+    /// tenant, and the active generation stays.
     pub(crate) async fn reload(
         &self,
         tenants: &HashMap<TenantId, Versions>,
@@ -80,8 +85,11 @@ impl Registry {
         outcome
     }
 
-    /// Loads a tenant's guests for its first call, or again after another host changed
-    /// them. What is loaded already is kept.
+    /// Loads a tenant's guests for its first call, or again after another host changed them.
+    /// Generations that are loaded already are reused.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
     pub async fn load_tenant(&self, tenant: &TenantId) -> Result<(), LoadError> {
         let owner = Owner::Tenant(tenant.clone());
         let logic = self.archive.logic(&owner).await?;
@@ -91,11 +99,11 @@ impl Registry {
             extensions: extensions.version.unwrap_or_default(),
         };
         let guests = self.guests(&owner, &logic.value, &extensions.value).await?;
-        self.slot_or_new(tenant).load(guests, versions);
+        self.slot_or_new(tenant).replace(guests, versions);
         Ok(())
     }
 
-    /// The guests of a tenant with such records.
+    /// Loads the guests of a tenant with these records.
     async fn guests(
         &self,
         owner: &Owner,
@@ -116,26 +124,32 @@ impl Registry {
         Ok(TenantGuests { logic, extensions: loaded.into() })
     }
 
-    /// The logic of a record: the running one, if it is that.
+    /// Loads a generation of a logic, unless it is the active one.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
     pub async fn generation(
         &self,
         owner: &Owner,
         record: &GenerationRecord,
     ) -> Result<Arc<Generation>, LoadError> {
         let reference = record.reference();
-        let running = match owner {
+        let current = match owner {
             Owner::Server => Some(self.server_wide().logic),
             Owner::Tenant(tenant) => self.loaded(tenant).and_then(|guests| guests.logic.clone()),
         };
-        if let Some(running) = running.filter(|running| running.guest.reference == reference) {
-            return Ok(running);
+        if let Some(current) = current.filter(|current| current.guest.reference == reference) {
+            return Ok(current);
         }
         let loaded = self.component(owner, &record.digest).await?;
         let linked = loaded.logic().map_err(LoadError::Link)?;
         Ok(Arc::new(Generation::new(Guest::logic(reference), linked)))
     }
 
-    /// The extension of a record: the running one, if it is that.
+    /// Loads a generation of an extension; reuses the active one if it is the same.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
     pub async fn extension(
         &self,
         owner: &Owner,
@@ -144,18 +158,18 @@ impl Registry {
         active: &GenerationRecord,
     ) -> Result<Arc<Extension>, LoadError> {
         let reference = active.reference();
-        let running = match owner {
+        let current = match owner {
             Owner::Server => None,
             Owner::Tenant(tenant) => self.loaded(tenant).and_then(|guests| guests.named(name)),
         };
-        let same = running.as_ref().filter(|running| running.guest.reference == reference);
+        let same = current.as_ref().filter(|current| current.guest.reference == reference);
         let (guest, linked) = match same {
             Some(same) => (same.guest.clone(), same.linked.clone()),
             None => {
                 let loaded = self.component(owner, &active.digest).await?;
                 let linked = loaded.extension(&active.grants).map_err(LoadError::Link)?;
-                // Lines outlive a generation: a swap must not empty the log.
-                let lines = running.and_then(|running| running.guest.lines.clone());
+                // The log outlives a generation, so that a swap does not empty it.
+                let lines = current.and_then(|current| current.guest.lines.clone());
                 let lines = lines.unwrap_or_else(|| Arc::new(LogBuffer::default()));
                 (Guest::extension(name, reference, lines), linked)
             }
@@ -167,9 +181,9 @@ impl Registry {
         if let Some(loaded) = self.loader.find(digest) {
             return Ok(loaded);
         }
-        // Compiled by another host, or the directory was emptied.
+        // Another host compiled it, or the directory of compiled components was emptied.
         let bytes = self.archive.component(owner, digest).await?;
-        let bytes = bytes.ok_or_else(|| LoadError::Gone(digest.to_string()))?;
+        let bytes = bytes.ok_or_else(|| LoadError::Missing(digest.to_string()))?;
         Ok(self.loader.load(bytes.into()).await?)
     }
 }

@@ -1,14 +1,14 @@
-//! Which generation of each guest is active: of the logic, server-wide or a tenant's
-//! own, and of each tenant's extensions.
+//! Knows which generation of each guest is active: of the server-wide logic, of tenants' own
+//! logics and of tenants' extensions.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `records` | what is kept of each guest: its generations and what happened to them |
-//! | `archive` | those records and the components' bytes, in storage |
-//! | `load` | from records to guests that can run |
+//! | `records` | the record of each guest: its generations and events |
+//! | `archive` | reads and writes records and components in storage |
+//! | `load` | turns records into guests that can run |
 //!
-//! A call takes one snapshot and keeps it to its end, so a promotion changes no call
-//! under way and makes none wait, and a generation lives as long as its last call.
+//! A call keeps one snapshot until it ends. So a promotion neither changes a running call nor makes
+//! one wait, and a generation lives as long as its last call.
 
 mod archive;
 mod load;
@@ -28,17 +28,21 @@ pub use archive::{Archive, Changed, Components, Owner};
 pub use load::LoadError;
 pub(crate) use records::Versions;
 pub use records::{
-    BUILT_IN, Event, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, What, now,
+    BUILT_IN, Event, EventKind, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord,
+    now,
 };
 
 /// The guests of one call.
 #[derive(Clone)]
 pub struct Snapshot {
+    /// The tenant's own logic, or the server-wide one.
     pub logic: Arc<Generation>,
+    /// The tenant's extensions, in the order in which they run.
     pub extensions: Arc<[Arc<Extension>]>,
 }
 
 impl Snapshot {
+    /// The generations, as responses name them.
     pub fn served_by(&self) -> ServedBy {
         let named = |one: &Arc<Extension>| format!("{}={}", one.name(), one.guest.reference.number);
         let names: Vec<String> = self.extensions.iter().map(named).collect();
@@ -48,13 +52,13 @@ impl Snapshot {
         }
     }
 
-    /// Whether some extension has `hook`.
+    /// Whether any extension has `hook`.
     pub fn has(&self, hook: Hook) -> bool {
         self.extensions.iter().any(|extension| extension.has(hook))
     }
 }
 
-/// In the operator's order; of equal ones, by name.
+/// Sorts by the operator's order, then by name.
 fn sort(extensions: &mut [Arc<Extension>]) {
     extensions.sort_by(|one, other| {
         one.order.cmp(&other.order).then_with(|| one.name().cmp(other.name()))
@@ -63,44 +67,54 @@ fn sort(extensions: &mut [Arc<Extension>]) {
 
 /// One loaded generation of a tenant's extension.
 pub struct Extension {
+    /// Its name, generation and health.
     pub guest: Arc<Guest>,
+    /// Its hooks, ready to be called.
     pub linked: LinkedExtension,
+    /// Extensions run from the lowest order to the highest.
     pub order: i32,
-    /// The operator's, in place of the hooks' own.
+    /// What happens when a hook fails; `None` leaves it to each hook's default.
     pub policy: Option<OnFailure>,
 }
 
 impl Extension {
+    /// Its name, unique within the tenant.
     pub fn name(&self) -> &str {
         self.guest.component.name()
     }
 
+    /// Whether it has `hook`.
     pub fn has(&self, hook: Hook) -> bool {
         self.linked.has(hook)
     }
 
+    /// What a session needs to call its hooks.
     pub fn hooks(&self) -> (&Arc<Guest>, &LinkedExtension) {
         (&self.guest, &self.linked)
     }
 
+    /// What happens when `hook` fails.
     pub fn on_failure(&self, hook: Hook) -> OnFailure {
         self.policy.unwrap_or(hook.on_failure())
     }
 }
 
-/// The guests of one tenant that differ from the server's.
+/// One tenant's own guests.
 #[derive(Clone, Default)]
 pub struct TenantGuests {
+    /// `None` if the tenant uses the server-wide logic.
     pub logic: Option<Arc<Generation>>,
+    /// In the order in which they run.
     pub extensions: Arc<[Arc<Extension>]>,
 }
 
 impl TenantGuests {
+    /// The extension of this name.
     pub fn named(&self, name: &str) -> Option<Arc<Extension>> {
         self.extensions.iter().find(|extension| extension.name() == name).cloned()
     }
 
-    /// The same without the extension of that name, and with `added` in its order.
+    /// The same guests, with `added` instead of the extension of that name.
     #[must_use]
     pub fn with(&self, name: &str, added: Option<Arc<Extension>>) -> Self {
         let others = self.extensions.iter().filter(|one| one.name() != name).cloned();
@@ -111,57 +125,58 @@ impl TenantGuests {
     }
 }
 
-/// Held by whoever changes an owner's guests.
-type Changing = Arc<tokio::sync::Mutex<()>>;
+/// Locked while an owner's guests are changed.
+type ChangeLock = Arc<tokio::sync::Mutex<()>>;
 
-/// One tenant's place: empty until its guests are loaded, which its first call does.
+/// One tenant's guests; empty until the tenant's first call loads them.
 #[derive(Default)]
 struct Slot {
     loaded: ArcSwapOption<TenantGuests>,
-    /// Of the records that the loaded guests are of.
+    /// Versions of the records that the guests were loaded from.
     versions: Mutex<Versions>,
-    changing: Changing,
+    change_lock: ChangeLock,
 }
 
 impl Slot {
-    /// Loads `guests`, unless those of a later record are.
-    fn load(&self, guests: TenantGuests, of: Versions) {
+    /// Replaces the guests by those of records with these versions, unless they are older than the
+    /// current ones.
+    fn replace(&self, guests: TenantGuests, new: Versions) {
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        if of.logic >= versions.logic && of.extensions >= versions.extensions {
+        if new.logic >= versions.logic && new.extensions >= versions.extensions {
             self.loaded.store(Some(Arc::new(guests)));
-            *versions = of;
+            *versions = new;
         }
     }
 
-    /// The same for what becomes of those that are loaded. Whoever calls it holds
-    /// `changing`.
+    /// Changes the current guests. The caller holds `change_lock`.
     fn change(&self, change: impl FnOnce(TenantGuests, Versions) -> (TenantGuests, Versions)) {
         let versions = *self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         let guests = self.loaded.load().as_deref().cloned().unwrap_or_default();
         let (guests, versions) = change(guests, versions);
-        self.load(guests, versions);
+        self.replace(guests, versions);
     }
 }
 
-/// All active generations, and where they come from.
+/// All active generations.
 pub struct Registry {
+    /// Records and components in storage.
     pub archive: Archive,
+    /// Compiles components.
     pub loader: Loader,
     logic: ArcSwap<Generation>,
-    /// Of the record that the server-wide logic is of.
+    /// Version of the record that the server-wide logic was loaded from.
     logic_version: Mutex<u64>,
     built_in: Arc<Generation>,
     tenants: RwLock<HashMap<TenantId, Arc<Slot>>>,
-    /// Whether it is known which tenants have guests of their own. Until then no call
-    /// may run: it could miss the hook that protects its tenant's facts.
+    /// Whether it is known which tenants have guests of their own. Until then no call may run: it
+    /// could miss a hook that protects its tenant's facts.
     ready: watch::Sender<bool>,
-    /// Of the server-wide logic.
-    changing: Changing,
+    /// For the server-wide logic.
+    change_lock: ChangeLock,
 }
 
 impl Registry {
-    /// A registry whose server-wide logic is the one that comes with the server, until
-    /// something else is read or promoted.
+    /// A registry whose server-wide logic is the built-in one until another is loaded or promoted.
     pub fn new(archive: Archive, loader: Loader, built_in: Arc<Generation>) -> Self {
         Self {
             archive,
@@ -171,7 +186,7 @@ impl Registry {
             built_in,
             tenants: RwLock::default(),
             ready: watch::Sender::new(false),
-            changing: Changing::default(),
+            change_lock: ChangeLock::default(),
         }
     }
 
@@ -180,12 +195,12 @@ impl Registry {
         Snapshot { logic: self.logic.load_full(), extensions: Arc::default() }
     }
 
+    /// The logic that the server was started with.
     pub fn built_in(&self) -> Arc<Generation> {
         self.built_in.clone()
     }
 
-    /// The guests that a call of `tenant` beginning now is to use; `None` if they have
-    /// to be read first.
+    /// The guests for a call of `tenant` that starts now; `None` if they must be loaded first.
     pub fn snapshot(&self, tenant: &TenantId) -> Option<Snapshot> {
         if !self.is_ready() {
             return None;
@@ -211,17 +226,16 @@ impl Registry {
         self.slot(tenant)?.loaded.load_full()
     }
 
-    /// To be held while guests of `owner` are changed.
-    pub(crate) fn changing(&self, owner: &Owner) -> Arc<tokio::sync::Mutex<()>> {
+    /// The lock to hold while guests of `owner` are changed.
+    pub(crate) fn change_lock(&self, owner: &Owner) -> Arc<tokio::sync::Mutex<()>> {
         match owner {
-            Owner::Server => self.changing.clone(),
-            Owner::Tenant(tenant) => self.slot_or_new(tenant).changing.clone(),
+            Owner::Server => self.change_lock.clone(),
+            Owner::Tenant(tenant) => self.slot_or_new(tenant).change_lock.clone(),
         }
     }
 
-    /// Makes a logic the active one, by one atomic store: calls under way keep what they
-    /// have. `None` is the logic that stands behind the owner's own. Nothing happens if
-    /// the one of a later record is there already.
+    /// Makes a logic the active one, by one atomic store: running calls keep their snapshots.
+    /// `None` stands for the owner's fallback. Does nothing if the active one is of a later record.
     pub(crate) fn set_logic(&self, owner: &Owner, logic: Option<Arc<Generation>>, version: u64) {
         match owner {
             Owner::Server => {
@@ -237,7 +251,7 @@ impl Registry {
         }
     }
 
-    /// The same of one extension; `None` takes it out.
+    /// The same for one extension; `None` removes it.
     pub(crate) fn set_extension(
         &self,
         tenant: &TenantId,
@@ -250,14 +264,14 @@ impl Registry {
         });
     }
 
-    /// The versions of the records that a tenant's loaded guests are of.
+    /// The versions of the records that a tenant's guests were loaded from, if they are loaded.
     fn versions(&self, tenant: &TenantId) -> Option<Versions> {
         let slot = self.slot(tenant)?;
         slot.loaded.load().as_ref()?;
         Some(*slot.versions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The tenant has no guests of its own any more.
+    /// Drops a tenant's own guests.
     pub fn forget(&self, tenant: &TenantId) {
         self.tenants.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }

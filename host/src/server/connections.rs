@@ -1,5 +1,5 @@
-//! Limits open connections. When all slots are taken, the connection that has been idle the
-//! longest closes for a new one.
+//! Limits open connections. At the limit, the connection that has been idle the longest closes for
+//! a new one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,9 @@ use kenning_core::limits::Limits;
 /// to be on the way and would fail.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
+/// All open connections, and the permits for more.
 pub(super) struct Connections {
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// How long a connection must be idle before it may be closed.
     idle_after: Duration,
     /// How long a new connection waits for an idle one to close.
@@ -32,6 +33,7 @@ struct Open {
     connections: HashMap<u64, Arc<Connection>>,
 }
 
+/// The state of one open connection.
 struct Connection {
     /// When its last call ended; `None` during a call.
     idle_since: Mutex<Option<Instant>>,
@@ -42,7 +44,7 @@ struct Connection {
 impl Connections {
     pub(super) fn new(limits: &Limits, stopping: CancellationToken) -> Self {
         Self {
-            slots: Arc::new(Semaphore::new(limits.connections)),
+            permits: Arc::new(Semaphore::new(limits.connections)),
             idle_after: IDLE_AFTER,
             wait: limits.guest_wait,
             stopping,
@@ -50,20 +52,20 @@ impl Connections {
         }
     }
 
-    /// A slot, if one is free or an idle connection closes for it.
-    pub(super) async fn acquire(&self) -> Option<Slot> {
-        let slots = &self.slots;
-        let permit = match slots.clone().try_acquire_owned() {
+    /// A permit, if one is free or an idle connection closes for it.
+    pub(super) async fn acquire(&self) -> Option<ConnectionPermit> {
+        let permits = &self.permits;
+        let permit = match permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) if lock(&self.open).close_idlest(self.idle_after) => {
-                timeout(self.wait, slots.clone().acquire_owned()).await.ok()?.ok()?
+                timeout(self.wait, permits.clone().acquire_owned()).await.ok()?.ok()?
             }
             Err(_) => return None,
         };
-        Some(self.open_slot(permit))
+        Some(self.open(permit))
     }
 
-    fn open_slot(&self, permit: OwnedSemaphorePermit) -> Slot {
+    fn open(&self, permit: OwnedSemaphorePermit) -> ConnectionPermit {
         let idle_since = Mutex::new(Some(Instant::now()));
         let closing = self.stopping.child_token();
         let connection = Arc::new(Connection { idle_since, closing });
@@ -71,7 +73,7 @@ impl Connections {
         let number = open.next;
         open.next += 1;
         open.connections.insert(number, connection.clone());
-        Slot { number, connection, open: self.open.clone(), _permit: permit }
+        ConnectionPermit { number, connection, open: self.open.clone(), _permit: permit }
     }
 }
 
@@ -87,19 +89,19 @@ impl Open {
     }
 }
 
-/// The slot of one open connection; free again when it is dropped.
-pub(super) struct Slot {
+/// The right of one connection to be open, until it is dropped.
+pub(super) struct ConnectionPermit {
     number: u64,
     connection: Arc<Connection>,
     open: Arc<Mutex<Open>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Slot {
-    /// Marks the connection as busy until the result is dropped.
-    pub(super) fn begin_call(&self) -> Busy {
+impl ConnectionPermit {
+    /// Marks the connection as in use until the result is dropped.
+    pub(super) fn begin_call(&self) -> RunningCall {
         *lock(&self.connection.idle_since) = None;
-        Busy(self.connection.clone())
+        RunningCall(self.connection.clone())
     }
 
     /// Waits until the connection must not take another request.
@@ -108,16 +110,16 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         lock(&self.open).connections.remove(&self.number);
     }
 }
 
-/// A running call.
-pub(super) struct Busy(Arc<Connection>);
+/// A running call; the connection is idle again when it is dropped.
+pub(super) struct RunningCall(Arc<Connection>);
 
-impl Drop for Busy {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         *lock(&self.0.idle_since) = Some(Instant::now());
     }

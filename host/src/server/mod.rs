@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use connections::{Connections, Slot};
+use connections::{ConnectionPermit, Connections};
 use kenning_core::limits::Limits;
 use write_timeout::WriteTimeout;
 
@@ -103,13 +103,13 @@ struct Server {
 }
 
 impl Server {
-    /// Serves the connection if there is a slot for it; otherwise rejects it, for which it holds
+    /// Serves the connection if it gets a permit; otherwise rejects it, for which it holds
     /// `rejection`.
     async fn admit(self: Arc<Self>, stream: TcpStream, rejection: Option<OwnedSemaphorePermit>) {
         match self.connections.acquire().await {
-            Some(slot) => {
+            Some(permit) => {
                 drop(rejection);
-                self.serve(stream, slot).await;
+                self.serve(stream, permit).await;
             }
             None => {
                 metrics::counter!("kenning_connections_refused_total").increment(1);
@@ -120,20 +120,20 @@ impl Server {
     }
 
     /// Serves requests until the connection ends or has to close.
-    async fn serve(&self, stream: TcpStream, slot: Slot) {
+    async fn serve(&self, stream: TcpStream, permit: ConnectionPermit) {
         let routes = TowerToHyperService::new(self.routes.all.clone());
         let service = service_fn(|request| {
-            let busy = slot.begin_call();
+            let running = permit.begin_call();
             let response = routes.call(request);
             async move {
-                let _busy = busy;
+                let _running = running;
                 response.await
             }
         });
         let mut connection = pin!(self.http.serve_connection(self.prepare(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = slot.closing() => {
+            () = permit.closing() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

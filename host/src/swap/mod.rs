@@ -1,18 +1,18 @@
-//! Replacing a guest while serving: check, stage, prove, persist, promote, watch.
+//! Replaces a guest while the server runs: verify, stage, prove, persist, promote, watch.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `promote` | those steps, for a logic and for an extension |
-//! | `verify` | whether a component fits where it is to go |
-//! | `proof` | what it must show: its own test, and requests that were answered before |
-//! | `report` | what whoever asked is told |
-//! | `rollback` | to a generation before, or out |
-//! | `watch` | what happens after a promotion |
-//! | `quarantine` | what happens to a guest that fails on every call, at any time |
+//! | `verify` | whether a component fits its target and its grants |
+//! | `proof` | the candidate's self-test, and recent requests replayed on it |
+//! | `report` | the steps of a swap and how they went, for the caller |
+//! | `rollback` | makes an earlier generation live again, or removes an extension |
+//! | `watch` | compares a promoted generation with the one before it, for a while |
+//! | `quarantine` | records guests that fail on every call, and rolls such a logic back |
 //!
-//! Whatever fails on the way leaves the live generation as it is. The record in
-//! storage is written before the promotion, so after a crash in between the next
-//! start, and every other host, finds the new one.
+//! A failure on the way leaves the live generation as it is. The record in storage is written
+//! before the promotion, so after a crash in between, the next start and every other host find
+//! the new generation.
 
 mod promote;
 mod proof;
@@ -38,30 +38,36 @@ pub use proof::Bounds;
 pub use report::{Report, SwapReport};
 pub use rollback::Rollback;
 
-/// How long the steps after compiling may take, beside the proof.
-const STEPS: Duration = Duration::from_secs(30);
+/// How long loading the live guests may take.
+const LOAD: Duration = Duration::from_secs(30);
 
-/// A component to put in a guest's place.
+/// A component that is to replace a guest.
 #[derive(Clone, Debug)]
 pub struct Proposal {
+    /// The component.
     pub bytes: bytes::Bytes,
-    /// `sha256:…` that the bytes must have, if whoever sends them says so.
+    /// The digest `sha256:…` that the caller expects the bytes to have.
     pub digest: Option<String>,
+    /// What the proof may find.
     pub bounds: Bounds,
-    /// Only report.
+    /// Prove and report, but do not promote.
     pub dry_run: bool,
-    /// Who promotes it even if the proof speaks against it.
+    /// Who promotes the candidate even if its proof fails.
     pub forced_by: Option<String>,
 }
 
-/// Where an extension goes, and what it may do.
+/// Which extension of which tenant, and what it may do.
 #[derive(Clone, Debug)]
 pub struct ExtensionTarget {
+    /// Whose extension it is.
     pub tenant: TenantId,
+    /// Its name, unique within the tenant.
     pub name: String,
-    /// `None`: as before, or 0.
+    /// Extensions run from the lowest order to the highest. `None` keeps the current order, or 0.
     pub order: Option<i32>,
+    /// What happens when a hook fails. `None` keeps the current policy, or that of each hook.
     pub policy: Option<OnFailure>,
+    /// The imports that it may use besides those of every extension.
     pub grants: Vec<Grant>,
 }
 
@@ -72,10 +78,12 @@ pub struct Swapper {
 }
 
 impl Swapper {
+    /// Replaces guests of `kb`.
     pub fn new(kb: Arc<Kb>) -> Self {
         Self { kb }
     }
 
+    /// The knowledge base whose guests are replaced.
     pub fn kb(&self) -> &Arc<Kb> {
         &self.kb
     }
@@ -88,60 +96,66 @@ impl Swapper {
         &self.kb.services().limits
     }
 
-    /// The guests that a tenant's calls have now.
+    /// The guests that a tenant's calls use now.
+    ///
+    /// # Errors
+    /// When the tenant's guests cannot be loaded.
     pub async fn live(&self, tenant: &TenantId) -> Result<Snapshot, Error> {
-        self.kb.snapshot(&Caller::within(tenant.clone(), STEPS)).await
+        self.kb.snapshot(&Caller::within(tenant.clone(), LOAD)).await
     }
 
     async fn live_logic(&self, owner: &Owner) -> Result<Arc<Generation>, Error> {
         let live = self.live(&owner.tenant()).await?;
         Ok(match owner {
-            // The tenant that a server's logic is tried for may have its own.
+            // The tenant in whose name the server-wide logic is tried may have its own.
             Owner::Server => self.registry().server_wide().logic,
             Owner::Tenant(_) => live.logic,
         })
     }
 
-    /// One change of an owner's guests at a time: the second is told, not queued.
-    fn alone(&self, owner: &Owner) -> Result<OwnedMutexGuard<()>, Error> {
-        self.registry().changing(owner).try_lock_owned().map_err(|_| {
-            let message = "another change of this guest is under way; try again after it";
+    /// Locks an owner's guests against other changes; fails if one is in progress.
+    fn try_lock(&self, owner: &Owner) -> Result<OwnedMutexGuard<()>, Error> {
+        self.registry().change_lock(owner).try_lock_owned().map_err(|_| {
+            let message = "another change of this guest is in progress; try again later";
             Error::new(Code::Conflict, message)
         })
     }
 
-    /// The same for the server itself, which waits.
-    async fn in_turn(&self, owner: &Owner) -> OwnedMutexGuard<()> {
-        self.registry().changing(owner).lock_owned().await
+    /// The same for changes by the server itself, which wait.
+    async fn lock(&self, owner: &Owner) -> OwnedMutexGuard<()> {
+        self.registry().change_lock(owner).lock_owned().await
     }
 
-    /// Drops components that no generation needs any more, when it suits; `there` was read
+    /// Deletes components that no generation uses any more, in the background. `stored` was read
     /// before the change.
-    fn clean_up(&self, owner: &Owner, gone: Vec<String>, there: Components) {
+    fn clean_up(&self, owner: &Owner, unused: Vec<String>, stored: Components) {
         let (registry, owner) = (self.registry().clone(), owner.clone());
         tokio::spawn(async move {
-            if let Err(error) = registry.archive.drop_components(&owner, &gone, &there).await {
-                tracing::warn!(?gone, %error, "old components stay in storage");
+            if let Err(error) = registry.archive.drop_components(&owner, &unused, &stored).await {
+                tracing::warn!(?unused, %error, "unused components not deleted");
             }
         });
     }
 
-    fn read<T>(&self, read: Result<T, StorageError>) -> Result<T, Error> {
-        read.map_err(|error| self.kb.storage_error(&error))
+    /// A storage result with the error that callers see.
+    fn storage<T>(&self, result: Result<T, StorageError>) -> Result<T, Error> {
+        result.map_err(|error| self.kb.storage_error(&error))
     }
 
-    fn changed<T>(&self, changed: Result<Changed<T>, StorageError>) -> Result<(T, u64), Error> {
-        self.read(changed)?
+    /// The same for a change of a record: its value and the record's new version.
+    fn written<T>(&self, result: Result<Changed<T>, StorageError>) -> Result<(T, u64), Error> {
+        self.storage(result)?
     }
 
-    fn loaded<T>(&self, loaded: Result<T, LoadError>) -> Result<T, Error> {
-        loaded.map_err(|error| self.kb.load_error(&error))
+    /// The same for a guest that was loaded.
+    fn load<T>(&self, result: Result<T, LoadError>) -> Result<T, Error> {
+        result.map_err(|error| self.kb.load_error(&error))
     }
 }
 
-/// What was looked at is not what there is any more.
+/// The record changed since it was read.
 fn changed_meanwhile() -> Error {
-    let message = "another host changed this guest meanwhile; look and try again";
+    let message = "another host changed this guest in the meantime; check its state and try again";
     Error::new(Code::Conflict, message)
 }
 

@@ -1,4 +1,4 @@
-//! A new generation of a guest, step by step.
+//! Promotes a new generation of a guest, step by step.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,13 +16,17 @@ use kenning_runtime::compiler::{CompileError, digest_of};
 use kenning_runtime::{Generation, Grant, Guest, Loaded, LogBuffer, OnFailure};
 
 impl Swapper {
-    /// Puts a logic in place of the server's or of one tenant's.
-    pub async fn logic(&self, owner: Owner, proposal: Proposal) -> Result<Report, Error> {
-        let mut report = Report::begin();
-        let _alone = self.alone(&owner)?;
+    /// Replaces the server-wide logic, or one tenant's.
+    ///
+    /// # Errors
+    /// When the component is refused (the report is in the error's details), another change is in
+    /// progress, or storage fails. The live generation stays.
+    pub async fn promote_logic(&self, owner: Owner, proposal: Proposal) -> Result<Report, Error> {
+        let mut report = Report::new();
+        let _lock = self.try_lock(&owner)?;
         let live = self.live_logic(&owner).await?;
         let archive = &self.registry().archive;
-        let seen = self.read(archive.logic(&owner).await)?.value;
+        let seen = self.storage(archive.logic(&owner).await)?.value;
         let loaded = self.compile(&proposal, &mut report).await?;
         verify::fits_logic(&loaded.inspection, &mut report)?;
         let next = next(&seen, &loaded, &proposal, Vec::new());
@@ -31,38 +35,41 @@ impl Swapper {
         self.start_logic(&owner, &candidate, &mut report).await?;
         let subject = Subject::Logic { owner: &owner, live: &live, candidate: &candidate };
         self.prove(subject, &proposal, &mut report).await?;
-        report.name(&candidate.guest.reference, Some(live.guest.reference.number));
+        report.set_generation(&candidate.guest.reference, Some(live.guest.reference.number));
         if proposal.dry_run {
-            return Ok(report.dry());
+            return Ok(report.into_dry_run());
         }
-        let there = self.keep(&owner, &loaded, &proposal).await?;
-        let why = report.objection();
+        let stored = self.store_component(&owner, &loaded, &proposal).await?;
+        let reason = report.objection();
         let changed = archive.change_logic(&owner, |record| {
-            unchanged(record, &seen)?;
-            Ok(record.promote(next.clone(), why.clone()))
+            check_unchanged(record, &seen)?;
+            Ok(record.promote(next.clone(), reason.clone()))
         });
-        let (gone, version) = self.changed(changed.await)?;
-        let promoting = Instant::now();
+        let (unused, version) = self.written(changed.await)?;
+        let started = Instant::now();
         self.registry().set_logic(&owner, Some(candidate.clone()), version);
-        report.promoted(promoting.elapsed());
-        self.clean_up(&owner, gone, there);
+        report.set_promoted(started.elapsed());
+        self.clean_up(&owner, unused, stored);
         watch(self.clone(), &live.guest, Promoted::Logic(owner, candidate));
         Ok(report)
     }
 
-    /// Installs an extension, or puts another version in its place.
-    pub async fn extension(
+    /// Installs an extension, or replaces it.
+    ///
+    /// # Errors
+    /// As [`Self::promote_logic`], and when the tenant has no room for another extension.
+    pub async fn promote_extension(
         &self,
         target: ExtensionTarget,
         proposal: Proposal,
     ) -> Result<Report, Error> {
-        let mut report = Report::begin();
+        let mut report = Report::new();
         verify::name(&target.name)?;
         let owner = Owner::Tenant(target.tenant.clone());
-        let _alone = self.alone(&owner)?;
+        let _lock = self.try_lock(&owner)?;
         let live = self.live(&target.tenant).await?;
         let archive = &self.registry().archive;
-        let records = self.read(archive.extensions(&target.tenant).await)?.value;
+        let records = self.storage(archive.extensions(&target.tenant).await)?.value;
         self.check_extension_count(&target, &records)?;
         let loaded = self.compile(&proposal, &mut report).await?;
         verify::fits_extension(&loaded.inspection, &target.grants, &mut report)?;
@@ -84,31 +91,31 @@ impl Swapper {
         };
         self.prove(subject, &proposal, &mut report).await?;
         let previous = before.as_ref().map(|before| before.guest.reference.number);
-        report.name(&candidate.guest.reference, previous);
+        report.set_generation(&candidate.guest.reference, previous);
         if proposal.dry_run {
-            return Ok(report.dry());
+            return Ok(report.into_dry_run());
         }
-        let there = self.keep(&owner, &loaded, &proposal).await?;
-        let why = report.objection();
+        let stored = self.store_component(&owner, &loaded, &proposal).await?;
+        let reason = report.objection();
         let changed = archive.change_extensions(&target.tenant, |records| {
             let record = records.extensions.entry(target.name.clone()).or_default();
-            unchanged(&record.guest, &seen.guest)?;
+            check_unchanged(&record.guest, &seen.guest)?;
             (record.order, record.policy) = (order, policy);
-            Ok(record.guest.promote(next.clone(), why.clone()))
+            Ok(record.guest.promote(next.clone(), reason.clone()))
         });
-        let (gone, version) = self.changed(changed.await)?;
-        let (promoting, promoted) = (Instant::now(), Some(candidate.clone()));
+        let (unused, version) = self.written(changed.await)?;
+        let (started, promoted) = (Instant::now(), Some(candidate.clone()));
         self.registry().set_extension(&target.tenant, &target.name, promoted, version);
-        report.promoted(promoting.elapsed());
-        self.clean_up(&owner, gone, there);
-        // With nothing to go back to, one that fails rests by itself.
+        report.set_promoted(started.elapsed());
+        self.clean_up(&owner, unused, stored);
+        // A first generation has nothing to roll back to; if it fails, quarantine stops it.
         if let Some(before) = before {
             watch(self.clone(), &before.guest, Promoted::Extension(target.tenant, candidate));
         }
         Ok(report)
     }
 
-    /// Whether there is room for one more, if it is one more.
+    /// Fails when a new extension would exceed the limit or the tenant's quota.
     fn check_extension_count(
         &self,
         target: &ExtensionTarget,
@@ -125,22 +132,22 @@ impl Swapper {
         self.kb().services().tenants.check_extensions(&target.tenant, used)
     }
 
-    /// Size, digest, outline and code, in the child process.
+    /// Verifies size and digest, then inspects and compiles the component in a child process.
     async fn compile(
         &self,
         proposal: &Proposal,
         report: &mut Report,
     ) -> Result<Arc<Loaded>, Error> {
         let bytes = || proposal.bytes.clone();
-        if let Some(said) = &proposal.digest {
-            verify::digest(&digest_of(bytes()).await.map_err(compile_error)?, said)?;
+        if let Some(expected) = &proposal.digest {
+            verify::digest(&digest_of(bytes()).await.map_err(compile_error)?, expected)?;
         }
         let loaded = self.registry().loader.load(bytes()).await.map_err(compile_error)?;
-        report.passed("component", "it is sound, and compiled");
+        report.pass("component", "valid, and compiled");
         Ok(loaded)
     }
 
-    /// A guest that cannot start is never promoted.
+    /// Instantiates the candidate once: a guest that cannot start is never promoted.
     async fn start_logic(
         &self,
         owner: &Owner,
@@ -168,27 +175,28 @@ impl Swapper {
         verify::started(started.await?, report)
     }
 
-    /// The bytes are in storage before a record names them. Gives what is there then.
-    async fn keep(
+    /// Stores the component, which must happen before a record names it. Returns the owner's
+    /// components in storage afterwards.
+    async fn store_component(
         &self,
         owner: &Owner,
         loaded: &Loaded,
         proposal: &Proposal,
     ) -> Result<Components, Error> {
         let archive = &self.registry().archive;
-        self.read(archive.keep_component(owner, &loaded.digest, &proposal.bytes).await)?;
-        self.read(archive.components(owner).await)
+        self.storage(archive.store_component(owner, &loaded.digest, &proposal.bytes).await)?;
+        self.storage(archive.components(owner).await)
     }
 }
 
 impl ExtensionTarget {
-    /// The extension's order and policy, where they are not given those it had.
+    /// The extension's order and policy; `before` supplies what the target leaves open.
     fn settings(&self, before: &ExtensionRecord) -> (i32, Option<OnFailure>) {
         (self.order.unwrap_or(before.order), self.policy.or(before.policy))
     }
 }
 
-/// The generation after those of `record`.
+/// The next generation of `record`.
 fn next(
     record: &GuestRecord,
     loaded: &Loaded,
@@ -205,8 +213,8 @@ fn next(
     }
 }
 
-/// What the candidate was proved against is still active.
-fn unchanged(record: &GuestRecord, seen: &GuestRecord) -> Result<(), Error> {
+/// Fails when the candidate was proved against a generation that is no longer active.
+fn check_unchanged(record: &GuestRecord, seen: &GuestRecord) -> Result<(), Error> {
     match (record.last, record.active) == (seen.last, seen.active) {
         true => Ok(()),
         false => Err(changed_meanwhile()),

@@ -1,13 +1,11 @@
-//! What a candidate must show before it is promoted: its own test, if it brings one,
-//! and that it answers requests that were answered before no worse than the live
-//! generation.
+//! The proof of a candidate: it must pass its own self-test, if it has one, and do no worse on
+//! recent requests than the live generation.
 //!
-//! Both are asked the same requests now, one after the other, over the same facts,
-//! with their writes captured and dropped. Orders of hits are compared by average
-//! overlap: the mean, over all depths, of the share of hits that the two have in
-//! common down to there (Webber, Moffat and Zobel, "A Similarity Measure for
-//! Indefinite Rankings", 2010, section 3). It is 1 for the same order and sinks most
-//! for changes at the top.
+//! Recorded requests are replayed on both, one after the other, over the same facts, with their
+//! writes captured and dropped. Rankings are compared by average overlap: the mean, over all
+//! depths, of the fraction of hits that the two have in common down to that depth (Webber, Moffat
+//! and Zobel, "A Similarity Measure for Indefinite Rankings", 2010, section 3). It is 1 for equal
+//! rankings, and changes at the top lower it most.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,23 +21,29 @@ use kenning_core::error::{Code, Error};
 use kenning_core::limits::Limits;
 use kenning_runtime::Generation;
 
-/// Errors quoted in a report.
-const QUOTED: usize = 5;
+/// Most errors quoted in a report.
+const QUOTED_ERRORS: usize = 5;
 
-/// Requests that both answered, from which on their times are compared: one pause of the
-/// machine makes one time say anything.
-const TIMED: usize = 5;
+/// Fewest requests that both answered for which times are compared: with fewer, one pause of the
+/// machine could decide.
+const TIMED_REQUESTS: usize = 5;
 
-/// What a candidate may change, in percent; an operator's, in place of the limits'.
+/// How far a candidate may differ from the live generation, in percent. The defaults are limits;
+/// the operator can set others for one swap.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// Most requests that fail with the candidate only, of all requests.
     pub errors_percent: u64,
+    /// Least average overlap of the rankings.
     pub overlap_percent: u64,
+    /// Most fuel, of the live generation's.
     pub fuel_percent: u64,
+    /// Highest median time, of the live generation's.
     pub time_percent: u64,
 }
 
 impl Bounds {
+    /// The bounds that `limits` set.
     pub fn new(limits: &Limits) -> Self {
         Self {
             errors_percent: limits.proof_errors_percent,
@@ -50,14 +54,14 @@ impl Bounds {
     }
 }
 
-/// What is compared, and instead of whom.
+/// The candidate of a proof, and the live guests that it is compared with.
 pub(super) enum Subject<'a> {
     Logic {
         owner: &'a Owner,
         live: &'a Arc<Generation>,
         candidate: &'a Arc<Generation>,
     },
-    /// `is_new`: there is no generation of it that it could be worse than.
+    /// `is_new` if there is no live generation to compare with.
     Extension {
         tenant: &'a TenantId,
         live: &'a Snapshot,
@@ -66,7 +70,7 @@ pub(super) enum Subject<'a> {
     },
 }
 
-/// Two ways to answer one tenant's requests.
+/// The guests that one tenant's requests are replayed on.
 struct Pair {
     tenant: TenantId,
     live: Snapshot,
@@ -74,7 +78,7 @@ struct Pair {
 }
 
 impl Swapper {
-    /// Runs what proof there is. Without `force`, an objection refuses the candidate.
+    /// Proves the candidate. An objection refuses it, unless the proposal is forced or a dry run.
     pub(super) async fn prove(
         &self,
         subject: Subject<'_>,
@@ -90,17 +94,17 @@ impl Swapper {
         let comparison = Comparison { is_extension, is_new, ..Comparison::default() };
         let comparison = self.compare(pairs, comparison).await?;
         comparison.judge(proposal.bounds, report);
-        report.proved(comparison.to_json());
+        report.set_proof(comparison.to_json());
         match report.objection() {
             None => Ok(()),
             Some(_) if proposal.forced_by.is_some() => {
-                report.force();
+                report.set_forced();
                 Ok(())
             }
             Some(_) if proposal.dry_run => Ok(()),
-            Some(objection) => Err(report.refusal(format!(
-                "the proof speaks against it, and it was not promoted: {objection}"
-            ))),
+            Some(objection) => {
+                Err(report.refusal(format!("not promoted, because its proof failed: {objection}")))
+            }
         }
     }
 
@@ -125,10 +129,10 @@ impl Swapper {
             }
         };
         match tested {
-            None => report.passed("self-test", "it brings none"),
-            Some(Ok(Ok(()))) => report.passed("self-test", "its own test passed"),
-            Some(Ok(Err(why))) => report.objects("self-test", why),
-            Some(Err(error)) => report.objects("self-test", format!("{:?}", error.cause)),
+            None => report.pass("self-test", "it has none"),
+            Some(Ok(Ok(()))) => report.pass("self-test", "passed"),
+            Some(Ok(Err(reason))) => report.fail("self-test", reason),
+            Some(Err(error)) => report.fail("self-test", format!("{:?}", error.cause)),
         }
         Ok(())
     }
@@ -150,7 +154,7 @@ impl Swapper {
                 let mut pairs = Vec::with_capacity(tenants.len());
                 for tenant in tenants {
                     let now = self.live(&tenant).await?;
-                    // Tenants with a logic of their own do not see this one.
+                    // Tenants with a logic of their own do not use this one.
                     if Arc::ptr_eq(&now.logic, live) {
                         let candidate = Snapshot { logic: (*candidate).clone(), ..now.clone() };
                         pairs.push(Pair { tenant, live: now, candidate });
@@ -161,8 +165,8 @@ impl Swapper {
         }
     }
 
-    /// Asks both, newest requests first, tenant by tenant in turns, until there are no
-    /// more or the limits say so.
+    /// Replays the newest requests first, one of each tenant in turn, until none are left or a
+    /// limit is reached.
     async fn compare(
         &self,
         pairs: Vec<Pair>,
@@ -174,73 +178,78 @@ impl Swapper {
             .map(|pair| (self.kb().recorder().of(&pair.tenant).into_iter(), pair))
             .collect();
         while !queues.is_empty() {
-            let mut left = Vec::with_capacity(queues.len());
+            let mut remaining = Vec::with_capacity(queues.len());
             for (mut requests, pair) in queues {
                 if comparison.requests >= most || Instant::now() >= until {
                     return Ok(comparison);
                 }
                 if let Some(request) = requests.next() {
-                    self.ask_both(&pair, request, &mut comparison).await?;
-                    left.push((requests, pair));
+                    self.compare_request(&pair, request, &mut comparison).await?;
+                    remaining.push((requests, pair));
                 }
             }
-            queues = left;
+            queues = remaining;
         }
         Ok(comparison)
     }
 
-    async fn ask_both(
+    async fn compare_request(
         &self,
         pair: &Pair,
         request: Request,
         comparison: &mut Comparison,
     ) -> Result<(), Error> {
-        let (mut live, mut candidate) = self.ask(pair, &request, comparison.requests % 2).await?;
+        let (mut live, mut candidate) =
+            self.replay_both(pair, &request, comparison.requests % 2).await?;
         if live.error.is_none() && candidate.error.is_some() {
-            // Callers go on meanwhile: one may have stored or deleted just that fact. What
-            // is the candidate's own fault happens again.
-            (live, candidate) = self.ask(pair, &request, 0).await?;
+            // A caller may have stored or deleted just that fact between the two. A fault of the
+            // candidate itself happens again.
+            (live, candidate) = self.replay_both(pair, &request, 0).await?;
         }
         comparison.add(&live, &candidate);
         Ok(())
     }
 
-    /// The live one and the candidate. Whoever is asked second finds caches filled, so
-    /// they take turns: `first` is 0 or 1.
-    async fn ask(
+    /// Replays a request on the live guests and the candidate; returns them in this order. The
+    /// second one finds warm caches, so they take turns: with `first` 0 the live guests come first,
+    /// with 1 the candidate.
+    async fn replay_both(
         &self,
         pair: &Pair,
         request: &Request,
         first: usize,
     ) -> Result<(Observed, Observed), Error> {
-        let ask =
+        let replay =
             |snapshot: &Snapshot| self.kb().replay(&pair.tenant, snapshot.clone(), request.clone());
         if first == 0 {
-            let live = ask(&pair.live).await?;
-            return Ok((live, ask(&pair.candidate).await?));
+            let live = replay(&pair.live).await?;
+            return Ok((live, replay(&pair.candidate).await?));
         }
-        let candidate = ask(&pair.candidate).await?;
-        Ok((ask(&pair.live).await?, candidate))
+        let candidate = replay(&pair.candidate).await?;
+        Ok((replay(&pair.live).await?, candidate))
     }
 }
 
-/// What came of the requests, with the live generation and with the candidate.
+/// The outcomes of all replayed requests, with the live generation and with the candidate.
 #[derive(Debug, Default)]
 struct Comparison {
-    /// An extension may store a draft as something else than the one before did, which
-    /// under an id that is taken is a conflict.
+    /// An extension may change a draft in another way than the generation before it, which is a
+    /// conflict if the id is taken. Such conflicts do not count.
     is_extension: bool,
-    /// A new extension is there to change answers and to refuse, and costs more than
-    /// none: only its failures speak against it.
+    /// A new extension exists to change or refuse requests, and costs more than none, so only its
+    /// failures count.
     is_new: bool,
     requests: usize,
-    /// That fail with the candidate and not without it.
+    /// Requests that fail or are degraded with the candidate only.
     worse: usize,
     reasons: Vec<String>,
-    /// Of requests that both answered: how alike the answers are, summed.
+    /// Requests that both answered; the figures below are for these.
     answered: usize,
+    /// Sum of the average overlaps.
     overlap: f64,
+    /// Fuel of the live guests and of the candidate, in all.
     fuel: [u64; 2],
+    /// Times of the live guests and of the candidate.
     took: [Vec<Duration>; 2],
 }
 
@@ -252,7 +261,7 @@ impl Comparison {
             (None, Some(error)) if self.is_extension && error.code == Code::Conflict => {}
             (None, Some(error)) => {
                 self.worse += 1;
-                if self.reasons.len() < QUOTED {
+                if self.reasons.len() < QUOTED_ERRORS {
                     self.reasons.push(error.to_string());
                 }
             }
@@ -265,19 +274,19 @@ impl Comparison {
                 self.took[0].push(live.took);
                 self.took[1].push(candidate.took);
             }
-            // It failed before, so it says nothing of the candidate.
+            // It fails without the candidate as well.
             (Some(_), _) => {}
         }
     }
 
     fn judge(&self, bounds: Bounds, report: &mut Report) {
         if self.requests == 0 {
-            report.passed("replay", "no recent requests to ask again");
+            report.pass("replay", "no recent requests to replay");
             return;
         }
         let errors = percent(self.worse as f64, self.requests as f64);
         let detail = format!(
-            "{} of {} requests fail with it and not without ({errors:.1} %; allowed {} %)",
+            "{} of {} requests fail only with it ({errors:.1} %; at most {} %)",
             self.worse, self.requests, bounds.errors_percent
         );
         verdict(report, "errors", errors <= bounds.errors_percent as f64, detail);
@@ -286,25 +295,25 @@ impl Comparison {
         }
         let overlap = 100.0 * self.overlap / self.answered as f64;
         let detail = format!(
-            "answers overlap by {overlap:.1} % over {} requests (at least {} %)",
+            "results overlap by {overlap:.1} % over {} requests (at least {} %)",
             self.answered, bounds.overlap_percent
         );
         verdict(report, "overlap", overlap >= bounds.overlap_percent as f64, detail);
         let fuel = percent(self.fuel[1] as f64, self.fuel[0] as f64);
         let detail = format!(
-            "it needs {fuel:.0} % of the fuel of the live one (at most {} %)",
+            "it uses {fuel:.0} % of the live generation's fuel (at most {} %)",
             bounds.fuel_percent
         );
         verdict(report, "fuel", fuel <= bounds.fuel_percent as f64, detail);
-        if self.answered < TIMED {
+        if self.answered < TIMED_REQUESTS {
             let detail = format!("{} requests are too few to compare times", self.answered);
-            report.passed("time", detail);
+            report.pass("time", detail);
             return;
         }
         let [live, candidate] = self.took.each_ref().map(|took| median(took));
         let time = percent(candidate.as_secs_f64(), live.as_secs_f64());
         let detail = format!(
-            "its median time is {time:.0} % of the live one's (at most {} %)",
+            "its median time is {time:.0} % of the live generation's (at most {} %)",
             bounds.time_percent
         );
         verdict(report, "time", time <= bounds.time_percent as f64, detail);
@@ -329,8 +338,8 @@ impl Comparison {
 
 fn verdict(report: &mut Report, check: &'static str, passed: bool, detail: String) {
     match passed {
-        true => report.passed(check, detail),
-        false => report.objects(check, detail),
+        true => report.pass(check, detail),
+        false => report.fail(check, detail),
     }
 }
 
@@ -338,14 +347,14 @@ fn percent(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 100.0 } else { 100.0 * part / whole }
 }
 
-/// Of two in the middle, the shorter.
+/// The median; of an even number of times, the shorter one in the middle.
 fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
     times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }
 
-/// See the module; 1 for two empty orders.
+/// The average overlap of two rankings, as the module describes it; 1 if both are empty.
 fn average_overlap(one: &[String], other: &[String]) -> f64 {
     let depth = one.len().max(other.len());
     if depth == 0 {
@@ -374,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_order_overlaps_wholly_and_another_set_not_at_all() {
+    fn equal_rankings_overlap_fully_and_disjoint_ones_not_at_all() {
         assert_eq!(overlap("abc", "abc"), 1.0);
         assert_eq!(overlap("", ""), 1.0);
         assert_eq!(overlap("abc", "xyz"), 0.0);
@@ -390,7 +399,7 @@ mod tests {
         assert!(overlap("abc", "cba") < overlap("abc", "acb"));
     }
 
-    fn judged_times(live: &[u64], candidate: &[u64]) -> Option<String> {
+    fn objection_to_times(live: &[u64], candidate: &[u64]) -> Option<String> {
         let times = |ms: &[u64]| ms.iter().map(|ms| Duration::from_millis(*ms)).collect();
         let comparison = Comparison {
             requests: live.len(),
@@ -399,25 +408,25 @@ mod tests {
             took: [times(live), times(candidate)],
             ..Comparison::default()
         };
-        let mut report = Report::begin();
+        let mut report = Report::new();
         comparison.judge(Bounds::new(&Limits::default()), &mut report);
         report.objection()
     }
 
     #[test]
-    fn a_candidate_that_is_much_slower_is_not_taken() {
-        let why = judged_times(&[1; 5], &[1, 6, 6, 6, 6]).unwrap();
-        assert!(why.contains("600 %"), "{why}");
+    fn a_candidate_that_is_much_slower_is_refused() {
+        let objection = objection_to_times(&[1; 5], &[1, 6, 6, 6, 6]).unwrap();
+        assert!(objection.contains("600 %"), "{objection}");
     }
 
     #[test]
-    fn a_pause_of_the_machine_speaks_against_nobody() {
-        assert_eq!(judged_times(&[1; 5], &[1, 1, 1, 100, 100]), None);
-        assert_eq!(judged_times(&[1; 4], &[100; 4]), None, "too few to tell");
+    fn a_pause_of_the_machine_decides_nothing() {
+        assert_eq!(objection_to_times(&[1; 5], &[1, 1, 1, 100, 100]), None);
+        assert_eq!(objection_to_times(&[1; 4], &[100; 4]), None, "too few to tell");
     }
 
     #[test]
-    fn a_shorter_answer_lacks_what_it_lacks() {
+    fn a_shorter_ranking_overlaps_less() {
         // 1/1, 1/2.
         assert!((overlap("ab", "a") - 0.75).abs() < 1e-9);
     }

@@ -1,4 +1,4 @@
-//! The report of a swap, for the caller who asked for it.
+//! The report of a swap, for the caller who requested it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use kenning_core::error::{Code, Error};
 use kenning_core::provenance::GenerationRef;
 
-/// One step and how it went.
+/// One check and its result.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = SwapCheck)]
 struct Check {
@@ -19,75 +19,76 @@ struct Check {
     detail: String,
 }
 
-/// The steps of one swap.
+/// The checks of one swap and what became of the candidate.
 #[derive(Debug)]
 pub struct Report {
-    begun: Instant,
+    started: Instant,
     checks: Vec<Check>,
     generation: Option<GenerationRef>,
     previous: Option<u64>,
     proof: Option<Proof>,
+    /// How long the promotion took, if there was one.
     promoted: Option<Duration>,
-    /// What was promoted all the same.
+    /// The candidate was promoted although its proof failed.
     forced: bool,
-    dry: bool,
+    dry_run: bool,
 }
 
 impl Report {
-    pub(super) fn begin() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            begun: Instant::now(),
+            started: Instant::now(),
             checks: Vec::new(),
             generation: None,
             previous: None,
             proof: None,
             promoted: None,
             forced: false,
-            dry: false,
+            dry_run: false,
         }
     }
 
-    pub(super) fn passed(&mut self, check: &'static str, detail: impl Into<String>) {
+    pub(super) fn pass(&mut self, check: &'static str, detail: impl Into<String>) {
         self.checks.push(Check { check, passed: true, detail: detail.into() });
     }
 
-    /// A check that speaks against the candidate.
-    pub(super) fn objects(&mut self, check: &'static str, detail: impl Into<String>) {
+    /// A check that the candidate failed.
+    pub(super) fn fail(&mut self, check: &'static str, detail: impl Into<String>) {
         self.checks.push(Check { check, passed: false, detail: detail.into() });
     }
 
-    pub(super) fn proved(&mut self, proof: Proof) {
+    pub(super) fn set_proof(&mut self, proof: Proof) {
         self.proof = Some(proof);
     }
 
-    pub(super) fn force(&mut self) {
+    pub(super) fn set_forced(&mut self) {
         self.forced = true;
     }
 
-    pub(super) fn name(&mut self, generation: &GenerationRef, previous: Option<u64>) {
+    pub(super) fn set_generation(&mut self, generation: &GenerationRef, previous: Option<u64>) {
         self.generation = Some(generation.clone());
         self.previous = previous;
     }
 
-    pub(super) fn promoted(&mut self, took: Duration) {
+    pub(super) fn set_promoted(&mut self, took: Duration) {
         self.promoted = Some(took);
         metrics::histogram!("kenning_promotion_seconds").record(took.as_secs_f64());
     }
 
-    pub(super) fn dry(mut self) -> Self {
-        self.dry = true;
+    pub(super) fn into_dry_run(mut self) -> Self {
+        self.dry_run = true;
         self
     }
 
-    /// What speaks against the candidate.
+    /// The failed checks, if there are any.
     pub(super) fn objection(&self) -> Option<String> {
-        let against = self.checks.iter().filter(|check| !check.passed);
-        let against: Vec<_> =
-            against.map(|check| format!("{}: {}", check.check, check.detail)).collect();
-        (!against.is_empty()).then(|| against.join("; "))
+        let failed = self.checks.iter().filter(|check| !check.passed);
+        let failed: Vec<_> =
+            failed.map(|check| format!("{}: {}", check.check, check.detail)).collect();
+        (!failed.is_empty()).then(|| failed.join("; "))
     }
 
-    /// The candidate is refused, with all that was found.
+    /// The error that refuses the candidate, with the report in its details.
     pub(super) fn refusal(&self, message: String) -> Error {
         Error::new(Code::IncompatibleComponent, message).with_details(self.to_json())
     }
@@ -99,9 +100,9 @@ impl Report {
             checks: self.checks.clone(),
             proof: self.proof.clone(),
             promoted: self.promoted.is_some(),
-            dry_run: self.dry,
+            dry_run: self.dry_run,
             forced: self.forced,
-            took_ms: milliseconds(self.begun.elapsed()),
+            took_ms: milliseconds(self.started.elapsed()),
             generation: self.generation.as_ref().map(|generation| generation.number),
             digest: self.generation.as_ref().map(|generation| generation.digest.to_string()),
             previous: self.previous,

@@ -1,4 +1,5 @@
-//! Rollback to a generation before, asked for or by the server itself; and out.
+//! Rolls a guest back to an earlier generation, on request or automatically, and removes
+//! extensions.
 
 use kenning_storage::TenantId;
 use serde_json::json;
@@ -6,37 +7,39 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Swapper, changed_meanwhile, no_such_extension};
 use crate::registry::{
-    BUILT_IN, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, Owner, What,
+    BUILT_IN, EventKind, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, Owner,
 };
 use kenning_core::error::{Code, Error};
 use kenning_core::provenance::GenerationRef;
 
-/// To which generation a guest goes back, and why.
+/// Which generation to roll back to, and why.
 #[derive(Clone, Debug)]
 pub struct Rollback {
-    /// `None`: the one that was active before.
+    /// `None` for the one that was active before.
     to: Option<u64>,
-    /// Only if this one is still active, and was not itself gone back to.
+    /// For an automatic rollback: only if this generation is still active, and became so by a
+    /// promotion rather than a rollback.
     from: Option<u64>,
-    why: String,
+    reason: String,
 }
 
 impl Rollback {
-    pub fn asked_for(to: Option<u64>, by: &str) -> Self {
-        Self { to, from: None, why: format!("asked for by {by}") }
+    /// A rollback to generation `to` that `by` requested; `None` for the generation before.
+    pub fn requested(to: Option<u64>, by: &str) -> Self {
+        Self { to, from: None, reason: format!("requested by {by}") }
     }
 
-    pub(super) fn by_itself(from: u64, why: String) -> Self {
-        Self { to: None, from: Some(from), why }
+    pub(super) fn automatic(from: u64, reason: String) -> Self {
+        Self { to: None, from: Some(from), reason }
     }
 
-    /// The generation to go to; `None`, the one that stands behind all of them, which has
-    /// the number `behind`.
+    /// The generation to roll back to; `None` for the fallback behind all recorded generations,
+    /// whose number is `fallback`.
     fn target(
         &self,
         name: &str,
         record: &GuestRecord,
-        behind: Option<u64>,
+        fallback: Option<u64>,
     ) -> Result<Option<GenerationRecord>, Error> {
         if self.from.is_some() && (self.from != record.active || !record.was_promoted()) {
             return Err(changed_meanwhile());
@@ -44,24 +47,24 @@ impl Rollback {
         let Some(number) = self.to else {
             return match (record.previous(), record.active) {
                 (Some(previous), _) => Ok(Some(previous.clone())),
-                (None, Some(_)) if behind.is_some() => Ok(None),
+                (None, Some(_)) if fallback.is_some() => Ok(None),
                 (None, _) => Err(nothing_before(name)),
             };
         };
         if let Some(target) = record.generation(number) {
             return Ok(Some(target.clone()));
         }
-        if behind == Some(number) {
+        if fallback == Some(number) {
             return Ok(None);
         }
         let kept = record.generations.iter().map(|kept| kept.number);
-        let kept: Vec<u64> = behind.into_iter().chain(kept).collect();
-        let message = format!("generation {number} is not kept; there are {kept:?}");
+        let kept: Vec<u64> = fallback.into_iter().chain(kept).collect();
+        let message = format!("there is no generation {number}; available are {kept:?}");
         Err(Error::new(Code::NotFound, message).with_details(json!({ "generations": kept })))
     }
 
-    /// Goes there, if the record is still as it was `seen`.
-    fn note(
+    /// Makes `to` the active generation in the record, unless the record changed since `seen`.
+    fn apply(
         &self,
         record: &mut GuestRecord,
         seen: &GuestRecord,
@@ -70,50 +73,57 @@ impl Rollback {
         if record.active != seen.active {
             return Err(changed_meanwhile());
         }
-        let what = match self.from {
-            None => What::RolledBack,
-            Some(_) => What::RolledBackByItself,
+        let kind = match self.from {
+            None => EventKind::RolledBack,
+            Some(_) => EventKind::RolledBackAutomatically,
         };
         let left = record.active.unwrap_or(BUILT_IN);
         record.active = to;
-        record.note(what, left, Some(self.why.clone()));
+        record.add_event(kind, left, Some(self.reason.clone()));
         Ok(())
     }
 
-    /// What nobody asked for is worth a line.
-    fn say(&self, component: &'static str, tenant: &TenantId) {
+    /// Logs and counts an automatic rollback.
+    fn log(&self, component: &'static str, tenant: &TenantId) {
         if let Some(generation) = self.from {
-            tracing::error!(%tenant, component, generation, why = self.why, "rolled back");
+            tracing::error!(%tenant, component, generation, reason = self.reason, "rolled back");
             metrics::counter!("kenning_rollbacks_total", "component" => component).increment(1);
         }
     }
 }
 
 impl Swapper {
-    /// A logic, server-wide or a tenant's own.
+    /// Rolls back the server-wide logic or a tenant's own. Returns the generation that is live
+    /// afterwards.
+    ///
+    /// # Errors
+    /// When there is no such generation, another change is in progress, or storage fails.
     pub async fn rollback_logic(
         &self,
         owner: &Owner,
         rollback: Rollback,
     ) -> Result<GenerationRef, Error> {
-        let _alone = self.alone_for(owner, &rollback).await?;
+        let _lock = self.lock_for(owner, &rollback).await?;
         let (registry, archive) = (self.registry(), &self.registry().archive);
-        let seen = self.read(archive.logic(owner).await)?.value;
-        // A tenant's own logic has the server's behind it, by the same number.
+        let seen = self.storage(archive.logic(owner).await)?.value;
+        // The fallback of a tenant's own logic is the server-wide one, under the same number.
         let target = rollback.target("the logic", &seen, Some(BUILT_IN))?;
         let logic = match &target {
-            Some(target) => Some(self.loaded(registry.generation(owner, target).await)?),
+            Some(target) => Some(self.load(registry.generation(owner, target).await)?),
             None => None,
         };
         let to = target.map(|target| target.number);
-        let changed = archive.change_logic(owner, |record| rollback.note(record, &seen, to)).await;
-        let ((), version) = self.changed(changed)?;
+        let changed = archive.change_logic(owner, |record| rollback.apply(record, &seen, to)).await;
+        let ((), version) = self.written(changed)?;
         registry.set_logic(owner, logic, version);
-        rollback.say("logic", &owner.tenant());
+        rollback.log("logic", &owner.tenant());
         Ok(self.live_logic(owner).await?.guest.reference.clone())
     }
 
-    /// An extension.
+    /// Rolls back an extension. Returns the generation that is live afterwards.
+    ///
+    /// # Errors
+    /// As [`Self::rollback_logic`].
     pub async fn rollback_extension(
         &self,
         tenant: &TenantId,
@@ -121,53 +131,57 @@ impl Swapper {
         rollback: Rollback,
     ) -> Result<GenerationRef, Error> {
         let owner = Owner::Tenant(tenant.clone());
-        let _alone = self.alone_for(&owner, &rollback).await?;
+        let _lock = self.lock_for(&owner, &rollback).await?;
         self.live(tenant).await?;
         let (registry, archive) = (self.registry(), &self.registry().archive);
-        let mut records = self.read(archive.extensions(tenant).await)?.value;
+        let mut records = self.storage(archive.extensions(tenant).await)?.value;
         let seen = installed(&mut records, name)?;
         let Some(target) = rollback.target(name, &seen.guest, None)? else {
             return Err(nothing_before(name));
         };
-        let extension = self.loaded(registry.extension(&owner, name, seen, &target).await)?;
+        let extension = self.load(registry.extension(&owner, name, seen, &target).await)?;
         let to = Some(target.number);
         let changed = archive.change_extensions(tenant, |records| {
-            rollback.note(&mut installed(records, name)?.guest, &seen.guest, to)
+            rollback.apply(&mut installed(records, name)?.guest, &seen.guest, to)
         });
-        let ((), version) = self.changed(changed.await)?;
+        let ((), version) = self.written(changed.await)?;
         let reference = extension.guest.reference.clone();
         registry.set_extension(tenant, name, Some(extension), version);
-        rollback.say("extension", tenant);
+        rollback.log("extension", tenant);
         Ok(reference)
     }
 
-    /// Takes an extension out.
+    /// Removes an extension.
+    ///
+    /// # Errors
+    /// When it is not installed, another change is in progress, or storage fails.
     pub async fn remove_extension(&self, tenant: &TenantId, name: &str) -> Result<(), Error> {
         let owner = Owner::Tenant(tenant.clone());
-        let _alone = self.alone(&owner)?;
+        let _lock = self.try_lock(&owner)?;
         self.live(tenant).await?;
-        let there = self.read(self.registry().archive.components(&owner).await)?;
+        let stored = self.storage(self.registry().archive.components(&owner).await)?;
         let changed = self.registry().archive.change_extensions(tenant, |records| {
             let record = &mut installed(records, name)?.guest;
             let active = record.active.take().unwrap_or_default();
-            record.note(What::Removed, active, None);
-            // The record stays, without its generations: a number is never used twice.
+            record.add_event(EventKind::Removed, active, None);
+            // The record stays, without its generations, so that no number is used twice.
             Ok(record.generations.drain(..).map(|generation| generation.digest).collect())
         });
-        let (gone, version) = self.changed(changed.await)?;
+        let (unused, version) = self.written(changed.await)?;
         self.registry().set_extension(tenant, name, None, version);
-        self.clean_up(&owner, gone, there);
+        self.clean_up(&owner, unused, stored);
         Ok(())
     }
 
-    async fn alone_for(
+    /// A requested rollback fails if another change is in progress; an automatic one waits.
+    async fn lock_for(
         &self,
         owner: &Owner,
         rollback: &Rollback,
     ) -> Result<OwnedMutexGuard<()>, Error> {
         match rollback.from {
-            None => self.alone(owner),
-            Some(_) => Ok(self.in_turn(owner).await),
+            None => self.try_lock(owner),
+            Some(_) => Ok(self.lock(owner).await),
         }
     }
 }
@@ -176,7 +190,7 @@ fn nothing_before(name: &str) -> Error {
     Error::new(Code::Conflict, format!("{name} has no generation before this one"))
 }
 
-/// An extension that is there.
+/// The record of an installed extension.
 pub(super) fn installed<'a>(
     records: &'a mut ExtensionRecords,
     name: &str,

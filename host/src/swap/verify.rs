@@ -1,14 +1,14 @@
-//! Whether a component fits where it is to go.
+//! Verifies that a component fits its target and its grants.
 
 use super::report::Report;
 use kenning_core::error::Error;
 use kenning_runtime::inspect::Inspection;
 use kenning_runtime::{Grant, GuestError};
 
-/// An extension's name, in bytes.
+/// Most bytes of an extension's name.
 const NAME_BYTES: usize = 63;
 
-/// Names stand in paths, headers and logs.
+/// Names appear in paths, headers and logs, so only a few characters are allowed.
 pub(super) fn name(name: &str) -> Result<(), Error> {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let good = (1..=NAME_BYTES).contains(&name.len())
@@ -26,42 +26,45 @@ pub(super) fn name(name: &str) -> Result<(), Error> {
     }
 }
 
-/// The digest that bytes have must be the one that was `said`.
-pub(super) fn digest(is: &str, said: &str) -> Result<(), Error> {
-    match said == is {
+/// The digest of the bytes must be the expected one.
+pub(super) fn digest(actual: &str, expected: &str) -> Result<(), Error> {
+    match expected == actual {
         true => Ok(()),
         false => {
-            let message = format!("these bytes have the digest {is}, not {said}; send them again");
+            let message =
+                format!("these bytes have the digest {actual}, not {expected}; send them again");
             Err(Error::invalid("/digest", message))
         }
     }
 }
 
-pub(super) fn fits_logic(outline: &Inspection, report: &mut Report) -> Result<(), Error> {
-    offered(outline, report)?;
-    if !outline.is_logic {
+/// The component must export what a logic must have, and import only what this host offers.
+pub(super) fn fits_logic(inspection: &Inspection, report: &mut Report) -> Result<(), Error> {
+    only_known_imports(inspection, report)?;
+    if !inspection.is_logic {
         let message = format!(
             "it is no logic: a logic exports kenning:knowledge/facts@0.1.0 and \
              kenning:knowledge/search@0.1.0, and this component exports {}",
-            list(&outline.exports)
+            list(&inspection.exports)
         );
         return Err(refuse("exports", message, report));
     }
-    report.passed("exports", "it has all that a logic must have");
+    report.pass("exports", "all exports of a logic are there");
     Ok(())
 }
 
+/// The component must export a hook, and import only what this host offers and what it is granted.
 pub(super) fn fits_extension(
-    outline: &Inspection,
+    inspection: &Inspection,
     grants: &[Grant],
     report: &mut Report,
 ) -> Result<(), Error> {
-    offered(outline, report)?;
-    if let Some(import) = outline.logic_only_imports.first() {
-        let message = format!("it imports {import}, which only a logic may");
+    only_known_imports(inspection, report)?;
+    if let Some(import) = inspection.logic_only_imports.first() {
+        let message = format!("it imports {import}, which only a logic may import");
         return Err(refuse("imports", message, report));
     }
-    let missing: Vec<&str> = outline
+    let missing: Vec<&str> = inspection
         .grants_needed
         .iter()
         .filter(|needed| !grants.contains(needed))
@@ -75,51 +78,55 @@ pub(super) fn fits_extension(
         );
         return Err(refuse("grants", message, report));
     }
-    if outline.hooks.is_empty() {
+    if inspection.hooks.is_empty() {
         let message = format!(
             "it has no hook: an extension exports on-store, on-query, on-read or rerank of \
              kenning:knowledge@0.1.0, and this component exports {}",
-            list(&outline.exports)
+            list(&inspection.exports)
         );
         return Err(refuse("exports", message, report));
     }
-    let hooks: Vec<&str> = outline.hooks.iter().map(|hook| hook.name()).collect();
-    report.passed("exports", format!("its hooks: {}", hooks.join(", ")));
+    let hooks: Vec<&str> = inspection.hooks.iter().map(|hook| hook.name()).collect();
+    report.pass("exports", format!("its hooks: {}", hooks.join(", ")));
     let granted: Vec<&str> = grants.iter().map(|grant| grant.name()).collect();
-    report.passed("grants", format!("granted: {}", list(&granted)));
+    report.pass("grants", format!("granted: {}", list(&granted)));
     Ok(())
 }
 
-fn offered(outline: &Inspection, report: &mut Report) -> Result<(), Error> {
-    if !outline.unknown_imports.is_empty() {
-        let mut message =
-            format!("it imports what this host does not offer: {}", list(&outline.unknown_imports));
-        if outline.wit_versions.iter().any(|version| !version.starts_with("0.1.")) {
+fn only_known_imports(inspection: &Inspection, report: &mut Report) -> Result<(), Error> {
+    if !inspection.unknown_imports.is_empty() {
+        let mut message = format!(
+            "it imports what this host does not offer: {}",
+            list(&inspection.unknown_imports)
+        );
+        if inspection.wit_versions.iter().any(|version| !version.starts_with("0.1.")) {
             message += &format!(
                 "; it was built for kenning:knowledge@{}, and this host speaks 0.1",
-                outline.wit_versions.join(", ")
+                inspection.wit_versions.join(", ")
             );
         }
         return Err(refuse("imports", message, report));
     }
-    report.passed("imports", "all that it imports is offered");
+    report.pass("imports", "all imports are available");
     Ok(())
 }
 
+/// The component must link.
 pub(super) fn linked<T>(linked: Result<T, String>, report: &mut Report) -> Result<T, Error> {
     match linked {
         Ok(linked) => {
-            report.passed("linked", "imports and exports are of the right types");
+            report.pass("linked", "imports and exports have the right types");
             Ok(linked)
         }
         Err(error) => Err(refuse("linked", format!("it does not fit this host: {error}"), report)),
     }
 }
 
+/// The component must start.
 pub(super) fn started(started: Result<(), GuestError>, report: &mut Report) -> Result<(), Error> {
     match started {
         Ok(()) => {
-            report.passed("started", "it starts within its limits");
+            report.pass("started", "it starts within its limits");
             Ok(())
         }
         Err(error) => Err(refuse("started", format!("it cannot start: {:?}", error.cause), report)),
@@ -127,7 +134,7 @@ pub(super) fn started(started: Result<(), GuestError>, report: &mut Report) -> R
 }
 
 fn refuse(check: &'static str, message: String, report: &mut Report) -> Error {
-    report.objects(check, message.clone());
+    report.fail(check, message.clone());
     report.refusal(message)
 }
 

@@ -1,5 +1,5 @@
-//! After a promotion: for a while the new generation is held against the one before,
-//! and replaced by it when it is worse.
+//! Watches a promoted generation for a while, and rolls it back if it does worse than the one
+//! before it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ use kenning_core::limits::Limits;
 use kenning_core::provenance::GenerationRef;
 use kenning_runtime::{Generation, Guest, Reading};
 
-/// How often the new generation is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the new generation is compared.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// When it is looked at again after it could not be rolled back.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Pause after a rollback that failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A generation that was just promoted.
 pub(super) enum Promoted {
@@ -61,32 +61,33 @@ impl Promoted {
     }
 }
 
-/// Holds `now` against `before` until it has stood its time or something else took its
-/// place. What cannot be rolled back now, as while storage is away, is tried again.
+/// Compares `now` with `before` until the watch period ends or another generation is active. A
+/// rollback that fails, because storage is down for example, is tried again.
 pub(super) fn watch(swapper: Swapper, before: &Guest, now: Promoted) {
     let before = before.health.reading();
     tokio::spawn(async move {
         let (limits, guest) = (swapper.limits(), now.guest());
         let until = Instant::now() + limits.watch;
         while Instant::now() < until {
-            sleep(LOOK).await;
+            sleep(INTERVAL).await;
             if !now.is_active(swapper.registry()) {
                 return;
             }
-            let resting = guest.health.quarantined().is_some();
-            let why = worse(limits, before, guest.health.reading(), resting);
-            let Some(why) = why else { continue };
-            let rollback = Rollback::by_itself(guest.reference.number, why);
+            let quarantined = guest.health.quarantined().is_some();
+            let worse = why_worse(limits, before, guest.health.reading(), quarantined);
+            let Some(reason) = worse else { continue };
+            let rollback = Rollback::automatic(guest.reference.number, reason);
             if let Err(error) = now.roll_back(&swapper, rollback).await {
                 tracing::error!(component = %guest.component, %error, "cannot roll back");
-                sleep(LOOK_AGAIN).await;
+                sleep(RETRY_PAUSE).await;
             }
         }
     });
 }
 
-fn worse(limits: &Limits, before: Reading, now: Reading, resting: bool) -> Option<String> {
-    if resting {
+/// Why `now` is worse than `before`, if it is.
+fn why_worse(limits: &Limits, before: Reading, now: Reading, quarantined: bool) -> Option<String> {
+    if quarantined {
         return Some("it failed on every call".into());
     }
     if now.calls < limits.watch_calls {
@@ -96,7 +97,8 @@ fn worse(limits: &Limits, before: Reading, now: Reading, resting: bool) -> Optio
     let failing = 100.0 * now.failure_rate();
     if failing > allowed {
         return Some(format!(
-            "{failing:.1} % of {} calls failed, against {:.1} % before (watch_errors_percent: {})",
+            "{failing:.1} % of {} calls failed, compared with {:.1} % before \
+             (watch_errors_percent: {})",
             now.calls,
             100.0 * before.failure_rate(),
             limits.watch_errors_percent
@@ -108,7 +110,7 @@ fn worse(limits: &Limits, before: Reading, now: Reading, resting: bool) -> Optio
     let slower = 100.0 * now.mean_us() / before.mean_us().max(1.0);
     (slower > limits.watch_time_percent as f64).then(|| {
         format!(
-            "its calls take {:.0} µs, against {:.0} µs before (watch_time_percent: {})",
+            "its calls take {:.0} µs, compared with {:.0} µs before (watch_time_percent: {})",
             now.mean_us(),
             before.mean_us(),
             limits.watch_time_percent
@@ -124,30 +126,32 @@ mod tests {
         Reading { calls, failures, guest_us: calls * mean_us, fuel: 0 }
     }
 
-    fn judged(before: Reading, now: Reading) -> Option<String> {
-        worse(&Limits::default(), before, now, false)
+    fn watched(before: Reading, now: Reading) -> Option<String> {
+        why_worse(&Limits::default(), before, now, false)
     }
 
     #[test]
     fn a_generation_that_fails_no_more_often_stays() {
-        assert_eq!(judged(reading(100, 2, 50), reading(100, 5, 60)), None);
+        assert_eq!(watched(reading(100, 2, 50), reading(100, 5, 60)), None);
     }
 
     #[test]
-    fn a_generation_that_fails_more_often_goes() {
-        let why = judged(reading(100, 2, 50), reading(100, 10, 50)).unwrap();
-        assert!(why.contains("10.0 %") && why.contains("2.0 %"), "{why}");
+    fn a_generation_that_fails_more_often_is_rolled_back() {
+        let reason = watched(reading(100, 2, 50), reading(100, 10, 50)).unwrap();
+        assert!(reason.contains("10.0 %") && reason.contains("2.0 %"), "{reason}");
     }
 
     #[test]
-    fn a_generation_that_is_much_slower_goes() {
-        let why = judged(reading(100, 0, 50), reading(100, 0, 400)).unwrap();
-        assert!(why.contains("400 µs"), "{why}");
+    fn a_generation_that_is_much_slower_is_rolled_back() {
+        let reason = watched(reading(100, 0, 50), reading(100, 0, 400)).unwrap();
+        assert!(reason.contains("400 µs"), "{reason}");
     }
 
     #[test]
-    fn a_few_calls_say_nothing_unless_all_failed() {
-        assert_eq!(judged(reading(100, 0, 50), reading(10, 4, 50)), None);
-        assert!(worse(&Limits::default(), reading(100, 0, 50), reading(5, 5, 50), true).is_some());
+    fn a_few_calls_decide_nothing_unless_all_failed() {
+        assert_eq!(watched(reading(100, 0, 50), reading(10, 4, 50)), None);
+        let quarantined =
+            why_worse(&Limits::default(), reading(100, 0, 50), reading(5, 5, 50), true);
+        assert!(quarantined.is_some());
     }
 }

@@ -15,7 +15,7 @@ pub async fn purge_tenants(kb: Arc<Kb>) {
         if let Err(error) = &done
             && !is_failing
         {
-            tracing::warn!(%error, "cannot read the tenants; the keys that were read last stay valid");
+            tracing::warn!(%error, "cannot read the tenants; their last known keys stay valid");
         }
         is_failing = done.is_err();
         sleep(POLL).await;

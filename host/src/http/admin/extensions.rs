@@ -200,7 +200,7 @@ pub(in crate::http) async fn install(
         grants: grants(parameters.text("grant"))?,
     };
     let proposal = parameters.proposal(upload.bytes.clone(), &headers, &admin, &app)?;
-    let report = app.swapper.extension(place, proposal).await?;
+    let report = app.swapper.promote_extension(place, proposal).await?;
     Ok(axum::Json(report.to_json()).into_response())
 }
 
@@ -274,7 +274,7 @@ pub(in crate::http) async fn rollback(
     let parameters = Parameters::new(parameters.0, &parameter_names::<TargetParameter>())?;
     let number = parameters.number("generation")?;
     let tenant = tenant(&tenant_name)?;
-    let back = Rollback::asked_for(number, admin.name());
+    let back = Rollback::requested(number, admin.name());
     let now = app.swapper.rollback_extension(&tenant, &name, back).await?;
     Ok(rolled_back(&now).into_response())
 }

@@ -118,7 +118,7 @@ pub(in crate::http) async fn swap(
     let parameters = Parameters::new(parameters.0, &names)?;
     let owner = owner(&parameters)?;
     let proposal = parameters.proposal(upload.bytes.clone(), &headers, &admin, &app)?;
-    let report = app.swapper.logic(owner, proposal).await?;
+    let report = app.swapper.promote_logic(owner, proposal).await?;
     Ok(axum::Json(report.to_json()).into_response())
 }
 
@@ -145,7 +145,7 @@ pub(in crate::http) async fn rollback(
     let parameters = Parameters::new(parameters.0, &names)?;
     let owner = owner(&parameters)?;
     let number = parameters.number("generation")?;
-    let back = Rollback::asked_for(number, admin.name());
+    let back = Rollback::requested(number, admin.name());
     let now = app.swapper.rollback_logic(&owner, back).await?;
     Ok(rolled_back(&now).into_response())
 }

@@ -135,7 +135,7 @@ impl Indexer {
             return StepOutcome::EmbedderDown(error);
         }
         if let Some(id) = backlog.failed(batch, Instant::now()) {
-            tracing::warn!(%tenant, %id, %error, "fact cannot be embedded; it is tried again later");
+            tracing::warn!(%tenant, %id, %error, "cannot embed a fact; it is tried again later");
         }
         StepOutcome::EmbedderUp
     }

@@ -21,7 +21,7 @@ FUZZ_BUILD := --sanitizer none --codegen-units 16 --features libfuzzer --target-
 # An input may take as long as the product lets the compiler take.
 FUZZ_RUN = -max_total_time=$(or $(SECONDS),60) -timeout=60 -print_final_stats=1
 
-PULL_MODEL = $(KENNING) model pull --check > /dev/null 2>&1 || { \
+PULL_MODEL = $(KENNING) model pull --verify > /dev/null 2>&1 || { \
   echo 'fetching the embedding model all-MiniLM-L6-v2 (84 MB): searching by meaning needs it'; \
   $(KENNING) model pull; }
 

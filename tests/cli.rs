@@ -124,7 +124,7 @@ async fn how_a_verb_ends_is_in_its_exit_code() -> Result<()> {
         (3, &["get", "nothing"], "nothing"),
         (3, &["delete", "nothing"], "nothing"),
         (3, &["update", "nothing", "--text", "x"], "nothing"),
-        (4, &["stats", "--server", "http://127.0.0.1:1"], "no server can be reached"),
+        (4, &["stats", "--server", "http://127.0.0.1:1"], "cannot connect to"),
     ] {
         let ran = shell.run(arguments).await?;
         assert_eq!(ran.code, Some(code), "{arguments:?}: {ran:?}");
@@ -302,7 +302,7 @@ async fn an_address_that_is_taken_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn model_pull_check_says_whether_the_model_is_there() -> Result<()> {
+async fn model_pull_verify_reports_whether_the_model_is_installed() -> Result<()> {
     let shell = Shell::new("")?;
     let absent = shell.run(&["model", "pull", "--check"]).await?;
     assert_eq!((absent.code, absent.out.as_str()), (Some(1), ""), "{absent:?}");
@@ -310,7 +310,7 @@ async fn model_pull_check_says_whether_the_model_is_there() -> Result<()> {
 
     let there = kenning_model::locate(None)?;
     let directory = there.to_str().context("a path")?;
-    let found = shell.run(&["model", "pull", "--check", "--dir", directory]).await?;
+    let found = shell.run(&["model", "pull", "--verify", "--dir", directory]).await?;
     assert_eq!((found.code, found.out.trim_end()), (Some(0), directory), "{found:?}");
 
     let broken = shell.path().join("model");
@@ -319,7 +319,7 @@ async fn model_pull_check_says_whether_the_model_is_there() -> Result<()> {
         let entry = entry?;
         std::fs::write(broken.join(entry.file_name()), "not what it should be")?;
     }
-    let wrong = shell.run(&["model", "pull", "--check", "--dir", "model"]).await?;
+    let wrong = shell.run(&["model", "pull", "--verify", "--dir", "model"]).await?;
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
     Ok(())
 }

@@ -1,6 +1,5 @@
-//! Generates what `wit_bindgen::generate!` generates in the SDK, as files, so that an
-//! author's project need not build the generator: it is most of what the SDK takes to
-//! compile.
+//! Generates the bindings of the SDK, as `wit_bindgen::generate!` would, into files. A project then
+//! need not compile the generator, which takes most of the SDK's compile time.
 
 use std::env;
 use std::fs;
@@ -10,7 +9,9 @@ use wit_bindgen_core::wit_parser::{Resolve, UnresolvedPackageGroup};
 use wit_bindgen_core::{Files, WorldGenerator};
 use wit_bindgen_rust::{Opts, WithOption};
 
-const HOOKS: [&str; 4] = ["on-store", "on-query", "on-read", "rerank"];
+/// Files of the SDK's adapter that are not a hook's bindings.
+const OTHERS: [&str; 3] = ["convert", "imports", "world"];
+
 const TYPES: (&str, &str) =
     ("kenning:knowledge/types@0.1.0", "crate::component::world::kenning::knowledge::types");
 
@@ -20,7 +21,9 @@ fn main() {
     println!("cargo:rerun-if-changed={}", contract.display());
     let options = Opts { generate_unused_types: true, format: true, ..Opts::default() };
     write(&output, "world", generated(&contract, None, "extension", options));
-    for hook in HOOKS {
+    let mut modules = vec!["world".to_string()];
+    for module in hooks() {
+        let hook = module.replace('_', "-");
         let world = format!("{hook}-only");
         let text = format!(
             "package kenning:hooks;\nworld {world} {{ export kenning:knowledge/{hook}@0.1.0; }}\n"
@@ -32,19 +35,39 @@ fn main() {
             format: true,
             ..Opts::default()
         };
-        let module = hook.replace('-', "_");
         write(&output, &module, generated(&contract, Some(&text), &world, options));
+        modules.push(module);
     }
+    let row = |module: &String| {
+        format!(
+            "(\"src/component/{module}.rs\", include_str!(concat!(env!(\"OUT_DIR\"), \"/{module}.rs\"))),"
+        )
+    };
+    let rows: String = modules.iter().map(row).collect();
+    write(&output, "generated", format!("&[{rows}]").into_bytes());
+}
+
+/// The modules of the hooks' bindings in the SDK: one file each.
+fn hooks() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/sdk/src/component");
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let files = fs::read_dir(folder).expect("the SDK is in this repository");
+    let names = files.map(|file| file.expect("the folder can be read").path());
+    let names = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_string()));
+    let mut hooks: Vec<String> = names.filter(|name| !OTHERS.contains(&&**name)).collect();
+    hooks.sort();
+    hooks
 }
 
 fn generated(contract: &Path, inline: Option<&str>, world: &str, options: Opts) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    let (mut package, _) = resolve.push_dir(contract).expect("the contract is well formed");
+    let (mut package, _) = resolve.push_dir(contract).expect("the contract is valid WIT");
     if let Some(text) = inline {
-        let group = UnresolvedPackageGroup::parse("hooks.wit", text).expect("this is WIT");
-        package = resolve.push_group(group).expect("this fits the contract");
+        let group =
+            UnresolvedPackageGroup::parse("hooks.wit", text).expect("the world is valid WIT");
+        package = resolve.push_group(group).expect("the world matches the contract");
     }
-    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
+    let world = resolve.select_world(&[package], Some(world)).expect("the world exists");
     let mut files = Files::default();
     options.build().generate(&mut resolve, world, &mut files).expect("bindings can be generated");
     let (_, source) = files.iter().next().expect("one file is generated");

@@ -1,4 +1,4 @@
-//! `kenning check`: what a component has and needs, and whether this host would take it.
+//! `kenning check`: what a component has and needs, and whether this host accepts it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ async fn a_component_that_fits_is_shown_with_what_it_needs() -> Result<()> {
     let shown = check(&component("dedupe")?, &[]).await?;
     assert_eq!(shown.code, Some(0), "{shown:?}");
     for line in [
-        "kind             extension\n",
-        "hooks            on-store\n",
-        "grants needed    index, storage\n",
-        "contract         0.1.0\n",
-        "this host would take it\n",
+        "kind            extension\n",
+        "hooks           on-store\n",
+        "grants needed   index, storage\n",
+        "contract        0.1.0\n",
+        "this host accepts the component\n",
     ] {
         assert!(shown.out.contains(line), "{line:?} is not in {}", shown.out);
     }
@@ -59,7 +59,8 @@ async fn a_component_that_does_not_fit_is_told_why() -> Result<()> {
     ] {
         let ran = check(&write(name, bytes)?, &[]).await?;
         assert_eq!(ran.code, Some(1), "{name}: {ran:?}");
-        assert!(ran.out.contains("would refuse it") && ran.out.contains(said), "{name}: {ran:?}");
+        let rejected = ran.out.contains("rejects the component");
+        assert!(rejected && ran.out.contains(said), "{name}: {ran:?}");
         let told = check(&folder.path().join(name), &["--json"]).await?;
         assert_eq!((told.code, &told.json()["accepted"]), (Some(1), &json!(false)), "{told:?}");
     }

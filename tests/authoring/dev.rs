@@ -161,7 +161,7 @@ async fn stays_live(language: &Language) -> Result<()> {
 
     save(language.broken)?;
     dev.says(language.said).await?;
-    dev.says("generation 2 goes on").await?;
+    dev.says("generation 2 stays live").await?;
     assert_eq!(seen(&author).await?, ("good day".into(), "hello=2".into()));
 
     save(&language.another.replace("good day", "good night"))?;
@@ -169,7 +169,8 @@ async fn stays_live(language: &Language) -> Result<()> {
     dev.says("hello generation 3").await?;
 
     let said = dev.interrupted().await?;
-    assert!(said.contains("hello stays; `kenning extension remove hello` takes it out"), "{said}");
+    let hint = "hello stays installed; `kenning extension remove hello` removes it";
+    assert!(said.contains(hint), "{said}");
     let live: Vec<_> = said.lines().filter(|line| line.starts_with("live in ")).collect();
     assert_eq!(live.len(), 3, "one for each version, with the time from the save: {said}");
     assert_eq!(seen(&author).await?.1, "hello=3");

@@ -15,10 +15,10 @@ async fn what_cannot_be_a_project_is_refused_and_nothing_is_written() -> Result<
     let home = tempfile::tempdir()?;
     fs::create_dir(home.path().join("there"))?;
     for (arguments, code, said) in [
-        (&["new", "extension", "../up"][..], 1, "small letters, digits and hyphens"),
-        (&["new", "extension", "/etc/hello"], 1, "cannot name an extension"),
+        (&["new", "extension", "../up"][..], 1, "lower-case letters, digits and single hyphens"),
+        (&["new", "extension", "/etc/hello"], 1, "is not a valid extension name"),
         (&["new", "extension", ""], 1, "needs a name"),
-        (&["new", "extension", "there"], 1, "there is there already"),
+        (&["new", "extension", "there"], 1, "there already exists"),
         (&["new", "extension", "hello", "--path", "nowhere"], 1, "cannot write nowhere/hello"),
         (&["new", "extension", "hello", "--lang", "cobol"], 2, "rust, js, python"),
         (&["new", "extension"], 2, "NAME"),

@@ -29,14 +29,16 @@ pub(crate) async fn measure() -> Result<()> {
         ],
     );
     let mut broken = Vec::new();
-    for (storage, victim) in [
-        ("embedded", Victim::Server),
-        ("redis", Victim::Server),
-        ("redis", Victim::Redis),
-        ("redis", Victim::Both),
-    ] {
-        let mut backend = if storage == "redis" { Backend::redis()? } else { Backend::embedded()? };
+    let cases: [(fn() -> Result<Backend>, Victim); 4] = [
+        (Backend::embedded, Victim::Server),
+        (Backend::redis, Victim::Server),
+        (Backend::redis, Victim::Redis),
+        (Backend::redis, Victim::Both),
+    ];
+    for (create, victim) in cases {
+        let mut backend = create()?;
         let tally = crash(&mut backend, ROUNDS, &[victim]).await?;
+        let storage = if backend.redis_server().is_some() { "redis" } else { "embedded" };
         table.row(cells(storage, victim, &tally));
         broken.extend(tally.broken().into_iter().cloned());
     }

@@ -28,7 +28,7 @@ async fn an_operator_does_it_all_from_a_shell() -> Result<()> {
     let stored = kenning(&server, ("KENNING_KEY", key), &["store", "Tea is hot."]).await?;
     assert_eq!(stored.code, Some(0), "{stored:?}");
     assert!(tenant(&["list"]).await?.starts_with("acme\t20"));
-    assert!(tenant(&["limits", "acme"]).await?.contains("facts\t1\t7\n"));
+    assert!(tenant(&["quota", "acme"]).await?.contains("facts\t1\t7\n"));
     let changed = tenant(&["limits", "acme", "facts=none", "bytes=9000"]).await?;
     assert!(changed.contains("facts\t1\tnone\n") && changed.contains("\t9000\n"), "{changed}");
     let new = tenant(&["rotate-key", "acme", "--grace-seconds", "0"]).await?;
@@ -53,7 +53,7 @@ async fn json_is_the_servers_own_and_errors_have_exit_codes() -> Result<()> {
     assert_eq!(listed.json(), json!({ "tenants": [] }));
     let absent = kenning(&server, key, &["tenant", "delete", "nobody"]).await?;
     assert_eq!(absent.code, Some(3), "{absent:?}");
-    let typo = kenning(&server, key, &["tenant", "limits", "acme", "facts"]).await?;
+    let typo = kenning(&server, key, &["tenant", "quota", "acme", "facts"]).await?;
     assert_eq!(typo.code, Some(2), "{typo:?}");
     let keyless = kenning(&server, ("KENNING_X", ""), &["tenant", "list"]).await?;
     assert_eq!(keyless.code, Some(1), "{keyless:?}");

@@ -51,7 +51,6 @@
 #[doc(hidden)]
 pub mod component;
 mod error;
-mod export;
 mod hooks;
 mod host;
 mod metadata;
@@ -60,7 +59,7 @@ pub mod testing;
 mod types;
 
 pub use error::{Backend, Error, Exceeded, Failure, Problem};
-pub use hooks::{OnQuery, OnRead, OnStore, Rerank};
+pub use hooks::*;
 pub use host::{budget, embedding, index, log, storage};
 pub use metadata::Metadata;
 /// The JSON library whose values [`Metadata`] and filters use.

@@ -1,4 +1,4 @@
-//! What an operator may type: guests in and out.
+//! The arguments of the operator's commands on the logic and on extensions.
 
 use std::path::PathBuf;
 
@@ -6,34 +6,34 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{Call, Connection};
 
-/// The logic's generations.
+/// The commands of `kenning logic`.
 #[derive(Clone, Debug, Subcommand)]
-pub enum LogicVerb {
-    /// Show the generations, which one is active, and what happened to them
-    List(Call<Whole>),
-    /// Check and prove a component, and promote nothing
-    Stage(Call<SwapLogic>),
-    /// Check and prove a component, and put it in the logic's place
+pub enum LogicCommand {
+    /// Show the generations, the active one, and the history of changes
+    List(Call<NoArgs>),
+    /// Validate and test a component without promoting it
+    Stage(Call<PromoteArgs>),
+    /// Validate and test a component, and make it the active logic
     #[command(after_help = PROMOTE_EXAMPLES)]
-    Promote(Call<SwapLogic>),
-    /// Go back to the generation that was active before
-    Rollback(Call<RollbackLogic>),
+    Promote(Call<PromoteArgs>),
+    /// Return to the generation that was active before
+    Rollback(Call<RollbackLogicArgs>),
 }
 
-/// A tenant's extensions.
+/// The commands of `kenning extension`.
 #[derive(Clone, Debug, Subcommand)]
-pub enum ExtensionVerb {
-    /// Show the extensions in their order, with their hooks and how they fare
-    List(Call<Whole>),
-    /// Install a component, or put it in the place of the one of that name
+pub enum ExtensionCommand {
+    /// Show the extensions in order, with their generations and their health
+    List(Call<NoArgs>),
+    /// Install a component, or replace the extension of that name
     #[command(after_help = INSTALL_EXAMPLES)]
-    Install(Call<Install>),
-    /// Take an extension out
-    Remove(Call<Named>),
-    /// Go back to the generation that was active before
-    Rollback(Call<RollbackExtension>),
-    /// Show the last lines that an extension wrote
-    Logs(Call<Logs>),
+    InstallArgs(Call<InstallArgs>),
+    /// Remove an extension
+    Remove(Call<ExtensionName>),
+    /// Return to the generation that was active before
+    Rollback(Call<RollbackExtensionArgs>),
+    /// Show the latest log lines of an extension
+    LogsArgs(Call<LogsArgs>),
 }
 
 const PROMOTE_EXAMPLES: &str = "\
@@ -42,46 +42,48 @@ Examples:
   kenning logic promote new.wasm --tenant acme --min-overlap-percent 50
   kenning logic stage new.wasm --json | jq .proof
 
-With --tenant it is that tenant's own logic, else the one of all who have none of their own. The
-candidate is asked recent requests again, beside the live generation. What speaks against it refuses
-it, unless --force says otherwise; then the record says who forced it.";
+With --tenant, the component becomes that tenant's own logic; otherwise it is the logic of every
+tenant without one. The candidate replays recent requests and is compared with the live generation.
+If it does worse than the thresholds allow, it is rejected, unless --force is given; the history
+then shows who forced it.";
 
 const INSTALL_EXAMPLES: &str = "\
 Examples:
   kenning extension install redact-pii target/components/redact-pii.wasm
   kenning extension install dedupe dedupe.wasm --tenant acme --grant index --order 10
 
-Without --grant an extension may import nothing but `log` and `budget`.";
+Without --grant, an extension may only import `log` and `budget`.";
 
-/// Nothing but whose guests they are, which `--tenant` says.
+/// No arguments of its own: `--tenant` is a connection option.
 #[derive(Clone, Debug, Args)]
-pub struct Whole {}
+pub struct NoArgs {}
 
-/// How a candidate is judged.
+/// The thresholds for accepting a candidate.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Proof")]
-pub struct Proof {
-    /// How many requests may fail with it and not without, in percent
+pub struct ProofArgs {
+    /// Maximum share of requests that fail only with the candidate, in percent
     #[arg(long, value_name = "PERCENT")]
     pub max_errors_percent: Option<u64>,
-    /// How much of the order of hits must stay, in percent
+    /// Minimum overlap of the ranked hits, in percent
     #[arg(long, value_name = "PERCENT")]
     pub min_overlap_percent: Option<u64>,
-    /// Its fuel at most, in percent of the live generation's
+    /// Maximum fuel, in percent of the live generation's
     #[arg(long, value_name = "PERCENT")]
     pub max_fuel_percent: Option<u64>,
-    /// Its time at most, in percent of the live generation's
+    /// Maximum time, in percent of the live generation's
     #[arg(long, value_name = "PERCENT")]
     pub max_time_percent: Option<u64>,
-    /// Promote it whatever the proof says; the record says who did
+    /// Promote it even if the proof fails; the history shows who forced it
     #[arg(long)]
     pub force: bool,
-    /// Refuse a file with another digest
+    /// Reject a file with another digest
     #[arg(long, value_name = "sha256:HEX")]
     pub digest: Option<String>,
 }
 
-impl Proof {
+impl ProofArgs {
+    /// The query parameters of the request.
     pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         let numbers = [
             ("max_errors_percent", self.max_errors_percent),
@@ -101,60 +103,68 @@ impl Proof {
     }
 }
 
+/// The arguments of `kenning logic stage` and `promote`.
 #[derive(Clone, Debug, Args)]
-pub struct SwapLogic {
-    /// The component
+pub struct PromoteArgs {
+    /// The component file
     pub file: PathBuf,
+    /// The thresholds.
     #[command(flatten)]
-    pub proof: Proof,
+    pub proof: ProofArgs,
 }
 
+/// The arguments of `kenning logic rollback`.
 #[derive(Clone, Debug, Args)]
-pub struct RollbackLogic {
-    /// Go back to this generation, rather than to the one before; 1 is the logic that comes with
-    /// the server, and for a tenant the server's
+pub struct RollbackLogicArgs {
+    /// Return to this generation instead of the previous one; 1 is the logic built into the server,
+    /// or for a tenant the logic of the server
     #[arg(long, value_name = "N")]
     pub generation: Option<u64>,
 }
 
+/// The name of an extension.
 #[derive(Clone, Debug, Args)]
-pub struct Named {
+pub struct ExtensionName {
     /// The extension's name
     pub name: String,
 }
 
+/// The arguments of `kenning extension install`.
 #[derive(Clone, Debug, Args)]
-pub struct Install {
+pub struct InstallArgs {
     /// The extension's name: lower-case letters, digits and `-`
     pub name: String,
-    /// The component
+    /// The component file
     pub file: PathBuf,
-    /// Where it stands among the tenant's extensions: smaller is earlier [default: as before, or 0]
+    /// Position among the tenant's extensions, smallest first [default: unchanged, or 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub order: Option<i32>,
-    /// What it may import beyond `log` and `budget`: storage, embedding, index
+    /// Additional imports to allow, besides `log` and `budget`: storage, embedding, index
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub grant: Vec<String>,
-    /// What a failure does to the call [default: close, and leave-out for rerank]
+    /// What happens to a call when a hook fails [default: close; leave-out for rerank]
     #[arg(long, value_enum)]
     pub on_failure: Option<OnFailure>,
-    /// Only check and prove it
+    /// Only validate and test it
     #[arg(long)]
     pub dry_run: bool,
+    /// The thresholds.
     #[command(flatten)]
-    pub proof: Proof,
+    pub proof: ProofArgs,
 }
 
+/// What happens to a call when a hook fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnFailure {
     /// The call fails
     Close,
-    /// The call goes on without the hook
+    /// The call continues without the hook
     LeaveOut,
 }
 
 impl OnFailure {
-    pub(crate) fn word(self) -> &'static str {
+    /// The name in the API.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Close => "close",
             Self::LeaveOut => "leave-out",
@@ -162,25 +172,29 @@ impl OnFailure {
     }
 }
 
+/// The arguments of `kenning extension rollback`.
 #[derive(Clone, Debug, Args)]
-pub struct RollbackExtension {
+pub struct RollbackExtensionArgs {
+    /// The extension.
     #[command(flatten)]
-    pub named: Named,
-    /// Go back to this generation, rather than to the one before
+    pub extension: ExtensionName,
+    /// Return to this generation instead of the previous one
     #[arg(long, value_name = "N")]
     pub generation: Option<u64>,
 }
 
+/// The arguments of `kenning extension logs`.
 #[derive(Clone, Debug, Args)]
-pub struct Logs {
+pub struct LogsArgs {
+    /// The extension.
     #[command(flatten)]
-    pub named: Named,
-    /// Go on showing what is written, until Ctrl-C
+    pub extension: ExtensionName,
+    /// Keep showing new lines until Ctrl-C
     #[arg(long, short)]
     pub follow: bool,
 }
 
-impl LogicVerb {
+impl LogicCommand {
     pub(crate) fn connection(&self) -> &Connection {
         match self {
             Self::List(call) => &call.connection,
@@ -190,14 +204,14 @@ impl LogicVerb {
     }
 }
 
-impl ExtensionVerb {
+impl ExtensionCommand {
     pub(crate) fn connection(&self) -> &Connection {
         match self {
             Self::List(call) => &call.connection,
-            Self::Install(call) => &call.connection,
+            Self::InstallArgs(call) => &call.connection,
             Self::Remove(call) => &call.connection,
             Self::Rollback(call) => &call.connection,
-            Self::Logs(call) => &call.connection,
+            Self::LogsArgs(call) => &call.connection,
         }
     }
 }

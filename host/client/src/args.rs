@@ -1,4 +1,4 @@
-//! What a person may type.
+//! The arguments of every command, with their help text.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
-use crate::admin::{ExtensionVerb, LogicVerb};
+use crate::admin::{ExtensionCommand, LogicCommand};
 use crate::dev::{DEV_HELP, DevArgs};
-use crate::{Connection, TenantVerb};
+use crate::{Connection, TenantCommand};
 
-/// The verbs. Each carries its own [`Connection`], so its options may stand anywhere after it.
+/// The commands. Each has its own [`Connection`], so the connection options follow the command.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Verb {
+pub enum Command {
     /// Store a fact and print its id
     #[command(after_help = STORE_EXAMPLES)]
     Store(Call<StoreArgs>),
@@ -22,7 +22,7 @@ pub enum Verb {
     /// List facts, newest first
     #[command(after_help = LIST_EXAMPLES)]
     List(Call<ListArgs>),
-    /// Search facts by meaning and by words
+    /// Search facts by meaning and by keywords
     #[command(after_help = SEARCH_EXAMPLES)]
     Search(Call<SearchArgs>),
     /// Change a fact's text, its metadata, or both
@@ -31,26 +31,26 @@ pub enum Verb {
     /// Delete a fact
     #[command(after_help = "Example:\n  kenning delete port-7")]
     Delete(Call<DeleteArgs>),
-    /// Store facts in bulk, from JSON Lines
+    /// Store facts in bulk from JSON Lines
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(Call<ImportArgs>),
-    /// Write every fact as JSON Lines
+    /// Write all facts as JSON Lines
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(Call<ExportArgs>),
-    /// Show counts, model, storage, and limits with what is used of them
+    /// Show counts, model and storage, and the limits and quotas with their usage
     Stats(Call<StatsArgs>),
-    /// The logic: what a fact is and how search ranks
+    /// Manage the logic, which defines what a fact is and how a search ranks
     #[command(subcommand)]
-    Logic(LogicVerb),
-    /// A tenant's extensions
+    Logic(LogicCommand),
+    /// Manage a tenant's extensions
     #[command(subcommand)]
-    Extension(ExtensionVerb),
-    /// Keep an extension's project live in a tenant while you write it
+    Extension(ExtensionCommand),
+    /// Rebuild and reinstall an extension whenever its project changes
     #[command(after_help = DEV_HELP)]
     Dev(Call<DevArgs>),
-    /// Create, limit and delete tenants, and change their keys
+    /// Manage tenants, their quotas and their keys
     #[command(subcommand)]
-    Tenant(TenantVerb),
+    Tenant(TenantCommand),
 }
 
 const STORE_EXAMPLES: &str = "\
@@ -59,7 +59,7 @@ Examples:
   kenning store 'Ada prefers tea.' --metadata '{\"topic\":\"people\"}' --id ada-tea
   git log -1 --format=%B | kenning store -
 
-Away from a terminal it prints the id alone.";
+If the output is not a terminal, only the id is printed.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -67,9 +67,9 @@ Examples:
   kenning list --query frankfurt
   kenning list --all --json > facts.jsonl
 
-Away from a terminal each fact is one line: id, time, text, metadata, separated by tabs; in the
-text, tab, newline and backslash stand as \\t, \\n and \\\\. The cursor of the next page goes to
-standard error.";
+If the output is not a terminal, each fact is one line: id, time, text and metadata, separated by
+tabs; in the text, tab, newline and backslash are written as \\t, \\n and \\\\. The cursor of the
+next page goes to standard error.";
 
 const SEARCH_EXAMPLES: &str = "\
 Examples:
@@ -77,9 +77,9 @@ Examples:
   kenning search tea -k 3 --filter '{\"topic\":{\"eq\":\"people\"}}'
   kenning search 'error 0x80070057' --mode text --explain
 
-Away from a terminal each hit is one line: rank, score, id, text, metadata, and with --explain the
-explanation, separated by tabs; in the text, tab, newline and backslash stand as \\t, \\n and
-\\\\.";
+If the output is not a terminal, each hit is one line: rank, score, id, text, metadata and, with
+--explain, the explanation, separated by tabs; in the text, tab, newline and backslash are written
+as \\t, \\n and \\\\.";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -87,9 +87,9 @@ Examples:
   zcat facts.jsonl.gz | kenning import -
 
 Each line is a JSON object: \"content\", and optionally \"id\", \"metadata\" and \"timestamp\", as
-`kenning export` writes it; or \"text\", and optionally \"fact_id\" and \"metadata\". A bad line is
-reported by its number and the rest goes on; the exit code is then 1. Lines with an id can be
-imported again: what is there already does not change.";
+`kenning export` writes it; or \"text\", and optionally \"fact_id\" and \"metadata\". An invalid line
+is reported with its number, the other lines are imported, and the exit code is 1. Lines with an id
+can be imported again: existing facts do not change.";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -97,10 +97,10 @@ Examples:
   kenning export --output facts.jsonl
   kenning export | jq -r .content
 
-With --output the file appears under its name only when it is complete.";
+With --output, the file is created or replaced only when the export is complete.";
 
-impl Verb {
-    /// The server this verb is for.
+impl Command {
+    /// The connection options of this command.
     pub fn connection(&self) -> Connection {
         let connection = match self {
             Self::Store(call) => &call.connection,
@@ -112,95 +112,103 @@ impl Verb {
             Self::Import(call) => &call.connection,
             Self::Export(call) => &call.connection,
             Self::Stats(call) => &call.connection,
-            Self::Logic(verb) => return verb.connection().clone().into_admin(),
-            Self::Extension(verb) => return verb.connection().clone().into_admin(),
+            Self::Logic(command) => return command.connection().clone().into_admin(),
+            Self::Extension(command) => return command.connection().clone().into_admin(),
             Self::Dev(call) => return call.connection.clone().into_admin(),
-            Self::Tenant(verb) => return verb.connection().into(),
+            Self::Tenant(command) => return command.connection().into(),
         };
         connection.clone()
     }
 }
 
-/// A verb's own arguments and the server they are for.
+/// A command's own arguments and its connection options.
 #[derive(Clone, Debug, Args)]
 pub struct Call<A: Args> {
+    /// The command's own arguments.
     #[command(flatten)]
     pub args: A,
+    /// The connection options.
     #[command(flatten)]
     pub connection: Connection,
 }
 
+/// The arguments of `kenning store`.
 #[derive(Clone, Debug, Args)]
 pub struct StoreArgs {
-    /// What the fact says; `-` reads standard input, without its last newline
+    /// The text of the fact; `-` reads standard input, without its last newline
     pub text: String,
-    /// A JSON object kept with the fact, which searches can filter by
+    /// A JSON object stored with the fact; searches can filter by its fields
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub metadata: Option<JsonObject>,
-    /// The fact's id; the server makes one if none is given
+    /// The fact's id [default: generated by the server]
     #[arg(long)]
     pub id: Option<String>,
-    /// Makes repeating this very command safe: a second time changes nothing
+    /// Makes a retry safe: a request with the same key is executed once
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
 }
 
+/// The arguments of `kenning get`.
 #[derive(Clone, Debug, Args)]
 pub struct GetArgs {
     /// The fact's id
     pub id: String,
 }
 
+/// The arguments of `kenning list`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
-    /// Only facts whose text contains this, in any case of letters
+    /// Only facts whose text contains this, ignoring case
     #[arg(long, value_name = "TEXT")]
     pub query: Option<String>,
-    /// Facts a page, 1 to 1000 [default: 100, or 1000 with --all]
+    /// Facts per page, 1 to 1000 [default: 100, or 1000 with --all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: Option<u32>,
-    /// Go on from here: the cursor that the page before gave
+    /// Start after this cursor, from the previous page
     #[arg(long)]
     pub cursor: Option<String>,
-    /// Every page, one after the other; with --json, one fact a line
+    /// All pages; with --json, one fact per line
     #[arg(long)]
     pub all: bool,
 }
 
+/// The arguments of `kenning search`.
 #[derive(Clone, Debug, Args)]
 pub struct SearchArgs {
     /// What to search for
     pub query: String,
-    /// How many hits at most, 1 to 1000 [default: 10]
+    /// Maximum number of hits, 1 to 1000 [default: 10]
     #[arg(short = 'k', long = "top-k", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub top_k: Option<u32>,
-    /// Which index to ask [default: hybrid]
+    /// Which index to search [default: hybrid]
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
-    /// How the two halves of a hybrid search become one order [default: score]
+    /// How a hybrid search merges the two rankings [default: score]
     #[arg(long, value_enum)]
     pub fusion: Option<Fusion>,
-    /// Only facts whose metadata fit: {"field":{"operator":value}}, with eq, ne, gt, gte, lt, lte,
-    /// in, nin, contains, icontains, exists, between; joined by AND, OR, NOT
+    /// Only facts whose metadata match: {"field":{"operator":value}}, with eq, ne, gt, gte, lt,
+    /// lte, in, nin, contains, icontains, exists, between; combined with AND, OR, NOT
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub filter: Option<JsonObject>,
-    /// Show why each hit stands where it stands
+    /// Explain the score of each hit
     #[arg(long)]
     pub explain: bool,
 }
 
+/// Which index a search uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Both, fused
+    /// Both indexes, merged
     Hybrid,
     /// By meaning only
     Vector,
-    /// By words only
+    /// By keywords only
     Text,
 }
 
+/// How a hybrid search merges its two rankings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fusion {
@@ -210,32 +218,36 @@ pub enum Fusion {
     Rank,
 }
 
+/// The arguments of `kenning update`.
 #[derive(Clone, Debug, Args)]
 pub struct UpdateArgs {
     /// The fact's id
     pub id: String,
+    /// What to change.
     #[command(flatten)]
     pub change: ChangeArgs,
 }
 
-/// At least one of them.
+/// The changes to a fact: at least one of them is required.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = true)]
 pub struct ChangeArgs {
     /// The new text; `-` reads standard input, without its last newline
     #[arg(long)]
     pub text: Option<String>,
-    /// The new metadata, in place of the whole object
+    /// The new metadata, which replaces the whole object
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub metadata: Option<JsonObject>,
 }
 
+/// The arguments of `kenning delete`.
 #[derive(Clone, Debug, Args)]
 pub struct DeleteArgs {
     /// The fact's id
     pub id: String,
 }
 
+/// The arguments of `kenning import`.
 #[derive(Clone, Debug, Args)]
 pub struct ImportArgs {
     /// A file of JSON Lines; `-` is standard input
@@ -243,17 +255,19 @@ pub struct ImportArgs {
     pub file: PathBuf,
 }
 
+/// The arguments of `kenning export`.
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
-    /// Write to this file, whole or not at all, rather than to standard output
+    /// Write to this file instead of standard output; it is replaced only on success
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
+/// `kenning stats` has no arguments of its own.
 #[derive(Clone, Debug, Args)]
 pub struct StatsArgs {}
 
-/// A JSON object exactly as it was typed, so that no number loses a digit on its way.
+/// A JSON object exactly as typed, so that no number loses precision.
 #[derive(Clone, Debug)]
 pub struct JsonObject(Box<RawValue>);
 
@@ -279,21 +293,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_kept_as_it_was_typed() {
+    fn an_object_is_kept_as_typed() {
         let typed = r#" {"n": 12345678901234567890123, "x": 1.10} "#;
         assert_eq!(json_object(typed).unwrap().get(), typed.trim());
     }
 
     #[test]
-    fn what_is_not_an_object_is_refused() {
-        for (typed, said) in [
+    fn a_value_that_is_not_an_object_is_rejected() {
+        for (typed, expected) in [
             ("[1]", "not a JSON object"),
             ("{", "not JSON"),
             ("", "not JSON"),
             ("{} x", "not JSON"),
         ] {
             let error = json_object(typed).unwrap_err();
-            assert!(error.starts_with(said), "{typed}: {error}");
+            assert!(error.starts_with(expected), "{typed}: {error}");
         }
     }
 }

@@ -1,64 +1,64 @@
-//! Which server, as whom, and for how long.
+//! The connection options: server, tenant, key and timeout.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// Where the server listens when nothing else is said.
+/// The address that a server listens on by default.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
 
-/// The options every verb takes.
+/// The connection options of every command.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
-    /// The server's address; plain HTTP
+    /// The server's URL, over plain HTTP
     #[arg(long, env = "KENNING_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     pub server: String,
 
-    /// The tenant, on a server without keys [default: default]
+    /// The tenant, for a server without keys [default: default]
     #[arg(long, env = "KENNING_TENANT", value_name = "TENANT")]
     pub tenant: Option<String>,
 
-    /// The key that names the tenant. Other users of this machine can read a command line: prefer
-    /// the environment variable
+    /// The tenant's key. Prefer the environment variable: other users of this machine can see
+    /// command lines
     #[arg(long, env = "KENNING_KEY", value_name = "KEY", hide_env_values = true)]
     pub key: Option<Key>,
 
-    /// Ask the server to answer within this many milliseconds; it may have a shorter bound
+    /// Deadline for the server in milliseconds; the server may enforce a shorter one
     #[arg(long, env = "KENNING_TIMEOUT_MS", value_name = "MS")]
     pub timeout_ms: Option<NonZeroU32>,
 
-    /// Print the server's JSON as it came, errors too
+    /// Print the server's JSON unchanged, including errors
     #[arg(long)]
     pub json: bool,
 }
 
-/// The options of the operator's verbs. The key comes from the environment only: what stands on a
-/// command line, other users of the machine can read.
+/// The connection options of the operator's commands. The key comes from the environment only,
+/// because other users of the machine can see command lines.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct AdminConnection {
-    /// The server's address; plain HTTP. The admin key is taken from KENNING_ADMIN_KEY, or else
+    /// The server's URL, over plain HTTP. The admin key is read from KENNING_ADMIN_KEY, or else
     /// from KENNING_KEY
     #[arg(long, env = "KENNING_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     pub server: String,
 
-    /// Ask the server to answer within this many milliseconds; it may have a shorter bound
+    /// Deadline for the server in milliseconds; the server may enforce a shorter one
     #[arg(long, env = "KENNING_TIMEOUT_MS", value_name = "MS")]
     pub timeout_ms: Option<NonZeroU32>,
 
-    /// Print the server's JSON as it came, errors too
+    /// Print the server's JSON unchanged, including errors
     #[arg(long)]
     pub json: bool,
 }
 
-/// The operator's key, from the environment.
+/// The first of these environment variables that is set and not empty.
 fn admin_key(names: &[&str]) -> Option<Key> {
     let key = |name: &&str| std::env::var(name).ok().filter(|key| !key.is_empty());
     names.iter().find_map(key).map(Key)
 }
 
 impl Connection {
-    /// For what operators do to a tenant's guests: with the admin key, where there is one.
+    /// For operator commands on a tenant's guests: prefers the admin key, if there is one.
     pub(crate) fn into_admin(self) -> Self {
         Self { key: admin_key(&["KENNING_ADMIN_KEY"]).or(self.key), ..self }
     }
@@ -77,7 +77,7 @@ impl From<&AdminConnection> for Connection {
     }
 }
 
-/// A secret that does not print.
+/// A secret; its `Debug` output does not reveal it.
 #[derive(Clone)]
 pub struct Key(String);
 

@@ -1,4 +1,4 @@
-//! Every way a verb can end.
+//! Every way a command can end.
 
 use std::io;
 use std::process::ExitCode;
@@ -9,21 +9,21 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the process says to its parent.
+/// The exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// It is done.
-    Done = 0,
-    /// The server refused, or part of the work failed.
-    Refused = 1,
-    /// The command line is wrong.
+    /// The command succeeded.
+    Success = 0,
+    /// The server returned an error, or part of the work failed.
+    Failed = 1,
+    /// The command line is invalid.
     Usage = 2,
-    /// There is no such fact.
+    /// The fact, tenant or extension does not exist.
     NotFound = 3,
-    /// The server cannot be reached, fell silent, or broke off its answer.
+    /// The server cannot be reached, timed out, or sent an incomplete or invalid response.
     Unreachable = 4,
-    /// Ctrl-C; 128 and the signal's number, as shells have it.
+    /// Ctrl-C: 128 plus the number of the signal, as shells do it.
     Interrupted = 130,
 }
 
@@ -33,103 +33,143 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb failed.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The command line asks for something that cannot be; nothing was sent.
+    /// The arguments are invalid; nothing was sent.
     #[error("{0}")]
     Usage(String),
-    /// The server said no.
+    /// The server returned an error.
     #[error("{}: {}", .0.code, .0.message)]
-    Refused(Box<Refusal>),
-    /// Something answered, but not in Kenning's words.
+    Api(Box<ApiError>),
+    /// The response is not in Kenning's format.
     #[error(
-        "{address} answered {status} with something that is not Kenning's: {excerpt}\n\
+        "{address} responded {status} with a body that is not Kenning's: {excerpt}\n\
          Is there a proxy in between, or another server at this address?"
     )]
-    Foreign { address: String, status: StatusCode, excerpt: String },
-    /// No connection.
+    NotKenning {
+        /// The server's address.
+        address: String,
+        /// The status of the response.
+        status: StatusCode,
+        /// The start of the body.
+        excerpt: String,
+    },
+    /// No connection could be made.
     #[error(
-        "no server can be reached at {address}: {cause}\n\
-         Start one with `kenning serve`, or name another with --server or KENNING_SERVER."
+        "cannot connect to {address}: {cause}\n\
+         Start a server with `kenning serve`, or name another with --server or KENNING_SERVER."
     )]
-    Unreachable { address: String, cause: String },
-    /// A connection that ended before the answer did.
-    #[error("{address} broke off its answer: {cause}")]
-    Broken { address: String, cause: String },
-    /// A connection on which nothing comes.
-    #[error("{address} was silent for {} s", .waited.as_secs_f32())]
-    Silent { address: String, waited: Duration },
-    /// A file or standard input that cannot be read.
+    Unreachable {
+        /// The server's address.
+        address: String,
+        /// Why there is no connection.
+        cause: String,
+    },
+    /// The response ended early or is malformed.
+    #[error("incomplete or invalid response from {address}: {cause}")]
+    BadResponse {
+        /// The server's address.
+        address: String,
+        /// What is wrong with the response.
+        cause: String,
+    },
+    /// The server sent nothing for too long.
+    #[error("no data from {address} for {} s", .waited.as_secs_f32())]
+    IdleTimeout {
+        /// The server's address.
+        address: String,
+        /// How long the command waited.
+        waited: Duration,
+    },
+    /// A file or standard input cannot be read.
     #[error("cannot read {what}: {cause}")]
-    Input { what: String, cause: io::Error },
-    /// A file or standard output that cannot be written.
+    Input {
+        /// The file, or `standard input`.
+        what: String,
+        /// What the operating system reported.
+        cause: io::Error,
+    },
+    /// A file or standard output cannot be written.
     #[error("cannot write {what}: {cause}")]
-    Output { what: String, cause: io::Error },
-    /// A failure, and what it leaves behind that the caller should know.
+    Output {
+        /// The file, or `standard output`.
+        what: String,
+        /// What the operating system reported.
+        cause: io::Error,
+    },
+    /// A failure with a consequence that the caller should know.
     #[error("{cause}\n{consequence}")]
-    After { cause: Box<Error>, consequence: &'static str },
+    WithConsequence {
+        /// The failure.
+        cause: Box<Error>,
+        /// One sentence or more.
+        consequence: &'static str,
+    },
 }
 
 impl Error {
-    /// The exit code for this.
+    /// The exit code for this error.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Refused(refusal) if refusal.code == "not_found" => Exit::NotFound,
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::Silent { .. } => {
+            Self::Api(error) if error.code == "not_found" => Exit::NotFound,
+            Self::Unreachable { .. } | Self::BadResponse { .. } | Self::IdleTimeout { .. } => {
                 Exit::Unreachable
             }
-            Self::After { cause, .. } => cause.exit(),
-            Self::Refused(_) | Self::Foreign { .. } | Self::Input { .. } | Self::Output { .. } => {
-                Exit::Refused
+            Self::WithConsequence { cause, .. } => cause.exit(),
+            Self::Api(_) | Self::NotKenning { .. } | Self::Input { .. } | Self::Output { .. } => {
+                Exit::Failed
             }
         }
     }
 
-    /// Adds what this failure leaves behind.
-    pub(crate) fn leaving(self, consequence: &'static str) -> Self {
-        Self::After { cause: Box::new(self), consequence }
+    /// Adds a consequence of this failure.
+    pub(crate) fn with_consequence(self, consequence: &'static str) -> Self {
+        Self::WithConsequence { cause: Box::new(self), consequence }
     }
 
-    /// What the server said, if it said no.
-    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+    /// The server's error, if this is one.
+    pub(crate) fn api_error(&self) -> Option<&ApiError> {
         match self {
-            Self::Refused(refusal) => Some(refusal),
-            Self::After { cause, .. } => cause.refusal(),
+            Self::Api(error) => Some(error),
+            Self::WithConsequence { cause, .. } => cause.api_error(),
             _ => None,
         }
     }
 
-    /// Whether the reader of our output has gone, as `head` does: no failure.
+    /// Whether the reader of the output closed it, as `head` does. That is not a failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output { cause, .. } if cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
-/// The server's error, in its words.
+/// An error returned by the server.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Refusal {
+pub struct ApiError {
+    /// The code that identifies the error, such as `not_found`.
     pub code: String,
+    /// The message for people.
     pub message: String,
     /// Whether the same request may succeed later.
     #[serde(default)]
     pub retryable: bool,
+    /// Further information that depends on the code.
     #[serde(default)]
     pub details: Option<Value>,
-    /// Seconds, or a date, from `Retry-After`.
+    /// Seconds or a date, from `Retry-After`.
     #[serde(skip)]
     pub retry_after: Option<String>,
-    /// The request, as the server's log names it.
+    /// The id of the request in the server's log.
     #[serde(skip)]
     pub request_id: Option<String>,
-    /// The answer's body as it came.
+    /// The response body, unchanged.
     #[serde(skip)]
     pub body: Bytes,
 }
 
-impl Refusal {
-    /// What a person can do with more than the message.
+impl ApiError {
+    /// What helps beyond the message, one line each.
     pub(crate) fn hints(&self) -> Vec<String> {
         let details = self.details.as_ref().filter(|details| !details.is_null());
         [

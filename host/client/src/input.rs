@@ -1,8 +1,8 @@
-//! Reading a file or standard input without holding it, and without hanging on it.
+//! Streams a file or standard input without buffering the whole.
 //!
-//! Standard input cannot be read with a bound on the time: a thread that waits for it waits for
-//! good. So a plain thread does the waiting, not one of the runtime's, and the process can end
-//! without it. The channel between the two is short: at most a few hundred KiB are read ahead.
+//! A read of standard input cannot be cancelled: it may block its thread forever. So a plain thread
+//! reads, not one of the runtime's, and the process can exit without waiting for it. The channel
+//! between them is short: at most a few hundred KiB are read ahead.
 
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -18,40 +18,43 @@ use tokio::sync::mpsc;
 use crate::progress::Progress;
 use crate::{Error, Terminal};
 
+/// Bytes per read.
 const CHUNK: usize = 64 * 1024;
+/// Chunks in the channel.
 const READ_AHEAD: usize = 4;
 
-/// Standard input read as an argument ends here. Four times what a fact's text may hold, so that
-/// it is the server that says what is too long.
-const ARGUMENT: usize = 1024 * 1024;
+/// Limit in bytes for an argument read from standard input. Four times the server's default limit
+/// for a fact's text, so that normally the server reports a text that is too long.
+const MAX_ARGUMENT: usize = 1024 * 1024;
 
-/// A file or standard input, as the body of a request.
-pub(crate) struct Feed {
+/// A file or standard input as a request body.
+pub(crate) struct InputStream {
     chunks: mpsc::Receiver<io::Result<Bytes>>,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     progress: Progress,
 }
 
-/// Whether an exchange still moves.
+/// Detects an import that has stalled.
 #[derive(Debug, Default)]
-pub(crate) struct Pulse {
-    beats: AtomicU64,
+pub(crate) struct Activity {
+    /// Counts what was sent and received.
+    events: AtomicU64,
     waits_for_input: AtomicBool,
     failure: Mutex<Option<io::Error>>,
 }
 
-impl Pulse {
-    /// Something moved.
-    pub(crate) fn beat(&self) {
-        self.beats.fetch_add(1, Ordering::Relaxed);
+impl Activity {
+    /// Notes that something was sent or received.
+    pub(crate) fn record(&self) {
+        self.events.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns once nothing has moved for `silence`, unless it is our own input that is slow.
-    pub(crate) async fn stopped(&self, silence: Duration) {
-        let mut before = self.beats.load(Ordering::Relaxed);
+    /// Returns when nothing was sent or received for `timeout`, unless the input is the cause.
+    pub(crate) async fn stalled(&self, timeout: Duration) {
+        let mut before = self.events.load(Ordering::Relaxed);
         loop {
-            tokio::time::sleep(silence).await;
-            let now = self.beats.load(Ordering::Relaxed);
+            tokio::time::sleep(timeout).await;
+            let now = self.events.load(Ordering::Relaxed);
             if now == before && !self.waits_for_input.load(Ordering::Relaxed) {
                 return;
             }
@@ -59,7 +62,7 @@ impl Pulse {
         }
     }
 
-    /// Why the input could not be read to its end, if it could not.
+    /// The error that ended the input, if any.
     pub(crate) fn take_failure(&self) -> Option<io::Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -69,33 +72,33 @@ impl Pulse {
     }
 }
 
-impl Feed {
-    /// Begins to read.
+impl InputStream {
+    /// Starts to read.
     pub(crate) fn start(
         reader: Box<dyn Read + Send>,
         progress: Progress,
-    ) -> io::Result<(Self, Arc<Pulse>)> {
+    ) -> io::Result<(Self, Arc<Activity>)> {
         let (sender, chunks) = mpsc::channel(READ_AHEAD);
         std::thread::Builder::new()
             .name("kenning-input".to_owned())
             .spawn(move || pump(reader, &sender))?;
-        let pulse = Arc::new(Pulse::default());
-        Ok((Self { chunks, pulse: Arc::clone(&pulse), progress }, pulse))
+        let activity = Arc::new(Activity::default());
+        Ok((Self { chunks, activity: Arc::clone(&activity), progress }, activity))
     }
 }
 
-impl Stream for Feed {
+impl Stream for InputStream {
     type Item = Result<Bytes, io::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.chunks.poll_recv(context);
-        self.pulse.waits_for_input.store(next.is_pending(), Ordering::Relaxed);
-        self.pulse.beat();
+        self.activity.waits_for_input.store(next.is_pending(), Ordering::Relaxed);
+        self.activity.record();
         match next {
             Poll::Ready(Some(Err(error))) => {
-                // The far end of the request sees only that it failed: the reason is kept here.
+                // reqwest reports only that the request failed, so the cause is kept here.
                 let kind = error.kind();
-                self.pulse.fail(error);
+                self.activity.fail(error);
                 Poll::Ready(Some(Err(kind.into())))
             }
             Poll::Ready(Some(Ok(chunk))) => {
@@ -107,6 +110,7 @@ impl Stream for Feed {
     }
 }
 
+/// Reads until the end, an error, or until the receiver is gone.
 fn pump(mut reader: Box<dyn Read + Send>, sender: &mpsc::Sender<io::Result<Bytes>>) {
     loop {
         let mut chunk = BytesMut::zeroed(CHUNK);
@@ -126,19 +130,25 @@ fn pump(mut reader: Box<dyn Read + Send>, sender: &mpsc::Sender<io::Result<Bytes
     }
 }
 
-/// The text of an argument, which `-` takes from standard input, without its last newline.
-pub(crate) async fn argument(typed: String, terminal: &mut Terminal) -> Result<String, Error> {
+/// The text of an argument; `-` reads standard input, without its last newline.
+///
+/// # Errors
+/// [`Error::Input`] if standard input cannot be read, [`Error::Usage`] if it is too long or not
+/// UTF-8.
+pub(crate) async fn text_argument(typed: String, terminal: &mut Terminal) -> Result<String, Error> {
     if typed != "-" {
         return Ok(typed);
     }
     let failed = |cause| Error::Input { what: "standard input".to_owned(), cause };
-    let (mut feed, _) = Feed::start(terminal.take_input(), Progress::hidden()).map_err(failed)?;
+    let (mut input, _) =
+        InputStream::start(terminal.take_input(), Progress::hidden()).map_err(failed)?;
     let mut text = Vec::new();
-    while let Some(chunk) = feed.chunks.recv().await {
+    while let Some(chunk) = input.chunks.recv().await {
         text.extend_from_slice(&chunk.map_err(failed)?);
-        if text.len() > ARGUMENT {
+        if text.len() > MAX_ARGUMENT {
             return Err(Error::Usage(
-                "standard input holds more than 1 MiB; a fact's text is at most 256 KiB".to_owned(),
+                "standard input is longer than 1 MiB; a fact's text is at most 256 KiB by default"
+                    .to_owned(),
             ));
         }
     }

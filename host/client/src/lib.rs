@@ -1,75 +1,99 @@
-//! The command line's verbs, against a running server.
+//! The subcommands of `kenning` that call a running server.
 //!
-//! The binary flattens [`Verb`] into its own subcommands and calls [`run`]. The crate knows the
-//! HTTP interface and nothing of the host's inside, so it works against any release that keeps
-//! that interface, on this machine or another.
+//! The binary flattens [`Command`] into its own subcommands and calls [`run`]. This crate depends
+//! on the HTTP API only, not on the host's other crates, so it works with any server that keeps
+//! the API, local or remote.
 //!
 //! In reading order:
 //!
-//! 1. `args`: what a person may type, with the help they read.
-//!    [`admin`] and `tenant_args` are the same of what an operator may type.
-//! 2. [`Server`]: one request, its answer, and what can go wrong between the two.
-//! 3. [`Terminal`]: where a verb reads and writes, and in which of three forms.
-//! 4. `verbs`: one file per verb, or per family of small ones; `dev`, which is a session.
-//! 5. `input`, `progress`: what import and export share to stream without buffering.
-//! 6. [`Error`] and [`Exit`]: every way to end.
+//! 1. `args`: what can be typed, with the help text; [`admin`] and `tenant` are the operator's
+//!    commands.
+//! 2. [`Server`]: sends one request and classifies what can go wrong.
+//! 3. [`Terminal`]: the streams of a command and its [`OutputFormat`].
+//! 4. `commands`: one file per command or family of commands; `dev` is interactive.
+//! 5. `input`, `progress`: streaming for import and export, without buffering the whole.
+//! 6. [`Error`] and [`Exit`]: every way a command can end.
 //!
-//! Three forms of output trade differently. On a terminal: aligned, wrapped, coloured, and free to
-//! change with any release. Elsewhere: one record a line, tab-separated, stable for `cut` and
-//! `awk`. With `--json`: what the server said, byte for byte.
+//! The three output formats make different promises. On a terminal, output is aligned, wrapped and
+//! coloured, and may change with any release. Otherwise it is one record per line, separated by
+//! tabs, and stable for `cut` and `awk`. With `--json` it is the server's response, byte for byte.
+//!
+//! ```
+//! use clap::Parser;
+//! use kenning_client::{Command, Exit, OutputFormat, Terminal, Timeouts, execute};
+//!
+//! #[derive(Parser)]
+//! struct Cli {
+//!     #[command(subcommand)]
+//!     command: Command,
+//! }
+//!
+//! // Nothing listens on port 1, so the command fails without a network.
+//! let cli = Cli::parse_from(["kenning", "get", "tea", "--server", "http://127.0.0.1:1"]);
+//! let mut terminal =
+//!     Terminal::new(std::io::empty(), std::io::sink(), std::io::sink(), OutputFormat::Plain);
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! let exit = runtime.block_on(execute(cli.command, &mut terminal, Timeouts::default()));
+//! assert_eq!(exit, Exit::Unreachable);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+#![deny(missing_docs)]
 
 pub mod admin;
-mod answers;
 mod args;
+mod commands;
 mod connection;
 mod dev;
 mod error;
 mod input;
 mod progress;
+mod responses;
 mod server;
-mod tenant_args;
+mod table;
+pub mod tenant;
 mod terminal;
 mod text;
-mod verbs;
 
 use std::process::ExitCode;
 
 pub use args::{
-    Call, ChangeArgs, DeleteArgs, ExportArgs, Fusion, GetArgs, ImportArgs, JsonObject, ListArgs,
-    Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs, Verb,
+    Call, ChangeArgs, Command, DeleteArgs, ExportArgs, Fusion, GetArgs, ImportArgs, JsonObject,
+    ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs,
 };
 pub use connection::{AdminConnection, Connection, Key};
 pub use dev::DevArgs;
-pub use error::{Error, Exit, Refusal};
-pub use server::{Answer, Patience, Server};
-pub use tenant_args::TenantVerb;
-pub use terminal::{Form, Terminal};
+pub use error::{ApiError, Error, Exit};
+pub use server::{JsonResponse, Server, Timeouts};
+pub use table::table;
+pub use tenant::TenantCommand;
+pub use terminal::{OutputFormat, Terminal};
 
-/// What `--help` says of exit codes; for the binary's own help text.
+/// The exit codes, for the help text of the binary.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  done
-  1  the server refused, a line of an import failed, or a file could not be read or written
-  2  the command line is wrong
-  3  there is no such fact
-  4  the server cannot be reached, fell silent, or broke off its answer";
+  0  success
+  1  the server returned an error, lines of an import failed, or a file could not be read or written
+  2  the command line is invalid
+  3  the fact, tenant or extension does not exist
+  4  the server cannot be reached, timed out, or sent an incomplete or invalid response";
 
-/// Runs one verb on the process's own streams and reports how it ended.
+/// Runs a command on the process's standard streams and returns its exit code.
 ///
-/// Errors are printed here, once. Needs a tokio runtime with I/O and time.
-pub async fn run(verb: Verb) -> ExitCode {
-    let mut terminal = Terminal::standard(verb.connection().json);
-    execute(verb, &mut terminal, Patience::default()).await.into()
+/// Prints errors itself. Needs a tokio runtime with I/O and time enabled.
+pub async fn run(command: Command) -> ExitCode {
+    let mut terminal = Terminal::standard(command.connection().json);
+    execute(command, &mut terminal, Timeouts::default()).await.into()
 }
 
-/// Runs one verb on the given terminal; [`run`] without the process around it.
-pub async fn execute(verb: Verb, terminal: &mut Terminal, patience: Patience) -> Exit {
-    let done = match Server::new(&verb.connection(), patience) {
-        Ok(server) => verbs::perform(verb, &server, terminal).await,
+/// Runs a command on the given terminal; unlike [`run`], it does not touch the process.
+pub async fn execute(command: Command, terminal: &mut Terminal, timeouts: Timeouts) -> Exit {
+    let outcome = match Server::new(&command.connection(), timeouts) {
+        Ok(server) => commands::run(command, &server, terminal).await,
         Err(error) => Err(error),
     };
-    match done.and_then(|exit| terminal.finish().map(|()| exit)) {
+    match outcome.and_then(|exit| terminal.flush().map(|()| exit)) {
         Ok(exit) => exit,
-        Err(error) => terminal.report(&error),
+        Err(error) => terminal.report_error(&error),
     }
 }

@@ -1,4 +1,4 @@
-//! How far an import or export has come, on standard error and only at a terminal.
+//! Progress of an import or export, on standard error and only on a terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ const OF_UNKNOWN_BYTES: &str = "{elapsed_precise} {spinner} {bytes}, {msg}";
 const OF_KNOWN_FACTS: &str = "{elapsed_precise} [{bar:30}] {human_pos} of {human_len} facts, {msg}";
 const OF_UNKNOWN_FACTS: &str = "{elapsed_precise} {spinner} {human_pos} facts, {msg}";
 
-/// A line of progress, shared by whoever moves it. It is gone once the last of them is dropped.
+/// A progress line, shared by everyone who updates it. It disappears when the last one is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -21,18 +21,18 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Draws nothing, and counts.
+    /// Counts without drawing.
     pub(crate) fn hidden() -> Self {
         Self { bar: ProgressBar::hidden(), lines: Arc::default() }
     }
 
-    /// Of bytes sent, out of `total` if that is known.
+    /// Counts bytes sent, of `total` if known.
     pub(crate) fn upload(total: Option<u64>, visible: bool) -> Self {
         let template = if total.is_some() { OF_KNOWN_BYTES } else { OF_UNKNOWN_BYTES };
         Self::drawn(total, visible, template)
     }
 
-    /// Of facts received, out of `total` if that is known.
+    /// Counts facts received, of `total` if known.
     pub(crate) fn download(total: Option<u64>, visible: bool) -> Self {
         let template = if total.is_some() { OF_KNOWN_FACTS } else { OF_UNKNOWN_FACTS };
         Self::drawn(total, visible, template)
@@ -49,31 +49,31 @@ impl Progress {
         Self { bar, lines: Arc::default() }
     }
 
-    /// More bytes were taken by the connection.
+    /// Adds bytes that were sent.
     pub(crate) fn sent(&self, chunk: &[u8]) {
         let lines = self.add_lines(chunk);
         self.bar.set_message(format!("{}, {}/s", count(lines, "line"), self.rate(lines)));
         self.bar.inc(chunk.len() as u64);
     }
 
-    /// More lines, a fact each, arrived.
+    /// Adds received bytes; each line is a fact.
     pub(crate) fn received(&self, chunk: &[u8]) {
         let facts = self.add_lines(chunk);
         self.bar.set_message(format!("{}/s", self.rate(facts)));
         self.bar.set_position(facts);
     }
 
-    /// How many lines went by.
+    /// How many lines were sent or received.
     pub(crate) fn lines(&self) -> u64 {
         self.lines.load(Ordering::Relaxed)
     }
 
-    /// Writes to standard error, above the line.
-    pub(crate) fn above<T>(&self, write: impl FnOnce() -> T) -> T {
+    /// Hides the line while `write` writes to standard error.
+    pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }

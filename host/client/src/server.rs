@@ -1,4 +1,4 @@
-//! One request to the server, its answer, and what can go wrong between the two.
+//! Sends requests to the server and classifies what can go wrong.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,234 +9,253 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirec
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::text::{clean, cut};
-use crate::{Connection, Error, Refusal};
+use crate::text::{sanitize, truncate};
+use crate::{ApiError, Connection, Error};
 
 const TENANT: HeaderName = HeaderName::from_static("x-kenning-tenant");
 const TIMEOUT_MS: HeaderName = HeaderName::from_static("x-kenning-timeout-ms");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An error's body is read no further, in bytes. Kenning's are a few hundred.
-const ERROR_BODY: usize = 64 * 1024;
+/// Limit in bytes for the body of an error. Kenning's errors have a few hundred.
+const MAX_ERROR_BODY: usize = 64 * 1024;
 
-/// How long to wait.
+/// How long to wait for the server.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// For a connection.
     pub connect: Duration,
-    /// For one whole answer, streams excepted. Longer than any deadline of the server's, so that
-    /// it is the server that says what took long; a longer `--timeout-ms` extends it.
-    pub answer: Duration,
-    /// For the next bytes of a stream, which as a whole may last for days.
-    pub silence: Duration,
+    /// For a complete response, except streams. Longer than the server's own deadlines, so that the
+    /// server can report what took too long; a longer `--timeout-ms` extends it.
+    pub response: Duration,
+    /// For the next bytes of a stream. The stream itself has no time limit.
+    pub idle: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            answer: Duration::from_secs(60),
-            silence: Duration::from_secs(60),
+            response: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
         }
     }
 }
 
-impl Patience {
-    fn extended_to(self, asked: Option<u32>) -> Self {
-        // The margin lets the server's own answer, that time is up, arrive.
-        let asked = asked.map(|ms| Duration::from_millis(ms.into()) + Duration::from_secs(5));
-        Self { answer: asked.map_or(self.answer, |asked| asked.max(self.answer)), ..self }
+impl Timeouts {
+    fn extended_to(self, requested_ms: Option<u32>) -> Self {
+        // The margin leaves time for the server's own error to arrive.
+        let extended = |ms: u32| Duration::from_millis(ms.into()) + Duration::from_secs(5);
+        let response = requested_ms.map_or(self.response, |ms| extended(ms).max(self.response));
+        Self { response, ..self }
     }
 }
 
-/// A server and who is asking it.
+/// A server, with the HTTP client and the credentials to call it.
 #[derive(Clone, Debug)]
 pub struct Server {
     http: Client,
     base: Url,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
-/// A whole answer that says yes.
+/// A complete successful response.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    /// As it came.
+pub struct JsonResponse {
+    /// The body, unchanged.
     pub body: Bytes,
     address: String,
     status: StatusCode,
 }
 
-impl Answer {
-    /// Reads the body as `T`.
+impl JsonResponse {
+    /// Parses the body as JSON.
+    ///
+    /// # Errors
+    /// [`Error::NotKenning`] if it is not the JSON of a `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body)
-            .map_err(|_| foreign(&self.address, self.status, &self.body))
+            .map_err(|_| not_kenning(&self.address, self.status, &self.body))
     }
 }
 
 impl Server {
-    /// Checks the connection's options; nothing is sent yet.
-    pub fn new(connection: &Connection, patience: Patience) -> Result<Self, Error> {
+    /// Creates a client from the connection options. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if an option is invalid.
+    pub fn new(connection: &Connection, timeouts: Timeouts) -> Result<Self, Error> {
         let base = address(&connection.server)?;
-        let patience = patience.extended_to(connection.timeout_ms.map(Into::into));
-        // No https here, but reqwest builds no client without a TLS provider once another
-        // crate of the binary asks for TLS. It is kept by whoever installs it first.
+        let timeouts = timeouts.extended_to(connection.timeout_ms.map(Into::into));
+        // This client does not use TLS, but another crate may enable it in reqwest, and then
+        // building a client needs a provider. An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = Client::builder()
             .user_agent(concat!("kenning/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(connection)?)
-            .connect_timeout(patience.connect)
-            .tcp_user_timeout(patience.silence)
-            // An answer from elsewhere is none: a redirected POST would arrive as a GET.
+            .connect_timeout(timeouts.connect)
+            .tcp_user_timeout(timeouts.idle)
+            // A redirected POST would be sent again as a GET.
             .redirect(redirect::Policy::none());
         if is_loopback(&base) {
-            // The proxy of HTTP_PROXY has another loopback than we.
+            // For the proxy in HTTP_PROXY, loopback is another machine.
             client = client.no_proxy();
         }
         let http = client.build().map_err(|error| Error::Usage(root_cause(&error)))?;
-        Ok(Self { http, base, patience })
+        Ok(Self { http, base, timeouts })
     }
 
-    /// How long to wait for what.
-    pub fn patience(&self) -> Patience {
-        self.patience
+    /// How long this client waits.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
-    /// The address, for messages.
+    /// The server's URL without a trailing slash, for messages.
     pub fn address(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// A request to the path made of `segments`, each percent-encoded.
+    /// Creates a request to the path of `segments`, each percent-encoded.
     ///
-    /// `.`, `..` and nothing are refused: as parts of a path they would name another route.
+    /// # Errors
+    /// [`Error::Usage`] if a segment is empty, `.` or `..`: it would select another route.
     pub fn request(&self, method: Method, segments: &[&str]) -> Result<RequestBuilder, Error> {
         if let Some(bad) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
-            return Err(Error::Usage(format!("`{bad}` is no id")));
+            return Err(Error::Usage(format!("`{bad}` is not a valid id")));
         }
         let mut url = self.base.clone();
         url.path_segments_mut()
-            .map_err(|()| Error::Usage(format!("{} has no path", self.base)))?
+            .map_err(|()| Error::Usage(format!("{} cannot have a path", self.base)))?
             .pop_if_empty()
             .extend(segments);
         Ok(self.http.request(method, url))
     }
 
-    /// Sends `request` and reads the whole answer.
-    pub async fn call(&self, request: RequestBuilder) -> Result<Answer, Error> {
-        let whole = async {
+    /// Sends `request` and reads the complete response.
+    ///
+    /// # Errors
+    /// [`Error::Api`] or [`Error::NotKenning`] for an error status; [`Error::Unreachable`],
+    /// [`Error::BadResponse`] or [`Error::IdleTimeout`] if there is no complete response in time.
+    pub async fn call(&self, request: RequestBuilder) -> Result<JsonResponse, Error> {
+        let complete = async {
             let response = self.open(request).await?;
             let status = response.status();
             let body = response.bytes().await.map_err(|error| self.failed(&error))?;
-            Ok(Answer { body, address: self.address(), status })
+            Ok(JsonResponse { body, address: self.address(), status })
         };
-        let waited = self.patience.answer;
-        timeout(waited, whole).await.unwrap_or_else(|_| Err(self.silent(waited)))
+        let waited = self.timeouts.response;
+        timeout(waited, complete).await.unwrap_or_else(|_| Err(self.idle_timeout(waited)))
     }
 
-    /// Sends `request` and leaves the answer's body to be read. There is no bound on the time.
+    /// Sends `request` and returns the response before its body. Has no time limit.
+    ///
+    /// # Errors
+    /// The same as [`Server::call`], except [`Error::IdleTimeout`].
     pub async fn open(&self, request: RequestBuilder) -> Result<Response, Error> {
         let response = request.send().await.map_err(|error| self.failed(&error))?;
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(self.refused(response).await)
+        Err(self.api_error(response).await)
     }
 
-    /// The next piece of a streamed answer; `None` after its proper end.
+    /// The next chunk of a streamed response; `None` after its complete end.
+    ///
+    /// # Errors
+    /// [`Error::BadResponse`] if the stream breaks, [`Error::IdleTimeout`] if nothing comes.
     pub async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Error> {
-        let waited = self.patience.silence;
+        let waited = self.timeouts.idle;
         match timeout(waited, response.chunk()).await {
             Ok(read) => read.map_err(|error| self.failed(&error)),
-            Err(_) => Err(self.silent(waited)),
+            Err(_) => Err(self.idle_timeout(waited)),
         }
     }
 
-    /// The connection carried nothing for `waited`.
-    pub(crate) fn silent(&self, waited: Duration) -> Error {
-        Error::Silent { address: self.address(), waited }
+    /// The error for a connection without data for `waited`.
+    pub(crate) fn idle_timeout(&self, waited: Duration) -> Error {
+        Error::IdleTimeout { address: self.address(), waited }
     }
 
-    /// The answer ended too early, or makes no sense from here on.
-    pub(crate) fn broken(&self, cause: impl Into<String>) -> Error {
-        Error::Broken { address: self.address(), cause: cause.into() }
+    /// The error for a response that ended early or is malformed.
+    pub(crate) fn bad_response(&self, cause: impl Into<String>) -> Error {
+        Error::BadResponse { address: self.address(), cause: cause.into() }
     }
 
+    /// Classifies an error of the HTTP client.
     pub(crate) fn failed(&self, error: &reqwest::Error) -> Error {
         let (address, cause) = (self.address(), root_cause(error));
         if error.is_connect() && error.is_timeout() {
-            let cause = "no connection in time".to_owned();
+            let cause = "connecting timed out".to_owned();
             return Error::Unreachable { address, cause };
         }
         if error.is_connect() {
             return Error::Unreachable { address, cause };
         }
-        Error::Broken { address, cause }
+        Error::BadResponse { address, cause }
     }
 
-    async fn refused(&self, mut response: Response) -> Error {
+    /// Reads the error in a response with an error status.
+    async fn api_error(&self, mut response: Response) -> Error {
         let status = response.status();
         let header = |name| header_text(response.headers(), name);
         let (retry_after, request_id) = (header(RETRY_AFTER), header(REQUEST_ID));
         let location = header(LOCATION);
         let mut body = BytesMut::new();
-        while body.len() < ERROR_BODY {
+        while body.len() < MAX_ERROR_BODY {
             match self.chunk(&mut response).await {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                // Half an explanation is better than none.
+                // Part of an error is better than none.
                 Ok(None) | Err(_) => break,
             }
         }
         let body = body.freeze();
-        if let Ok(refusal) = serde_json::from_slice::<Refusal>(&body) {
-            return Error::Refused(Box::new(Refusal { retry_after, request_id, body, ..refusal }));
+        if let Ok(error) = serde_json::from_slice::<ApiError>(&body) {
+            return Error::Api(Box::new(ApiError { retry_after, request_id, body, ..error }));
         }
         match location {
-            Some(to) if status.is_redirection() => Error::Foreign {
+            Some(to) if status.is_redirection() => Error::NotKenning {
                 address: self.address(),
                 status,
                 excerpt: format!("a redirect to {to}"),
             },
-            _ => foreign(&self.address(), status, &body),
+            _ => not_kenning(&self.address(), status, &body),
         }
     }
 }
 
-fn foreign(address: &str, status: StatusCode, body: &[u8]) -> Error {
-    // Only so much is shown, and what is cut in the middle of a character still reads.
+fn not_kenning(address: &str, status: StatusCode, body: &[u8]) -> Error {
+    // Only the start is shown; lossy, because it may end inside a character.
     let start = String::from_utf8_lossy(&body[..body.len().min(1024)]);
-    let excerpt = match clean(&start) {
+    let excerpt = match sanitize(&start) {
         empty if empty.is_empty() => "an empty body".to_owned(),
-        text => cut(&text, 200).into_owned(),
+        text => truncate(&text, 200).into_owned(),
     };
-    Error::Foreign { address: address.to_owned(), status, excerpt }
+    Error::NotKenning { address: address.to_owned(), status, excerpt }
 }
 
 fn address(typed: &str) -> Result<Url, Error> {
-    let refuse = |why: &str| Error::Usage(format!("the server's address `{typed}` {why}"));
+    let invalid = |why: &str| Error::Usage(format!("the server's address `{typed}` {why}"));
     let url = Url::parse(typed)
         .ok()
         .filter(|url| url.has_host())
-        .ok_or_else(|| refuse("is not a URL such as http://127.0.0.1:7171"))?;
+        .ok_or_else(|| invalid("is not a URL such as http://127.0.0.1:7171"))?;
     match url.scheme() {
         "http" => {}
         "https" => {
-            return Err(refuse(
-                "asks for TLS, which this command does not speak: use http:// on a network you \
-                 trust, or a tunnel that ends TLS on this machine",
+            return Err(invalid(
+                "requires TLS, which this command does not support: use http:// on a trusted \
+                 network, or a tunnel that terminates TLS on this machine",
             ));
         }
-        _ => return Err(refuse("does not begin with http://")),
+        _ => return Err(invalid("does not start with http://")),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        // Not repeated: it may hold a password.
+        // Not repeated, because it may contain a password.
         return Err(Error::Usage(
-            "the server's address carries a user or password; who is asking is said by KENNING_KEY"
-                .to_owned(),
+            "the server's address contains a user or password; set KENNING_KEY instead".to_owned(),
         ));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(refuse("must not have a `?` or `#` part"));
+        return Err(invalid("must not contain a `?` or `#` part"));
     }
     Ok(url)
 }
@@ -245,14 +264,15 @@ fn headers(connection: &Connection) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     let tenant = connection.tenant.as_deref().filter(|tenant| !tenant.is_empty());
     if let Some(tenant) = tenant {
-        let value = HeaderValue::from_str(tenant)
-            .map_err(|_| Error::Usage(format!("`{}` is no tenant", clean(tenant))))?;
+        let value = HeaderValue::from_str(tenant).map_err(|_| {
+            Error::Usage(format!("`{}` is not a valid tenant name", sanitize(tenant)))
+        })?;
         headers.insert(TENANT, value);
     }
     let key = connection.key.as_ref().map(|key| key.reveal()).filter(|key| !key.is_empty());
     if let Some(key) = key {
         let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
-            Error::Usage("the key holds characters that no header can carry".to_owned())
+            Error::Usage("the key contains characters that are not allowed in a header".to_owned())
         })?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
@@ -269,10 +289,10 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(clean)
+    headers.get(name).and_then(|value| value.to_str().ok()).map(sanitize)
 }
 
-/// The innermost error: the outer ones say only that sending a request failed.
+/// The innermost error: the outer ones only say that the request failed.
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -285,28 +305,28 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
-    fn refusal(typed: &str) -> String {
+    fn rejection(typed: &str) -> String {
         address(typed).unwrap_err().to_string()
     }
 
     #[test]
-    fn an_address_that_cannot_work_is_refused_with_its_reason() {
-        assert!(refusal("https://kb.example").contains("TLS"));
-        assert!(refusal("127.0.0.1:7171").contains("such as http://"));
-        assert!(refusal("localhost:7171").contains("such as http://"));
-        assert!(refusal("ftp://kb.example").contains("begin with http://"));
-        assert!(refusal("http://kb.example/?x").contains("`?`"));
-        assert!(refusal("").contains("such as http://"));
+    fn an_unusable_address_is_rejected_with_a_reason() {
+        assert!(rejection("https://kb.example").contains("TLS"));
+        assert!(rejection("127.0.0.1:7171").contains("such as http://"));
+        assert!(rejection("localhost:7171").contains("such as http://"));
+        assert!(rejection("ftp://kb.example").contains("start with http://"));
+        assert!(rejection("http://kb.example/?x").contains("`?`"));
+        assert!(rejection("").contains("such as http://"));
     }
 
     #[test]
     fn a_password_in_an_address_is_not_repeated() {
-        let said = refusal("http://ada:hunter2@kb.example");
-        assert!(said.contains("KENNING_KEY") && !said.contains("hunter2"), "{said}");
+        let message = rejection("http://ada:hunter2@kb.example");
+        assert!(message.contains("KENNING_KEY") && !message.contains("hunter2"), "{message}");
     }
 
     #[test]
-    fn loopback_is_known_by_name_and_by_both_kinds_of_number() {
+    fn loopback_is_recognised_by_name_and_by_ipv4_and_ipv6_address() {
         for (url, loopback) in [
             ("http://localhost:1", true),
             ("http://127.3.2.1", true),
@@ -319,9 +339,9 @@ mod tests {
     }
 
     #[test]
-    fn a_long_deadline_extends_the_wait_and_a_short_one_does_not_shorten_it() {
-        let patience = Patience::default();
-        assert_eq!(patience.extended_to(Some(100)).answer, patience.answer);
-        assert_eq!(patience.extended_to(Some(120_000)).answer, Duration::from_secs(125));
+    fn a_long_deadline_extends_the_timeout_and_a_short_one_does_not_shorten_it() {
+        let timeouts = Timeouts::default();
+        assert_eq!(timeouts.extended_to(Some(100)).response, timeouts.response);
+        assert_eq!(timeouts.extended_to(Some(120_000)).response, Duration::from_secs(125));
     }
 }

@@ -1,48 +1,54 @@
-//! Where a verb reads and writes, and in which form.
+//! The streams of a command and the format of its output.
 
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
-use crate::text::{clean, clean_lines};
-use crate::{Error, Exit};
+use crate::text::{sanitize, sanitize_lines};
+use crate::{ApiError, Error, Exit};
 
-/// A terminal narrower than this wraps by itself; text cut to fit would say nothing.
-const NARROWEST: usize = 40;
+/// Minimum width in columns. In a narrower terminal lines wrap, because text truncated to fit would
+/// be too short to be useful.
+const MIN_WIDTH: usize = 40;
 
-/// For whom the output is.
+/// The format of a command's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A person, at a terminal of so many columns.
-    Human { width: usize, colour: bool },
-    /// A script: one record a line, tabs between fields, no colours.
+pub enum OutputFormat {
+    /// For people, on a terminal.
+    Human {
+        /// Width of the terminal in columns.
+        width: usize,
+        /// Whether to use colours.
+        colour: bool,
+    },
+    /// For scripts: one record per line, fields separated by tabs, no colours.
     Plain,
-    /// A script: the server's JSON as it came.
+    /// For scripts: the server's JSON, unchanged.
     Json,
 }
 
-/// The streams of a verb.
+/// The streams of a command.
 pub struct Terminal {
     input: Option<Box<dyn Read + Send>>,
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
-    form: Form,
+    format: OutputFormat,
     err_is_terminal: bool,
     err_colour: bool,
 }
 
 impl Terminal {
-    /// The process's own streams.
+    /// Uses the process's standard streams.
     pub fn standard(json: bool) -> Self {
         let (out, err) = (io::stdout(), io::stderr());
-        let form = match (json, out.is_terminal()) {
-            (true, _) => Form::Json,
-            (false, true) => Form::Human {
-                width: textwrap::termwidth().max(NARROWEST),
+        let format = match (json, out.is_terminal()) {
+            (true, _) => OutputFormat::Json,
+            (false, true) => OutputFormat::Human {
+                width: textwrap::termwidth().max(MIN_WIDTH),
                 colour: AutoStream::choice(&out) != ColorChoice::Never,
             },
-            (false, false) => Form::Plain,
+            (false, false) => OutputFormat::Plain,
         };
         Self {
             err_is_terminal: err.is_terminal(),
@@ -50,97 +56,110 @@ impl Terminal {
             input: Some(Box::new(io::stdin())),
             out: Box::new(BufWriter::with_capacity(64 * 1024, out)),
             err: Box::new(err),
-            form,
+            format,
         }
     }
 
-    /// Streams of the caller's own, which are no terminal: no progress, no colours in `err`.
+    /// Uses the given streams, which are not a terminal: no progress, no colours in `err`.
     pub fn new(
         input: impl Read + Send + 'static,
         out: impl Write + Send + 'static,
         err: impl Write + Send + 'static,
-        form: Form,
+        format: OutputFormat,
     ) -> Self {
         Self {
             input: Some(Box::new(input)),
             out: Box::new(out),
             err: Box::new(err),
-            form,
+            format,
             err_is_terminal: false,
             err_colour: false,
         }
     }
 
-    /// For whom the output is.
-    pub fn form(&self) -> Form {
-        self.form
+    /// The format of the output.
+    pub fn format(&self) -> OutputFormat {
+        self.format
     }
 
-    /// Whether progress has somewhere to be drawn.
+    /// Whether to show progress: only if standard error is a terminal.
     pub(crate) fn shows_progress(&self) -> bool {
         self.err_is_terminal
     }
 
-    /// Standard input, once; after that, nothing.
+    /// Standard input the first time, then an empty stream.
     pub(crate) fn take_input(&mut self) -> Box<dyn Read + Send> {
         self.input.take().unwrap_or_else(|| Box::new(io::empty()))
     }
 
     /// Writes one line to standard output.
-    pub fn say(&mut self, line: &str) -> Result<(), Error> {
-        self.put(line.as_bytes()).and_then(|()| self.put(b"\n"))
+    ///
+    /// # Errors
+    /// [`Error::Output`] if it cannot be written.
+    pub fn print_line(&mut self, line: &str) -> Result<(), Error> {
+        self.print(line.as_bytes()).and_then(|()| self.print(b"\n"))
     }
 
-    /// Writes bytes to standard output as they are.
-    pub fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    /// Writes bytes to standard output, unchanged.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if they cannot be written.
+    pub fn print(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.out.write_all(bytes).map_err(output_failed)
     }
 
-    /// Writes one JSON document as it came, on a line of its own.
-    pub fn put_document(&mut self, document: &[u8]) -> Result<(), Error> {
-        self.put(document.trim_ascii_end()).and_then(|()| self.put(b"\n"))
+    /// Writes one JSON document unchanged, on its own lines.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if it cannot be written.
+    pub fn print_document(&mut self, document: &[u8]) -> Result<(), Error> {
+        self.print(document.trim_ascii_end()).and_then(|()| self.print(b"\n"))
     }
 
-    /// Hands on what was written so far.
-    pub fn finish(&mut self) -> Result<(), Error> {
+    /// Flushes standard output.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if it cannot be written.
+    pub fn flush(&mut self) -> Result<(), Error> {
         self.out.flush().map_err(output_failed)
     }
 
-    /// Says on standard error what is not part of the output.
-    pub fn note(&mut self, text: &str) {
-        self.complain("", Style::new(), text);
+    /// Prints a message that is not part of the output to standard error.
+    pub fn notice(&mut self, text: &str) {
+        self.print_message("", Style::new(), text);
     }
 
-    /// Warns on standard error.
+    /// Prints a warning to standard error.
     pub fn warn(&mut self, text: &str) {
-        self.complain("warning: ", AnsiColor::Yellow.on_default().bold(), text);
+        self.print_message("warning: ", AnsiColor::Yellow.on_default().bold(), text);
     }
 
-    /// Prints an error, to standard error and with `--json` its body to standard output too.
-    pub fn report(&mut self, error: &Error) -> Exit {
+    /// Prints an error to standard error, and with `--json` also its body to standard output.
+    /// Returns the exit code.
+    pub fn report_error(&mut self, error: &Error) -> Exit {
         if error.is_closed_pipe() {
-            return Exit::Done;
+            return Exit::Success;
         }
-        // Output that cannot be written cannot be complained about there.
-        let _ = match (self.form, error.refusal()) {
-            (Form::Json, Some(refusal)) => self.put_document(&refusal.body.clone()),
+        // A failure to write the error cannot be reported anywhere.
+        let _ = match (self.format, error.api_error()) {
+            (OutputFormat::Json, Some(error)) => self.print_document(&error.body.clone()),
             _ => Ok(()),
         };
-        let _ = self.finish();
-        self.complain("error: ", AnsiColor::Red.on_default().bold(), &error.to_string());
-        for hint in error.refusal().map(|refusal| refusal.hints()).unwrap_or_default() {
-            self.complain("  ", Style::new(), &hint);
+        let _ = self.flush();
+        self.print_message("error: ", AnsiColor::Red.on_default().bold(), &error.to_string());
+        for hint in error.api_error().map(ApiError::hints).unwrap_or_default() {
+            self.print_message("  ", Style::new(), &hint);
         }
         error.exit()
     }
 
-    fn complain(&mut self, label: &str, style: Style, text: &str) {
+    fn print_message(&mut self, label: &str, style: Style, text: &str) {
         let style = if self.err_colour { style } else { Style::new() };
-        let text = clean_lines(text).join("\n");
-        // In the order of writing, where both are the same terminal. If it fails, so will the
-        // flush at the end.
+        let text = sanitize_lines(text).join("\n");
+        // Keeps the order if both streams are the same terminal. If this fails, the flush at the
+        // end fails too.
         let _ = self.out.flush();
-        // With standard error gone there is nobody left to tell.
+        // Without standard error there is nowhere to report this.
         let _ = writeln!(self.err, "{style}{label}{style:#}{text}");
     }
 }
@@ -149,24 +168,24 @@ fn output_failed(cause: io::Error) -> Error {
     Error::Output { what: "standard output".to_owned(), cause }
 }
 
-/// Colours for a person's eyes, or none.
+/// Colours text, if the output uses colours.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paint {
     pub(crate) colour: bool,
 }
 
 impl Paint {
-    /// Ids and names: what the eye looks for.
+    /// For ids and names.
     pub(crate) fn strong(self, text: &str) -> String {
-        self.with(AnsiColor::Cyan.on_default().bold(), &clean(text))
+        self.with(AnsiColor::Cyan.on_default().bold(), &sanitize(text))
     }
 
-    /// Scores and other figures.
+    /// For scores and other numbers.
     pub(crate) fn figure(self, text: &str) -> String {
         self.with(AnsiColor::Green.on_default(), text)
     }
 
-    /// What may be skipped.
+    /// For secondary text.
     pub(crate) fn dim(self, text: &str) -> String {
         self.with(Style::new().dimmed(), text)
     }

@@ -1,40 +1,41 @@
-//! Text from facts, made fit to print.
+//! Formats text for output.
 //!
-//! Facts are written by anyone, so on a terminal their control characters are shown rather than
-//! sent: an escape sequence in a fact must not move the cursor or rename the window. Elsewhere
-//! only what would break a line into two is escaped.
+//! Facts are untrusted: on a terminal their control characters are replaced, so that an escape
+//! sequence in a fact cannot move the cursor or rename the window. In tab-separated output only
+//! characters that would split a record are escaped.
 
 use std::borrow::Cow;
 
 use textwrap::core::display_width;
 
-/// One line of harmless characters: runs of white space become one space, and controls and
-/// characters that turn the direction of text become U+FFFD.
-pub(crate) fn clean(text: &str) -> String {
+/// The text on one line: runs of white space become one space, and control characters and
+/// characters that change the text direction become U+FFFD.
+pub(crate) fn sanitize(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !cleaned.is_empty() {
             cleaned.push(' ');
         }
-        cleaned.extend(word.chars().map(harmless));
+        cleaned.extend(word.chars().map(printable));
     }
     cleaned
 }
 
-/// Like [`clean`], but lines stay lines.
-pub(crate) fn clean_lines(text: &str) -> Vec<String> {
-    let visible = |c: char| if c == '\t' { ' ' } else { harmless(c) };
+/// Like [`sanitize`], but keeps the lines.
+pub(crate) fn sanitize_lines(text: &str) -> Vec<String> {
+    let visible = |c: char| if c == '\t' { ' ' } else { printable(c) };
     text.lines().map(|line| line.chars().map(visible).collect()).collect()
 }
 
-fn harmless(c: char) -> char {
-    let turns =
+fn printable(c: char) -> char {
+    let changes_direction =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if turns || c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
+    if changes_direction || c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
 }
 
-/// One field of a tab-separated line: backslash, tab, newline and return as `\\ \t \n \r`.
-pub(crate) fn field(text: &str) -> Cow<'_, str> {
+/// One field of a tab-separated line: backslash, tab, newline and carriage return are written as
+/// `\\ \t \n \r`.
+pub(crate) fn escape_field(text: &str) -> Cow<'_, str> {
     if !text.contains(['\\', '\t', '\n', '\r']) {
         return Cow::Borrowed(text);
     }
@@ -51,8 +52,8 @@ pub(crate) fn field(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Cuts to `width` columns, the last one an ellipsis if anything was cut.
-pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
+/// Truncates to `width` columns; the last one is an ellipsis if anything is missing.
+pub(crate) fn truncate(text: &str, width: usize) -> Cow<'_, str> {
     if display_width(text) <= width {
         return Cow::Borrowed(text);
     }
@@ -67,27 +68,28 @@ pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(kept + "…")
 }
 
-/// Wraps to `width` columns and at most `most` lines, the last one cut if there is more.
-pub(crate) fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
-    // No more than this can show, and a fact may be 256 KiB.
-    let shown: String = text.chars().take(width.saturating_mul(most) + width).collect();
+/// Wraps to `width` columns and at most `max_lines` lines; the last one ends with an ellipsis if
+/// anything is missing.
+pub(crate) fn wrap(text: &str, width: usize, max_lines: usize) -> Vec<String> {
+    // Only this much can be visible, and a fact may have 256 KiB.
+    let shown: String = text.chars().take(width.saturating_mul(max_lines) + width).collect();
     let mut lines: Vec<String> =
         textwrap::wrap(&shown, width).into_iter().map(Cow::into_owned).collect();
-    if lines.len() > most {
-        lines.truncate(most);
+    if lines.len() > max_lines {
+        lines.truncate(max_lines);
         if let Some(last) = lines.last_mut() {
-            *last = cut(&format!("{last} …"), width).into_owned();
+            *last = truncate(&format!("{last} …"), width).into_owned();
         }
     }
     lines
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -106,28 +108,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_escape_sequence_is_shown_rather_than_sent() {
-        assert_eq!(clean("a\u{1b}[2Jb\u{9b}c\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
-        assert_eq!(clean("  a\n\tb \r\n"), "a b");
-        assert_eq!(clean_lines("a\tb\n\u{7}c"), ["a b", "\u{fffd}c"]);
+    fn control_characters_are_replaced() {
+        assert_eq!(sanitize("a\u{1b}[2Jb\u{9b}c\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
+        assert_eq!(sanitize("  a\n\tb \r\n"), "a b");
+        assert_eq!(sanitize_lines("a\tb\n\u{7}c"), ["a b", "\u{fffd}c"]);
     }
 
     #[test]
-    fn a_field_never_breaks_its_line() {
-        assert_eq!(field("a\tb\nc\\n\r"), "a\\tb\\nc\\\\n\\r");
-        assert!(matches!(field("plain"), Cow::Borrowed("plain")));
+    fn a_field_never_contains_a_tab_or_a_line_break() {
+        assert_eq!(escape_field("a\tb\nc\\n\r"), "a\\tb\\nc\\\\n\\r");
+        assert!(matches!(escape_field("plain"), Cow::Borrowed("plain")));
     }
 
     #[test]
-    fn a_cut_text_fits_its_width_counting_wide_characters() {
-        assert_eq!(cut("abcdef", 6), "abcdef");
-        assert_eq!(cut("abcdefg", 6), "abcde…");
-        assert_eq!(cut("日本語日本語", 6), "日本…");
-        assert_eq!(cut("abc", 0), "…");
+    fn a_truncated_text_fits_its_width_with_wide_characters() {
+        assert_eq!(truncate("abcdef", 6), "abcdef");
+        assert_eq!(truncate("abcdefg", 6), "abcde…");
+        assert_eq!(truncate("日本語日本語", 6), "日本…");
+        assert_eq!(truncate("abc", 0), "…");
     }
 
     #[test]
-    fn a_wrapped_text_keeps_to_its_lines() {
+    fn a_wrapped_text_has_at_most_the_given_lines() {
         assert_eq!(wrap("one two three four", 9, 2), ["one two", "three …"]);
         assert_eq!(wrap("one two", 9, 2), ["one two"]);
         let long = wrap(&"word ".repeat(100_000), 20, 3);
@@ -137,10 +139,10 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        for (number, said) in
+        for (number, expected) in
             [(0, "0"), (999, "999"), (1000, "1,000"), (12345, "12,345"), (1234567, "1,234,567")]
         {
-            assert_eq!(thousands(number), said);
+            assert_eq!(thousands(number), expected);
         }
         assert_eq!(count(1, "fact"), "1 fact");
         assert_eq!(count(1204, "hit"), "1,204 hits");

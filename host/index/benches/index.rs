@@ -1,7 +1,7 @@
-//! What a search and a write cost, beside a plain scan in full precision of the same vectors.
+//! Searches and writes, with a plain full-precision scan of the same vectors for comparison.
 //!
-//! The vectors are like embeddings: 200 clusters in 48 dimensions, lifted to 384, with noise.
-//! The texts have 20 to 90 words of a vocabulary of 50,000 with Zipf's distribution.
+//! The vectors resemble embeddings: 200 clusters in 48 dimensions, projected to 384, with noise.
+//! The texts have 20 to 90 words from a vocabulary of 50,000 with a Zipf distribution.
 
 use std::hint::black_box;
 
@@ -18,25 +18,25 @@ fn gauss(random: &mut fastrand::Rng) -> f32 {
     (0..12).map(|_| random.f32()).sum::<f32>() - 6.0
 }
 
-/// Makes vectors that are alike as embeddings are.
+/// Generates vectors that are clustered as embeddings are.
 struct Vectors {
-    lift: Vec<f32>,
+    projection: Vec<f32>,
     random: fastrand::Rng,
 }
 
 impl Vectors {
     fn new(seed: u64) -> Self {
         let mut fixed = fastrand::Rng::with_seed(1);
-        let lift = (0..LATENT * DIMENSIONS).map(|_| gauss(&mut fixed)).collect();
-        Self { lift, random: fastrand::Rng::with_seed(seed) }
+        let projection = (0..LATENT * DIMENSIONS).map(|_| gauss(&mut fixed)).collect();
+        Self { projection, random: fastrand::Rng::with_seed(seed) }
     }
 
     fn unit(&mut self) -> Vec<f32> {
         let mut centre = fastrand::Rng::with_seed(self.random.u64(..CLUSTERS));
         let mut vector: Vec<f32> = (0..DIMENSIONS).map(|_| 0.7 * gauss(&mut self.random)).collect();
-        for row in self.lift.chunks(DIMENSIONS) {
-            let share = gauss(&mut centre) + 0.8 * gauss(&mut self.random);
-            vector.iter_mut().zip(row).for_each(|(value, lift)| *value += share * lift);
+        for row in self.projection.chunks(DIMENSIONS) {
+            let weight = gauss(&mut centre) + 0.8 * gauss(&mut self.random);
+            vector.iter_mut().zip(row).for_each(|(value, column)| *value += weight * column);
         }
         let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
         vector.iter().map(|value| value / length).collect()
@@ -55,12 +55,12 @@ fn put(index: &Index, number: usize, revision: u64, text: &str, vector: Option<&
     let metadata = format!(r#"{{"group":{},"number":{number}}}"#, number % 10);
     let id = number.to_string();
     let entry = Entry { id: &id, revision, text, metadata: &metadata, vector };
-    index.upsert(&entry).expect("the entry is sound");
+    index.upsert(&entry).expect("the entry is valid");
 }
 
-/// The other way: every vector in full precision, with as good a loop as the compiler makes.
+/// The baseline: a full-precision scan of every vector, as the compiler vectorizes it.
 fn plain_scan(vectors: &[f32], query: &[f32]) -> Vec<(f32, usize)> {
-    let mut best = Vec::with_capacity(LIMIT + 1);
+    let mut top = Vec::with_capacity(LIMIT + 1);
     for (number, vector) in vectors.chunks_exact(DIMENSIONS).enumerate() {
         let mut sums = [0.0_f32; 16];
         for (left, right) in vector.chunks_exact(16).zip(query.chunks_exact(16)) {
@@ -69,18 +69,18 @@ fn plain_scan(vectors: &[f32], query: &[f32]) -> Vec<(f32, usize)> {
             }
         }
         let score: f32 = sums.iter().sum();
-        if best.len() < LIMIT || best.last().is_some_and(|&(last, _)| score > last) {
-            let place = best.partition_point(|&(other, _)| other >= score);
-            best.insert(place, (score, number));
-            best.truncate(LIMIT);
+        if top.len() < LIMIT || top.last().is_some_and(|&(last, _)| score > last) {
+            let rank = top.partition_point(|&(other, _)| other >= score);
+            top.insert(rank, (score, number));
+            top.truncate(LIMIT);
         }
     }
-    best
+    top
 }
 
 fn nearest(criterion: &mut Criterion) {
-    let filter = Filter::parse_text(r#"{"group":3}"#).expect("the filter is sound");
-    let half = Filter::parse_text(r#"{"number":{"gte":50000}}"#).expect("the filter is sound");
+    let filter = Filter::parse_text(r#"{"group":3}"#).expect("the filter is valid");
+    let half = Filter::parse_text(r#"{"number":{"gte":50000}}"#).expect("the filter is valid");
     for facts in [1_000, 10_000, 100_000] {
         let mut group = criterion.benchmark_group(format!("nearest/{facts}"));
         let mut vectors = Vectors::new(2);
@@ -92,8 +92,8 @@ fn nearest(criterion: &mut Criterion) {
             plain.extend(vector);
         }
         let queries: Vec<_> = (0..64).map(|_| vectors.unit()).collect();
-        let mut turn = queries.iter().cycle();
-        let mut next = || turn.next().expect("the queries go round");
+        let mut cycle = queries.iter().cycle();
+        let mut next = || cycle.next().expect("the iterator cycles");
         group.bench_function("exact", |b| b.iter(|| index.nearest(next(), None, LIMIT)));
         group.bench_function("plain_f32", |b| b.iter(|| plain_scan(black_box(&plain), next())));
         let filtered = |b: &mut criterion::Bencher<'_>, filter| {
@@ -120,8 +120,8 @@ fn matching(criterion: &mut Criterion) {
         let mixed: Vec<_> =
             (0..64).map(|_| (0..8).map(|_| word(&mut random) + " ").collect::<String>()).collect();
         for (name, queries) in [("three_rare_words", rare), ("eight_zipf_words", mixed)] {
-            let mut turn = queries.iter().cycle();
-            let mut next = || turn.next().expect("the queries go round");
+            let mut cycle = queries.iter().cycle();
+            let mut next = || cycle.next().expect("the iterator cycles");
             group.bench_function(name, |b| b.iter(|| index.matching(next(), None, LIMIT)));
         }
     }
@@ -148,7 +148,7 @@ fn upsert(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
-    group.bench_function("remove_and_put_back", |b| {
+    group.bench_function("remove_and_add_again", |b| {
         b.iter_batched(
             || fresh(&mut random),
             |(number, revision, text, vector)| {

@@ -1,35 +1,35 @@
-//! What can be wrong with what an index is given.
+//! Errors of the index.
 
 use crate::limits;
 
-/// Why the index refused a call. It changed nothing.
+/// Why the index rejected a call. A rejected call changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
-    /// The vector cannot be compared with those in the index.
+    /// The vector has another number of dimensions than those in the index.
     #[error("the vector has {got} dimensions and the index holds vectors of {expected}")]
     Dimensions {
-        /// Of the vectors in the index.
+        /// Dimensions of the vectors in the index.
         expected: usize,
-        /// Of the vector given.
+        /// Dimensions of the rejected vector.
         got: usize,
     },
-    /// No index takes a vector of this length.
+    /// The vector is empty or longer than [`limits::DIMENSIONS`].
     #[error("a vector has 1 to {max} dimensions, not {got}", max = limits::DIMENSIONS)]
     VectorLength {
-        /// Of the vector given.
+        /// Dimensions of the rejected vector.
         got: usize,
     },
-    /// The vector holds a number that is not finite.
+    /// The vector holds an infinity or a NaN.
     #[error("the vector holds a number that is not finite")]
     NotFinite,
-    /// The vector points nowhere, so nothing is near it.
+    /// The vector is all zero, so its cosine with others is undefined.
     #[error("the vector is all zero and has no direction")]
     ZeroVector,
-    /// The metadata is not a JSON object.
+    /// The metadata is not a JSON object. Holds the reason, for people.
     #[error("the metadata is not a JSON object: {0}")]
     Metadata(String),
-    /// The index holds as many facts as it can.
-    #[error("the index holds {max} facts and no more fit", max = limits::FACTS)]
+    /// The index holds [`limits::FACTS`] facts already.
+    #[error("the index is full: it holds {max} facts", max = limits::FACTS)]
     Full,
 }

@@ -1,47 +1,48 @@
-//! The index in memory: a lock around the parts, and the rules of what replaces what.
+//! The in-memory index: the parts behind one lock, and the rules by which revisions replace each
+//! other.
 //!
-//! Whatever can be made before the lock is taken, is: words, parsed metadata, the vector in both
-//! forms. What is left under the lock is to move them in, a few microseconds each.
+//! A write analyses the text, parses the metadata and quantizes the vector before it takes the
+//! lock. Under the lock it only moves the results in, which takes a few microseconds.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::best::{Best, Scored};
-use crate::columns::{self, Columns, Members};
+use crate::bm25::{Bm25Index, TermCounts};
 use crate::error::IndexError;
 use crate::filter::Filter;
 use crate::limits::FACTS;
 use crate::metadata::Metadata;
+use crate::metadata_index::{self, MetadataIndex, MetadataKeys};
+use crate::quantized::QuantizedVector;
 use crate::removals::Removals;
-use crate::unit::UnitVector;
+use crate::top_k::{Scored, TopK};
 use crate::vectors::Vectors;
-use crate::words::{Text, Words};
 use crate::{Candidate, Entry, FactIndex, Sizes};
 
-/// One tenant's facts as search sees them, in memory.
+/// One tenant's facts in memory.
 ///
-/// Reads run beside each other; a write waits for the reads before it and holds up those after
-/// it for the time of moving one fact in.
+/// Reads run concurrently. A write waits for the reads before it, and blocks those after it only
+/// while it moves one fact in.
 #[derive(Debug)]
 pub struct Index {
     state: RwLock<State>,
-    /// Random, so that nobody can write texts whose words collide.
+    /// Randomly seeded, so that nobody can craft texts whose terms collide.
     hasher: RandomState,
 }
 
-/// Every part numbers the facts alike: slots from 0, without gaps. A removal gives the last
-/// fact the number that became free.
+/// All parts number the facts alike: slots from 0, without gaps. A removal moves the last fact
+/// into the slot that became free.
 #[derive(Debug)]
 struct State {
     facts: Vec<Fact>,
     slots: HashMap<Arc<str>, u32>,
-    words: Words,
-    columns: Columns,
+    bm25: Bm25Index,
+    metadata: MetadataIndex,
     vectors: Vectors,
     removals: Removals,
-    /// What the ids themselves take.
+    /// Memory of the ids' strings, in bytes.
     id_bytes: usize,
 }
 
@@ -49,29 +50,32 @@ struct State {
 struct Fact {
     id: Arc<str>,
     revision: u64,
-    /// A hash of the text. Taking a new text for the old one, and so keeping the old vector,
-    /// has a chance of 1 in 2^64.
-    text: u64,
+    /// Hash of the text. A changed text is taken for the old one, so that the old vector stays,
+    /// with probability 2^-64.
+    text_hash: u64,
 }
 
-/// What an entry is to the fact that is there.
+/// How an entry relates to the stored fact of the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Change {
+    /// Older than the stored fact or its removal, or another text of the same revision.
     Outdated,
     /// The same revision of the same text.
     Current,
-    /// Newer, with the text that is there.
+    /// Newer, with the stored text.
     SameText,
+    /// Newer, with another text; or no fact is stored.
     NewText,
 }
 
-/// An entry, ready to be moved in.
+/// An entry, analysed and ready to be moved in.
 struct Prepared<'a> {
     entry: &'a Entry<'a>,
-    text: u64,
-    words: Option<Text>,
-    members: Members,
-    vector: Option<UnitVector>,
+    text_hash: u64,
+    /// Absent if the text seems to be stored already.
+    terms: Option<TermCounts>,
+    keys: MetadataKeys,
+    vector: Option<QuantizedVector>,
 }
 
 impl Default for Index {
@@ -81,12 +85,12 @@ impl Default for Index {
 }
 
 impl Index {
-    /// An empty index. The first vector says how many dimensions all have.
+    /// Creates an empty index. The first vector fixes the number of dimensions of all.
     pub fn new() -> Self {
         Self::from(Vectors::new(None))
     }
 
-    /// An empty index for vectors of `dimensions` numbers.
+    /// Creates an empty index for vectors of `dimensions` values.
     pub fn with_dimensions(dimensions: usize) -> Self {
         Self::from(Vectors::new(Some(dimensions)))
     }
@@ -95,8 +99,8 @@ impl Index {
         let state = State {
             facts: Vec::new(),
             slots: HashMap::new(),
-            words: Words::new(),
-            columns: Columns::new(),
+            bm25: Bm25Index::new(),
+            metadata: MetadataIndex::new(),
             vectors,
             removals: Removals::default(),
             id_bytes: 0,
@@ -104,8 +108,9 @@ impl Index {
         Self { state: RwLock::new(state), hasher: RandomState::new() }
     }
 
-    /// A panic under the lock would be a fault of this crate. Even then the worst here is a wrong
-    /// answer from a cache that can be rebuilt, so the rest of the tenant's requests go on.
+    /// Ignores poisoning. A panic under the lock would be a bug of this crate, and the worst
+    /// consequence is a wrong result from a cache that can be rebuilt, so the tenant's other
+    /// requests go on.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,12 +120,12 @@ impl Index {
     }
 
     fn prepare<'a>(&self, entry: &'a Entry<'a>) -> Result<Prepared<'a>, IndexError> {
-        let vector = entry.vector.map(UnitVector::new).transpose()?;
-        let members = columns::members(&Metadata::parse(entry.metadata)?, &self.hasher);
-        let text = self.hasher.hash_one(entry.text);
-        let standing = self.read().standing(entry.id, entry.revision, text);
-        let words = (standing == Standing::NewText).then(|| Text::new(entry.text, &self.hasher));
-        Ok(Prepared { entry, text, words, members, vector })
+        let vector = entry.vector.map(QuantizedVector::new).transpose()?;
+        let keys = metadata_index::keys(&Metadata::parse(entry.metadata)?, &self.hasher);
+        let text_hash = self.hasher.hash_one(entry.text);
+        let change = self.read().change(entry.id, entry.revision, text_hash);
+        let terms = (change == Change::NewText).then(|| TermCounts::new(entry.text, &self.hasher));
+        Ok(Prepared { entry, text_hash, terms, keys, vector })
     }
 }
 
@@ -151,15 +156,15 @@ impl FactIndex for Index {
         filter: Option<&Filter>,
         limit: usize,
     ) -> Result<Vec<Candidate>, IndexError> {
-        let query = UnitVector::new(vector)?;
+        let query = QuantizedVector::new(vector)?;
         let state = self.read();
-        state.vectors.check(&query)?;
-        let allowed = filter.map(|filter| state.columns.select(filter, &self.hasher));
-        let mut best = state.best(limit);
+        state.vectors.check_dimensions(&query)?;
+        let allowed = filter.map(|filter| state.metadata.select(filter, &self.hasher));
+        let mut top = state.top_k(limit);
         for found in state.vectors.nearest(&query, allowed.as_ref(), limit) {
-            best.push(found.score, found.slot);
+            top.push(found.score, found.slot);
         }
-        let found = best.into_sorted();
+        let found = top.into_sorted();
         Ok(state.candidates(&found))
     }
 
@@ -169,12 +174,12 @@ impl FactIndex for Index {
         filter: Option<&Filter>,
         limit: usize,
     ) -> Result<Vec<Candidate>, IndexError> {
-        let query = Text::query(text, &self.hasher);
+        let query = TermCounts::query(text, &self.hasher);
         let state = self.read();
-        let allowed = filter.map(|filter| state.columns.select(filter, &self.hasher));
-        let mut best = state.best(limit);
-        state.words.matching(&query, allowed.as_ref(), |found| best.push(found.score, found.slot));
-        let found = best.into_sorted();
+        let allowed = filter.map(|filter| state.metadata.select(filter, &self.hasher));
+        let mut top = state.top_k(limit);
+        state.bm25.matching(&query, allowed.as_ref(), |found| top.push(found.score, found.slot));
+        let found = top.into_sorted();
         Ok(state.candidates(&found))
     }
 
@@ -184,41 +189,41 @@ impl FactIndex for Index {
 }
 
 impl State {
-    fn standing(&self, id: &str, revision: u64, text: u64) -> Standing {
+    fn change(&self, id: &str, revision: u64, text_hash: u64) -> Change {
         if self.removals.revision(id).is_some_and(|removed| removed >= revision) {
-            return Standing::Outdated;
+            return Change::Outdated;
         }
         let Some(&slot) = self.slots.get(id) else {
-            return Standing::NewText;
+            return Change::NewText;
         };
         let fact = &self.facts[slot as usize];
-        match (revision.cmp(&fact.revision), text == fact.text) {
-            (Ordering::Less, _) | (Ordering::Equal, false) => Standing::Outdated,
-            (Ordering::Equal, true) => Standing::Current,
-            (Ordering::Greater, true) => Standing::SameText,
-            (Ordering::Greater, false) => Standing::NewText,
+        match (revision.cmp(&fact.revision), text_hash == fact.text_hash) {
+            (Ordering::Less, _) | (Ordering::Equal, false) => Change::Outdated,
+            (Ordering::Equal, true) => Change::Current,
+            (Ordering::Greater, true) => Change::SameText,
+            (Ordering::Greater, false) => Change::NewText,
         }
     }
 
     fn upsert(&mut self, prepared: Prepared<'_>, hasher: &RandomState) -> Result<bool, IndexError> {
-        let Prepared { entry, text, words, members, vector } = prepared;
+        let Prepared { entry, text_hash, terms, keys, vector } = prepared;
         if let Some(vector) = &vector {
-            self.vectors.check(vector)?;
+            self.vectors.check_dimensions(vector)?;
         }
-        let standing = self.standing(entry.id, entry.revision, text);
-        if standing == Standing::Outdated || (standing == Standing::Current && vector.is_none()) {
+        let change = self.change(entry.id, entry.revision, text_hash);
+        if change == Change::Outdated || (change == Change::Current && vector.is_none()) {
             return Ok(false);
         }
         let slot = self.slot(entry.id)?;
-        if standing == Standing::NewText {
-            // Another write can have come between the two looks at what is there.
-            self.words.set(slot, words.unwrap_or_else(|| Text::new(entry.text, hasher)));
+        if change == Change::NewText {
+            // Another write may have changed the fact since `prepare` looked at it.
+            self.bm25.set(slot, terms.unwrap_or_else(|| TermCounts::new(entry.text, hasher)));
             self.vectors.unset(slot);
         }
-        if standing != Standing::Current {
-            self.columns.set(slot, members);
+        if change != Change::Current {
+            self.metadata.set(slot, keys);
             let fact = &mut self.facts[slot as usize];
-            (fact.revision, fact.text) = (entry.revision, text);
+            (fact.revision, fact.text_hash) = (entry.revision, text_hash);
         }
         if let Some(vector) = &vector {
             self.vectors.set(slot, vector);
@@ -226,7 +231,7 @@ impl State {
         Ok(true)
     }
 
-    /// The slot of `id`, a new one if need be.
+    /// The slot of `id`; adds one if there is none.
     fn slot(&mut self, id: &str) -> Result<u32, IndexError> {
         if let Some(&slot) = self.slots.get(id) {
             return Ok(slot);
@@ -239,9 +244,9 @@ impl State {
         let id: Arc<str> = id.into();
         self.id_bytes += id.len();
         self.slots.insert(Arc::clone(&id), slot);
-        self.facts.push(Fact { id, revision: 0, text: 0 });
-        self.words.push();
-        self.columns.push();
+        self.facts.push(Fact { id, revision: 0, text_hash: 0 });
+        self.bm25.push();
+        self.metadata.push();
         self.vectors.push();
         Ok(slot)
     }
@@ -258,8 +263,8 @@ impl State {
         self.slots.remove(id);
         self.id_bytes -= id.len();
         self.facts.swap_remove(slot as usize);
-        self.words.swap_remove(slot);
-        self.columns.swap_remove(slot);
+        self.bm25.swap_remove(slot);
+        self.metadata.swap_remove(slot);
         self.vectors.swap_remove(slot);
         if let Some(moved) = self.facts.get(slot as usize) {
             self.slots.insert(Arc::clone(&moved.id), slot);
@@ -267,10 +272,10 @@ impl State {
         true
     }
 
-    /// For the best facts by score, and by id where scores are equal.
-    fn best(&self, limit: usize) -> Best<impl Fn(u32, u32) -> Ordering> {
+    /// Selects the facts with the highest scores, equal ones ordered by id.
+    fn top_k(&self, limit: usize) -> TopK<impl Fn(u32, u32) -> Ordering> {
         let id = |slot: u32| &self.facts[slot as usize].id;
-        Best::new(limit, move |left, right| id(left).cmp(id(right)))
+        TopK::new(limit, move |left, right| id(left).cmp(id(right)))
     }
 
     fn candidates(&self, found: &[Scored]) -> Vec<Candidate> {
@@ -282,19 +287,19 @@ impl State {
     }
 
     fn sizes(&self) -> Sizes {
-        // An id is in one allocation, with two counts, for both tables.
+        // Both tables share one allocation per id, which also holds two reference counts.
         let ids = self.id_bytes + self.facts.len() * 2 * size_of::<usize>();
         let tables = self.facts.capacity() * size_of::<Fact>()
             + self.slots.capacity() * (size_of::<(Arc<str>, u32)>() + 1);
-        let parts = self.words.bytes()
-            + self.columns.bytes()
+        let parts = self.bm25.bytes()
+            + self.metadata.bytes()
             + self.vectors.bytes()
             + self.removals.bytes();
         Sizes {
             facts: self.facts.len(),
             vectors: self.vectors.count(),
-            words: self.words.count(),
-            postings: self.words.postings() + self.columns.postings(),
+            terms: self.bm25.count(),
+            postings: self.bm25.postings() + self.metadata.postings(),
             removals: self.removals.count(),
             bytes: ids + tables + parts,
         }

@@ -1,27 +1,27 @@
-//! Which facts have which keys: the words of texts, and the values of metadata.
+//! An inverted index: from keys (terms of texts, values of metadata) to the facts that have them.
 //!
-//! A key has a list of postings, and each fact knows where its own are, so a removal takes
-//! exactly those out, at once. Nothing is marked as dead and cleaned up later: memory follows
-//! the facts that live, counts are exact, and no write pays for the ones before it. The price is
-//! 8 bytes for each posting, and lists in no order, which rules out skipping inside them.
+//! Each key has a list of postings, and each fact records where its own postings are, so that a
+//! removal deletes exactly those. There are no tombstones and no compaction: memory use follows
+//! the number of facts, counts are exact, and no write does the work of earlier ones. The cost is
+//! 8 bytes per posting, and that lists are unordered, which rules out skipping within them.
 
 use hashbrown::HashTable;
 use slab::Slab;
 use smallvec::SmallVec;
 
-/// A fact that has the key, and what the key is to it.
+/// A fact that has the key, with data such as the term frequency.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Posting<P> {
     pub(crate) slot: u32,
     pub(crate) payload: P,
 }
 
-/// A key, and the facts that have it.
+/// A key with the facts that have it.
 #[derive(Debug)]
 pub(crate) struct List<K, P> {
     pub(crate) key: K,
     hash: u64,
-    /// Most words are in one or two facts only: those need no memory of their own.
+    /// Most terms are in one or two facts only, which fit in place without an allocation.
     postings: SmallVec<[Posting<P>; 2]>,
 }
 
@@ -31,7 +31,7 @@ impl<K, P> List<K, P> {
     }
 }
 
-/// A key of one fact, with its hash.
+/// One key of a fact, with its hash.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Item<K, P> {
     pub(crate) key: K,
@@ -39,20 +39,20 @@ pub(crate) struct Item<K, P> {
     pub(crate) payload: P,
 }
 
-/// Where one posting of a fact is.
+/// The location of one posting of a fact: a list, and an index into it.
 #[derive(Debug, Clone, Copy)]
 struct Link {
     list: u32,
-    place: u32,
+    at: u32,
 }
 
-/// An index from keys to slots, which are numbers without gaps.
+/// A map from keys to slots. Slots are numbered from 0 without gaps.
 #[derive(Debug)]
 pub(crate) struct Inverted<K, P> {
-    /// Numbers of lists, by key.
+    /// Keys into `lists`, by hash of the list's key.
     table: HashTable<u32>,
     lists: Slab<List<K, P>>,
-    /// Of each slot, by list.
+    /// The postings of each slot, sorted by list.
     links: Vec<Box<[Link]>>,
     postings: usize,
 }
@@ -67,23 +67,23 @@ impl<K: Eq, P: Copy> Inverted<K, P> {
         self.links.push(Box::default());
     }
 
-    /// Gives `slot`, which has no keys, the `items`: each key once. Calls `begun` with every
-    /// list that is new.
+    /// Adds the `items`, whose keys are distinct, to `slot`, which must have no keys. Calls
+    /// `added` with every new list and its key.
     pub(crate) fn fill(
         &mut self,
         slot: u32,
         items: Vec<Item<K, P>>,
-        mut begun: impl FnMut(u32, &K),
+        mut added: impl FnMut(u32, &K),
     ) {
         let mut links = Vec::with_capacity(items.len());
         for item in items {
             let payload = item.payload;
             let list = match self.find(item.hash, |key| *key == item.key) {
                 Some(list) => list,
-                None => self.begin(item, &mut begun),
+                None => self.add_list(item, &mut added),
             };
             let postings = &mut self.lists[list as usize].postings;
-            links.push(Link { list, place: postings.len() as u32 });
+            links.push(Link { list, at: postings.len() as u32 });
             postings.push(Posting { slot, payload });
         }
         links.sort_unstable_by_key(|link| link.list);
@@ -91,36 +91,36 @@ impl<K: Eq, P: Copy> Inverted<K, P> {
         self.links[slot as usize] = links.into_boxed_slice();
     }
 
-    /// Takes all keys of `slot` away. Calls `ended` with every list that is gone.
-    pub(crate) fn clear(&mut self, slot: u32, mut ended: impl FnMut(u32, K)) {
+    /// Removes all keys of `slot`. Calls `removed` with every list that became empty and its key.
+    pub(crate) fn clear(&mut self, slot: u32, mut removed: impl FnMut(u32, K)) {
         let links = std::mem::take(&mut self.links[slot as usize]);
         self.postings -= links.len();
         for link in links {
             let postings = &mut self.lists[link.list as usize].postings;
-            postings.swap_remove(link.place as usize);
+            postings.swap_remove(link.at as usize);
             if postings.len() * 4 < postings.capacity() {
                 postings.shrink_to_fit();
             }
-            if let Some(moved) = postings.get(link.place as usize) {
+            if let Some(moved) = postings.get(link.at as usize) {
                 let links = &mut self.links[moved.slot as usize];
-                if let Ok(at) = links.binary_search_by_key(&link.list, |link| link.list) {
-                    links[at].place = link.place;
+                if let Ok(found) = links.binary_search_by_key(&link.list, |link| link.list) {
+                    links[found].at = link.at;
                 }
             } else if postings.is_empty() {
-                ended(link.list, self.end(link.list));
+                removed(link.list, self.remove_list(link.list));
             }
         }
     }
 
-    /// Removes `slot`, which has no keys; the last slot takes its number.
+    /// Removes `slot`, which must have no keys; the last slot takes its number.
     pub(crate) fn swap_remove(&mut self, slot: u32) {
         self.links.swap_remove(slot as usize);
         for link in self.links.get(slot as usize).into_iter().flatten() {
-            self.lists[link.list as usize].postings[link.place as usize].slot = slot;
+            self.lists[link.list as usize].postings[link.at as usize].slot = slot;
         }
     }
 
-    /// The list of the key that has this hash and is `same`.
+    /// The list whose key has this hash and satisfies `same`.
     pub(crate) fn find(&self, hash: u64, same: impl Fn(&K) -> bool) -> Option<u32> {
         self.table.find(hash, |&list| same(&self.lists[list as usize].key)).copied()
     }
@@ -129,17 +129,17 @@ impl<K: Eq, P: Copy> Inverted<K, P> {
         &self.lists[list as usize]
     }
 
-    /// How many postings there are: the pairs of a fact and a key it has.
+    /// Number of postings: pairs of a fact and a key it has.
     pub(crate) fn postings(&self) -> usize {
         self.postings
     }
 
-    /// How many keys there are.
+    /// Number of distinct keys.
     pub(crate) fn keys(&self) -> usize {
         self.lists.len()
     }
 
-    /// About what this takes in bytes, without what keys own.
+    /// Approximate memory use in bytes, without what the keys own.
     pub(crate) fn bytes(&self) -> usize {
         self.lists.capacity() * size_of::<List<K, P>>()
             + self.table.capacity() * (size_of::<u32>() + 1)
@@ -147,22 +147,22 @@ impl<K: Eq, P: Copy> Inverted<K, P> {
             + self.postings * (size_of::<Link>() + size_of::<Posting<P>>())
     }
 
-    fn begin(&mut self, item: Item<K, P>, begun: &mut impl FnMut(u32, &K)) -> u32 {
+    fn add_list(&mut self, item: Item<K, P>, added: &mut impl FnMut(u32, &K)) -> u32 {
         let hash = item.hash;
         let entry = List { key: item.key, hash, postings: SmallVec::new() };
         let list = self.lists.insert(entry) as u32;
-        begun(list, &self.lists[list as usize].key);
+        added(list, &self.lists[list as usize].key);
         let lists = &self.lists;
         self.table.insert_unique(hash, list, |&list| lists[list as usize].hash);
         list
     }
 
-    fn end(&mut self, list: u32) -> K {
-        let ended = self.lists.remove(list as usize);
-        if let Ok(entry) = self.table.find_entry(ended.hash, |&other| other == list) {
+    fn remove_list(&mut self, list: u32) -> K {
+        let removed = self.lists.remove(list as usize);
+        if let Ok(entry) = self.table.find_entry(removed.hash, |&other| other == list) {
             entry.remove();
         }
-        ended.key
+        removed.key
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
 
     type Facts = Vec<BTreeSet<u32>>;
 
-    /// All hashes collide in groups of ten, so that equality is what decides.
+    /// Hashes collide in groups of ten keys, so that lookups must compare keys.
     fn items(keys: &BTreeSet<u32>) -> Vec<Item<u32, ()>> {
         keys.iter().map(|&key| Item { key, hash: u64::from(key / 10), payload: () }).collect()
     }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_the_keys_of_the_facts_that_are_left() {
+    fn the_index_holds_exactly_the_keys_of_the_remaining_facts() {
         let mut random = fastrand::Rng::with_seed(5);
         let mut inverted = Inverted::new();
         let mut facts = Facts::new();

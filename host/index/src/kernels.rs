@@ -1,20 +1,23 @@
-//! Products of 8-bit vectors, for the processor at hand: all `unsafe` of this crate.
+//! Dot products of 8-bit vectors, with one kernel per instruction set. Holds all `unsafe` code of
+//! this crate.
 //!
-//! Every kernel computes the same whole numbers, so which one runs changes the speed and never
-//! an answer. Measured on 100,000 vectors a scan is bound by memory, hence the simple loops: one
-//! row at a time and no unrolling by hand.
+//! All kernels compute the same integers, so the choice of kernel affects speed but never a
+//! result. A scan of 100,000 vectors was measured to be limited by memory bandwidth, hence the
+//! simple loops: one row at a time, without manual unrolling.
+//!
+//! Not `pulp`: version 0.22 does not wrap `vpdpbusd`, so the fastest kernel would stay `unsafe`.
 #![expect(unsafe_code, reason = "SIMD loads, and calls of functions that need a processor feature")]
 
-/// Numbers in one block: one AVX-512 register, one cache line.
+/// Values in one block: one AVX-512 register, one cache line.
 pub(crate) const BLOCK: usize = 64;
 
-/// A piece of an 8-bit vector. Values lie in -127..=127: the AVX2 kernel relies on it for right
-/// sums (not for safety), see there.
+/// A piece of an 8-bit vector. Its values must lie in -127..=127: the sums of the AVX2 kernel are
+/// wrong otherwise (but still safe), see [`avx2`].
 #[repr(align(64))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Block(pub(crate) [i8; BLOCK]);
 
-/// A whole 8-bit vector, filled up with zeros.
+/// An 8-bit vector, padded with zeros to whole blocks, with the sum of its values.
 #[derive(Debug)]
 pub(crate) struct Codes {
     blocks: Vec<Block>,
@@ -32,8 +35,8 @@ impl Codes {
     }
 }
 
-/// A way to multiply that this processor has. Only this module makes one, so having it is the
-/// proof that its instructions exist.
+/// A kernel that this CPU supports. Only [`Kernel::available`] creates one, after it detected the
+/// instructions, so a value is proof that they exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kernel(Level);
 
@@ -47,12 +50,12 @@ enum Level {
 }
 
 impl Kernel {
-    /// The fastest kernel here.
+    /// The fastest kernel for this CPU.
     pub(crate) fn best() -> Self {
         Self::available().pop().unwrap_or(Self(Level::Portable))
     }
 
-    /// Every kernel that runs here, slowest first.
+    /// All kernels for this CPU, slowest first.
     pub(crate) fn available() -> Vec<Self> {
         let mut kernels = vec![Self(Level::Portable)];
         #[cfg(target_arch = "x86_64")]
@@ -67,26 +70,27 @@ impl Kernel {
         kernels
     }
 
-    /// Multiplies `query` with each of `rows`, which lie end to end and are as long as `query`.
+    /// Computes the dot products of `query` with each of `rows`, which lie end to end and have the
+    /// length of `query`.
     ///
     /// # Panics
-    /// If `rows` is not `products.len()` rows.
+    /// Panics if `query` is empty or `rows` does not hold exactly `products.len()` rows.
     pub(crate) fn multiply(self, query: &Codes, rows: &[Block], products: &mut [i32]) {
         let blocks = query.blocks.as_slice();
         assert!(!blocks.is_empty() && rows.len() == blocks.len() * products.len());
         match self.0 {
             Level::Portable => portable(blocks, rows, products),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` found the feature before it made this kernel.
+            // SAFETY: `available` detected the feature before it created this kernel.
             Level::Avx2 => unsafe { avx2(blocks, rows, products) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` found the features before it made this kernel.
+            // SAFETY: `available` detected the features before it created this kernel.
             Level::Avx512Vnni => unsafe { avx512_vnni(query, rows, products) },
         }
     }
 }
 
-/// Compilers turn this into widening multiply-adds (`pmaddwd`, `smlal`).
+/// The compiler turns this into widening multiply-adds (`pmaddwd`, `smlal`).
 fn portable(query: &[Block], rows: &[Block], products: &mut [i32]) {
     for (row, product) in rows.chunks_exact(query.len()).zip(products) {
         *product = row.iter().zip(query).map(|(v, q)| portable_block(v, q)).sum();
@@ -100,8 +104,8 @@ fn portable_block(v: &Block, q: &Block) -> i32 {
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// `vpmaddubsw` takes one unsigned side, so the sign of `v` moves to `q`. Its sums of two
-/// products saturate at 32,767; 2 x 127 x 127 = 32,258 does not reach that.
+/// One operand of `vpmaddubsw` is unsigned, so the sign of `v` moves to `q`. Its sums of two
+/// products saturate at 32,767, which 2 * 127 * 127 = 32,258 does not reach.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn avx2(query: &[Block], rows: &[Block], products: &mut [i32]) {
@@ -122,8 +126,8 @@ fn avx2(query: &[Block], rows: &[Block], products: &mut [i32]) {
 #[target_feature(enable = "avx2")]
 fn load_halves(block: &Block) -> [__m256i; 2] {
     let start = block.0.as_ptr();
-    // SAFETY: a block is 64 bytes and begins at a multiple of 64, so both halves are inside it
-    // and aligned to 32.
+    // SAFETY: a block has 64 bytes and is aligned to 64, so both halves lie inside it and are
+    // aligned to 32.
     unsafe { [_mm256_load_si256(start.cast()), _mm256_load_si256(start.add(32).cast())] }
 }
 
@@ -136,8 +140,8 @@ fn sum_lanes(sum: __m256i) -> i32 {
     _mm_cvtsi128_si32(one)
 }
 
-/// `vpdpbusd` takes one unsigned side: flipping the top bit makes `v` into `v + 128`, and
-/// 128 times the sum of `q`, the same for every row, comes off at the end.
+/// One operand of `vpdpbusd` is unsigned: flipping the top bit turns `v` into `v + 128`, and the
+/// excess, 128 times the sum of `q` for every row, is subtracted at the end.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn avx512_vnni(query: &Codes, rows: &[Block], products: &mut [i32]) {
@@ -156,7 +160,7 @@ fn avx512_vnni(query: &Codes, rows: &[Block], products: &mut [i32]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn load(block: &Block) -> __m512i {
-    // SAFETY: a block is 64 bytes and begins at a multiple of 64.
+    // SAFETY: a block has 64 bytes and is aligned to 64.
     unsafe { _mm512_load_si512(block.0.as_ptr().cast()) }
 }
 
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_here_computes_the_same_products() {
+    fn every_available_kernel_computes_the_same_products() {
         let mut random = fastrand::Rng::with_seed(1);
         for blocks in [1, 2, 5, 6, 17] {
             let query = random_blocks(&mut random, blocks);
@@ -197,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_here_is_right_at_the_ends_of_the_range() {
+    fn every_available_kernel_is_right_at_the_ends_of_the_range() {
         let ends = [Block([127; BLOCK]), Block([-127; BLOCK]), Block([0; BLOCK])];
         for (v, q) in ends.iter().flat_map(|v| ends.iter().map(move |q| (v, q))) {
             let query = vec![*q; crate::limits::DIMENSIONS / BLOCK];

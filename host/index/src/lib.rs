@@ -1,25 +1,55 @@
-//! What search reads: the facts of one tenant by meaning, by words and by metadata.
+//! An in-memory search index over the facts of one tenant: nearest neighbours of a vector,
+//! full-text search with BM25, and metadata filters for both.
 //!
-//! An index is a cache of storage. It is rebuilt when the host starts and kept in step by
-//! upserts and removals that carry the fact's revision, so that they may come late, twice or
+//! [`FactIndex`] is the interface that the host uses, and [`Index`] its in-memory implementation.
+//! An [`Entry`] is what the index stores of a fact, a [`Candidate`] is a search result, and a
+//! [`Filter`] restricts a search by [`Metadata`].
+//!
+//! The index is a cache of the storage. It is rebuilt when the host starts, and kept up to date by
+//! upserts and removals that carry the fact's revision, so that they may arrive late, twice or
 //! out of order.
 //!
-//! [`FactIndex`] is what the host asks; [`Index`] answers it in memory: exactly, and with no work
-//! put off, so an acknowledged upsert is in the next answer. That costs about 3 KB a fact of 50
-//! words and 384 dimensions, and a search of 100,000 facts costs a few milliseconds; for tenants
-//! far beyond that, another implementation can take its place.
+//! Results are exact, and no indexing work is deferred: a search that starts after an upsert
+//! returned sees the fact. A fact of 50 words and 384 dimensions takes about 3 KB of memory, and a
+//! search of 100,000 facts takes a few milliseconds. Tenants far beyond that size need another
+//! implementation of [`FactIndex`].
 //!
+//! # Example
+//! ```
+//! use kenning_index::{Entry, FactIndex, Filter, Index};
+//!
+//! let index = Index::with_dimensions(2);
+//! index.upsert(&Entry {
+//!     id: "moon",
+//!     revision: 1,
+//!     text: "The moon orbits the earth.",
+//!     metadata: r#"{"topic": "space"}"#,
+//!     vector: Some(&[0.6, 0.8]),
+//! })?;
+//!
+//! let filter = Filter::parse_text(r#"{"topic": "space"}"#)?;
+//! let by_text = index.matching("orbit", Some(&filter), 10)?;
+//! assert_eq!(&*by_text[0].id, "moon");
+//! let by_vector = index.nearest(&[1.0, 0.0], None, 10)?;
+//! assert!((by_vector[0].score - 0.6).abs() < 1e-6);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Layout
 //! In reading order:
-//! - `index`: the lock, and what replaces what. `removals`: what must not come back.
-//! - `vectors`: the nearest facts. `unit`: a vector and its 8-bit copy. `kernels`: the products.
-//! - `words`: the matching facts. `analysis`: the words of a text.
-//! - `filter`: the language of filters. `columns`: the facts that pass one. `metadata`, `number`.
-//! - `inverted`: from words, and from metadata, to facts. `best`: the best few of many.
-//! - `limits`: every number.
+//! - `index`: the lock, and how revisions replace each other. `removals`: recent removals.
+//! - `vectors`: nearest-neighbour search. `quantized`: a vector and its 8-bit copy. `kernels`: dot
+//!   products of 8-bit vectors.
+//! - `bm25`: full-text search. `analysis`: the terms of a text.
+//! - [`filter`]: the filter language; its parser and evaluation. `metadata_index`: the facts that
+//!   match a filter. `metadata` and `number`: parsed metadata.
+//! - `inverted`: the inverted index below `bm25` and `metadata_index`. `top_k`: the highest scores.
+//! - [`limits`]: every limit.
+
+#![deny(missing_docs)]
 
 mod analysis;
-mod best;
-mod columns;
+mod bm25;
 mod error;
 pub mod filter;
 mod index;
@@ -27,11 +57,12 @@ mod inverted;
 mod kernels;
 pub mod limits;
 mod metadata;
+mod metadata_index;
 mod number;
+mod quantized;
 mod removals;
-mod unit;
+mod top_k;
 mod vectors;
-mod words;
 
 use std::sync::Arc;
 
@@ -40,37 +71,44 @@ pub use filter::{Filter, FilterError};
 pub use index::Index;
 pub use metadata::Metadata;
 
-/// An index of one tenant's facts. Every method may be called from many threads at once.
+/// An index of one tenant's facts. All methods may be called concurrently.
 pub trait FactIndex: Send + Sync {
-    /// Makes a fact findable: by words at once, and by meaning if there is a vector.
+    /// Adds or replaces a fact. It can be found by [`matching`](Self::matching) at once, and by
+    /// [`nearest`](Self::nearest) if it has a vector.
     ///
-    /// Says whether it changed anything. An entry is ignored when its revision is older than
-    /// what is known of the id, a removal included. One of the same revision can only add or
-    /// replace the vector, and only with the same text. A newer one replaces all; without a
-    /// vector it keeps the old one if the text is the same, and drops it if not.
+    /// Returns whether the index changed. An entry is ignored if a newer revision of its id, or a
+    /// removal of the same or a newer revision, is known. An entry of the stored revision can only
+    /// add or replace the vector, and only if its text is the same. A newer entry replaces
+    /// everything; if it has no vector, the stored one is kept if the text is the same and dropped
+    /// otherwise.
     ///
     /// # Errors
-    /// When the vector or the metadata is unusable; nothing is changed then.
+    /// Fails if the vector or the metadata is invalid, or if the index is full. The index is
+    /// unchanged then.
     fn upsert(&self, entry: &Entry<'_>) -> Result<bool, IndexError>;
 
-    /// Makes a fact not findable, unless it is newer than `revision`, and remembers that for a
-    /// while (see [`limits::REMOVALS`]). Says whether it was there.
+    /// Removes a fact, unless the stored one is newer than `revision`, and remembers the removal
+    /// for a while (see [`limits::REMOVALS`]). Returns whether a fact was removed.
     ///
     /// # Errors
-    /// None in memory.
+    /// [`Index`] never fails.
     fn remove(&self, id: &str, revision: u64) -> Result<bool, IndexError>;
 
-    /// The revision that is there of a fact; `None` if it is not there.
+    /// The stored revision of a fact; `None` if the fact is not in the index.
     fn revision(&self, id: &str) -> Option<u64>;
 
-    /// Whether a fact can be found by meaning.
+    /// Whether a fact is in the index and has a vector.
     fn has_vector(&self, id: &str) -> bool;
 
-    /// The facts with the highest cosine to `vector`, at most `limit`, best first, and by id
-    /// where they are equal. Exact: every vector that passes `filter` is compared.
+    /// The up to `limit` facts with the highest cosine similarity to `vector`, highest first, and
+    /// by id where scores are equal. Facts that do not match `filter` are left out. Exact: no fact
+    /// with a higher similarity is missed.
+    ///
+    /// `vector` has as many values as the vectors of the facts; its length does not matter.
     ///
     /// # Errors
-    /// When the vector is unusable or has other dimensions than the facts' vectors.
+    /// Fails if `vector` is empty, too long, not finite or all zero, or has another number of
+    /// dimensions than the vectors of the facts.
     fn nearest(
         &self,
         vector: &[f32],
@@ -78,11 +116,12 @@ pub trait FactIndex: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Candidate>, IndexError>;
 
-    /// The facts that share words with `text`, at most `limit`, ranked by BM25, best first, and
-    /// by id where they are equal.
+    /// The up to `limit` facts with the highest BM25 score for `text`, highest first, and by id
+    /// where scores are equal. Only facts that share a term with `text` and match `filter` are
+    /// returned.
     ///
     /// # Errors
-    /// None in memory.
+    /// [`Index`] never fails.
     fn matching(
         &self,
         text: &str,
@@ -90,47 +129,48 @@ pub trait FactIndex: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Candidate>, IndexError>;
 
-    /// How much there is.
+    /// What the index holds, in numbers.
     fn sizes(&self) -> Sizes;
 }
 
-/// What search reads of one fact.
+/// What the index stores of one fact.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// The fact's id.
     pub id: &'a str,
-    /// Larger is newer; compared with other revisions of the same id only.
+    /// Revision of the fact: larger is newer. Only revisions of the same id are compared.
     pub revision: u64,
-    /// The text whose words are found.
+    /// The text that [`FactIndex::matching`] searches.
     pub text: &'a str,
-    /// A JSON object as text: what filters look at.
+    /// The metadata that filters test, as the text of a JSON object.
     pub metadata: &'a str,
-    /// The text's embedding, if it is there already. Scaled to length one here.
+    /// The text's embedding, if it is known yet: 1 to [`limits::DIMENSIONS`] finite values of any
+    /// scale.
     pub vector: Option<&'a [f32]>,
 }
 
-/// A fact that was found.
+/// A fact in the result of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The fact's id.
     pub id: Arc<str>,
-    /// Cosine similarity or BM25; larger is better.
+    /// Cosine similarity (-1 to 1) or BM25 score (above 0); higher is better.
     pub score: f32,
 }
 
-/// How much an index holds.
+/// The size of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
-    /// Facts.
+    /// Number of facts.
     pub facts: usize,
-    /// Facts that have a vector.
+    /// Number of facts that have a vector.
     pub vectors: usize,
-    /// Different words.
-    pub words: usize,
-    /// Pairs of a fact and a word in it, or of a fact and a member of its metadata.
+    /// Number of distinct terms in all texts.
+    pub terms: usize,
+    /// Number of postings: pairs of a fact and a term of its text or a value of its metadata.
     pub postings: usize,
-    /// Removals that are remembered.
+    /// Number of removals that are remembered.
     pub removals: usize,
-    /// About the memory all of it takes.
+    /// Approximate memory use, in bytes.
     pub bytes: usize,
 }

@@ -1,12 +1,12 @@
-//! The metadata of a fact, parsed once, in a form that filters compare with quickly.
+//! The metadata of a fact, parsed into a form that filters can compare quickly.
 
 use std::sync::Arc;
 
 use crate::error::IndexError;
 use crate::number::Number;
 
-/// A JSON value without parts. Ordered by kind and then by value: numbers by what they are
-/// worth, texts by code point.
+/// A JSON value that is neither a list nor an object. Ordered by type and then by value: numbers
+/// numerically, texts by code point.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Scalar {
     Null,
@@ -23,24 +23,24 @@ pub(crate) enum Value {
     Object(Object),
 }
 
-/// The members of a JSON object, by name.
+/// The members of a JSON object, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object(Box<[(Box<str>, Value)]>);
 
-/// The metadata of one fact.
+/// The parsed metadata of one fact: a JSON object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata(Object);
 
 impl Metadata {
-    /// Reads a JSON object.
+    /// Parses metadata from JSON text.
     ///
     /// # Errors
-    /// When `text` is not JSON, is nested deeper than
+    /// Fails with [`IndexError::Metadata`] if `text` is not JSON, is nested deeper than
     /// [`METADATA_DEPTH`](crate::limits::METADATA_DEPTH), or is not an object.
     pub fn parse(text: &str) -> Result<Self, IndexError> {
         match serde_json::from_str(text) {
             Ok(serde_json::Value::Object(members)) => Ok(Self(Object::new(members))),
-            Ok(_) => Err(IndexError::Metadata("it is another kind of value".to_owned())),
+            Ok(_) => Err(IndexError::Metadata("it is a JSON value of another type".to_owned())),
             Err(error) => Err(IndexError::Metadata(error.to_string())),
         }
     }
@@ -91,8 +91,8 @@ impl Object {
         Self(members.into_boxed_slice())
     }
 
-    /// The value that `path` names: the member of exactly that name, or else, with a dot in it,
-    /// what the rest of `path` names in the object before the first dot.
+    /// The value at `path`: the member of exactly that name or, failing that and if `path` has a
+    /// dot, the value at the rest of `path` in the object named before the first dot.
     pub(crate) fn get(&self, path: &str) -> Option<&Value> {
         let mut object = self;
         let mut path = path;
@@ -141,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_member_of_exactly_that_name_comes_first() {
+    fn a_member_of_exactly_that_name_takes_precedence() {
         assert_eq!(get(r#"{"a.b":1,"a":{"b":2}}"#, "a.b"), whole(1));
         assert_eq!(get(r#"{"a":{"b.c":1,"b":{"c":2}}}"#, "a.b.c"), whole(1));
     }
 
     #[test]
-    fn metadata_that_is_no_object_is_refused() {
+    fn metadata_that_is_not_an_object_is_refused() {
         let deep = format!("{}{}", r#"{"a":"#.repeat(1_000), "}".repeat(1_000));
         for text in ["", "[]", "1", "null", "{", "{} {}", deep.as_str()] {
             assert!(matches!(Metadata::parse(text), Err(IndexError::Metadata(_))), "{text}");

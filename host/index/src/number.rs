@@ -1,16 +1,16 @@
-//! JSON numbers, compared by what they are worth.
+//! JSON numbers, compared by value.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
-/// A JSON number. Whole numbers of 64 bits are exact: 1 is 1.0, and 9007199254740993 is not
-/// 9007199254740992.0. Others are what an `f64` makes of them.
+/// A JSON number. 64-bit integers are exact: 1 equals 1.0, and 9007199254740993 does not equal
+/// 9007199254740992.0. All others are rounded to `f64`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Number {
     Whole(i64),
     /// Above `i64::MAX`.
     Large(u64),
-    /// Finite: JSON has no other.
+    /// Always finite, as JSON numbers are.
     Float(f64),
 }
 
@@ -20,12 +20,12 @@ impl Number {
             (Some(whole), _, _) => Self::Whole(whole),
             (_, Some(large), _) => Self::Large(large),
             (_, _, Some(float)) if float.is_finite() => Self::Float(float),
-            // Not reached unless numbers are kept as text, and then for huge ones only.
+            // Unreachable unless serde_json's `arbitrary_precision` is enabled.
             _ => Self::Float(f64::MAX),
         }
     }
 
-    /// The whole number, or else the float.
+    /// The integer as `Ok`, a float as `Err`.
     fn parts(self) -> Result<i128, f64> {
         match self {
             Self::Whole(whole) => Ok(whole.into()),
@@ -41,14 +41,14 @@ impl Ord for Number {
             (Ok(left), Ok(right)) => left.cmp(&right),
             (Ok(left), Err(right)) => compare(left, right),
             (Err(left), Ok(right)) => compare(right, left).reverse(),
-            // Not `total_cmp`: -0.0 is 0.0.
+            // Not `total_cmp`, as -0.0 must equal 0.0.
             (Err(left), Err(right)) => left.partial_cmp(&right).unwrap_or(Ordering::Equal),
         }
     }
 }
 
-/// The float's whole part is exact in an `i128`, or so large that the conversion saturates on
-/// the right side of every 64-bit number.
+/// Compares an integer with a float. The float's integral part is exact in an `i128`, or so large
+/// that the saturated conversion still compares correctly with every 64-bit integer.
 fn compare(whole: i128, float: f64) -> Ordering {
     let fraction = || 0.0_f64.partial_cmp(&float.fract()).unwrap_or(Ordering::Equal);
     whole.cmp(&(float.trunc() as i128)).then_with(fraction)
@@ -69,7 +69,7 @@ impl PartialEq for Number {
 impl Eq for Number {}
 
 impl Hash for Number {
-    /// Equal numbers round to the same `f64`; adding zero makes -0.0 the same as 0.0.
+    /// Equal numbers round to the same `f64`; adding zero turns -0.0 into 0.0.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let float = self.parts().map_or_else(|float| float, |whole| whole as f64);
         (float + 0.0).to_bits().hash(state);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_compare_by_what_they_are_worth() {
+    fn numbers_compare_by_value() {
         let rising = [
             "-1e300",
             "-9223372036854775808",

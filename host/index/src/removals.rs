@@ -1,20 +1,20 @@
-//! Which facts were removed lately, so that a late, older upsert does not bring one back.
+//! Recent removals, so that an older upsert that arrives late does not restore a removed fact.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::limits::REMOVALS;
 
-/// The last [`REMOVALS`] removals; older ones are forgotten.
+/// The last [`REMOVALS`] removals.
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
     revisions: HashMap<Arc<str>, u64>,
-    /// Oldest first. An id that was stored again is still here, and no longer above.
+    /// Oldest first. May also hold ids that were stored again and are no longer in `revisions`.
     order: VecDeque<(Arc<str>, u64)>,
 }
 
 impl Removals {
-    /// Remembers that `id` was removed at `revision`.
+    /// Records that `id` was removed at `revision`, unless a newer removal is recorded.
     pub(crate) fn insert(&mut self, id: &str, revision: u64) {
         if self.revision(id).is_some_and(|known| known >= revision) {
             return;
@@ -30,12 +30,12 @@ impl Removals {
         }
     }
 
-    /// When `id` was removed, if that is remembered.
+    /// The revision at which `id` was removed, if that is recorded.
     pub(crate) fn revision(&self, id: &str) -> Option<u64> {
         self.revisions.get(id).copied()
     }
 
-    /// Forgets `id`, which is there again.
+    /// Forgets the removal of `id`, which is stored again.
     pub(crate) fn forget(&mut self, id: &str) {
         self.revisions.remove(id);
     }
@@ -44,6 +44,7 @@ impl Removals {
         self.revisions.len()
     }
 
+    /// Approximate memory use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let entry = size_of::<(Arc<str>, u64)>();
         let ids = self.order.iter().map(|(id, _)| id.len() + 2 * size_of::<usize>());
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_and_storing_the_same_id_again_does_not_pile_up() {
+    fn removing_and_storing_the_same_id_repeatedly_keeps_memory_bounded() {
         let mut removals = Removals::default();
         for revision in 0..2 * REMOVALS as u64 {
             removals.insert("a", revision);

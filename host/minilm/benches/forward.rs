@@ -1,6 +1,6 @@
-//! One thread's forward pass, tokens in, vectors out, in both precisions.
+//! The forward pass on one thread, from tokens to vectors, in both precisions.
 //!
-//! `cargo bench -p kenning-minilm`. The model must be in the cache (`make model`).
+//! Run with `cargo bench -p kenning-minilm`. `make model` downloads the model first.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use kenning_minilm::{MiniLm, Precision, Scratch};
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-/// `count` sequences of `tokens` different words, framed as the tokenizer would.
+/// `count` sequences of `tokens` tokens, all words different, between `[CLS]` and `[SEP]`.
 fn sequences(count: usize, tokens: usize) -> Vec<Vec<u32>> {
     let word = |place: usize| 2000 + (place * 7919 % 20_000) as u32;
     (0..count)
@@ -21,7 +21,7 @@ fn sequences(count: usize, tokens: usize) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// 32 sequences, mean 34 tokens and longest 256: the lengths of paragraphs of documentation.
+/// 32 sequences of 34 tokens on average and 256 at most, as of paragraphs of documentation.
 fn ragged() -> Vec<Vec<u32>> {
     let lengths = [
         5, 8, 12, 9, 31, 14, 22, 256, 7, 18, 11, 40, 6, 27, 10, 35, 16, 9, 128, 13, 21, 8, 48, 12,
@@ -31,7 +31,7 @@ fn ragged() -> Vec<Vec<u32>> {
 }
 
 fn forward(criterion: &mut Criterion) {
-    // Tokens of a sequence times sequences.
+    // Names are tokens per sequence times sequences.
     let batches = [
         ("9x1", sequences(1, 9)),
         ("16x32", sequences(32, 16)),

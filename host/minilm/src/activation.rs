@@ -1,15 +1,17 @@
-//! GELU and the exponential, without branches and without calls, so that loops over them become
-//! vector code. Both are accurate to a few units in the last place of `f32`.
+//! GELU and the exponential function, free of branches and calls so that loops over them are
+//! vectorized. Both are accurate to a few units in the last place of `f32`.
 
-use crate::isa::{Isa, Pass};
+use crate::isa::{Isa, Kernel};
 
-/// 1.5 * 2^23: adding it rounds a small float to the nearest integer, which then stands in the
-/// low bits of the sum, in two's complement. A conversion would compile to more, as it saturates.
+/// 1.5 * 2^23: adding it to a small float rounds that to the nearest integer, whose two's
+/// complement is then in the low bits of the sum. A cast would take more instructions, as it
+/// saturates.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
-/// `exp(x)` for `x <= 0`; below -87, where `f32` ends, about 1.6e-38.
+/// `exp(x)` for `x <= 0`, with `x` clamped to -87, where the result is about 1.6e-38 and close to
+/// the end of the range of `f32`.
 ///
-/// Range reduction and polynomial of Cephes `expf`.
+/// Uses the range reduction and polynomial of Cephes `expf`.
 #[inline(always)]
 pub(crate) fn exp<I: Isa>(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -26,7 +28,8 @@ pub(crate) fn exp<I: Isa>(x: f32) -> f32 {
     I::mul_add(p, r * r, r + 1.0) * power_of_two
 }
 
-/// The error function: the rational minimax approximation of Eigen and XLA, exact to about 4e-7.
+/// The error function, by the rational minimax approximation of Eigen and XLA; its error is at
+/// most about 4e-7.
 #[inline(always)]
 fn erf<I: Isa>(x: f32) -> f32 {
     const P: [f32; 7] = [
@@ -49,10 +52,11 @@ fn erf<I: Isa>(x: f32) -> f32 {
     x * p / q
 }
 
-/// Replaces every value by `x * Phi(x)`, the exact form the model was trained with.
+/// Replaces every value `x` by `x * Phi(x)`: the exact form of GELU, with which the model was
+/// trained, not the tanh approximation.
 pub(crate) struct Gelu<'a>(pub(crate) &'a mut [f32]);
 
-impl Pass for Gelu<'_> {
+impl Kernel for Gelu<'_> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         for x in self.0 {

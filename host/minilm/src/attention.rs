@@ -1,11 +1,11 @@
-//! Self-attention over one sequence at a time: without padding there is nothing to mask between
-//! sequences, only the rest of a sequence's own last panel.
+//! Self-attention, one sequence at a time. As sequences are not padded, only the unused lanes of a
+//! sequence's last panel are masked.
 //!
-//! Per head, keys are transposed into panels of [`LANES`] tokens, so that scores and context are
-//! the same small matrix product, with its sums in registers. Scores of a few rows at a time stay
-//! in the first-level cache between the two products.
+//! For each head, keys are transposed into panels of [`LANES`] tokens, so that scores and context
+//! are computed by the same small matrix product, whose sums stay in registers. A few rows of
+//! scores are computed at a time, and stay in the L1 cache between the two products.
 
-use crate::isa::{Isa, LANES, Lanes, Pass};
+use crate::isa::{Isa, Kernel, LANES, Lanes};
 use crate::{DIMENSIONS, MAX_TOKENS};
 
 const HEADS: usize = 12;
@@ -14,30 +14,33 @@ const _: () = assert!(HEAD_WIDTH == LANES, "a head is one Lanes wide");
 
 const MAX_PANELS: usize = MAX_TOKENS.div_ceil(LANES);
 
-/// Rows of scores computed together: as many sums as registers hold beside their operands.
-pub(crate) const WIDE_ROWS: usize = 12;
+/// Rows of scores computed together where there are 32 vector registers: as many as leave room for
+/// the operands.
+const WIDE_ROWS: usize = 12;
+/// The same for 16 vector registers of 256 bits.
 const NARROW_ROWS: usize = 3;
 
-/// One head of one sequence, in the layouts the products want; padding is zero.
+/// One head of one sequence, in the layouts that the products read. Padding is zero.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
-    /// Token after token, already divided by the square root of the head's width.
+    /// Token by token, divided by the square root of the head's width.
     queries: Vec<Lanes>,
-    /// Panel after panel; in a panel dimension after dimension, one lane per token.
+    /// Panel by panel; within a panel dimension by dimension, with one lane per token.
     keys: Vec<Lanes>,
-    /// Token after token.
+    /// Token by token.
     values: Vec<Lanes>,
 }
 
-/// Fills `context` (tokens * [`DIMENSIONS`]) from `projected` (tokens * 3 * [`DIMENSIONS`]:
-/// queries, keys and values beside each other). At most [`MAX_TOKENS`] tokens.
+/// Computes `context` (tokens by [`DIMENSIONS`]) from `projected` (tokens by 3 * [`DIMENSIONS`]:
+/// the query, key and value of each token), for at most [`MAX_TOKENS`] tokens.
 pub(crate) struct Attend<'a> {
     pub(crate) projected: &'a [f32],
     pub(crate) context: &'a mut [f32],
+    /// Scratch space.
     pub(crate) head: &'a mut Head,
 }
 
-impl Pass for Attend<'_> {
+impl Kernel for Attend<'_> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         if I::WIDE {
@@ -67,7 +70,7 @@ fn attend<I: Isa, const ROWS: usize>(pass: Attend<'_>) {
 }
 
 impl Head {
-    /// Sizes the buffers for a sequence, all zero: the padding keeps that, the rest is filled.
+    /// Resizes the buffers for a sequence and zeroes them, so that the padding is zero.
     #[inline(always)]
     fn clear(&mut self, tokens: usize, rows: usize) {
         let padded = tokens.next_multiple_of(LANES);
@@ -79,6 +82,7 @@ impl Head {
         }
     }
 
+    /// Copies one head out of `projected`.
     #[inline(always)]
     fn fill(&mut self, projected: &[[f32; 3 * DIMENSIONS]], head: usize) {
         let scale = 1.0 / (HEAD_WIDTH as f32).sqrt();
@@ -99,7 +103,7 @@ impl Head {
     }
 }
 
-/// The context of [`ROWS`] tokens; `scores` is room to work in.
+/// The context of `ROWS` tokens. `scores` is scratch space.
 #[inline(always)]
 fn attend_rows<I: Isa, const ROWS: usize>(
     head: &Head,
@@ -112,21 +116,21 @@ fn attend_rows<I: Isa, const ROWS: usize>(
         *scores = [Lanes::ZERO; ROWS];
         accumulate::<I, ROWS>(scores, queries, keys);
     }
-    let mut shares = [0.0; ROWS];
-    for (row, share) in shares.iter_mut().enumerate() {
-        *share = 1.0 / exponentials::<I, ROWS>(scores, row, tokens);
+    let mut factors = [0.0; ROWS];
+    for (row, factor) in factors.iter_mut().enumerate() {
+        *factor = 1.0 / exponentials::<I, ROWS>(scores, row, tokens);
     }
     let mut context = [Lanes::ZERO; ROWS];
     for (scores, values) in scores.iter().zip(head.values.as_chunks::<LANES>().0) {
         accumulate::<I, ROWS>(&mut context, scores, values);
     }
-    for (row, share) in context.iter_mut().zip(shares) {
-        row.0 = row.0.map(|x| x * share);
+    for (row, factor) in context.iter_mut().zip(factors) {
+        row.0 = row.0.map(|x| x * factor);
     }
     context
 }
 
-/// `sums += left * right`: the product of [`ROWS`] rows with a square of [`LANES`].
+/// Computes `sums += left * right` for `ROWS` rows and a square matrix of [`LANES`] by [`LANES`].
 #[inline(always)]
 fn accumulate<I: Isa, const ROWS: usize>(
     sums: &mut [Lanes; ROWS],
@@ -144,8 +148,8 @@ fn accumulate<I: Isa, const ROWS: usize>(
     *sums = local;
 }
 
-/// Replaces one row of scores by `exp(score - greatest)`, and gives the sum of them. Dividing by
-/// it is left to the context, which is shorter.
+/// Replaces one row of scores by `exp(score - greatest)`, the numerators of the softmax, and
+/// returns their sum. The caller divides the context by it, which has fewer values.
 #[inline(always)]
 fn exponentials<I: Isa, const ROWS: usize>(
     scores: &mut [[Lanes; ROWS]],

@@ -1,4 +1,4 @@
-//! One enum per entry point, so that a caller handles only what that call can do.
+//! Errors, one type per function, so that a caller handles only those that can occur.
 
 use std::error::Error;
 use std::io;
@@ -6,42 +6,105 @@ use std::path::PathBuf;
 
 use crate::{MAX_TOKENS, Precision, VOCABULARY};
 
-/// Why a model directory cannot be used. None of these heals by trying again.
+/// Why a model cannot be loaded. Retrying does not help with any of these.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// A file does not exist.
     #[error("model file {} not found", path.display())]
-    MissingFile { path: PathBuf },
+    MissingFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file exists but cannot be read.
     #[error("cannot read model file {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    /// Cut short, or not safetensors at all.
-    #[error("{} is no safetensors file", path.display())]
-    BadWeights { path: PathBuf, source: safetensors::SafeTensorError },
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The weights are truncated, or not in the safetensors format at all.
+    #[error("{} is not a valid safetensors file", path.display())]
+    BadWeights {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor is missing from the weights.
     #[error("the weights have no tensor {name}")]
-    MissingTensor { name: String },
+    MissingTensor {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// A tensor has another shape than this model.
     #[error("tensor {name} has shape {found:?}, expected {expected:?}")]
-    WrongShape { name: String, expected: Vec<usize>, found: Vec<usize> },
+    WrongShape {
+        /// Name of the tensor.
+        name: String,
+        /// Shape in this model.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        found: Vec<usize>,
+    },
+    /// A tensor is not of type `F32`.
     #[error("tensor {name} holds {found}, expected F32")]
-    WrongType { name: String, found: String },
+    WrongType {
+        /// Name of the tensor.
+        name: String,
+        /// Type in the file.
+        found: String,
+    },
+    /// A tensor holds an infinity or a NaN.
     #[error("tensor {name} holds a value that is not finite")]
-    NotFinite { name: String },
-    #[error("{} is no tokenizer for this model", path.display())]
-    BadTokenizer { path: PathBuf, source: Box<dyn Error + Send + Sync> },
+    NotFinite {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// The tokenizer is invalid, or belongs to another model.
+    #[error("{} is not a tokenizer for this model", path.display())]
+    BadTokenizer {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// This CPU does not support the precision.
     #[error("precision {precision} needs a CPU with AVX512-VNNI or AVX-VNNI")]
-    UnsupportedPrecision { precision: Precision },
+    UnsupportedPrecision {
+        /// The requested precision.
+        precision: Precision,
+    },
 }
 
-/// Why a batch was refused. `index` is the sequence's place in the batch.
+/// Why a batch of token sequences was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardError {
+    /// A sequence has no tokens.
     #[error("sequence {index} is empty")]
-    EmptySequence { index: usize },
+    EmptySequence {
+        /// Index of the sequence in the batch.
+        index: usize,
+    },
+    /// A sequence is longer than [`MAX_TOKENS`].
     #[error("sequence {index} has {tokens} tokens, at most {MAX_TOKENS} are allowed")]
-    TooLong { index: usize, tokens: usize },
-    #[error("sequence {index} holds token {token}, the vocabulary ends at {VOCABULARY}")]
-    UnknownToken { index: usize, token: u32 },
+    TooLong {
+        /// Index of the sequence in the batch.
+        index: usize,
+        /// Number of tokens of the sequence.
+        tokens: usize,
+    },
+    /// A token id is not below [`VOCABULARY`].
+    #[error("sequence {index} holds token {token}, but ids must be below {VOCABULARY}")]
+    UnknownToken {
+        /// Index of the sequence in the batch.
+        index: usize,
+        /// The unknown id.
+        token: u32,
+    },
 }
 
-/// The tokenizer refused a text. Its own files decide that, so the cause stays opaque.
+/// The tokenizer rejected a text. The cause comes from the `tokenizers` crate and is opaque.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot tokenize the text")]
 pub struct TokenizeError(#[source] pub(crate) Box<dyn Error + Send + Sync>);

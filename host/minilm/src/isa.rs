@@ -1,15 +1,15 @@
-//! Plain loops, compiled once per instruction set.
+//! Safe loops that are compiled once per instruction set.
 //!
-//! Everything but the int8 product is written as loops over fixed-size arrays that the compiler
-//! turns into vector code. A build for a generic CPU would use 128-bit vectors, so each loop nest
-//! is a [`Pass`], which [`Cpu::run`](crate::kernels::Cpu::run) instantiates for the widest
-//! instruction set the CPU was found to have. Implementations must be `#[inline(always)]`, down to
-//! the loops: code that is not inlined is compiled for the generic CPU.
+//! Everything but the matrix products is written as loops over fixed-size arrays, which the
+//! compiler vectorizes. A build for a generic CPU would use 128-bit vectors, so each loop nest is a
+//! [`Kernel`], which `kernels::Cpu::run` instantiates for the widest instruction set that the CPU
+//! has. All functions of a kernel, down to the loops, must be `#[inline(always)]`: code that is not
+//! inlined is compiled for the generic CPU.
 
-/// Floats handled side by side: two AVX-512 registers, the width of a head and of a panel.
+/// Floats processed in parallel: two AVX-512 registers, and the width of an attention head.
 pub(crate) const LANES: usize = 32;
 
-/// [`LANES`] floats on a cache line boundary: a wide load that straddles two lines costs double.
+/// [`LANES`] floats, aligned to a cache line: a load that spans two lines takes twice as long.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Lanes(pub(crate) [f32; LANES]);
@@ -17,7 +17,7 @@ pub(crate) struct Lanes(pub(crate) [f32; LANES]);
 impl Lanes {
     pub(crate) const ZERO: Self = Self([0.0; LANES]);
 
-    /// Combines all lanes, halves with halves: one after the other each would wait on the last.
+    /// Combines all lanes in a tree, whose steps depend on each other less than those of a chain.
     #[inline(always)]
     pub(crate) fn reduce(mut self, combine: impl Fn(f32, f32) -> f32) -> f32 {
         let mut width = LANES / 2;
@@ -31,26 +31,27 @@ impl Lanes {
     }
 }
 
-/// What the loops may assume of the instruction set they are compiled for.
+/// An instruction set that a kernel is compiled for.
 pub(crate) trait Isa {
-    /// A fused multiply-add is one instruction; where it is not, `f32::mul_add` calls a function.
+    /// Whether a fused multiply-add is one instruction. Elsewhere `f32::mul_add` calls a function.
     const FUSED: bool;
-    /// 32 registers of 512 bits, enough for [`WIDE_ROWS`](crate::attention::WIDE_ROWS).
+    /// Whether there are 32 registers of 512 bits, as `attention::WIDE_ROWS` needs.
     const WIDE: bool;
 
-    /// `a * b + c`.
+    /// `a * b + c`, fused where that is one instruction.
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         if Self::FUSED { a.mul_add(b, c) } else { a * b + c }
     }
 }
 
-/// A loop nest to be compiled per instruction set.
-pub(crate) trait Pass {
+/// A loop nest to be compiled once per instruction set.
+pub(crate) trait Kernel {
+    /// Runs the loops as compiled for `I`.
     fn run<I: Isa>(self);
 }
 
-/// The instruction set the build was made for. On aarch64 that already includes NEON.
+/// The instruction set of the build's target. On AArch64 that includes NEON.
 pub(crate) struct Baseline;
 
 impl Isa for Baseline {
@@ -58,19 +59,17 @@ impl Isa for Baseline {
     const WIDE: bool = false;
 }
 
-#[cfg(target_arch = "x86_64")]
+/// AVX2 with FMA.
 pub(crate) struct Avx2;
 
-#[cfg(target_arch = "x86_64")]
 impl Isa for Avx2 {
     const FUSED: bool = true;
     const WIDE: bool = false;
 }
 
-#[cfg(target_arch = "x86_64")]
+/// AVX-512 F, BW, DQ and VL.
 pub(crate) struct Avx512;
 
-#[cfg(target_arch = "x86_64")]
 impl Isa for Avx512 {
     const FUSED: bool = true;
     const WIDE: bool = true;

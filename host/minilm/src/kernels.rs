@@ -1,114 +1,85 @@
-//! Every line of `unsafe` of the crate: vector instructions the build's baseline does not have,
-//! and the call into `gemm`, which takes pointers.
+//! All `unsafe` code of the crate: vector instructions that the build's target lacks, and the call
+//! of `gemm`, which takes pointers.
 //!
-//! Two proofs keep it sound. A [`Cpu`] or a [`Vnni`] can only be had from its `detect`, so holding
-//! one proves that the CPU has the instructions. And lengths are checked, or are part of a type,
-//! before a pointer is taken.
-#![expect(unsafe_code, reason = "vector instructions and gemm are only reachable through it")]
+//! Soundness rests on two rules. A [`Vnni`] is created only by its `detect`, so that a value is
+//! proof that the CPU has the instructions. And lengths are checked, or are part of a type, before
+//! a pointer is taken.
+//!
+//! `pulp` dispatches the safe loops. The int8 kernels do without it: version 0.22 wraps neither
+//! `vpdpbusd` nor AVX-VNNI.
+#![expect(unsafe_code, reason = "vector instructions and gemm cannot be called without it")]
 
-use crate::isa::{Baseline, Pass};
-use crate::linear::{Panel, WIDE_PANEL};
-use crate::quantise::Quantised;
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::isa::{Avx2, Avx512, Baseline, Kernel};
+use crate::panel::{F32_PANEL_WIDTH, Panel};
+use crate::quantize::Quantized;
 
 #[cfg(target_arch = "x86_64")]
-use crate::isa::{Avx2, Avx512};
-#[cfg(target_arch = "x86_64")]
-use crate::linear::{GROUP, PANEL};
+use crate::panel::{GROUP, PANEL_WIDTH};
 
-/// The instruction set that plain loops run in.
+/// The instruction set for which [`Kernel`]s are run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cpu(Level);
-
-#[derive(Debug, Clone, Copy)]
-enum Level {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    Baseline,
-}
+pub(crate) struct Cpu(Arch);
 
 impl Cpu {
     /// The widest instruction set of this CPU.
     pub(crate) fn detect() -> Self {
-        let found = Self::detect_512().or_else(Self::detect_256);
-        found.unwrap_or(Self(Level::Baseline))
+        Self(Arch::new())
     }
 
-    fn detect_512() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if Self::detect_256().is_some()
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
-            return Some(Self(Level::Avx512));
-        }
-        None
+    /// Runs a kernel as compiled for this CPU.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) {
+        self.0.dispatch(Dispatch(kernel));
     }
+}
 
-    fn detect_256() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Some(Self(Level::Avx2));
-        }
-        None
-    }
+/// Runs a kernel within a function that `pulp` compiles for an instruction set.
+struct Dispatch<K>(K);
 
-    /// Runs a loop nest as compiled for this CPU.
-    pub(crate) fn run<P: Pass>(self, pass: P) {
-        match self.0 {
-            // SAFETY: `detect` found every feature that the function enables.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { run_avx512(pass) },
-            // SAFETY: `detect` found every feature that the function enables.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { run_avx2(pass) },
-            Level::Baseline => pass.run::<Baseline>(),
+impl<K: Kernel> WithSimd for Dispatch<K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match S::F32_LANES {
+            16 => self.0.run::<Avx512>(),
+            8 => self.0.run::<Avx2>(),
+            _ => self.0.run::<Baseline>(),
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn run_avx512<P: Pass>(pass: P) {
-    pass.run::<Avx512>();
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn run_avx2<P: Pass>(pass: P) {
-    pass.run::<Avx2>();
-}
-
-/// `y += x * weights`, with `x` rows by `inputs` and `y` rows by outputs, each row after row, and
-/// `weights` panel after panel of `inputs` by [`WIDE_PANEL`] outputs.
+/// Computes `y += x * weights`. `x` (rows by `inputs`) and `y` (rows by outputs) are row-major;
+/// `weights` holds one panel after the other, each `inputs` by [`F32_PANEL_WIDTH`] outputs.
+///
+/// # Panics
+/// Panics if the lengths do not describe such matrices.
 pub(crate) fn product_f32(x: &[f32], inputs: usize, weights: &[f32], y: &mut [f32]) {
     let (rows, outputs) = (x.len() / inputs, weights.len() / inputs);
     assert_eq!(x.len(), rows * inputs, "x is whole rows");
     assert_eq!(weights.len(), inputs * outputs, "weights are whole rows");
-    assert_eq!(outputs % WIDE_PANEL, 0, "weights are whole panels");
+    assert_eq!(outputs % F32_PANEL_WIDTH, 0, "weights are whole panels");
     assert_eq!(y.len(), rows * outputs, "y has a row per row of x");
     if rows == 0 {
         return;
     }
-    for (index, panel) in weights.chunks_exact(inputs * WIDE_PANEL).enumerate() {
-        // SAFETY: by the lengths asserted above the strides describe whole row-major matrices:
-        // all of `x`, all of `panel`, and of each row of `y` the outputs from the slice's start
-        // on, of which there are WIDE_PANEL. `y` is borrowed mutably and so overlaps neither of
-        // the others, and everything is initialised.
+    for (index, panel) in weights.chunks_exact(inputs * F32_PANEL_WIDTH).enumerate() {
+        // SAFETY: by the lengths asserted above, the strides describe row-major matrices that lie
+        // within the slices: all of `x`, all of `panel`, and in each row of `y` the
+        // F32_PANEL_WIDTH outputs from the slice's start on. `y` is borrowed mutably, so it
+        // overlaps neither of the others, and all values are initialized.
         unsafe {
             gemm::gemm(
-                WIDE_PANEL,
+                F32_PANEL_WIDTH,
                 rows,
                 inputs,
-                y[index * WIDE_PANEL..].as_mut_ptr(),
+                y[index * F32_PANEL_WIDTH..].as_mut_ptr(),
                 outputs as isize,
                 1,
                 true,
                 panel.as_ptr(),
-                WIDE_PANEL as isize,
+                F32_PANEL_WIDTH as isize,
                 1,
                 x.as_ptr(),
                 inputs as isize,
@@ -124,7 +95,8 @@ pub(crate) fn product_f32(x: &[f32], inputs: usize, weights: &[f32], y: &mut [f3
     }
 }
 
-/// Proof that this CPU multiplies unsigned by signed bytes, four at a time, without saturating.
+/// Proof that this CPU has VNNI: sums of four products of unsigned and signed bytes, without
+/// saturation in between.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Vnni(Width);
 
@@ -137,6 +109,7 @@ enum Width {
 }
 
 impl Vnni {
+    /// The widest kernel for this CPU, if there is one.
     pub(crate) fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
@@ -154,7 +127,7 @@ impl Vnni {
         found.then_some(Self(Width::Bits512))
     }
 
-    /// The narrow kernel alone, which a CPU with the wide one may have as well.
+    /// The 256-bit kernel, which a CPU with the 512-bit one may support as well.
     #[cfg(target_arch = "x86_64")]
     fn detect_256() -> Option<Self> {
         let found = is_x86_feature_detected!("avx2")
@@ -163,17 +136,17 @@ impl Vnni {
         found.then_some(Self(Width::Bits256))
     }
 
-    /// `y = x * weights + bias`, with `y` rows by outputs. Overwrites all of `y`.
+    /// Computes `y = x * weights + bias`. `y` is row-major, tokens by outputs, and overwritten.
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(unused_variables, reason = "there is no kernel, hence no Vnni to call this on")
+        expect(unused_variables, reason = "no kernel exists here, so no `Vnni` value does either")
     )]
-    pub(crate) fn product(self, x: &Quantised, panels: &[Panel], y: &mut [f32]) {
+    pub(crate) fn product(self, x: &Quantized, panels: &[Panel], y: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         match self.0 {
-            // SAFETY: `detect` found every feature that the function enables.
+            // SAFETY: `detect` detected every feature that the function enables.
             Width::Bits512 => unsafe { vnni512::product(x, panels, y) },
-            // SAFETY: `detect` found every feature that the function enables.
+            // SAFETY: `detect` detected every feature that the function enables.
             Width::Bits256 => unsafe { vnni256::product(x, panels, y) },
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -181,28 +154,30 @@ impl Vnni {
     }
 }
 
-/// One tile of an int8 product: some rows of the activations by one panel of the weights.
+/// One tile of an int8 product: a few rows of the activations and one panel of the weights.
 #[cfg(target_arch = "x86_64")]
 struct Tile<'a> {
-    x: &'a Quantised,
+    x: &'a Quantized,
+    /// First row of `x`.
     first: usize,
     panel: &'a Panel,
-    /// From the tile's first output on; a row is `outputs` apart.
+    /// The results, from the tile's first output on. Rows are `outputs` apart.
     y: &'a mut [f32],
     outputs: usize,
 }
 
-/// Calls `$kernel` for every tile, with its rows as a constant. Rows are spread evenly: a tile of
-/// one row would wait on its own sums, 13 rows are better served as 7 and 6 than as 12 and 1.
+/// Calls `$kernel` for every tile, with the number of rows as a constant. Rows are divided evenly:
+/// a tile of one row is limited by the latency of its additions, so 7 and 6 rows are faster than 12
+/// and 1.
 #[cfg(target_arch = "x86_64")]
 macro_rules! for_each_tile {
     ($kernel:ident, $x:expr, $panels:expr, $y:expr, $most:literal: $($rows:literal)*) => {
-        let (rows, outputs) = ($x.scales.len(), $panels.len() * PANEL);
+        let (rows, outputs) = ($x.scales.len(), $panels.len() * PANEL_WIDTH);
         for (index, panel) in $panels.iter().enumerate() {
             let mut first = 0;
             for left in (1..=rows.div_ceil($most)).rev() {
                 let count = (rows - first).div_ceil(left);
-                let y = &mut $y[first * outputs + index * PANEL..];
+                let y = &mut $y[first * outputs + index * PANEL_WIDTH..];
                 let tile = Tile { x: $x, first, panel, y, outputs };
                 match count {
                     $($rows => $kernel::<$rows>(tile),)*
@@ -216,7 +191,7 @@ macro_rules! for_each_tile {
 
 #[cfg(target_arch = "x86_64")]
 impl<'a> Tile<'a> {
-    /// The activations of each row, in groups that one instruction takes.
+    /// The activations of each row, in groups that one instruction multiplies.
     #[inline(always)]
     fn rows<const ROWS: usize>(&self) -> [&'a [[u8; GROUP]]; ROWS] {
         let (groups, _) = self.x.bytes.as_chunks::<GROUP>();
@@ -229,12 +204,12 @@ impl<'a> Tile<'a> {
 mod vnni512 {
     use std::arch::x86_64::*;
 
-    use super::{GROUP, PANEL, Panel, Quantised, Tile};
+    use super::{GROUP, PANEL_WIDTH, Panel, Quantized, Tile};
 
-    const HALF: usize = PANEL / 2;
+    const HALF: usize = PANEL_WIDTH / 2;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) fn product(x: &Quantised, panels: &[Panel], y: &mut [f32]) {
+    pub(super) fn product(x: &Quantized, panels: &[Panel], y: &mut [f32]) {
         for_each_tile!(tile, x, panels, y, 12: 1 2 3 4 5 6 7 8 9 10 11 12);
     }
 
@@ -295,16 +270,16 @@ mod vnni512 {
 mod vnni256 {
     use std::arch::x86_64::*;
 
-    use super::{GROUP, PANEL, Panel, Quantised, Tile};
+    use super::{GROUP, PANEL_WIDTH, Panel, Quantized, Tile};
 
-    const QUARTER: usize = PANEL / 4;
+    const QUARTER: usize = PANEL_WIDTH / 4;
 
     #[target_feature(enable = "avx2,fma,avxvnni")]
-    pub(super) fn product(x: &Quantised, panels: &[Panel], y: &mut [f32]) {
+    pub(super) fn product(x: &Quantized, panels: &[Panel], y: &mut [f32]) {
         for_each_tile!(tile, x, panels, y, 6: 1 2 3 4 5 6);
     }
 
-    /// Half a panel at a time: 12 of the 16 registers hold sums.
+    /// Processes half a panel at a time, so that 12 of the 16 registers hold sums.
     #[target_feature(enable = "avx2,fma,avxvnni")]
     fn tile<const ROWS: usize>(mut tile: Tile<'_>) {
         half::<ROWS>(&mut tile, [0, 1]);

@@ -1,18 +1,18 @@
-//! The model: what is loaded, and the way from token ids to vectors.
+//! The loaded model, and the forward pass from token ids to vectors.
 //!
-//! A batch lies end to end, token after token, and is worked through in passes of at most
-//! [`PASS_TOKENS`]: that bounds the memory of a call whatever the batch, and keeps a pass's hidden
-//! states in the second-level cache. More tokens in a pass would read the weights less often, but
-//! from some 64 on the arithmetic is the slower part.
+//! The sequences of a batch lie end to end, and are processed in chunks of at most
+//! [`CHUNK_TOKENS`]. That bounds the memory of a call whatever the size of the batch, and keeps the
+//! hidden states in the L2 cache. Larger chunks would read the weights less often, but from about
+//! 64 tokens on the computation is limited by arithmetic.
 
 use std::path::Path;
 
 use crate::activation::Gelu;
 use crate::attention::{Attend, Head};
 use crate::kernels::{Cpu, Vnni};
+use crate::layer_norm::{AddLayerNorm, LayerNorm, pool};
 use crate::linear::{Dense, Linear};
-use crate::normalise::{AddNormalise, Norm, pool};
-use crate::quantise::Quantised;
+use crate::quantize::Quantized;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Weights, read};
 use crate::{
@@ -24,17 +24,18 @@ const INTERMEDIATE: usize = 4 * DIMENSIONS;
 const POSITIONS: usize = 512;
 const TOKEN_TYPES: usize = 2;
 
-/// Tokens worked on at once. A longest sequence must fit.
-const PASS_TOKENS: usize = 256;
-const _: () = assert!(PASS_TOKENS >= MAX_TOKENS);
+/// Maximum number of tokens processed at once. The longest sequence must fit.
+const CHUNK_TOKENS: usize = 256;
+const _: () = assert!(CHUNK_TOKENS >= MAX_TOKENS);
 
-/// The model's name and the start of the SHA-256 of the `model.safetensors` it was released as.
+/// The model's name, and the first digits of the SHA-256 of its released `model.safetensors`.
 const REVISION: &str = "all-MiniLM-L6-v2/53aa5117";
 
-/// To be raised by every change here that moves vectors by more than rounding.
+/// Version of this implementation. Must be raised with every change that affects vectors by more
+/// than rounding.
 const PIPELINE: u32 = 1;
 
-/// A loaded model: shared freely between threads, each with its own [`Scratch`].
+/// A loaded model. Threads can share it; each needs its own [`Scratch`].
 #[derive(Debug)]
 pub struct MiniLm {
     tokenizer: Tokenizer,
@@ -47,24 +48,24 @@ pub struct MiniLm {
 
 #[derive(Debug)]
 struct Embeddings {
-    /// Includes the embedding of token type 0, the only one used.
+    /// The embedding of each token, plus that of token type 0, the only one used.
     words: Vec<f32>,
     positions: Vec<f32>,
-    norm: Norm,
+    norm: LayerNorm,
 }
 
 #[derive(Debug)]
 struct Layer {
-    /// Queries, keys and values in one product.
+    /// Computes queries, keys and values in one product.
     projection: Linear,
     attention_output: Linear,
-    attention_norm: Norm,
+    attention_norm: LayerNorm,
     intermediate: Linear,
     output: Linear,
-    output_norm: Norm,
+    output_norm: LayerNorm,
 }
 
-/// Room for one forward pass, to be kept from call to call. Grows to about 5 MB and stays there.
+/// Buffers of a forward pass. Reuse it from call to call to avoid allocations. Grows to about 5 MB.
 #[derive(Debug, Default)]
 pub struct Scratch {
     hidden: Vec<f32>,
@@ -72,16 +73,21 @@ pub struct Scratch {
     projected: Vec<f32>,
     context: Vec<f32>,
     intermediate: Vec<f32>,
-    quantised: Quantised,
+    quantized: Quantized,
     head: Head,
 }
 
 impl MiniLm {
-    /// Reads `model.safetensors` and `tokenizer.json` from `directory`. Blocks for some
-    /// tenths of a second.
+    /// Loads `model.safetensors` and `tokenizer.json` from `directory`. Blocks for some tenths of a
+    /// second.
     ///
-    /// That the weights are the released ones is the caller's to know (their SHA-256 begins with
-    /// the eight digits in [`profile`](Self::profile)); here only names and shapes are checked.
+    /// Only the names, shapes and types of the tensors are checked. The caller must ensure that the
+    /// weights are the released ones, whose SHA-256 begins with the eight digits in
+    /// [`profile`](Self::profile).
+    ///
+    /// # Errors
+    /// Fails if a file is missing, unreadable or does not fit the model, or if this CPU does not
+    /// support `precision`.
     pub fn load(directory: &Path, precision: Precision) -> Result<Self, LoadError> {
         let vnni = match precision {
             Precision::F32 => None,
@@ -104,46 +110,59 @@ impl MiniLm {
         })
     }
 
-    /// What vectors of this model may be compared with: only those of an equal profile.
+    /// Identifies the model, precision and implementation. Only vectors of equal profiles may be
+    /// compared with each other.
     pub fn profile(&self) -> &str {
         &self.profile
     }
 
+    /// The precision that the model was loaded with.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Token ids for [`forward`](Self::forward), cut off at [`MAX_TOKENS`]. No text is too long
-    /// (only its first 4 KiB are read), and the empty one has tokens too.
+    /// Converts a text to 2 to [`MAX_TOKENS`] token ids for [`forward`](Self::forward). Longer
+    /// texts are truncated; only the first 4 KiB are read. An empty text is valid.
+    ///
+    /// # Errors
+    /// Fails if the tokenizer rejects the text.
     pub fn tokenize(&self, text: &str) -> Result<Vec<u32>, TokenizeError> {
         self.tokenizer.tokenize(text)
     }
 
-    /// One vector of [`DIMENSIONS`] floats and of length one per sequence, end to end in the
-    /// order given: the mean of the sequence's hidden states. A vector does not depend on the
-    /// sequence's neighbours, in [`Precision::F32`] but for rounding.
+    /// Computes one embedding per sequence of token ids: the mean of the sequence's hidden states,
+    /// scaled to unit length. Returns `sequences.len()` rows of [`DIMENSIONS`] floats, in the order
+    /// of the sequences.
     ///
-    /// Runs on the calling thread, without a way to stop it: bound the tokens of a call.
+    /// A vector does not depend on the other sequences of the batch, except for rounding in
+    /// [`Precision::F32`].
+    ///
+    /// Runs on the calling thread and cannot be cancelled, so the caller should bound the number of
+    /// tokens per call.
+    ///
+    /// # Errors
+    /// Fails if a sequence is empty, is longer than [`MAX_TOKENS`], or holds an id that is not
+    /// below [`VOCABULARY`]. `scratch` stays usable.
     pub fn forward(
         &self,
         sequences: &[&[u32]],
         scratch: &mut Scratch,
     ) -> Result<Vec<f32>, ForwardError> {
         for (index, sequence) in sequences.iter().enumerate() {
-            check(index, sequence)?;
+            validate(index, sequence)?;
         }
         let mut vectors = vec![0.0; sequences.len() * DIMENSIONS];
         let (mut rest, mut targets) = (sequences, vectors.as_mut_slice());
         while !rest.is_empty() {
-            let (pass, after) = rest.split_at(pass_length(rest));
-            let (target, after_target) = targets.split_at_mut(pass.len() * DIMENSIONS);
-            self.forward_pass(pass, target, scratch);
+            let (chunk, after) = rest.split_at(chunk_length(rest));
+            let (target, after_target) = targets.split_at_mut(chunk.len() * DIMENSIONS);
+            self.forward_chunk(chunk, target, scratch);
             (rest, targets) = (after, after_target);
         }
         Ok(vectors)
     }
 
-    fn forward_pass(&self, sequences: &[&[u32]], vectors: &mut [f32], scratch: &mut Scratch) {
+    fn forward_chunk(&self, sequences: &[&[u32]], vectors: &mut [f32], scratch: &mut Scratch) {
         self.embeddings.look_up(self.cpu, sequences, scratch);
         for layer in &self.layers {
             layer.attend(self.cpu, sequences, scratch);
@@ -158,7 +177,7 @@ impl MiniLm {
     }
 }
 
-fn check(index: usize, sequence: &[u32]) -> Result<(), ForwardError> {
+fn validate(index: usize, sequence: &[u32]) -> Result<(), ForwardError> {
     if sequence.is_empty() {
         return Err(ForwardError::EmptySequence { index });
     }
@@ -171,12 +190,12 @@ fn check(index: usize, sequence: &[u32]) -> Result<(), ForwardError> {
     }
 }
 
-/// How many of the first sequences fit into a pass; at least one does.
-fn pass_length(sequences: &[&[u32]]) -> usize {
+/// Number of leading sequences that fit into a chunk: at least one.
+fn chunk_length(sequences: &[&[u32]]) -> usize {
     let mut tokens = 0;
     let fits = |sequence: &&&[u32]| {
         tokens += sequence.len();
-        tokens <= PASS_TOKENS
+        tokens <= CHUNK_TOKENS
     };
     sequences.iter().take_while(fits).count()
 }
@@ -200,7 +219,7 @@ impl Embeddings {
         })
     }
 
-    /// Makes the scratch's hidden states those of `sequences` before the first layer.
+    /// Sets the hidden states to the embeddings of `sequences`, the input of the first layer.
     fn look_up(&self, cpu: Cpu, sequences: &[&[u32]], scratch: &mut Scratch) {
         let Scratch { hidden, residual, .. } = scratch;
         hidden.clear();
@@ -211,7 +230,7 @@ impl Embeddings {
             }
             residual.extend_from_slice(&self.positions[..sequence.len() * DIMENSIONS]);
         }
-        cpu.run(AddNormalise { hidden, residual, norm: &self.norm });
+        cpu.run(AddLayerNorm { hidden, residual, norm: &self.norm });
     }
 }
 
@@ -234,8 +253,8 @@ impl Layer {
     }
 
     fn attend(&self, cpu: Cpu, sequences: &[&[u32]], scratch: &mut Scratch) {
-        let Scratch { hidden, residual, projected, context, quantised, head, .. } = scratch;
-        self.projection.apply(cpu, hidden, projected, quantised);
+        let Scratch { hidden, residual, projected, context, quantized, head, .. } = scratch;
+        self.projection.apply(cpu, hidden, projected, quantized);
         context.resize(hidden.len(), 0.0);
         let (mut projected, mut rest) = (projected.as_slice(), context.as_mut_slice());
         for sequence in sequences {
@@ -244,20 +263,20 @@ impl Layer {
             cpu.run(Attend { projected: of_sequence, context: target, head });
             (projected, rest) = (after, after_target);
         }
-        self.attention_output.apply(cpu, context, residual, quantised);
-        cpu.run(AddNormalise { hidden, residual, norm: &self.attention_norm });
+        self.attention_output.apply(cpu, context, residual, quantized);
+        cpu.run(AddLayerNorm { hidden, residual, norm: &self.attention_norm });
     }
 
     fn feed_forward(&self, cpu: Cpu, scratch: &mut Scratch) {
-        let Scratch { hidden, residual, intermediate, quantised, .. } = scratch;
-        self.intermediate.apply(cpu, hidden, intermediate, quantised);
+        let Scratch { hidden, residual, intermediate, quantized, .. } = scratch;
+        self.intermediate.apply(cpu, hidden, intermediate, quantized);
         cpu.run(Gelu(intermediate));
-        self.output.apply(cpu, intermediate, residual, quantised);
-        cpu.run(AddNormalise { hidden, residual, norm: &self.output_norm });
+        self.output.apply(cpu, intermediate, residual, quantized);
+        cpu.run(AddLayerNorm { hidden, residual, norm: &self.output_norm });
     }
 }
 
-/// Queries, keys and values of a layer below each other.
+/// The layers of queries, keys and values of one attention layer, concatenated.
 fn projection(weights: &Weights<'_>, prefix: &str) -> Result<Dense, LoadError> {
     let mut joined = Dense { weight: Vec::new(), bias: Vec::new() };
     for part in ["query", "key", "value"] {

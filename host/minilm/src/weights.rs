@@ -1,7 +1,8 @@
-//! `model.safetensors` as checked tensors.
+//! Reads `model.safetensors` into validated tensors.
 //!
-//! The file is read, not mapped: a mapped file that another process cuts short kills this one.
-//! Its bytes live until the last tensor is packed, so loading peaks at the file plus the model.
+//! The file is read, not memory-mapped: if another process truncates a mapped file, this process is
+//! killed by a signal. The bytes are kept until the last tensor is packed, so the peak memory of
+//! loading is the size of the file plus that of the model.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,10 +11,13 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::LoadError;
+use crate::layer_norm::LayerNorm;
 use crate::linear::Dense;
-use crate::normalise::Norm;
 
-/// Reads a whole file; that it does not exist is an error of its own.
+/// Reads a file.
+///
+/// # Errors
+/// Fails with [`LoadError::MissingFile`] if it does not exist, else with [`LoadError::Read`].
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => LoadError::MissingFile { path: path.to_owned() },
@@ -21,17 +25,21 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     })
 }
 
+/// The tensors of a file, borrowed from its bytes.
 pub(crate) struct Weights<'a>(SafeTensors<'a>);
 
 impl<'a> Weights<'a> {
-    /// `path` only serves the error.
+    /// Parses the file's header. `path` is used only in the error.
     pub(crate) fn parse(bytes: &'a [u8], path: &Path) -> Result<Self, LoadError> {
         SafeTensors::deserialize(bytes)
             .map(Self)
             .map_err(|source| LoadError::BadWeights { path: path.to_owned(), source })
     }
 
-    /// The values of `name`, all finite, row after row.
+    /// The values of the tensor `name`, in row-major order.
+    ///
+    /// # Errors
+    /// Fails if there is no such tensor, its shape or type differs, or a value is not finite.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let missing = |_| LoadError::MissingTensor { name: name.to_owned() };
         let tensor = self.0.tensor(name).map_err(missing)?;
@@ -51,7 +59,7 @@ impl<'a> Weights<'a> {
         Ok(values)
     }
 
-    /// `{name}.weight` and `{name}.bias`.
+    /// The layer with the tensors `{name}.weight` and `{name}.bias`.
     pub(crate) fn dense(
         &self,
         name: &str,
@@ -64,9 +72,9 @@ impl<'a> Weights<'a> {
         })
     }
 
-    /// `{name}.weight` and `{name}.bias`.
-    pub(crate) fn norm(&self, name: &str, width: usize) -> Result<Norm, LoadError> {
-        Ok(Norm {
+    /// The normalization with the tensors `{name}.weight` and `{name}.bias`.
+    pub(crate) fn norm(&self, name: &str, width: usize) -> Result<LayerNorm, LoadError> {
+        Ok(LayerNorm {
             weight: self.tensor(&format!("{name}.weight"), &[width])?,
             bias: self.tensor(&format!("{name}.bias"), &[width])?,
         })

@@ -1,5 +1,5 @@
-//! The forward pass and the tokenizer against `reference.json`, which `reference.py` computed in
-//! double precision without any of this crate's code; and what callers may rely on beside it.
+//! Compares the tokenizer and the forward pass with `reference.json`, which `reference.py` computed
+//! in double precision with none of this crate's code, and tests what callers may rely on.
 
 use kenning_minilm::{
     DIMENSIONS, ForwardError, MAX_TOKENS, MiniLm, Precision, Scratch, VOCABULARY,
@@ -23,7 +23,7 @@ fn load(precision: Precision) -> MiniLm {
     MiniLm::load(&support::model_directory(), precision).unwrap()
 }
 
-/// The precisions this CPU has; int8 is tested where it can run.
+/// The precisions that this CPU supports.
 fn precisions() -> impl Iterator<Item = Precision> {
     [Precision::F32, Precision::Int8].into_iter().filter(|precision| precision.is_supported())
 }
@@ -90,7 +90,7 @@ fn vectors_have_length_one() {
     }
 }
 
-/// 40 sequences of lengths that fall on both sides of every block size, over several passes.
+/// 40 sequences in several chunks, with lengths below, at and above each block size.
 fn ragged() -> Vec<Vec<u32>> {
     let lengths = [1, 2, 3, 11, 12, 13, 31, 32, 33, 64, 65, 96, 127, 128, 129, 255, 256, 5, 254, 7];
     let token = |index: usize, place: usize| 1000 + ((index * 31 + place * 977) % 25_000) as u32;
@@ -104,7 +104,7 @@ fn ragged() -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn a_vector_does_not_depend_on_its_neighbours() {
+fn a_vector_does_not_depend_on_the_rest_of_the_batch() {
     for precision in precisions() {
         let model = load(precision);
         let batch = ragged();
@@ -115,7 +115,8 @@ fn a_vector_does_not_depend_on_its_neighbours() {
             let alone = model.forward(&[sequence], &mut scratch).unwrap();
             let differences = alone.iter().zip(vector).map(|(a, b)| (a - b).abs());
             let greatest = differences.fold(0.0, f32::max);
-            // The int8 product is the same for a row wherever it lies; gemm sums in another order.
+            // The int8 product of a row is independent of its position; the order of gemm's sums
+            // is not.
             let allowed = if precision == Precision::Int8 { 0.0 } else { 1e-6 };
             assert!(greatest <= allowed, "{precision}, {} tokens: {greatest}", sequence.len());
         }
@@ -123,7 +124,7 @@ fn a_vector_does_not_depend_on_its_neighbours() {
 }
 
 #[test]
-fn nearness_follows_meaning() {
+fn similar_meaning_yields_a_high_cosine() {
     let query = "feline pet resting";
     let texts = [
         "The cat sleeps on the windowsill",
@@ -134,10 +135,10 @@ fn nearness_follows_meaning() {
     for precision in precisions() {
         let model = load(precision);
         let of_query = double(&embed(&model, &[query])[0]);
-        let nearness = |vector: &Vec<f32>| cosine(&of_query, &double(vector));
-        let nearness: Vec<f64> = embed(&model, &texts).iter().map(nearness).collect();
-        assert!(nearness[0] > 0.4, "{precision}: {nearness:?}");
-        assert!(nearness[1..].iter().all(|other| *other < 0.2), "{precision}: {nearness:?}");
+        let similarity = |vector: &Vec<f32>| cosine(&of_query, &double(vector));
+        let similarity: Vec<f64> = embed(&model, &texts).iter().map(similarity).collect();
+        assert!(similarity[0] > 0.4, "{precision}: {similarity:?}");
+        assert!(similarity[1..].iter().all(|other| *other < 0.2), "{precision}: {similarity:?}");
     }
 }
 
@@ -162,37 +163,37 @@ fn an_empty_batch_has_no_vectors() {
     assert_eq!(vectors, Ok(Vec::new()));
 }
 
-fn forward_error(sequence: &[u32]) -> Result<Vec<f32>, ForwardError> {
+fn forward(sequence: &[u32]) -> Result<Vec<f32>, ForwardError> {
     load(Precision::F32).forward(&[&[101, 102], sequence], &mut Scratch::default())
 }
 
 #[test]
 fn an_empty_sequence_is_refused() {
-    assert_eq!(forward_error(&[]), Err(ForwardError::EmptySequence { index: 1 }));
+    assert_eq!(forward(&[]), Err(ForwardError::EmptySequence { index: 1 }));
 }
 
 #[test]
 fn sequence_length_is_obeyed() {
-    assert_eq!(forward_error(&[101; MAX_TOKENS]).unwrap().len(), 2 * DIMENSIONS);
+    assert_eq!(forward(&[101; MAX_TOKENS]).unwrap().len(), 2 * DIMENSIONS);
 }
 
 #[test]
 fn sequence_length_is_violated() {
     let error = ForwardError::TooLong { index: 1, tokens: MAX_TOKENS + 1 };
-    assert_eq!(forward_error(&[101; MAX_TOKENS + 1]), Err(error));
+    assert_eq!(forward(&[101; MAX_TOKENS + 1]), Err(error));
 }
 
 #[test]
 fn vocabulary_is_obeyed() {
     let last = VOCABULARY as u32 - 1;
-    assert_eq!(forward_error(&[101, last, 102]).unwrap().len(), 2 * DIMENSIONS);
+    assert_eq!(forward(&[101, last, 102]).unwrap().len(), 2 * DIMENSIONS);
 }
 
 #[test]
 fn vocabulary_is_violated() {
     let token = VOCABULARY as u32;
     let error = ForwardError::UnknownToken { index: 1, token };
-    assert_eq!(forward_error(&[101, token, 102]), Err(error));
+    assert_eq!(forward(&[101, token, 102]), Err(error));
 }
 
 #[test]

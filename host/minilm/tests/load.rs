@@ -1,4 +1,4 @@
-//! What happens to a directory that is not the model.
+//! Directories that do not hold the model are refused with a precise error.
 
 use std::collections::HashMap;
 use std::fs;
@@ -49,7 +49,7 @@ fn missing_weights_are_named() {
 }
 
 #[test]
-fn a_directory_in_place_of_the_weights_is_unreadable() {
+fn a_directory_instead_of_the_weights_is_a_read_error() {
     let directory = directory(&[]);
     let path = directory.path().join("model.safetensors");
     fs::remove_file(&path).unwrap();
@@ -93,7 +93,7 @@ fn a_tokenizer_without_special_tokens_is_refused() {
 }
 
 #[test]
-fn weights_cut_short_are_refused() {
+fn truncated_weights_are_refused() {
     let whole = fs::read(support::model_directory().join("model.safetensors")).unwrap();
     for length in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
         let error = load(directory(&whole[..length]).path());

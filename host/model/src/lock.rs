@@ -1,7 +1,8 @@
-//! One pull at a time into one directory, across processes.
+//! At most one pull at a time per directory, across processes.
 //!
-//! An advisory lock on a file beside the target. The file stays behind, since removing it while
-//! another process waits for it would let two of them in; the lock goes with its holder.
+//! An advisory lock on a file in the target directory. The file is never removed: removing it while
+//! another process waits would let two processes hold the lock. The lock itself ends with its
+//! process.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -15,10 +16,10 @@ pub(crate) struct PullLock {
     _file: File,
 }
 
-/// Waits for the lock, telling so once. The caller bounds the wait.
+/// Waits for the lock and reports once that it waits. The caller bounds the wait.
 ///
 /// # Errors
-/// [`ModelError::Io`] where the file cannot be made or the file system knows no locks.
+/// [`ModelError::Io`] if the file cannot be created or the file system does not support locks.
 pub(crate) async fn acquire(
     path: &Path,
     poll: Duration,
@@ -27,16 +28,16 @@ pub(crate) async fn acquire(
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true);
     let file = options.open(path).map_err(io_error("open", path))?;
-    let mut told = false;
+    let mut reported = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(PullLock { _file: file }),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(io_error("lock", path)(error)),
         }
-        if !told {
+        if !reported {
             progress.report(Event::Waiting { lock: path });
-            told = true;
+            reported = true;
         }
         tokio::time::sleep(poll).await;
     }

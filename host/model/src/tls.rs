@@ -1,8 +1,8 @@
-//! A client that trusts whom this machine trusts.
+//! An HTTP client with the platform's trusted certificates.
 //!
-//! The platform's certificates, through `rustls` (which also honours `SSL_CERT_FILE` and
-//! `SSL_CERT_DIR`), with `ring` for the cryptography: pure Rust and a little C and assembly, built
-//! in seconds where `reqwest`'s own choice, `aws-lc-rs`, takes minutes.
+//! `rustls` verifies them (and honours `SSL_CERT_FILE` and `SSL_CERT_DIR`), with `ring` as the
+//! cryptography provider: it builds in seconds, while `reqwest`'s default, `aws-lc-rs`, takes
+//! minutes.
 
 use std::error::Error;
 
@@ -10,17 +10,22 @@ use reqwest::{Certificate, Client};
 
 use crate::limits::Limits;
 
-/// Makes `ring` the cryptography of this process's TLS, unless one was chosen before.
+/// Installs `ring` as this process's TLS cryptography provider, unless one is installed already.
 ///
-/// `reqwest` is built without a provider of its own, and then building a client panics until one
-/// is installed. So whoever builds a [`reqwest::Client`] calls this first.
+/// `reqwest` is compiled without a default provider, so building a client panics until one is
+/// installed. Call this before building a [`reqwest::Client`].
+///
+/// ```
+/// kenning_model::install_tls_provider();
+/// kenning_model::install_tls_provider(); // The second call has no effect.
+/// ```
 pub fn install_tls_provider() {
-    // An error means that there is one already, which will do.
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Client with this machine's certificates and proxies; `PIP_CERT` and `REQUESTS_CA_BUNDLE` add to
-/// them, as the address came from pip.
+/// A client with this machine's certificates and proxies. The certificates in `PIP_CERT` and
+/// `REQUESTS_CA_BUNDLE` are added, because the URL may come from pip.
 pub(crate) fn client(limits: &Limits) -> Result<Client, String> {
     install_tls_provider();
     let builder = Client::builder()
@@ -30,19 +35,19 @@ pub(crate) fn client(limits: &Limits) -> Result<Client, String> {
     builder.build().map_err(|error| causes(&error))
 }
 
-/// Certificates that cannot be read are left out: the handshake says what is missing.
+/// Unreadable certificates are skipped: the TLS handshake then reports what is missing.
 fn pip_certificates() -> Vec<Certificate> {
     let files = ["PIP_CERT", "REQUESTS_CA_BUNDLE"].into_iter().filter_map(std::env::var_os);
     let bundles = files.filter_map(|file| std::fs::read(file).ok());
     bundles.filter_map(|pem| Certificate::from_pem_bundle(&pem).ok()).flatten().collect()
 }
 
-/// Whether the server's certificate was turned down.
+/// Whether the server's certificate was rejected.
 pub(crate) fn is_untrusted(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// What `rustls` said. It comes inside I/O errors, whose `source` leaves out what they wrap.
+/// The `rustls` error. It is wrapped in I/O errors, whose `source` skips the error they wrap.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let io = error.downcast_ref::<std::io::Error>();
     let wrapped = io.and_then(std::io::Error::get_ref).and_then(|inner| tls_error(inner));

@@ -22,10 +22,10 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use crate::component::linked::Pre;
 use crate::dry_run::CapturedWrites;
 use crate::guest::{Guest, Quarantined};
-use crate::outcome::{CallError, GuestError, GuestLimit, GuestRun};
+use crate::outcome::{CallError, GuestError, GuestLimit, GuestRun, Waiting};
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
-use crate::state::{State, Waiting};
+use crate::state::State;
 
 /// Calls one export of a guest, given its bindings of type `B`, and returns the result.
 pub trait GuestCall<B, R>:
@@ -174,7 +174,7 @@ fn exceeded(limit: &'static str, allowed: usize) -> CallError {
 
 fn deadline(waiting: Waiting) -> CallError {
     let in_guest = matches!(waiting, Waiting::Nothing | Waiting::Index);
-    CallError::Deadline { in_guest, backend: waiting.as_str() }
+    CallError::Deadline { in_guest, waiting }
 }
 
 /// Whether a guest was stopped after it had written something, or while it was writing.

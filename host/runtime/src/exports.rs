@@ -25,6 +25,10 @@ type Tested = Result<Result<(), String>, GuestError>;
 pub type LogicResult<T> = Result<(Result<T, Error>, CallEffects), GuestError>;
 
 impl Session {
+    /// Stores facts; one result for each draft.
+    ///
+    /// # Errors
+    /// If the guest failed. The logic's own errors are part of the result.
     pub async fn store(
         &mut self,
         logic: &Generation,
@@ -40,6 +44,10 @@ impl Session {
         .await
     }
 
+    /// Reads facts; one result for each id.
+    ///
+    /// # Errors
+    /// If the guest failed. The logic's own errors are part of the result.
     pub async fn get(
         &mut self,
         logic: &Generation,
@@ -52,6 +60,10 @@ impl Session {
         .await
     }
 
+    /// One page of facts, optionally only those that contain a substring.
+    ///
+    /// # Errors
+    /// If the guest failed. The logic's own errors are part of the result.
     pub async fn list(
         &mut self,
         logic: &Generation,
@@ -73,6 +85,10 @@ impl Session {
         .await
     }
 
+    /// Changes a fact.
+    ///
+    /// # Errors
+    /// If the guest failed. The logic's own errors are part of the result.
     pub async fn update(
         &mut self,
         logic: &Generation,
@@ -90,6 +106,10 @@ impl Session {
         .await
     }
 
+    /// Deletes a fact.
+    ///
+    /// # Errors
+    /// If the guest failed. The logic's own errors are part of the result.
     pub async fn delete(&mut self, logic: &Generation, id: String) -> LogicResult<()> {
         let invocation = self.invocation("delete", 0, 1);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
@@ -98,6 +118,10 @@ impl Session {
         .await
     }
 
+    /// What the index needs of facts; one result for each id.
+    ///
+    /// # Errors
+    /// If the guest failed. The logic's own errors are part of the result.
     pub async fn entries(
         &mut self,
         logic: &Generation,
@@ -110,6 +134,10 @@ impl Session {
         .await
     }
 
+    /// Searches facts.
+    ///
+    /// # Errors
+    /// If the guest failed. The logic's own errors are part of the result.
     pub async fn search(&mut self, logic: &Generation, query: Query) -> LogicResult<Answer> {
         let invocation = self.invocation("search", query.text.len(), query.top_k as usize);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
@@ -141,6 +169,9 @@ impl Session {
     }
 
     /// Only has it instantiated: a guest that cannot start is never promoted.
+    ///
+    /// # Errors
+    /// If it cannot be instantiated.
     pub async fn start_logic(&mut self, logic: &Generation) -> Result<(), GuestError> {
         let invocation = self.invocation("start", 0, 0);
         self.run(&logic.guest, &logic.linked.logic, invocation, |_, _| Box::pin(async { Ok(()) }))
@@ -243,6 +274,9 @@ impl Session {
     }
 
     /// Only has it instantiated.
+    ///
+    /// # Errors
+    /// If it cannot be instantiated.
     pub async fn start_extension(
         &mut self,
         (guest, linked): (&Arc<Guest>, &LinkedExtension),

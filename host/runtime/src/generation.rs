@@ -7,11 +7,13 @@ use crate::guest::Guest;
 
 /// One generation of the logic.
 pub struct Generation {
+    /// Its identity and health.
     pub guest: Arc<Guest>,
     pub(crate) linked: LinkedLogic,
 }
 
 impl Generation {
+    /// A generation that runs `linked` as `guest`.
     pub fn new(guest: Arc<Guest>, linked: LinkedLogic) -> Self {
         Self { guest, linked }
     }

@@ -17,7 +17,7 @@
 //! | `guest` | a guest's identity; `health` counts its failures, `log_buffer` keeps its log lines |
 //! | `dry_run` | captures what a guest writes in a dry run |
 //! | `services` | storage, embedder, indexes and tenants, as the imports use them |
-//! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors that are to be stored |
+//! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors to be stored |
 //!
 //! Inspecting a component needs neither an engine nor a server:
 //!
@@ -71,7 +71,7 @@ pub use guest::{Component, Guest, Quarantined};
 pub use health::{Health, Reading};
 pub use kenning_bindings::kenning::knowledge::types as wit;
 pub use log_buffer::{LogBuffer, LogLine};
-pub use outcome::{CallEffects, CallError, GuestError};
+pub use outcome::{CallEffects, CallError, GuestError, Waiting};
 pub use schedule::admission::Priority;
 pub use services::Services;
 pub use session::{Runtime, Session};

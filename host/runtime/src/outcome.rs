@@ -6,6 +6,21 @@ use kenning_storage::FactId;
 
 use crate::guest::Guest;
 
+/// What a guest is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing: the guest is computing.
+    Nothing,
+    /// A read from storage.
+    Storage,
+    /// A write to storage, which may take effect after the call has ended.
+    StorageWrite,
+    /// The embedder.
+    Embedding,
+    /// The index, which computes and does not wait.
+    Index,
+}
+
 /// A guest call that failed.
 #[derive(Debug)]
 pub struct GuestError {
@@ -47,8 +62,8 @@ pub enum CallError {
     Deadline {
         /// Whether the guest was computing, and not waiting for a backend.
         in_guest: bool,
-        /// What the guest was waiting for: `storage`, `embedding`, `index`, or `guest` for nothing.
-        backend: &'static str,
+        /// What the guest was waiting for.
+        waiting: Waiting,
     },
     /// The call was not admitted in time.
     Overloaded {

@@ -16,7 +16,7 @@ use wasmtime::Engine;
 use crate::call::{CallContext, GuestCall, Invocation, run_guest};
 use crate::component::linked::Pre;
 use crate::guest::Guest;
-use crate::outcome::{CallEffects, CallError, GuestError};
+use crate::outcome::{CallEffects, CallError, GuestError, Waiting};
 use crate::schedule::admission::{Admission, Priority};
 use crate::schedule::epoch::EpochClock;
 use crate::schedule::fair_semaphore::Permit;
@@ -136,7 +136,7 @@ impl Runtime {
         match timeout_at((deadline + GRACE).into(), AbortOnDropHandle::new(working)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panicked)) => Err(CallError::Host(panicked.to_string())),
-            Err(_) => Err(CallError::Deadline { in_guest: true, backend: "guest" }),
+            Err(_) => Err(CallError::Deadline { in_guest: true, waiting: Waiting::Nothing }),
         }
     }
 }

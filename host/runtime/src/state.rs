@@ -12,33 +12,11 @@ use crate::fuel::FuelMeter;
 use crate::guest::Guest;
 use crate::log_lines::LogLines;
 use crate::memory::Memory;
-use crate::outcome::CallEffects;
+use crate::outcome::{CallEffects, Waiting};
 use crate::services::Services;
 
 /// How many random bytes a guest may ask WASI for at once.
 const RANDOM_BYTES: u64 = 64 * 1024;
-
-/// What a guest is waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    Nothing,
-    Storage,
-    /// A write to storage, which may take effect after the call has ended.
-    StorageWrite,
-    Embedding,
-    Index,
-}
-
-impl Waiting {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "guest",
-            Self::Storage | Self::StorageWrite => "storage",
-            Self::Embedding => "embedding",
-            Self::Index => "index",
-        }
-    }
-}
 
 /// The data of a guest call's wasmtime store.
 pub struct State {

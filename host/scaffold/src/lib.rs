@@ -1,8 +1,25 @@
-//! New projects for extensions: `kenning new extension NAME`.
+//! Creates extension projects, for `kenning new extension NAME`.
 //!
-//! A project is complete. It holds the contract and, in Rust, the SDK, because neither is
-//! on any registry; all of it is in the binary (see `templates`), so no network is needed
-//! to write a project and a project fits the `kenning` that wrote it.
+//! A project is complete. It contains the contract (`wit/`) and, in Rust, the SDK, because neither
+//! is published on a registry. All files are embedded in the binary (see `templates`), so creating
+//! a project needs no network, and a project matches the `kenning` that created it.
+//!
+//! [`new_extension`] is the only entry point; [`Language`] selects the template.
+//!
+//! ```
+//! use kenning_scaffold::{Error, Language, new_extension};
+//!
+//! let parent = tempfile::tempdir()?;
+//! let root = new_extension(parent.path(), "hello", Language::Python)?;
+//! assert!(root.join("src/app.py").is_file());
+//!
+//! // An existing directory is never changed.
+//! let again = new_extension(parent.path(), "hello", Language::Rust);
+//! assert!(matches!(again, Err(Error::Exists(_))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![deny(missing_docs)]
 
 mod name;
 mod templates;
@@ -14,23 +31,35 @@ use std::path::{Path, PathBuf};
 pub use name::NameError;
 pub use templates::Language;
 
-/// Why a project was not written.
+/// Why no project was created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The name is not allowed.
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error("{} is there already; choose another name, or remove it first", .0.display())]
+    /// There is a file or directory of that name.
+    #[error("{} already exists; choose another name, or remove it first", .0.display())]
     Exists(PathBuf),
+    /// A file or directory could not be written. What was written before it was removed again.
     #[error("cannot write {}: {source}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system reported.
+        source: io::Error,
+    },
 }
 
-/// Writes a project for an extension called `name` into a new folder of that name in
-/// `parent`, and gives its path. What fails leaves nothing behind.
+/// Creates a project for the extension `name` in a new directory of that name in `parent`, and
+/// returns the path of the directory. On failure nothing is left behind.
+///
+/// # Errors
+/// [`Error::Name`] if the name is not allowed, [`Error::Exists`] if the directory exists, and
+/// [`Error::Write`] if a file cannot be written.
 pub fn new_extension(parent: &Path, name: &str, language: Language) -> Result<PathBuf, Error> {
-    name::check(name)?;
+    name::validate(name)?;
     let root = parent.join(name);
-    // A folder that was not there a moment ago is nobody's but ours.
+    // Fails if it exists, so everything in the directory is ours to remove on failure.
     fs::create_dir(&root).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists(root.clone()),
         _ => Error::Write { path: root.clone(), source },
@@ -40,15 +69,15 @@ pub fn new_extension(parent: &Path, name: &str, language: Language) -> Result<Pa
         write(&path, &text).map_err(|source| Error::Write { path, source })
     });
     if written.is_err() {
-        // The error that is told is why it failed, not whether this worked.
+        // The first error is the one to report.
         let _ = fs::remove_dir_all(&root);
     }
     written.map(|()| root)
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
     }
     fs::write(path, text)
 }

@@ -1,48 +1,54 @@
-//! Which names an extension may have.
+//! Validates the name of an extension.
 //!
-//! One name serves as a folder, a package, a file and a part of a URL, so it is what all
-//! of them take.
+//! The name becomes a directory, a package, a file and a URL segment, so it must be valid as each
+//! of them.
 
-/// Bytes of a name, as the server takes it.
-const BYTES: usize = 63;
+/// Length limit in bytes; the server enforces the same one.
+const MAX_BYTES: usize = 63;
 
-/// Names that would be taken for something else in the project.
-const TAKEN: [&str; 2] = ["kenning-extension", "test"];
+/// Names with another meaning inside a project.
+const RESERVED: [&str; 2] = ["kenning-extension", "test"];
 
-/// Why a name is refused.
+/// Why a name is not allowed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
+    /// It is empty.
     #[error("an extension needs a name")]
     Empty,
-    #[error("a name has at most {BYTES} letters, and this one has {0}")]
-    Long(usize),
+    /// It has this many bytes, which is too long.
+    #[error("the name is {0} bytes long; the maximum is {MAX_BYTES}")]
+    TooLong(usize),
+    /// It has characters that are not allowed, or hyphens in the wrong places.
     #[error(
-        "{0:?} cannot name an extension: use small letters, digits and hyphens, and begin with a \
-         letter, as in redact-pii"
+        "{0:?} is not a valid extension name: use lower-case letters, digits and single hyphens, \
+         and start with a letter, as in redact-pii"
     )]
-    Letters(String),
-    #[error("{0:?} has a meaning of its own in a project; choose another name")]
-    Taken(String),
+    Characters(String),
+    /// It has another meaning inside a project.
+    #[error("{0:?} is reserved; choose another name")]
+    Reserved(String),
 }
 
-pub(crate) fn check(name: &str) -> Result<(), NameError> {
+/// # Errors
+/// [`NameError`] says which rule the name breaks.
+pub(crate) fn validate(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
-    if name.len() > BYTES {
-        return Err(NameError::Long(name.len()));
+    if name.len() > MAX_BYTES {
+        return Err(NameError::TooLong(name.len()));
     }
     let is_word = |word: &str| {
-        let mut letters = word.bytes();
-        !word.is_empty() && letters.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        let mut bytes = word.bytes();
+        !word.is_empty() && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     };
     if !name.starts_with(|letter: char| letter.is_ascii_lowercase())
         || !name.split('-').all(is_word)
     {
-        return Err(NameError::Letters(name.into()));
+        return Err(NameError::Characters(name.into()));
     }
-    match TAKEN.contains(&name) {
-        true => Err(NameError::Taken(name.into())),
+    match RESERVED.contains(&name) {
+        true => Err(NameError::Reserved(name.into())),
         false => Ok(()),
     }
 }
@@ -52,23 +58,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_words_are_taken() {
-        for name in ["hello", "redact-pii", "a", "top-10", "x2-y3-z", &"a".repeat(BYTES)] {
-            assert_eq!(check(name), Ok(()), "{name}");
+    fn names_of_words_are_accepted() {
+        for name in ["hello", "redact-pii", "a", "top-10", "x2-y3-z", &"a".repeat(MAX_BYTES)] {
+            assert_eq!(validate(name), Ok(()), "{name}");
         }
     }
 
     #[test]
     fn other_names_are_refused_with_a_reason() {
-        assert_eq!(check(""), Err(NameError::Empty));
-        assert_eq!(check(&"a".repeat(BYTES + 1)), Err(NameError::Long(BYTES + 1)));
-        assert_eq!(check("kenning-extension"), Err(NameError::Taken("kenning-extension".into())));
+        assert_eq!(validate(""), Err(NameError::Empty));
+        assert_eq!(validate(&"a".repeat(MAX_BYTES + 1)), Err(NameError::TooLong(MAX_BYTES + 1)));
+        assert_eq!(
+            validate("kenning-extension"),
+            Err(NameError::Reserved("kenning-extension".into()))
+        );
         for name in [
             "../up", "a/b", "/etc", "a\\b", ".", "..", "-a", "a-", "a--b", "1a", "Hello", "a_b",
             "a b", "ä", "a\0", "a.b", " a", "a\n",
         ] {
-            let error = check(name).unwrap_err();
-            assert_eq!(error, NameError::Letters(name.into()));
+            let error = validate(name).unwrap_err();
+            assert_eq!(error, NameError::Characters(name.into()));
             assert!(error.to_string().contains("as in redact-pii"));
         }
     }

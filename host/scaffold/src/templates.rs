@@ -1,23 +1,26 @@
 //! The files of a new project, by language.
 //!
-//! A template is a file as it will be, with `{{name}}` where the extension's name goes.
-//! The Rust SDK is this repository's own, but for its manifest, which names no
-//! workspace, and for the generated part of its `component`, which comes generated.
+//! A template is the file itself, with `{{name}}` as the placeholder for the extension's name. The
+//! Rust SDK is the one in this repository, except for its manifest, which refers to no workspace,
+//! and for the bindings in its `component`, which the build script has generated already.
 
 use std::borrow::Cow;
 
-/// What an extension may be written in.
+/// The language of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
+    /// Built with cargo for `wasm32-wasip2`.
     Rust,
+    /// Built with componentize-qjs.
     JavaScript,
+    /// Built with componentize-py.
     Python,
 }
 
-/// A path in the project, and the text there.
+/// A path in the project, and the contents of the file.
 pub(crate) type File = (&'static str, &'static str);
 
-/// Where the extension's name goes.
+/// The placeholder for the extension's name.
 const NAME: &str = "{{name}}";
 
 macro_rules! template {
@@ -64,13 +67,12 @@ macro_rules! sdk {
     };
 }
 
-/// The SDK's own files, under `sdk/`.
+/// The SDK's source files, below `sdk/`.
 pub(crate) const SDK: &[File] = sdk![
     "src/component.rs",
     "src/component/convert.rs",
     "src/component/imports.rs",
     "src/error.rs",
-    "src/export.rs",
     "src/hooks.rs",
     "src/host/budget.rs",
     "src/host/embedding.rs",
@@ -84,18 +86,8 @@ pub(crate) const SDK: &[File] = sdk![
     "src/types.rs",
 ];
 
-macro_rules! generated {
-    ($($module:literal),+ $(,)?) => {
-        &[$((
-            concat!("src/component/", $module, ".rs"),
-            include_str!(concat!(env!("OUT_DIR"), "/", $module, ".rs")),
-        )),+]
-    };
-}
-
-/// What the SDK's macro makes of the contract, under `sdk/`.
-pub(crate) const GENERATED: &[File] =
-    generated!["on_query", "on_read", "on_store", "rerank", "world"];
+/// The bindings that the SDK's macro would generate, below `sdk/`.
+pub(crate) const GENERATED: &[File] = include!(concat!(env!("OUT_DIR"), "/generated.rs"));
 
 macro_rules! contract {
     ($($name:literal),+ $(,)?) => {
@@ -103,16 +95,16 @@ macro_rules! contract {
     };
 }
 
-/// The contract: read by people in Rust, and by the tools in other languages.
+/// The contract. In Rust it is documentation; in the other languages the tools read it.
 pub(crate) const CONTRACT: &[File] =
     contract!["hooks.wit", "host.wit", "logic.wit", "types.wit", "world.wit"];
 
-/// Every file of a project for an extension of this name.
+/// Every file of a project for the extension `name`.
 pub(crate) fn files(
     language: Language,
     name: &str,
 ) -> impl Iterator<Item = (String, Cow<'static, str>)> {
-    let (own, sdk, folder): (_, &[&[File]], _) = match language {
+    let (own, sdk, directory): (_, &[&[File]], _) = match language {
         Language::Rust => (RUST, &[SDK, GENERATED], "sdk/wit"),
         Language::JavaScript => (JAVASCRIPT, &[], "wit/deps/knowledge"),
         Language::Python => (PYTHON, &[], "wit/deps/knowledge"),
@@ -121,7 +113,8 @@ pub(crate) fn files(
     let sdk = sdk.iter().copied().flatten();
     let sdk = sdk.map(|(path, text)| (format!("sdk/{path}"), Cow::from(*text)));
     let contract = CONTRACT.iter();
-    let contract = contract.map(move |(path, text)| (format!("{folder}/{path}"), (*text).into()));
+    let contract =
+        contract.map(move |(path, text)| (format!("{directory}/{path}"), (*text).into()));
     own.chain(sdk).chain(contract)
 }
 

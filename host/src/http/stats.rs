@@ -44,12 +44,9 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
             "dimensions": dimensions,
         },
         "storage": {
-            "backend": storage.backend,
+            "backend": storage.backend.as_str(),
             "address": storage.address,
-            "layout": storage.layout.map(|layout| match layout {
-                Layout::Tenant => "tenant",
-                Layout::Flat => "flat",
-            }),
+            "layout": storage.layout.map(Layout::as_str),
         },
         "index": {
             "ready": ready,
@@ -133,7 +130,7 @@ async fn not_ready(app: &App) -> Option<String> {
         return Some("it is not read yet which tenants have guests of their own".into());
     }
     if let Some(adoption) = services.storage.adoption()
-        && adoption.borrow().passes == 0
+        && adoption.borrow().scans == 0
     {
         return Some("other programs' facts are still being looked for".into());
     }

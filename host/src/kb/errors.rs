@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Purpose;
 use kenning_core::error::{Blame, Code, Error};
 use kenning_runtime::wit::{self, Backend};
-use kenning_runtime::{CallError, Component, Guest, GuestError};
+use kenning_runtime::{CallError, Component, Guest, GuestError, Waiting};
 
 /// How messages call what failed.
 #[derive(Clone, Copy, Debug)]
@@ -110,9 +110,9 @@ impl ErrorMapper {
             CallError::Deadline { in_guest: true, .. } => {
                 self.late(&format!("{component} was still computing"))
             }
-            CallError::Deadline { backend, .. } => {
-                let waited_for = match *backend {
-                    "embedding" => Backend::Embedding,
+            CallError::Deadline { waiting, .. } => {
+                let waited_for = match waiting {
+                    Waiting::Embedding => Backend::Embedding,
                     _ => Backend::Storage,
                 };
                 let reason = "the call's deadline passed while waiting";

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kenning_storage::{StorageError, TenantId};
+use kenning_storage::{Backend, StorageError, TenantId};
 use tokio::time::timeout_at;
 
 use crate::registry::{LoadError, Owner, Registry, Snapshot};
@@ -91,8 +91,8 @@ enum Purpose {
 impl Kb {
     pub fn new(runtime: Runtime, registry: Arc<Registry>, services: Arc<Services>) -> Self {
         let storage_name = match services.storage.describe().backend {
-            "redis" => "Redis",
-            _ => "Storage",
+            Backend::Redis => "Redis",
+            Backend::Embedded => "Storage",
         };
         let recorder = RequestRecorder::new(services.limits.proof_requests > 0);
         Self { runtime, registry, services, recorder, storage_name }
@@ -289,7 +289,7 @@ impl Kb {
         match timeout_at(caller.deadline.into(), tokio::spawn(work)).await {
             Ok(Ok(read)) => read.map_err(|error| self.load_error(&error)),
             Ok(Err(panicked)) => Err(Error::internal(panicked)),
-            Err(_) => Err(self.storage_error(&StorageError::Timeout { wrote: false })),
+            Err(_) => Err(self.storage_error(&StorageError::Timeout { outcome_unknown: false })),
         }
     }
 
@@ -347,7 +347,7 @@ impl Kb {
     ) -> Result<T, Error> {
         let errors = ErrorMapper { storage: self.storage_name, purpose };
         let running = self.services.tenants.begin(&caller.tenant, caller.permit.as_deref())?;
-        let tenant = caller.tenant.clone();
+        let (tenant, priority) = (caller.tenant.clone(), caller.priority);
         let on_worker = running.again();
         let session = self.runtime.run_session(tenant, caller.deadline, priority, move |session| {
             let mut pipeline = Pipeline::new(session, snapshot, errors);

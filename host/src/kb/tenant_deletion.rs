@@ -32,8 +32,8 @@ impl Kb {
     pub async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
         self.services.tenants.mark_deleted(tenant).await?;
         self.clear_tenant(tenant).await?;
-        // Only one process at a time has an embedded storage.
-        if self.services.storage.describe().backend == "embedded" {
+        // No other host can be running a call of this tenant.
+        if !self.services.storage.describe().backend.is_shared() {
             self.services.tenants.purge(tenant).await?;
         }
         tracing::info!(%tenant, "tenant deleted");

@@ -1,7 +1,8 @@
-//! Where a listing goes on: a place, not a count, so that it survives what happens meanwhile.
+//! Cursors: the position after which a listing continues.
 //!
-//! A cursor is base64url of `1` (its version), the order as 8 bytes and the id. It names the last
-//! fact that was listed; that fact need not exist any more.
+//! A cursor is a position rather than an offset, so that it stays valid while facts are written and
+//! deleted. It encodes the last listed fact, which need not exist any more: base64url of the byte 1
+//! (the version), the order as a big-endian `u64` and the id.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,14 +11,14 @@ use crate::{FactId, StorageError, limits::MAX_EXACT};
 
 const VERSION: u8 = 1;
 
-/// The place of a fact in its tenant's listing.
+/// The position of a fact in its tenant's listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     pub(crate) order: u64,
     pub(crate) id: FactId,
 }
 
-impl Place {
+impl Position {
     pub(crate) fn encode(&self) -> String {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&self.order.to_be_bytes());
@@ -42,40 +43,35 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn place(order: u64, id: &str) -> Place {
-        Place { order, id: FactId::parse(id).unwrap() }
+    fn position(order: u64, id: &str) -> Position {
+        Position { order, id: FactId::parse(id).unwrap() }
     }
 
     #[test]
-    fn a_place_survives_its_cursor() {
-        for place in [place(0, "a"), place(MAX_EXACT, &"z".repeat(128)), place(17, "_.-")] {
-            assert_eq!(Place::decode(&place.encode()), Ok(place));
+    fn an_encoded_position_decodes_to_itself() {
+        for position in
+            [position(0, "a"), position(MAX_EXACT, &"z".repeat(128)), position(17, "_.-")]
+        {
+            assert_eq!(Position::decode(&position.encode()), Ok(position));
         }
     }
 
     #[test]
     fn a_cursor_is_safe_in_a_url() {
-        let cursor = place(u64::MAX >> 11, &"~?>".replace(['~', '?', '>'], "z")).encode();
+        let cursor = position(u64::MAX >> 11, &"~?>".replace(['~', '?', '>'], "z")).encode();
         assert!(cursor.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
     }
 
     #[test]
-    fn garbage_is_an_invalid_cursor() {
-        let of_another_version = URL_SAFE_NO_PAD.encode(b"\x02\0\0\0\0\0\0\0\x01a");
-        let without_an_id = URL_SAFE_NO_PAD.encode(b"\x01\0\0\0\0\0\0\0\x01");
-        let beyond_the_orders = URL_SAFE_NO_PAD.encode(b"\x01\xff\xff\xff\xff\xff\xff\xff\xffa");
-        let with_a_bad_id = URL_SAFE_NO_PAD.encode(b"\x01\0\0\0\0\0\0\0\x01a:b");
-        for cursor in [
-            "",
-            "0",
-            "!!!",
-            "AQ==",
-            &of_another_version,
-            &without_an_id,
-            &beyond_the_orders,
-            &with_a_bad_id,
-        ] {
-            assert_eq!(Place::decode(cursor), Err(StorageError::InvalidCursor), "{cursor:?}");
+    fn malformed_cursors_are_rejected() {
+        let other_version = URL_SAFE_NO_PAD.encode(b"\x02\0\0\0\0\0\0\0\x01a");
+        let without_id = URL_SAFE_NO_PAD.encode(b"\x01\0\0\0\0\0\0\0\x01");
+        let too_large_order = URL_SAFE_NO_PAD.encode(b"\x01\xff\xff\xff\xff\xff\xff\xff\xffa");
+        let with_bad_id = URL_SAFE_NO_PAD.encode(b"\x01\0\0\0\0\0\0\0\x01a:b");
+        for cursor in
+            ["", "0", "!!!", "AQ==", &other_version, &without_id, &too_large_order, &with_bad_id]
+        {
+            assert_eq!(Position::decode(cursor), Err(StorageError::InvalidCursor), "{cursor:?}");
         }
     }
 }

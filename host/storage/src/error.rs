@@ -1,56 +1,58 @@
-//! How storage fails.
+//! Errors of storage.
 
 use std::path::PathBuf;
 
-/// Why an operation failed. No message holds a credential or an address.
+/// Why an operation failed. Messages contain no credentials and no addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
-    /// The backend refused or could not be reached, and why, for a person. Nothing was changed;
-    /// trying later may help.
+    /// The backend refused the operation or could not be reached; the text says why. Nothing was
+    /// changed. Retrying later may help.
     #[error("storage is not available: {0}")]
     Unavailable(String),
-    /// No answer came in time, or the connection broke before it came.
-    #[error("storage did not answer in time{}", in_doubt(*wrote))]
+    /// The operation did not complete in time, or the connection was lost before its result
+    /// arrived.
+    #[error("storage did not answer in time{}", doubt(*outcome_unknown))]
     Timeout {
-        /// Whether a write may have happened, wholly or in part. Always `false` for a read.
-        wrote: bool,
+        /// Whether a write may have happened, completely or, for several writes, in part. Always
+        /// `false` for a read.
+        outcome_unknown: bool,
     },
-    /// One request or one fact is more than a limit allows. Nothing was changed.
+    /// A request or a fact exceeds a limit. Nothing was changed.
     #[error("{limit} allows {allowed} and {used} were needed")]
     TooLarge {
-        /// The limit's name.
+        /// The name of the limit.
         limit: &'static str,
         /// What it allows.
         allowed: u64,
-        /// What was asked for or found.
+        /// What was requested or found.
         used: u64,
     },
-    /// The tenant has no room for this write. Nothing was changed.
+    /// The write would exceed the tenant's quota. Nothing was changed.
     #[error("the tenant's {quota} are limited to {allowed}, and there are {used}")]
-    Full {
+    QuotaExceeded {
         /// `facts` or `bytes`.
         quota: &'static str,
-        /// What the tenant may have.
+        /// What the quota allows.
         allowed: u64,
-        /// What it has.
+        /// What the tenant uses already.
         used: u64,
     },
-    /// The cursor is not one that `page` gave.
-    #[error("this cursor was not made by this listing; begin again without one")]
+    /// The cursor was not returned by [`FactStorage::page`](crate::FactStorage::page).
+    #[error("invalid cursor; start again without one")]
     InvalidCursor,
-    /// What was read is not what a Kenning writes; says what and where.
-    #[error("storage holds what it should not: {0}")]
+    /// The stored data is malformed; the text says what and where.
+    #[error("storage is corrupt: {0}")]
     Corrupt(String),
 }
 
-fn in_doubt(wrote: bool) -> &'static str {
-    if wrote { "; a write may have happened" } else { "" }
+fn doubt(outcome_unknown: bool) -> &'static str {
+    if outcome_unknown { "; a write may have happened" } else { "" }
 }
 
-/// Why a storage could not be opened. No message holds a credential.
+/// Why a storage could not be opened. Messages contain no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The address is malformed or asks for what this build does not serve.
+    /// The address is malformed or names a backend that this build does not support.
     #[error("{0}")]
     Address(String),
     /// Another process, or another part of this one, has the directory open.
@@ -59,9 +61,9 @@ pub enum OpenError {
     /// The directory or file cannot be used.
     #[error("cannot open {}: {reason}", path.display())]
     File {
-        /// What was to be opened.
+        /// The directory or file that was to be opened.
         path: PathBuf,
-        /// Why not, for a person.
+        /// Why it could not be opened.
         reason: String,
     },
 }

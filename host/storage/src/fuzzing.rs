@@ -1,41 +1,41 @@
-//! What the targets in `tests/fuzz` reach: how places, names and facts become texts and bytes, and
-//! how those are read again.
+//! Entry points for the fuzz targets in `tests/fuzz` (cargo feature `fuzzing`): encoding and
+//! decoding of cursors, keys, facts and vectors.
 
 use redb::{Key, Value};
 
-use crate::cursor::Place;
+use crate::cursor::Position;
 use crate::embedded::codec;
 use crate::embedded::tables::{FactKey, OrderKey};
-use crate::redis::adopt::id_of;
+use crate::redis::adoption::id_of;
 use crate::redis::keys::{Keys, TENANTS};
 use crate::redis::timestamp;
 use crate::{FactId, Hash, Layout, StorageError, TenantId, Vector, vector_bytes};
 
-/// The largest order, 2^53 - 1.
+/// The largest order of a fact, 2^53 - 1.
 pub const MAX_ORDER: u64 = crate::limits::MAX_EXACT;
 
-/// The cursor after the fact `id` at `order`.
+/// Encodes the cursor after the fact `id` at `order`.
 pub fn write_cursor(order: u64, id: &FactId) -> String {
-    Place { order, id: id.clone() }.encode()
+    Position { order, id: id.clone() }.encode()
 }
 
-/// The order and the id in a cursor.
+/// Decodes a cursor into the order and the id.
 ///
 /// # Errors
-/// When no listing made it.
+/// `InvalidCursor` if it is malformed.
 pub fn read_cursor(cursor: &str) -> Result<(u64, FactId), StorageError> {
-    Place::decode(cursor).map(|Place { order, id }| (order, id))
+    Position::decode(cursor).map(|Position { order, id }| (order, id))
 }
 
-/// Every key in Redis that a fact's write may touch: the fact's own two, its tenant's three and
-/// the one that all tenants share.
+/// Every Redis key that a write of a fact may touch: the fact's own two, its tenant's three and the
+/// one shared by all tenants.
 pub fn redis_keys(layout: Layout, tenant: &TenantId, id: &FactId) -> [String; 6] {
     let keys = Keys::new(layout, tenant);
     let own = (keys.fact(id), keys.vector(id));
     [own.0, own.1, keys.order(), keys.pending(), keys.revision(), TENANTS.to_owned()]
 }
 
-/// The fact that a key of the flat layout names.
+/// The id in a key of the flat layout; `None` if the key is not that of a fact.
 pub fn read_flat_key(key: &[u8]) -> Option<FactId> {
     id_of(key)
 }
@@ -50,8 +50,8 @@ pub fn read_embedded_key(key: &[u8]) -> (&str, &str) {
     FactKey::from_bytes(key)
 }
 
-/// How the listing in `facts.redb` orders two places.
-pub fn compare_places(
+/// Compares two positions as the listing in `facts.redb` does.
+pub fn compare_positions(
     one: (&TenantId, u64, &FactId),
     other: (&TenantId, u64, &FactId),
 ) -> std::cmp::Ordering {
@@ -61,36 +61,36 @@ pub fn compare_places(
     OrderKey::compare(&key(one), &key(other))
 }
 
-/// A fact as `facts.redb` holds it.
+/// Encodes a fact as in `facts.redb`.
 ///
 /// # Errors
-/// When a text has 4 GiB or more.
+/// `TooLarge` if a text has 4 GiB or more.
 pub fn write_hash(hash: &Hash) -> Result<Vec<u8>, StorageError> {
     codec::encode(hash)
 }
 
-/// A fact from what `facts.redb` holds.
+/// Decodes a fact as in `facts.redb`.
 ///
 /// # Errors
-/// When that is no fact.
+/// `Corrupt` if the bytes are malformed.
 pub fn read_hash(bytes: &[u8]) -> Result<Hash, StorageError> {
     codec::decode(bytes)
 }
 
-/// A vector's numbers as every backend holds them.
+/// Encodes a vector's values as consecutive little-endian `f32`.
 pub fn write_values(values: &[f32]) -> Vec<u8> {
     vector_bytes::to_bytes(values)
 }
 
-/// A vector from what a backend holds of it.
+/// Decodes a vector from its stored parts: the profile, a digest of 32 bytes and the values.
 ///
 /// # Errors
-/// When that is no vector.
+/// `Corrupt` if the digest or the values have a wrong length.
 pub fn read_vector(profile: &str, digest: &[u8], values: &[u8]) -> Result<Vector, StorageError> {
     vector_bytes::vector(profile, digest, values)
 }
 
-/// The place of another program's fact, from the time it wrote.
+/// The order of another program's fact, in microseconds since 1970, from its timestamp.
 pub fn order_of_timestamp(timestamp: &str) -> Option<u64> {
     timestamp::order(timestamp)
 }

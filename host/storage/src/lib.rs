@@ -1,33 +1,81 @@
-//! Where facts live.
+//! Storage for facts, their vectors and the documents of the control plane.
 //!
-//! In reading order: [`Storage`] says what a backend promises, [`open`] picks one by its address,
-//! `embedded` keeps facts in one file of this machine and `redis` in a Redis server. One
-//! conformance suite (`tests/conformance`) runs over all of them: what it asserts is the contract,
-//! and what differs between backends is said in the prose of [`Storage`].
+//! [`open`] picks a backend by its address and returns it as an `Arc<dyn`[`Storage`]`>`:
+//! `embedded:DIR` keeps everything in one file on this machine, `redis://…` in a Redis server that
+//! several hosts may share. [`Storage`] states what every backend promises about deadlines,
+//! ordering, atomicity and durability. Its operations stand in one trait per concern:
 //!
-//! Every operation on facts names its tenant; documents are the operators'. Each ends by its
-//! deadline. Nothing here caches: a read sees
-//! every write that was acknowledged before it began.
+//! - [`FactStorage`] reads, lists, writes and deletes a tenant's facts;
+//! - [`VectorStorage`] holds their vectors and lists the facts that still need one;
+//! - [`DocumentStorage`] holds what operators decided: versioned documents outside any tenant;
+//! - [`TenantStorage`] lists tenants, measures what they use and deletes them;
+//! - [`Lifecycle`] describes, checks and closes the backend.
+//!
+//! Names are validated where they enter ([`TenantId`], [`FactId`], [`DocumentName`]), and every
+//! bound is in [`StorageLimits`]. One conformance suite (`tests/conformance`) runs against every
+//! backend and asserts what the traits promise.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//!
+//! use kenning_storage::{Condition, FactId, Layout, StorageLimits, TenantId, Write, open};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! let url = format!("embedded:{}", dir.path().display());
+//! let storage = open(&url, Layout::Tenant, StorageLimits::default()).await?;
+//!
+//! let tenant = TenantId::parse("acme")?;
+//! let deadline = Instant::now() + Duration::from_secs(1);
+//! let write = Write {
+//!     id: FactId::parse("greeting")?,
+//!     fields: vec![("content".into(), "hello".into())],
+//!     condition: Condition::Absent,
+//!     order: 1_700_000_000_000_000,
+//! };
+//! let revisions = storage.write(&tenant, &[write], deadline).await?;
+//! assert!(revisions[0].is_some(), "there was no such fact");
+//!
+//! let page = storage.page(&tenant, None, 10, deadline).await?;
+//! let facts = storage.read(&tenant, &page.ids, 1 << 20, deadline).await?;
+//! assert_eq!(facts, [Some(vec![("content".to_owned(), "hello".to_owned())])]);
+//!
+//! storage.close().await;
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
 
 mod cursor;
+mod documents;
 mod embedded;
 mod error;
+mod facts;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod lifecycle;
 mod limits;
 mod name;
 mod open;
 mod redis;
 mod storage;
+mod tenants;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod vector_bytes;
+mod vectors;
 
+pub use documents::{Document, DocumentStorage};
 pub use error::{OpenError, StorageError};
+pub use facts::{Condition, FactStorage, Hash, IdPage, Revision, Write};
+pub use lifecycle::{Adoption, Backend, Description, Layout, Lifecycle};
 pub use limits::StorageLimits;
 pub use name::{DocumentName, FactId, InvalidName, TenantId};
 pub use open::open;
-pub use storage::{
-    Adoption, Condition, Description, Document, Hash, IdPage, Layout, Revision, Room, Storage,
-    StoredVector, Usage, Vector, Write,
-};
+pub use storage::Storage;
+pub use tenants::{FactQuota, TenantStorage, Usage};
+pub use vectors::{StoredVector, Vector, VectorStorage};

@@ -1,62 +1,62 @@
-//! Every bound of storage: its unit, its default and where that comes from.
+//! The bounds of storage, each with its unit, its default and the reason for it.
 
 use std::time::{Duration, Instant};
 
-use crate::{Room, StorageError, Usage};
+use crate::{FactQuota, StorageError, Usage};
 
-/// The bounds of one storage. [`StorageLimits::default`] is what the product runs with; tests make
-/// them small.
+/// The bounds of one storage. The product runs with [`StorageLimits::default`]; tests use smaller
+/// ones.
 #[derive(Debug, Clone)]
 pub struct StorageLimits {
-    /// One operation, whole. An operation ends by this or by its own deadline, whichever is
-    /// earlier. Default 2 s, the bound of the service whose users this one takes over.
+    /// The longest a whole operation may take. It ends by this or by its own deadline, whichever
+    /// is earlier. Default 2 s, as in the service that this one replaces.
     pub operation: Duration,
-    /// Redis: one connection attempt. Default 0.5 s, a quarter of `operation`, so that an attempt,
-    /// its retry and the command fit into one operation.
+    /// Redis: the longest one connection attempt may take. Default 0.5 s, a quarter of `operation`,
+    /// so that an attempt, a retry and the command fit into one operation.
     pub connect: Duration,
-    /// Redis: how many connections carry small commands, taken in turn. Default 2; more gave
-    /// nothing on two cores.
+    /// Redis: the number of connections for small commands, used round-robin. Default 2; more were
+    /// no faster on two cores.
     pub small_connections: usize,
-    /// Redis: how many connections carry bulk reads, so that a large answer does not stand before
-    /// a small one (measured: 64 MiB delayed a PING by 1.6 s). Default 2.
+    /// Redis: the number of connections for bulk transfers, so that a large reply does not delay a
+    /// small one (measured: 64 MiB delayed a PING by 1.6 s). Default 2.
     pub bulk_connections: usize,
-    /// Redis, flat layout: the shortest pause between two looks for other programs' facts.
-    /// Default 2 s; the pause is never under 20 times what the last look took, so looking costs
-    /// Redis at most a twentieth of its time.
+    /// Redis, flat layout: the shortest pause between two scans for other programs' facts. Default
+    /// 2 s. The pause is at least 20 times the duration of the last scan, so that scanning takes at
+    /// most a twentieth of Redis's time.
     pub adoption_pause: Duration,
-    /// Embedded: writes that wait for the writer, in jobs. Default 1,024; then callers wait, up to
+    /// Embedded: the most requests in the writer's queue. Default 1,024; further callers wait up to
     /// their deadline.
     pub queued_writes: usize,
-    /// Embedded: what those writes hold together, in bytes. Default 64 MiB, four of the largest
-    /// commits; then callers wait, too. A disk that hangs must not fill the memory.
+    /// Embedded: the most bytes in the writer's queue. Default 64 MiB, four of the largest commits;
+    /// further callers wait up to their deadline. It keeps a hanging disk from filling memory.
     pub queued_bytes: usize,
-    /// Embedded: the most jobs that share one durable commit. Default 512.
+    /// Embedded: the most requests that share one durable commit. Default 512.
     pub commit_jobs: usize,
 }
 
-/// The most ids, writes or vectors in one operation: what one pipeline may hold.
+/// The most ids, writes or vectors in one operation, and so in one Redis pipeline.
 pub(crate) const BATCH: usize = 100;
 
-/// The most ids in one answer of `page` or `pending`.
+/// The most ids in one result of `page` or `pending`.
 pub(crate) const PAGE: usize = 1_000;
 
-/// The most bytes of one document: a component of 50 MiB with room to spare.
+/// The most bytes in one document: enough for a component of 50 MiB.
 pub(crate) const DOCUMENT_BYTES: usize = 64 << 20;
 
-/// Redis: documents above this are kept in pieces of this size, so that each step moves little
-/// enough to end well within `operation` over 100 Mbit/s.
+/// Redis: larger documents are stored in pieces of this many bytes, so that each step completes
+/// well within `operation` at 100 Mbit/s.
 pub(crate) const DOCUMENT_CHUNK: usize = 4 << 20;
 
-/// A document may be some hundred times larger than a fact, and no caller who wants a fact waits
-/// for it: reading or writing one may take this many times `operation`.
-pub(crate) const DOCUMENT_PATIENCE: u32 = 5;
+/// Reading or writing a document may take this many times `operation`: documents can be a hundred
+/// times larger than facts, and no interactive caller waits for one.
+pub(crate) const DOCUMENT_FACTOR: u32 = 5;
 
-/// Facts that one step of deleting a tenant takes: on Redis a step holds up everyone else's
-/// commands, for about a millisecond with this.
+/// The facts deleted by one step of deleting a tenant. On Redis a step blocks all other commands,
+/// for about a millisecond at this size.
 pub(crate) const DELETION_STEP: usize = 500;
 
-/// Orders and revisions live in Redis as doubles, which count exactly up to here: 2^53 - 1.
-/// In microseconds since 1970 that is the year 2255.
+/// The largest order and revision, 2^53 - 1: Redis stores both as doubles, which are exact up to
+/// here. In microseconds since 1970 that is the year 2255.
 pub(crate) const MAX_EXACT: u64 = (1 << 53) - 1;
 
 impl Default for StorageLimits {
@@ -75,25 +75,26 @@ impl Default for StorageLimits {
 }
 
 impl StorageLimits {
-    /// When an operation that begins now and has `deadline` must have ended. One that is late
-    /// already does not begin.
+    /// When an operation that starts now with `deadline` must end. Fails if the deadline has
+    /// passed.
     pub(crate) fn end(&self, deadline: Instant) -> Result<Instant, StorageError> {
         let now = Instant::now();
         if deadline <= now {
-            return Err(StorageError::Timeout { wrote: false });
+            return Err(StorageError::Timeout { outcome_unknown: false });
         }
         Ok(deadline.min(now + self.operation))
     }
 
-    /// As `end`, for a document's bytes.
+    /// As `end`, for reading or writing a document's bytes.
     pub(crate) fn document_end(&self, deadline: Instant) -> Result<Instant, StorageError> {
         self.end(deadline)?;
-        Ok(deadline.min(Instant::now() + DOCUMENT_PATIENCE * self.operation))
+        Ok(deadline.min(Instant::now() + DOCUMENT_FACTOR * self.operation))
     }
 }
 
-impl Room {
-    /// Refuses to go from `used` to `wanted`, where that is more and more than there is room for.
+impl FactQuota {
+    /// Refuses an increase from `used` to `wanted` beyond the quota. A tenant that is over its
+    /// quota may still shrink.
     pub(crate) fn check(&self, used: Usage, wanted: Usage) -> Result<(), StorageError> {
         let quotas = [
             ("facts", self.facts, used.facts, wanted.facts),
@@ -104,14 +105,14 @@ impl Room {
                 && wanted > used
                 && wanted > allowed
             {
-                return Err(StorageError::Full { quota, allowed, used });
+                return Err(StorageError::QuotaExceeded { quota, allowed, used });
             }
         }
         Ok(())
     }
 }
 
-/// Refuses more than [`BATCH`] things in one operation.
+/// Refuses more than [`BATCH`] items in one operation.
 pub(crate) fn check_batch(used: usize) -> Result<(), StorageError> {
     if used <= BATCH {
         return Ok(());
@@ -124,7 +125,7 @@ pub(crate) fn check_document(used: usize) -> Result<(), StorageError> {
     check_document_read(used as u64, DOCUMENT_BYTES)
 }
 
-/// Refuses a document that is too large for its reader.
+/// Refuses to read a document larger than `allowed` bytes.
 pub(crate) fn check_document_read(used: u64, allowed: usize) -> Result<(), StorageError> {
     let allowed = allowed as u64;
     if used <= allowed {
@@ -133,7 +134,7 @@ pub(crate) fn check_document_read(used: u64, allowed: usize) -> Result<(), Stora
     Err(StorageError::TooLarge { limit: "document-bytes", allowed, used })
 }
 
-/// A page's size within what is allowed.
+/// Clamps a page size to what is allowed.
 pub(crate) fn page_size(limit: usize) -> usize {
     limit.clamp(1, PAGE)
 }

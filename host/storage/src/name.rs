@@ -1,13 +1,13 @@
-//! Names that are safe to build keys from.
+//! Validated names, safe to build keys from.
 //!
-//! Each kind is checked once, where it comes in; after that the type is the proof. None may hold
-//! `{` or `}`, and tenants and facts no `:` either, so no two names meet in one key, whatever the
-//! layout. Documents have keys of their own, of which the name is the end.
+//! A name is validated once, where it enters; after that its type is the proof. No name contains
+//! `{` or `}`, and tenants and facts contain no `:` either, so two different names never result in
+//! the same key, whatever the layout. Document names may contain `:`, because they end their keys.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a text is no name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is {rule}; this one {found}")]
 pub struct InvalidName {
@@ -19,7 +19,7 @@ pub struct InvalidName {
 macro_rules! name {
     (
         $(#[$doc:meta])*
-        $name:ident, $what:literal, $most:literal, $rule:literal, $first:expr, $rest:expr
+        $name:ident, $what:literal, $max_bytes:literal, $rule:literal, $first:expr, $following:expr
     ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,11 +27,14 @@ macro_rules! name {
 
         impl $name {
             /// The longest name, in bytes.
-            pub const MAX_BYTES: usize = $most;
+            pub const MAX_BYTES: usize = $max_bytes;
 
-            /// Checks `name`.
+            /// Validates `name`.
+            ///
+            /// # Errors
+            /// If it is empty, too long or contains a character that is not allowed.
             pub fn parse(name: &str) -> Result<Self, InvalidName> {
-                match fault(name, Self::MAX_BYTES, $first, $rest) {
+                match problem(name, Self::MAX_BYTES, $first, $following) {
                     None => Ok(Self(name.into())),
                     Some(found) => Err(InvalidName { what: $what, rule: $rule, found }),
                 }
@@ -78,7 +81,7 @@ name!(
     63,
     "1 to 63 ASCII letters, digits, '.', '_' and '-', beginning with a letter or a digit",
     |byte: u8| byte.is_ascii_alphanumeric(),
-    in_a_key
+    is_key_safe
 );
 
 name!(
@@ -88,7 +91,7 @@ name!(
     128,
     "1 to 128 ASCII letters, digits, '.', '_' and '-', beginning with a letter, a digit or '_'",
     |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_',
-    in_a_key
+    is_key_safe
 );
 
 name!(
@@ -98,24 +101,24 @@ name!(
     200,
     "1 to 200 ASCII letters, digits, '.', '_', '-', '/' and ':'",
     |_| true,
-    |c: char| in_a_key(c) || matches!(c, '/' | ':')
+    |c: char| is_key_safe(c) || matches!(c, '/' | ':')
 );
 
-fn in_a_key(c: char) -> bool {
+fn is_key_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// What is wrong with `name`, as the end of the sentence "this one …".
-fn fault(
+/// What is wrong with `name`, worded to complete the sentence "this one …".
+fn problem(
     name: &str,
-    most: usize,
+    max_bytes: usize,
     may_begin: impl Fn(u8) -> bool,
     may_follow: impl Fn(char) -> bool,
 ) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".into());
     }
-    if name.len() > most {
+    if name.len() > max_bytes {
         return Some(format!("has {} bytes", name.len()));
     }
     if let Some((at, found)) = name.char_indices().find(|(_, c)| !may_follow(*c)) {
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_documents_name_has_folders_and_no_braces() {
+    fn a_documents_name_may_contain_folders_but_no_braces() {
         for good in ["tenant/Acme", "component/sha256:0af9", "-", "/"] {
             assert!(DocumentName::parse(good).is_ok(), "{good}");
         }
@@ -171,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn an_id_may_begin_with_an_underscore_and_a_tenant_may_not() {
+    fn an_id_may_begin_with_an_underscore_but_a_tenant_may_not() {
         assert!(FactId::parse("_draft").is_ok());
         let message = TenantId::parse("_draft").unwrap_err().to_string();
         assert!(message.ends_with("begins with '_'"), "{message}");
     }
 
     #[test]
-    fn what_could_break_a_key_is_refused_and_named() {
+    fn characters_unsafe_in_a_key_are_refused_and_named() {
         for bad in ["a:b", "a{b", "a}b", "a b", "a/b", "a\0", "ä", "a\n", "*"] {
             assert!(TenantId::parse(bad).is_err(), "{bad:?}");
             assert!(FactId::parse(bad).is_err(), "{bad:?}");

@@ -1,4 +1,4 @@
-//! From an address to a storage.
+//! Opens the storage that an address names.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,17 +7,25 @@ use crate::embedded::Embedded;
 use crate::redis::Redis;
 use crate::{Layout, OpenError, Storage, StorageLimits};
 
-/// What `--storage` may be, for error messages.
-const SERVED: &str = "embedded:DIR or redis://[user:pass@]host:port[/db]";
+/// The supported addresses, for error messages.
+const SUPPORTED: &str = "embedded:DIR or redis://[user:pass@]host:port[/db]";
 
 /// Opens the storage that `url` names.
 ///
-/// `embedded:DIR` opens or creates `DIR/facts.redb` and fails if another process holds it.
-/// `redis://…` never fails because Redis is down: connections are made when they are needed, and
-/// each operation says for itself whether it reached Redis. It speaks RESP3 (Redis 6 and later)
-/// so as to learn at once of a closed connection; a `?protocol=resp2` at the end asks for less.
+/// - `embedded:DIR` opens or creates `DIR/facts.redb`.
+/// - `redis://[user:pass@]host:port[/db]` prepares connections to Redis. They are made on demand,
+///   so opening succeeds while Redis is down and each operation reports whether it could reach it.
+///   The protocol is RESP3 (Redis 6 and later), which reports a closed connection at once; append
+///   `?protocol=resp2` for older servers.
 ///
-/// [`Layout::Flat`] is for Redis only. `rediss://` and `redis+cluster://` are not served yet.
+/// [`Layout::Flat`] is for Redis only. `rediss://` and `redis+cluster://` are not supported yet.
+///
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+/// [`OpenError::Address`] if the address is malformed or not supported, [`OpenError::InUse`] if
+/// another process has the directory open, [`OpenError::File`] if the directory or its file cannot
+/// be used.
 pub async fn open(
     url: &str,
     layout: Layout,
@@ -26,7 +34,9 @@ pub async fn open(
     let refuse = |message: String| Err(OpenError::Address(message));
     if let Some(dir) = url.strip_prefix("embedded:") {
         if layout == Layout::Flat {
-            return refuse("the flat layout is for Redis; embedded storage has none".into());
+            return refuse(
+                "the flat layout requires Redis; embedded storage does not have it".into(),
+            );
         }
         if dir.is_empty() {
             return refuse("embedded: needs a directory, as in embedded:/var/lib/kenning".into());
@@ -37,12 +47,12 @@ pub async fn open(
         return Ok(Arc::new(Redis::open(url, layout, limits)?));
     }
     if url.starts_with("rediss://") {
-        return refuse("this build does not serve rediss:// (Redis over TLS) yet".into());
+        return refuse("rediss:// (Redis over TLS) is not supported yet".into());
     }
     if url.starts_with("redis+cluster://") {
-        return refuse("this build does not serve redis+cluster:// (Redis Cluster) yet".into());
+        return refuse("redis+cluster:// (Redis Cluster) is not supported yet".into());
     }
-    refuse(format!("the storage is {SERVED}; this address is neither"))
+    refuse(format!("unsupported storage address; expected {SUPPORTED}"))
 }
 
 #[cfg(test)]
@@ -57,7 +67,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_served_is_said() {
+    async fn unsupported_addresses_are_refused_with_the_reason() {
         for (url, word) in [
             ("rediss://h:1", "rediss"),
             ("redis+cluster://h:1", "redis+cluster"),
@@ -72,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_holds_no_credential() {
+    async fn refusals_contain_no_credentials() {
         for url in ["redis://u:hunter2@h:port", "rediss://u:hunter2@h", "postgres://u:hunter2@h"] {
             let message = refusal(url, Layout::Tenant).await;
             assert!(!message.contains("hunter2"), "{message}");

@@ -1,7 +1,8 @@
-//! A real `redis-server` for tests, of this crate and others (cargo feature `testing`).
+//! A real `redis-server` for the tests of this and other crates (cargo feature `testing`).
 //!
-//! Each server has its own port, directory and process, and ends with its value. What it was told
-//! survives [`RedisServer::kill`]: it appends to disk before it acknowledges.
+//! Each server has its own port, directory and process, and is stopped when its value is dropped.
+//! It appends to disk before it acknowledges, so acknowledged writes survive
+//! [`RedisServer::kill`].
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,13 +12,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long a server may take to begin to serve before a test gives up on the machine.
-const START: Duration = Duration::from_secs(30);
+/// How long a server may take to start before the test fails.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running `redis-server`.
 ///
-/// Its methods panic with a clear sentence when the machine does not let them do their work: this
-/// is for tests.
+/// Meant for tests: its methods panic with a clear message if they cannot do their work.
 #[derive(Debug)]
 pub struct RedisServer {
     dir: TempDir,
@@ -28,12 +28,12 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server that is durable (`appendfsync always`) and asks for no password.
+    /// Starts a durable server (`appendfsync always`) without a password.
     pub fn start() -> Self {
         Self::start_with(None, &[])
     }
 
-    /// Starts a server that asks for `password`.
+    /// Starts a server that requires `password`.
     pub fn start_with_password(password: &str) -> Self {
         Self::start_with(Some(password), &[])
     }
@@ -51,7 +51,7 @@ impl RedisServer {
             options: options.iter().map(|&option| option.to_owned()).collect(),
             process: None,
         };
-        // Another process may take the port between asking for it and using it.
+        // Another process may take the port before the server listens on it.
         for _ in 0..20 {
             server.port = free_port();
             if server.try_start() {
@@ -61,22 +61,22 @@ impl RedisServer {
         panic!("redis-server did not start on any of 20 free ports");
     }
 
-    /// Its address, without a password.
+    /// The server's address, without a password.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its address with `password`, right or wrong.
+    /// The server's address with `password`, right or wrong.
     pub fn url_with_password(&self, password: &str) -> String {
         format!("redis://:{password}@127.0.0.1:{}", self.port)
     }
 
-    /// Its port on 127.0.0.1.
+    /// The server's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends the process at once, as a crash would.
+    /// Kills the process (SIGKILL), as a crash would.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().expect("redis-server can be killed");
@@ -84,27 +84,27 @@ impl RedisServer {
         }
     }
 
-    /// Kills the process if it runs and starts it again on the same port with the same data.
+    /// Restarts the process on the same port with the same data. Kills it first if it is running.
     pub fn restart(&mut self) {
         self.kill();
         assert!(self.try_start(), "redis-server did not start again on port {}", self.port);
     }
 
-    /// Stops the process where it stands (SIGSTOP): connections stay open and nothing answers.
+    /// Suspends the process (SIGSTOP): connections stay open, but nothing replies.
     pub fn stop(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets a stopped process go on (SIGCONT).
+    /// Resumes a suspended process (SIGCONT).
     pub fn cont(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Sends one command, on a connection of its own, and gives the raw
-    /// answer. For a test to look at what is there, and to write as another program would.
+    /// Sends one command on a separate connection and returns the raw reply, so that a test can
+    /// inspect the data and write as another program would.
     pub fn command(&self, words: &[&str]) -> String {
-        let answer = self.request(words).expect("redis-server answers a test");
-        String::from_utf8_lossy(&answer).into_owned()
+        let reply = self.request(words).expect("redis-server replies");
+        String::from_utf8_lossy(&reply).into_owned()
     }
 
     fn signal(&self, signal: Signal) {
@@ -112,11 +112,11 @@ impl RedisServer {
         kill_process(Pid::from_child(process), signal).expect("redis-server takes a signal");
     }
 
-    /// Whether the process came up and the port is its own.
+    /// Starts the process. Returns whether it is up and the port is its own.
     fn try_start(&mut self) -> bool {
         let mut process = self.spawn();
-        let begin = Instant::now();
-        while begin.elapsed() < START {
+        let start = Instant::now();
+        while start.elapsed() < START_TIMEOUT {
             if process.try_wait().expect("redis-server can be waited for").is_some() {
                 return false;
             }
@@ -134,8 +134,8 @@ impl RedisServer {
     }
 
     fn is_loading(&self) -> bool {
-        let answer = self.request(&["DBSIZE"]).unwrap_or_default();
-        !answer.starts_with(b":")
+        let reply = self.request(&["DBSIZE"]).unwrap_or_default();
+        !reply.starts_with(b":")
     }
 
     fn spawn(&self) -> Child {
@@ -157,7 +157,7 @@ impl RedisServer {
         }
     }
 
-    /// One command and its answer, in the Redis protocol. Errors of Redis are answers, too.
+    /// Sends one command and returns the raw reply, which may be an error of Redis.
     fn request(&self, words: &[&str]) -> io::Result<Vec<u8>> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
@@ -168,18 +168,18 @@ impl RedisServer {
             stream.read_exact(&mut ok)?;
         }
         stream.write_all(&encode(words))?;
-        // Redis closes after QUIT, so its answer to the command is all before the last `+OK`.
+        // Redis closes the connection after QUIT, so everything before the last `+OK` is the reply.
         stream.write_all(&encode(&["QUIT"]))?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        answer.truncate(answer.len().saturating_sub(b"+OK\r\n".len()));
-        Ok(answer)
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply)?;
+        reply.truncate(reply.len().saturating_sub(b"+OK\r\n".len()));
+        Ok(reply)
     }
 }
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // Nothing to tell: the test is over.
+        // The test is over, so errors do not matter.
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
@@ -187,7 +187,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// A port that nothing listens on now.
+/// A port on 127.0.0.1 that is currently unused.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound port").port()

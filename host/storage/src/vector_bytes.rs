@@ -1,18 +1,19 @@
-//! Vectors' numbers as bytes, the same in every backend: little-endian `f32`, one after another.
+//! The encoding of a vector's values, the same in every backend: consecutive little-endian `f32`.
 
 use crate::{StorageError, Vector};
 
+/// Encodes a vector's values.
 pub(crate) fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// A vector from what a backend holds of it.
+/// Decodes a vector from its stored parts.
 pub(crate) fn vector(profile: &str, digest: &[u8], values: &[u8]) -> Result<Vector, StorageError> {
     let corrupt = |what: &str| StorageError::Corrupt(format!("a vector {what}"));
-    let digest = digest.try_into().map_err(|_| corrupt("whose digest has not 32 bytes"))?;
+    let digest = digest.try_into().map_err(|_| corrupt("whose digest is not 32 bytes long"))?;
     let (numbers, rest) = values.as_chunks::<4>();
     if !rest.is_empty() {
-        return Err(corrupt("that ends within a number"));
+        return Err(corrupt("that ends within a value"));
     }
     let values = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     Ok(Vector { profile: profile.to_owned(), digest, values })
@@ -23,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_survive_their_bytes() {
+    fn encoded_values_decode_to_themselves() {
         let values = vec![0.0, -0.0, f32::MIN_POSITIVE, f32::MAX, -1.5];
         let read = vector("p", &[7; 32], &to_bytes(&values)).unwrap();
         assert_eq!(read, Vector { profile: "p".into(), digest: [7; 32], values });

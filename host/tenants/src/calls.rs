@@ -54,7 +54,7 @@ impl Drop for Running {
 }
 
 impl Calls {
-    fn running(&self) -> MutexGuard<'_, HashMap<TenantId, Live>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<TenantId, TenantCalls>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

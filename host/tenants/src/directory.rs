@@ -94,7 +94,8 @@ impl Tenants {
     /// # Errors
     /// If storage fails; the directory stays as it is.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let revision = self.storage.documents_revision(self.until()).await.map_err(storage_error)?;
+        let revision =
+            self.storage.documents_revision(self.until()).await.map_err(storage_error)?;
         let current = self.directory.load_full();
         if current.revision == Some(revision) {
             return Ok(());

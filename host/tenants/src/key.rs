@@ -97,8 +97,10 @@ impl AdminKey {
     /// Says what an admin key must be; the text is not repeated.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() < ADMIN_KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("an admin key must be at least 16 visible ASCII characters without spaces; \
-                        `openssl rand -hex 32` makes a good one");
+            return Err(
+                "an admin key must be at least 16 visible ASCII characters without spaces; \
+                        `openssl rand -hex 32` makes a good one",
+            );
         }
         Ok(Self(KeyDigest::of(text)))
     }

@@ -58,7 +58,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use kenning_core::error::{Code, Error};
-use kenning_storage::{Room, Storage, StorageError, TenantId};
+use kenning_storage::{FactQuota, Storage, StorageError, TenantId};
 
 use calls::Calls;
 use directory::Directory;
@@ -201,8 +201,8 @@ impl Tenants {
     }
 
     /// The quota of a tenant's facts.
-    pub fn fact_quota(&self, tenant: &TenantId) -> Room {
-        self.get(tenant).map_or_else(Room::default, |found| Room {
+    pub fn fact_quota(&self, tenant: &TenantId) -> FactQuota {
+        self.get(tenant).map_or_else(FactQuota::default, |found| FactQuota {
             facts: found.record.quotas.facts,
             bytes: found.record.quotas.bytes,
         })
@@ -271,9 +271,9 @@ pub fn storage_error(error: StorageError) -> Error {
         StorageError::Unavailable(reason) => {
             Error::new(Code::StorageUnavailable, format!("Storage not available: {reason}"))
         }
-        StorageError::Timeout { wrote } => {
+        StorageError::Timeout { outcome_unknown } => {
             let error = Error::new(Code::Timeout, "Storage operation timeout");
-            if wrote { error.with_unknown_outcome() } else { error }
+            if outcome_unknown { error.with_unknown_outcome() } else { error }
         }
         other => Error::internal(other),
     }

@@ -61,7 +61,8 @@ impl Quotas {
         for (name, value) in changes {
             let Some(quota) = self.named(&name) else {
                 let names: Vec<_> = Self::default().all().iter().map(|quota| quota.0).collect();
-                let message = format!("there is no such quota; the quotas are {}", names.join(", "));
+                let message =
+                    format!("there is no such quota; the quotas are {}", names.join(", "));
                 return Err(Error::invalid(&format!("/limits/{name}"), message));
             };
             *quota = value;
@@ -69,7 +70,8 @@ impl Quotas {
         Ok(())
     }
 
-    /// Each quota as JSON, with what is used of it: `{"facts": {"value": …, "used": …, "unit": …}}`.
+    /// Each quota as JSON, with what is used of it:
+    /// `{"facts": {"value": 100, "used": 7, "unit": "facts"}, …}`.
     pub fn with_used(&self, used: impl Fn(&str) -> u64) -> Value {
         let rows = self.all().into_iter().map(|(name, value, unit)| {
             (name.to_string(), json!({ "value": value, "used": used(name), "unit": unit }))

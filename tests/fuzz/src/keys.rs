@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use kenning_storage::fuzzing::{
-    compare_places, embedded_key, read_embedded_key, read_flat_key, redis_keys,
+    compare_positions, embedded_key, read_embedded_key, read_flat_key, redis_keys,
 };
 use kenning_storage::{FactId, Layout, TenantId};
 
@@ -76,7 +76,8 @@ fn assert_apart_in_file(one: &Name, other: &Name) {
     let place = |order| move |(tenant, id): &'_ Name| (tenant.clone(), order, id.clone());
     for (first, second) in [(7, 7), (7, 256)] {
         let (ours, theirs) = (place(first)(one), place(second)(other));
-        let sorted = compare_places((&ours.0, ours.1, &ours.2), (&theirs.0, theirs.1, &theirs.2));
+        let sorted =
+            compare_positions((&ours.0, ours.1, &ours.2), (&theirs.0, theirs.1, &theirs.2));
         assert_eq!(sorted, ours.cmp(&theirs));
     }
 }

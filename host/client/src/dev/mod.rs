@@ -1,14 +1,14 @@
-//! `kenning dev`: an extension's project, live in a tenant while it is written.
+//! `kenning dev`: rebuilds and reinstalls an extension whenever its project changes.
 //!
-//! 1. `sources`: what a project is made of, and when it changed.
-//! 2. `building`: `make`, and the component that it leaves.
-//! 3. `installing`: the component into the tenant, and the lines that it writes.
+//! 1. `sources`: the files of a project, and when they change.
+//! 2. `build`: runs `make` and reads the component that it produces.
+//! 3. `install`: installs the component in the tenant and reads its log.
 //!
-//! A round builds and installs. What goes wrong in one is said and waits for the next
-//! save; the version that runs is never touched by one that is broken.
+//! If a version does not build or is rejected, the error is printed, the installed version stays
+//! live, and the next save starts another attempt.
 
-mod building;
-mod installing;
+mod build;
+mod install;
 mod sources;
 
 use std::path::PathBuf;
@@ -18,33 +18,34 @@ use clap::Args;
 use tokio::time::sleep;
 
 use crate::terminal::Paint;
-use crate::{Connection, Error, Exit, Form, Server, Terminal};
-use building::build;
-use installing::{Installed, Tenant};
-use sources::{Sources, Watch};
+use crate::{Connection, Error, Exit, OutputFormat, Server, Terminal};
+use build::build;
+use install::{InstalledVersion, Installer};
+use sources::{Sources, Watcher};
 
-/// How often the log is looked at while nothing changes.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often to read the extension's log.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The arguments of `kenning dev`.
 #[derive(Clone, Debug, Args)]
 pub struct DevArgs {
-    /// The project's folder, with a Makefile as `kenning new extension` writes it
+    /// The project's directory, with a Makefile as created by `kenning new extension`
     #[arg(default_value = ".")]
     pub project: PathBuf,
-    /// The extension's name in the tenant [default: the folder's]
+    /// The extension's name in the tenant [default: the name of the directory]
     #[arg(long)]
     pub name: Option<String>,
-    /// What it may import beyond `log` and `budget`: storage, embedding, index
+    /// Additional imports to allow, besides `log` and `budget`: storage, embedding, index
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub grant: Vec<String>,
-    /// Where it stands among the tenant's extensions: smaller is earlier [default: as before, or 0]
+    /// Position among the tenant's extensions, smallest first [default: unchanged, or 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub order: Option<i32>,
-    /// Refuse a version that the proof speaks against, as an installation does. Without it such a
-    /// version runs all the same: a change is meant to change answers
+    /// Reject a version that fails the proof, as `kenning extension install` does. By default it is
+    /// installed anyway, because a change is expected to change results
     #[arg(long)]
     pub prove: bool,
-    /// Build and install once, and end
+    /// Build and install once, then exit
     #[arg(long)]
     pub once: bool,
 }
@@ -53,9 +54,9 @@ pub(crate) const DEV_HELP: &str = "\
 Example:
   kenning new extension hello --lang rust && kenning dev hello
 
-Each save is built by `make` and swapped in; what the compiler says and what the extension logs
-stands in this terminal. When a version does not build or is refused, the one before goes on.
-Ctrl-C ends it and leaves the extension installed.";
+Whenever a file is saved, `make` builds the project and the new version replaces the old one. The
+output of the compiler and the extension's log appear in this terminal. If a version does not build
+or is rejected, the previous one stays live. Ctrl-C exits; the extension stays installed.";
 
 pub(crate) async fn dev(
     args: DevArgs,
@@ -66,32 +67,32 @@ pub(crate) async fn dev(
     let root = args.project.canonicalize().map_err(|cause| unreadable(&args.project, cause))?;
     if !root.join("Makefile").is_file() {
         return Err(Error::Usage(format!(
-            "there is no Makefile in {}; `kenning new extension NAME` writes a project with one",
+            "there is no Makefile in {}; `kenning new extension NAME` creates a project with one",
             root.display()
         )));
     }
     let name = name(&args, &root)?;
-    let mut session = Session {
-        tenant: Tenant::new(server, connection, &name, &args),
+    let mut session = DevSession {
+        installer: Installer::new(server, connection, &name, &args),
         root,
         name,
         live: None,
         terminal,
     };
     let stopped = async {
-        // Without a handler Ctrl-C ends the process by itself.
+        // If no handler can be installed, Ctrl-C ends the process by default.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
     };
     let exit = tokio::select! {
         ended = session.run(args.once) => ended?,
-        () = stopped => Exit::Done,
+        () = stopped => Exit::Success,
     };
     if session.live.is_some() && !args.once {
         let name = &session.name;
-        let stays = format!("{name} stays; `kenning extension remove {name}` takes it out");
-        session.terminal.note(&stays);
+        let hint = format!("{name} stays installed; `kenning extension remove {name}` removes it");
+        session.terminal.notice(&hint);
     }
     Ok(exit)
 }
@@ -101,101 +102,103 @@ fn unreadable(path: &std::path::Path, cause: std::io::Error) -> Error {
 }
 
 fn name(args: &DevArgs, root: &std::path::Path) -> Result<String, Error> {
-    let of_folder = || root.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    let name = args.name.clone().or_else(of_folder);
-    name.ok_or_else(|| Error::Usage("the folder has no name; say --name".into()))
+    let directory_name = || root.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let name = args.name.clone().or_else(directory_name);
+    name.ok_or_else(|| Error::Usage("the directory has no name; pass --name".into()))
 }
 
-/// One project, live in one tenant.
-struct Session<'a> {
+/// One project and the tenant that it is installed in.
+struct DevSession<'a> {
     root: PathBuf,
     name: String,
-    tenant: Tenant<'a>,
-    /// The version that runs.
-    live: Option<Installed>,
+    installer: Installer<'a>,
+    /// The installed version.
+    live: Option<InstalledVersion>,
     terminal: &'a mut Terminal,
 }
 
-impl Session<'_> {
+impl DevSession<'_> {
     async fn run(&mut self, once: bool) -> Result<Exit, Error> {
-        // Where there is no server there is nothing to wait for.
-        self.tenant.catch_up().await?;
-        let mut watch = Watch::start()?;
-        let mut noticed = Instant::now();
+        // Also fails early if there is no server.
+        self.installer.skip_old_lines().await?;
+        let mut watcher = Watcher::start()?;
+        let mut changed_at = Instant::now();
         loop {
-            // Watched first and read then, so that a save in between is seen.
-            watch.follow(&Sources::read(&self.root)?)?;
+            // Watch before reading, so that a save in between is not missed.
+            watcher.watch(&Sources::read(&self.root)?)?;
             let sources = Sources::read(&self.root)?;
-            let done = self.round(noticed).await;
-            if let Err(error) = &done {
-                self.terminal.report(error);
-                self.say_what_runs();
+            let outcome = self.build_and_install(changed_at).await;
+            if let Err(error) = &outcome {
+                self.terminal.report_error(error);
+                self.print_live_version();
             }
             if once {
-                return Ok(done.map_or_else(|error| error.exit(), |()| Exit::Done));
+                return Ok(outcome.map_or_else(|error| error.exit(), |()| Exit::Success));
             }
-            self.wait(&sources, &mut watch).await?;
-            noticed = Instant::now();
-            watch.settle(&self.root).await?;
+            self.wait(&sources, &mut watcher).await?;
+            changed_at = Instant::now();
+            watcher.settle(&self.root).await?;
         }
     }
 
-    /// Builds and installs what is there.
-    async fn round(&mut self, noticed: Instant) -> Result<(), Error> {
+    /// Builds the current sources and installs the component, unless it is unchanged.
+    async fn build_and_install(&mut self, changed_at: Instant) -> Result<(), Error> {
         let component = build(&self.root).await?;
-        if self.live.as_ref().is_some_and(|live| live.is_of(&component)) {
-            return self.say("unchanged: the component is the same, byte for byte");
+        if self.live.as_ref().is_some_and(|live| live.is(&component)) {
+            return self.print_line("unchanged: the component is identical");
         }
-        let (installed, objections) = self.tenant.install(component).await?;
-        for objection in objections {
-            self.terminal.warn(&format!("the proof speaks against it: {objection}"));
+        let (installed, failed_checks) = self.installer.install(component).await?;
+        for check in failed_checks {
+            self.terminal.warn(&format!("the proof failed: {check}"));
         }
-        let took = noticed.elapsed().as_millis();
+        let took = changed_at.elapsed().as_millis();
         let line = format!("live in {took} ms: {} generation {}", self.name, installed.generation);
         self.live = Some(installed);
-        self.say(&line)
+        self.print_line(&line)
     }
 
-    fn say_what_runs(&mut self) {
+    fn print_live_version(&mut self) {
         match &self.live {
-            Some(live) => self.terminal.note(&format!("generation {} goes on", live.generation)),
-            None => self.terminal.note("nothing is installed yet"),
+            Some(live) => {
+                self.terminal.notice(&format!("generation {} stays live", live.generation))
+            }
+            None => self.terminal.notice("no version is installed yet"),
         }
     }
 
-    /// Shows what the extension logs until a source changes.
-    async fn wait(&mut self, built: &Sources, watch: &mut Watch) -> Result<(), Error> {
+    /// Prints the extension's log until a source changes.
+    async fn wait(&mut self, built: &Sources, watcher: &mut Watcher) -> Result<(), Error> {
         loop {
             tokio::select! {
-                () = watch.stirred() => {
+                () = watcher.changed() => {
                     if Sources::read(&self.root)? != *built {
                         return Ok(());
                     }
                 }
-                () = sleep(LOOK) => self.show_log().await?,
+                () = sleep(POLL_INTERVAL) => self.show_log().await?,
             }
         }
     }
 
     async fn show_log(&mut self) -> Result<(), Error> {
-        // A server that is away for a moment is no reason to end.
-        let lines = self.tenant.new_lines().await.unwrap_or_default();
+        // A server may be unavailable for a moment.
+        let lines = self.installer.new_lines().await.unwrap_or_default();
         for line in lines {
-            self.say(&format!("{} {}", line.level, line.message))?;
+            self.print_line(&format!("{} {}", line.level, line.message))?;
         }
         Ok(())
     }
 
-    /// Says a line at once: nobody waits for the end of this.
-    fn say(&mut self, line: &str) -> Result<(), Error> {
-        let line = crate::text::clean(line);
-        let line = match self.terminal.form() {
-            Form::Human { colour, .. } if line.starts_with("live ") => {
+    /// Prints a line immediately, without waiting for a full buffer.
+    fn print_line(&mut self, line: &str) -> Result<(), Error> {
+        let line = crate::text::sanitize(line);
+        let line = match self.terminal.format() {
+            OutputFormat::Human { colour, .. } if line.starts_with("live ") => {
                 Paint { colour }.figure(&line)
             }
             _ => line,
         };
-        self.terminal.say(&line)?;
-        self.terminal.finish()
+        self.terminal.print_line(&line)?;
+        self.terminal.flush()
     }
 }

@@ -1,8 +1,8 @@
-//! What a project is made of, and when it changed.
+//! Detects changes of a project's sources.
 //!
-//! The watch only says that something stirred; whether a source changed is seen from
-//! the sources. So what a build writes wakes nobody for long, and a save while a build
-//! runs is not lost.
+//! The watcher only reports that something happened in a directory; comparing two [`Sources`] shows
+//! whether a source changed. So files written by a build do not start another one, and a save
+//! during a build is not missed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,27 +10,29 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::Error;
 
-/// Files of a project at most: a folder with more is none, and would be slow to look at.
-const FILES: usize = 5_000;
+/// Maximum number of files. A directory with more is probably not a project, and scanning it would
+/// be slow.
+const MAX_FILES: usize = 5_000;
 
-/// An editor writes a file in several steps: this long without one, and it is written.
-const SETTLED: Duration = Duration::from_millis(30);
+/// An editor may write a file in several steps. After this long without a change it is complete.
+const SETTLE_TIME: Duration = Duration::from_millis(30);
 
-/// What builds write.
-const BUILT: [&str; 5] =
+/// Names of files and directories that builds write.
+const BUILD_OUTPUTS: [&str; 5] =
     ["target", "node_modules", "__pycache__", "Cargo.lock", "package-lock.json"];
 
-/// The files of a project, as they were at one moment.
+/// A snapshot of the files of a project.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources {
+    /// Modification time and length in bytes of each file.
     files: BTreeMap<PathBuf, (SystemTime, u64)>,
-    folders: BTreeSet<PathBuf>,
+    directories: BTreeSet<PathBuf>,
 }
 
 impl Sources {
@@ -39,23 +41,24 @@ impl Sources {
         sources
             .collect(root)
             .map_err(|cause| Error::Input { what: root.display().to_string(), cause })?;
-        match sources.files.len() > FILES {
+        match sources.files.len() > MAX_FILES {
             true => Err(Error::Usage(format!(
-                "{} holds more than {FILES} files, so it is no extension's project",
+                "{} contains more than {MAX_FILES} files, so it is not an extension's project",
                 root.display()
             ))),
             false => Ok(sources),
         }
     }
 
-    fn collect(&mut self, folder: &Path) -> io::Result<()> {
-        self.folders.insert(folder.to_path_buf());
-        for entry in fs::read_dir(folder)? {
+    fn collect(&mut self, directory: &Path) -> io::Result<()> {
+        self.directories.insert(directory.to_path_buf());
+        for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            if self.files.len() > FILES || is_built(&entry.file_name().to_string_lossy()) {
+            if self.files.len() > MAX_FILES || is_build_output(&entry.file_name().to_string_lossy())
+            {
                 continue;
             }
-            // What is gone again already is no source.
+            // The file may have been removed meanwhile.
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() {
                 self.collect(&entry.path())?;
@@ -68,57 +71,57 @@ impl Sources {
     }
 }
 
-fn is_built(name: &str) -> bool {
-    name.starts_with('.') || name.ends_with(".wasm") || BUILT.contains(&name)
+fn is_build_output(name: &str) -> bool {
+    name.starts_with('.') || name.ends_with(".wasm") || BUILD_OUTPUTS.contains(&name)
 }
 
-/// Wakes when something in a project's folders stirs.
-pub(super) struct Watch {
+/// Waits for changes in a project's directories.
+pub(super) struct Watcher {
     watcher: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
-    stirs: mpsc::Receiver<()>,
+    changes: mpsc::Receiver<()>,
 }
 
-impl Watch {
+impl Watcher {
     pub(super) fn start() -> Result<Self, Error> {
-        let (sender, stirs) = mpsc::channel(1);
+        let (sender, changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let reads = matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_)));
             if !reads {
-                // A full channel says already what this would.
+                // If the channel is full, a change is reported already.
                 let _ = sender.try_send(());
             }
         });
-        let watcher = watcher.map_err(|error| unwatched(&error))?;
-        Ok(Self { watcher, watched: BTreeSet::new(), stirs })
+        let watcher = watcher.map_err(|error| watch_error(&error))?;
+        Ok(Self { watcher, watched: BTreeSet::new(), changes })
     }
 
-    /// Watches the folders of these sources, and no others.
-    pub(super) fn follow(&mut self, sources: &Sources) -> Result<(), Error> {
-        for gone in self.watched.difference(&sources.folders) {
-            // A folder that is gone is not watched any more.
+    /// Watches exactly the directories of these sources.
+    pub(super) fn watch(&mut self, sources: &Sources) -> Result<(), Error> {
+        for gone in self.watched.difference(&sources.directories) {
+            // Fails if the directory was removed, which also ends the watch.
             let _ = self.watcher.unwatch(gone);
         }
-        for new in sources.folders.difference(&self.watched) {
+        for new in sources.directories.difference(&self.watched) {
             self.watcher
                 .watch(new, RecursiveMode::NonRecursive)
-                .map_err(|error| unwatched(&error))?;
+                .map_err(|error| watch_error(&error))?;
         }
-        self.watched = sources.folders.clone();
+        self.watched = sources.directories.clone();
         Ok(())
     }
 
-    /// Waits until something stirs.
-    pub(super) async fn stirred(&mut self) {
-        // The watcher, which holds the sender, lives as long as this.
-        let _ = self.stirs.recv().await;
+    /// Waits until something changes.
+    pub(super) async fn changed(&mut self) {
+        // Never `None`: the watcher, which holds the sender, lives as long as `self`.
+        let _ = self.changes.recv().await;
     }
 
-    /// Waits until the sources stay as they are.
+    /// Waits until the sources do not change any more.
     pub(super) async fn settle(&mut self, root: &Path) -> Result<(), Error> {
         let mut before = Sources::read(root)?;
         loop {
-            sleep(SETTLED).await;
+            sleep(SETTLE_TIME).await;
             let now = Sources::read(root)?;
             if now == before {
                 return Ok(());
@@ -128,8 +131,8 @@ impl Watch {
     }
 }
 
-fn unwatched(error: &notify::Error) -> Error {
-    let what = "the project's folders for changes".to_owned();
+fn watch_error(error: &notify::Error) -> Error {
+    let what = "changes of the project's directories".to_owned();
     Error::Input { what, cause: io::Error::other(error.to_string()) }
 }
 
@@ -146,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_build_writes_is_no_source() {
+    fn build_outputs_are_not_sources() {
         let root = project();
         let before = Sources::read(root.path()).unwrap();
-        assert_eq!((before.files.len(), before.folders.len()), (2, 3));
-        for folder in ["target/release", "node_modules/x", "src/__pycache__", ".venv/bin"] {
-            fs::create_dir_all(root.path().join(folder)).unwrap();
-            fs::write(root.path().join(folder).join("file.js"), "x").unwrap();
+        assert_eq!((before.files.len(), before.directories.len()), (2, 3));
+        for directory in ["target/release", "node_modules/x", "src/__pycache__", ".venv/bin"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+            fs::write(root.path().join(directory).join("file.js"), "x").unwrap();
         }
         for file in ["hello.wasm", "Cargo.lock", "package-lock.json", ".swp"] {
             fs::write(root.path().join(file), "x").unwrap();
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_a_new_file_and_a_file_that_is_gone_are_seen() {
+    fn changed_new_and_removed_files_are_detected() {
         let root = project();
         let path = root.path().join("src/deep/a.rs");
         let mut seen = vec![Sources::read(root.path()).unwrap()];
@@ -177,26 +180,26 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_too_many_files_is_no_project() {
+    fn a_directory_with_too_many_files_is_not_a_project() {
         let root = tempfile::tempdir().unwrap();
-        for n in 0..=FILES {
+        for n in 0..=MAX_FILES {
             fs::write(root.path().join(n.to_string()), "").unwrap();
         }
-        let refused = Sources::read(root.path()).unwrap_err();
-        assert!(refused.to_string().contains("more than 5000 files"), "{refused}");
+        let error = Sources::read(root.path()).unwrap_err();
+        assert!(error.to_string().contains("more than 5000 files"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_save_wakes_who_watches_also_in_a_folder_that_is_new() {
+    async fn a_save_is_detected_even_in_a_new_directory() {
         let root = project();
-        let mut watch = Watch::start().unwrap();
-        watch.follow(&Sources::read(root.path()).unwrap()).unwrap();
+        let mut watcher = Watcher::start().unwrap();
+        watcher.watch(&Sources::read(root.path()).unwrap()).unwrap();
         fs::create_dir(root.path().join("src/new")).unwrap();
-        watch.stirred().await;
-        watch.follow(&Sources::read(root.path()).unwrap()).unwrap();
-        while watch.stirs.try_recv().is_ok() {}
+        watcher.changed().await;
+        watcher.watch(&Sources::read(root.path()).unwrap()).unwrap();
+        while watcher.changes.try_recv().is_ok() {}
         fs::write(root.path().join("src/new/c.rs"), "x").unwrap();
-        watch.stirred().await;
-        watch.settle(root.path()).await.unwrap();
+        watcher.changed().await;
+        watcher.settle(root.path()).await.unwrap();
     }
 }

@@ -165,7 +165,9 @@ async fn read(mut response: Response, most_bytes: usize) -> Result<Vec<u8>, Fail
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| connection(&error))? {
         if bytes.len() + chunk.len() > most_bytes {
-            return Err(Failure::TooLarge("the embedder's response is larger than its vectors can be"));
+            return Err(Failure::TooLarge(
+                "the embedder's response is larger than its vectors can be",
+            ));
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -1,57 +1,59 @@
-//! Filters over metadata: what a search leaves out.
+//! Filters over metadata, which restrict a search to matching facts.
 //!
-//! A filter is a JSON object. Its members must all hold.
+//! A filter is a JSON object. All of its members must hold.
 //!
 //! | member | holds when |
 //! |---|---|
-//! | `"topic": "x"` | the field equals the text, number, bool or `null`: short for `eq` |
-//! | `"age": {"gte": 3, "lt": 9}` | every operator holds |
+//! | `"topic": "x"` | the field equals the text, number, boolean or `null`; short for `eq` |
+//! | `"age": {"gte": 3, "lt": 9}` | every operator holds for the field |
 //! | `"AND": [..]` `"OR": [..]` | all, or any, of the filters hold |
 //! | `"NOT": {..}` or `"NOT": [..]` | the filter does not hold, or none of them does |
 //!
-//! `and`, `or` and `not` are the same. Operators:
+//! `and`, `or` and `not` may be written in lower case. A scalar is a text, a number, a boolean or
+//! `null`. The operators are:
 //!
 //! | operator | operand | holds when |
 //! |---|---|---|
-//! | `eq` | a scalar | the field is equal to it |
-//! | `in` | a list of scalars | the field is equal to one of them |
-//! | `gt` `gte` `lt` `lte` | a number or a text | the field is greater than it, … |
-//! | `between` | a list of two | the field is from the first to the second, both included |
-//! | `contains` | a scalar | the field is a text with this text in it |
-//! | `icontains` | a text | the same, and upper and lower case are one |
-//! | `exists` | a bool | the field is there, also with `null`; or, with `false`, is not |
-//! | `ne` `nin` | as `eq` and `in` | that does not hold, also when the field is missing |
+//! | `eq` | a scalar | the field equals it |
+//! | `in` | a list of scalars | the field equals one of them |
+//! | `gt` `gte` `lt` `lte` | a number or a text | the field is greater than it, and so on |
+//! | `between` | a list of two | the field is in the range, both ends included |
+//! | `contains` | a scalar | the field is a text that contains this text |
+//! | `icontains` | a text | the same, ignoring case |
+//! | `exists` | a boolean | the field is present, even if `null`; with `false`: is missing |
+//! | `ne` `nin` | as `eq` and `in` | `eq` or `in` does not hold; so also if the field is missing |
 //!
 //! - A dot in a field's name reaches into objects, unless there is a field of exactly that name:
-//!   `a.b` is the field `a.b`, or else `b` in the object `a`.
-//! - `eq`, `in`, `contains` and `icontains` hold for a list when they hold for one of its
-//!   elements; `contains` also when one of them equals the operand, whatever its type.
-//! - Different JSON types are never equal, and neither is greater. Numbers compare by what they
-//!   are worth (1 is 1.0; whole numbers of 64 bits exactly), texts by code point, so RFC 3339
-//!   times with the same offset and the same precision compare as times.
-//! - `{}` holds for every fact.
+//!   `a.b` is the field `a.b` if there is one, and else the field `b` of the object `a`.
+//! - `eq`, `in`, `contains` and `icontains` hold for a list if they hold for one of its elements;
+//!   `contains` also if one of them equals the operand, whatever its type.
+//! - Values of different JSON types are never equal, and neither is greater. Numbers compare by
+//!   value (1 equals 1.0, and 64-bit integers compare exactly). Texts compare by code point, so
+//!   RFC 3339 times with the same offset and precision compare as times.
+//! - `{}` matches every fact.
 
+mod evaluate;
 mod parse;
-mod test;
 
 use crate::metadata::Metadata;
-pub(crate) use test::{Scalars, Test, first_text};
+pub(crate) use evaluate::{Lookup, Predicate, first_text};
 
-/// A filter over metadata; see the module.
+/// A parsed filter over metadata; the [module](self) describes the language.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     root: Node,
 }
 
-/// Why a filter is refused.
+/// Why a filter is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (at {pointer:?} in the filter)")]
 pub struct FilterError {
-    /// Where, as a JSON pointer (RFC 6901) into the filter; empty for the whole filter. Not
-    /// longer than [`FILTER_POINTER_BYTES`](crate::limits::FILTER_POINTER_BYTES) allows: it names
-    /// the place around, if need be.
+    /// Location of the error, as a JSON pointer (RFC 6901) into the filter; empty for the whole
+    /// filter. If the pointer would exceed
+    /// [`FILTER_POINTER_BYTES`](crate::limits::FILTER_POINTER_BYTES), it names the innermost
+    /// enclosing value that fits.
     pub pointer: String,
-    /// What is wrong and what to do, for a person.
+    /// What is wrong and how to fix it, for people.
     pub message: String,
 }
 
@@ -67,23 +69,23 @@ pub(crate) enum Node {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Condition {
     pub(crate) field: Box<str>,
-    pub(crate) test: Test,
+    pub(crate) predicate: Predicate,
 }
 
 impl Filter {
-    /// Reads a filter.
+    /// Parses a filter.
     ///
     /// # Errors
-    /// When anything in it is not as the module says, or it is over the limits on depth,
-    /// conditions or values.
+    /// Fails if the filter is not valid as the [module](self) describes, or exceeds a limit on
+    /// nesting, conditions or values (see [`limits`](crate::limits)).
     pub fn parse(filter: &serde_json::Value) -> Result<Self, FilterError> {
         parse::filter(filter).map(|root| Self { root })
     }
 
-    /// Reads a filter from JSON text.
+    /// Parses a filter from JSON text.
     ///
     /// # Errors
-    /// As [`Filter::parse`], and when `text` is not JSON.
+    /// As [`Filter::parse`], and if `text` is not JSON.
     pub fn parse_text(text: &str) -> Result<Self, FilterError> {
         let refused = |error: serde_json::Error| FilterError {
             pointer: String::new(),
@@ -92,7 +94,7 @@ impl Filter {
         Self::parse(&serde_json::from_str(text).map_err(refused)?)
     }
 
-    /// Whether a fact with this metadata passes.
+    /// Whether a fact with this metadata matches.
     pub fn matches(&self, metadata: &Metadata) -> bool {
         self.root.matches(metadata)
     }
@@ -108,8 +110,8 @@ impl Node {
             Self::All(nodes) => nodes.iter().all(|node| node.matches(metadata)),
             Self::Any(nodes) => nodes.iter().any(|node| node.matches(metadata)),
             Self::Not(node) => !node.matches(metadata),
-            Self::Condition(Condition { field, test }) => {
-                metadata.object().get(field).is_some_and(|value| test.holds(value))
+            Self::Condition(Condition { field, predicate }) => {
+                metadata.object().get(field).is_some_and(|value| predicate.holds(value))
             }
         }
     }

@@ -1,11 +1,11 @@
-//! From JSON to a filter, and what to say when it is none.
+//! Parses a filter from JSON, with an error message and a pointer for every mistake.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde_json::{Map, Value as Json};
 
-use super::test::{Comparison, Test, lower_case};
+use super::evaluate::{Comparison, Predicate, lower_case};
 use super::{Condition, FilterError, Node};
 use crate::limits::{
     FILTER_CONDITIONS, FILTER_DEPTH, FILTER_POINTER_BYTES, FILTER_SCANS, FILTER_VALUES,
@@ -15,7 +15,7 @@ use crate::metadata::Scalar;
 const OPERATORS: &str =
     "eq, ne, gt, gte, lt, lte, in, nin, contains, icontains, exists and between";
 
-/// Reads a whole filter.
+/// Parses a whole filter.
 pub(super) fn filter(filter: &Json) -> Result<Node, FilterError> {
     match filter {
         Json::Object(members) if members.is_empty() => Ok(Node::All(Vec::new())),
@@ -23,8 +23,8 @@ pub(super) fn filter(filter: &Json) -> Result<Node, FilterError> {
     }
 }
 
-/// A place in the filter. It becomes a JSON pointer only where something is refused: with a long
-/// name, one for each place on the way would cost far more than all the rest.
+/// A location in the filter. It is written out as a JSON pointer only for an error: with long
+/// names, a string per location would cost far more than the rest of parsing.
 enum Pointer<'a> {
     Whole,
     Member(&'a Pointer<'a>, &'a str),
@@ -46,17 +46,18 @@ impl<'a> Pointer<'a> {
         Err(FilterError { pointer, message: message.into() })
     }
 
-    /// Writes the parts that fit, and says whether all did.
+    /// Appends the segments that fit into [`FILTER_POINTER_BYTES`]; returns whether all did.
     fn write(&self, pointer: &mut String) -> bool {
-        let (parent, part) = match self {
+        let (parent, segment) = match self {
             Self::Whole => return true,
             Self::Member(parent, name) => (parent, Cow::Borrowed(*name)),
             Self::Element(parent, number) => (parent, Cow::Owned(number.to_string())),
         };
-        let has_room = parent.write(pointer) && pointer.len() + part.len() < FILTER_POINTER_BYTES;
+        let has_room =
+            parent.write(pointer) && pointer.len() + segment.len() < FILTER_POINTER_BYTES;
         if has_room {
             pointer.push('/');
-            pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+            pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
         }
         has_room
     }
@@ -64,7 +65,7 @@ impl<'a> Pointer<'a> {
 
 struct Parser {
     conditions: usize,
-    /// Those that look through texts.
+    /// Conditions with `contains` or `icontains`.
     scans: usize,
 }
 
@@ -79,7 +80,7 @@ impl Parser {
             return at.refuse("a filter is a JSON object, such as {\"topic\": \"x\"}");
         };
         if members.is_empty() {
-            return at.refuse("this filter is empty; name a field, or leave it out");
+            return at.refuse("this filter is empty; name a field, or leave the filter out");
         }
         let mut nodes = Vec::new();
         for (name, value) in members {
@@ -136,7 +137,7 @@ impl Parser {
             )),
             scalar => {
                 self.count(at)?;
-                Ok(condition(field, Test::OneOf(vec![any_scalar(scalar, at)?])))
+                Ok(condition(field, Predicate::OneOf(vec![any_scalar(scalar, at)?])))
             }
         }
     }
@@ -174,7 +175,7 @@ impl Parser {
         self.scans += 1;
         if self.scans > FILTER_SCANS {
             return at.refuse(format!(
-                "a filter has at most {FILTER_SCANS} times contains or icontains"
+                "a filter has at most {FILTER_SCANS} conditions with contains or icontains"
             ));
         }
         Ok(())
@@ -194,35 +195,35 @@ fn operation(
     operand: &Json,
     at: &Pointer<'_>,
 ) -> Result<Node, FilterError> {
-    let compares = |comparison| Ok(Test::Compares(comparison, ordered(operand, at)?));
-    let test = match operator {
-        "eq" | "ne" => Test::OneOf(vec![any_scalar(operand, at)?]),
-        "in" | "nin" => Test::OneOf(scalars(operand, at)?),
+    let compares = |comparison| Ok(Predicate::Compares(comparison, ordered(operand, at)?));
+    let predicate = match operator {
+        "eq" | "ne" => Predicate::OneOf(vec![any_scalar(operand, at)?]),
+        "in" | "nin" => Predicate::OneOf(scalars(operand, at)?),
         "gt" => compares(Comparison::Greater)?,
         "gte" => compares(Comparison::GreaterOrEqual)?,
         "lt" => compares(Comparison::Less)?,
         "lte" => compares(Comparison::LessOrEqual)?,
         "between" => between(operand, at)?,
-        "contains" => Test::Contains(any_scalar(operand, at)?),
+        "contains" => Predicate::Contains(any_scalar(operand, at)?),
         "icontains" => match operand {
-            Json::String(text) => Test::ContainsCaseless(lower_case(text).into()),
+            Json::String(text) => Predicate::ContainsIgnoringCase(lower_case(text).into()),
             _ => return at.refuse("icontains takes a text"),
         },
         "exists" => match operand {
-            Json::Bool(true) => Test::Exists,
-            Json::Bool(false) => return Ok(not(condition(field, Test::Exists))),
+            Json::Bool(true) => Predicate::Exists,
+            Json::Bool(false) => return Ok(not(condition(field, Predicate::Exists))),
             _ => return at.refuse("exists takes true or false"),
         },
         _ => return at.refuse(unknown(operator)),
     };
-    let node = condition(field, test);
+    let node = condition(field, predicate);
     Ok(if matches!(operator, "ne" | "nin") { not(node) } else { node })
 }
 
 fn unknown(operator: &str) -> String {
     let mut message = String::from("there is no operator ");
     let mut shown = operator.chars();
-    // Enough to recognise it; a hostile one does not fill the answer.
+    // Enough to recognize it; a hostile name must not bloat the message.
     let _ = write!(message, "{:?}", shown.by_ref().take(40).collect::<String>());
     if shown.next().is_some() {
         message.push('…');
@@ -258,7 +259,7 @@ fn scalars(operand: &Json, at: &Pointer<'_>) -> Result<Vec<Scalar>, FilterError>
     Ok(scalars)
 }
 
-fn between(operand: &Json, at: &Pointer<'_>) -> Result<Test, FilterError> {
+fn between(operand: &Json, at: &Pointer<'_>) -> Result<Predicate, FilterError> {
     let wrong = "between takes a list of two numbers or two texts, the lower one first";
     let Json::Array(ends) = operand else {
         return at.refuse(wrong);
@@ -270,11 +271,11 @@ fn between(operand: &Json, at: &Pointer<'_>) -> Result<Test, FilterError> {
     if std::mem::discriminant(&low) != std::mem::discriminant(&high) {
         return at.refuse(wrong);
     }
-    Ok(Test::Between(low, high))
+    Ok(Predicate::Between(low, high))
 }
 
-fn condition(field: &str, test: Test) -> Node {
-    Node::Condition(Condition { field: field.into(), test })
+fn condition(field: &str, predicate: Predicate) -> Node {
+    Node::Condition(Condition { field: field.into(), predicate })
 }
 
 fn not(node: Node) -> Node {

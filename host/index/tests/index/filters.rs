@@ -1,5 +1,5 @@
-//! The language of filters: what holds, what is refused and where, and that an index with
-//! thousands of facts answers as the filter alone does on each.
+//! The filter language: which facts match, which filters are refused and with which pointer, and
+//! that the index selects the same facts as the filter alone.
 
 use kenning_index::limits::{
     FILTER_CONDITIONS, FILTER_DEPTH, FILTER_POINTER_BYTES, FILTER_SCANS, FILTER_VALUES,
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::put;
 
-/// Whether a filter holds: asked of the filter, and of an index.
+/// Whether a filter matches, according to the filter itself and to an index, which must agree.
 fn holds(filter: &Value, metadata: &Value) -> bool {
     let filter = Filter::parse(filter).unwrap();
     let alone = filter.matches(&Metadata::parse(&metadata.to_string()).unwrap());
@@ -33,7 +33,7 @@ fn assert_fails(filter: Value, metadata: Value) {
 
 #[track_caller]
 fn assert_refused(filter: Value, pointer: &str, says: &str) {
-    let error = Filter::parse(&filter).expect_err("the filter is taken");
+    let error = Filter::parse(&filter).expect_err("the filter is accepted");
     assert_eq!(error.pointer, pointer, "{error}");
     assert!(error.message.contains(says), "{error}");
 }
@@ -134,7 +134,7 @@ fn between_includes_both_ends() {
 }
 
 #[test]
-fn contains_finds_a_part_of_a_text_and_an_element_of_a_list() {
+fn contains_finds_a_substring_and_an_element_of_a_list() {
     assert_holds(json!({"a": {"contains": "edi"}}), json!({"a": "Redis"}));
     assert_fails(json!({"a": {"contains": "EDI"}}), json!({"a": "Redis"}));
     assert_holds(json!({"a": {"contains": "edi"}}), json!({"a": [1, "Redis"]}));
@@ -146,7 +146,7 @@ fn contains_finds_a_part_of_a_text_and_an_element_of_a_list() {
 }
 
 #[test]
-fn icontains_does_not_tell_upper_from_lower_case() {
+fn icontains_ignores_case() {
     for (part, text) in [
         ("EDI", "Redis"),
         ("", "x"),
@@ -164,7 +164,7 @@ fn icontains_does_not_tell_upper_from_lower_case() {
 }
 
 #[test]
-fn exists_asks_for_the_field_alone() {
+fn exists_tests_only_whether_the_field_is_present() {
     for value in [json!(null), json!(0), json!([]), json!({})] {
         assert_holds(json!({"a": {"exists": true}}), json!({"a": value}));
         assert_fails(json!({"a": {"exists": false}}), json!({"a": value}));
@@ -210,7 +210,7 @@ fn a_dot_reaches_into_objects_unless_a_field_has_that_name() {
 }
 
 #[test]
-fn an_unknown_operator_is_refused_with_its_place() {
+fn an_unknown_operator_is_refused_with_its_pointer() {
     let names = "eq, ne, gt, gte, lt, lte, in, nin, contains, icontains, exists and between";
     assert_refused(json!({"age": {"foo": 3}}), "/age/foo", names);
     assert_refused(json!({"age": {"foo": 3}}), "/age/foo", "\"foo\"");
@@ -224,20 +224,20 @@ fn an_unknown_operator_is_refused_with_its_place() {
 }
 
 #[test]
-fn the_place_of_a_refusal_is_obeyed() {
+fn the_pointer_length_is_obeyed() {
     let name = "x".repeat(FILTER_POINTER_BYTES - 10);
     assert_refused(json!({"NOT": {name.clone(): [1]}}), &format!("/NOT/{name}"), "not a list");
 }
 
 #[test]
-fn the_place_of_a_refusal_is_cut_to_the_one_around_it_violated() {
+fn a_pointer_is_cut_to_an_enclosing_value_when_its_length_is_violated() {
     let long = "x".repeat(FILTER_POINTER_BYTES);
     assert_refused(json!({"NOT": {long.clone(): [1]}}), "/NOT", "not a list");
     assert_refused(json!({"NOT": {long: {"in": [1, []]}}}), "/NOT", "one text");
 }
 
 #[test]
-fn an_operand_of_the_wrong_type_is_refused_with_its_place() {
+fn an_operand_of_the_wrong_type_is_refused_with_its_pointer() {
     for operator in ["eq", "ne", "contains"] {
         for operand in [json!([]), json!({})] {
             assert_refused(
@@ -268,7 +268,7 @@ fn an_operand_of_the_wrong_type_is_refused_with_its_place() {
 }
 
 #[test]
-fn groups_of_the_wrong_shape_are_refused_with_their_place() {
+fn groups_of_the_wrong_shape_are_refused_with_their_pointer() {
     for whole in [json!([]), json!("x"), json!(1), json!(null)] {
         assert_refused(whole, "", "a JSON object");
     }
@@ -331,9 +331,9 @@ fn a_filters_scans_are_obeyed() {
 #[test]
 fn a_filters_scans_are_violated() {
     let filters = vec![json!({"a": {"contains": "x"}}); FILTER_SCANS + 1];
-    assert_refused(json!({"AND": filters}), "/AND/16/a/contains", "16 times contains");
+    assert_refused(json!({"AND": filters}), "/AND/16/a/contains", "16 conditions with contains");
     let filters = vec![json!({"a": {"icontains": "x"}}); FILTER_SCANS + 1];
-    assert_refused(json!({"AND": filters}), "/AND/16/a/icontains", "16 times contains");
+    assert_refused(json!({"AND": filters}), "/AND/16/a/icontains", "16 conditions with contains");
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn a_lists_values_are_violated() {
     assert_refused(json!({"a": {"nin": vec![1; FILTER_VALUES + 1]}}), "/a/nin", "1024 values");
 }
 
-/// Few names and few values, so that they meet.
+/// Few names and few values, so that filters often match.
 fn random_value(random: &mut fastrand::Rng, depth: u32) -> Value {
     match random.u8(..if depth == 0 { 6 } else { 8 }) {
         0 => json!(null),
@@ -392,7 +392,7 @@ fn random_filter(random: &mut fastrand::Rng, depth: u32) -> Value {
 }
 
 #[test]
-fn an_index_lets_through_what_the_filter_lets_through() {
+fn an_index_selects_the_facts_that_the_filter_matches() {
     let mut random = fastrand::Rng::with_seed(41);
     let index = Index::new();
     let mut facts = Vec::new();
@@ -417,5 +417,5 @@ fn an_index_lets_through_what_the_filter_lets_through() {
             assert_eq!(found, passing, "{filter:?}");
         }
     }
-    assert!(selective > 500, "only {selective} filters tell facts apart");
+    assert!(selective > 500, "only {selective} filters match some facts and not others");
 }

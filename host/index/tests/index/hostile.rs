@@ -1,12 +1,12 @@
-//! Input that is meant to hurt.
+//! Hostile input: extreme sizes, odd characters, invalid metadata.
 
-use kenning_index::limits::{METADATA_DEPTH, QUERY_WORDS};
+use kenning_index::limits::{METADATA_DEPTH, QUERY_TERMS};
 use kenning_index::{Entry, FactIndex, Filter, Index, IndexError};
 
 use crate::support::{ids, put};
 
 #[test]
-fn strange_texts_are_taken_and_found_by_the_words_in_them() {
+fn unusual_texts_are_indexed_and_found_by_their_words() {
     let index = Index::new();
     let huge = "x".repeat(256 * 1024);
     let marks = format!("needle{}", "\u{301}".repeat(100_000));
@@ -28,7 +28,7 @@ fn strange_texts_are_taken_and_found_by_the_words_in_them() {
 }
 
 #[test]
-fn the_stemmer_takes_any_word_of_plain_letters() {
+fn the_stemmer_accepts_any_word_of_plain_letters() {
     let mut random = fastrand::Rng::with_seed(31);
     let index = Index::new();
     let syllables = ["y", "e", "ing", "ied", "ly", "'s", "s", "ational", "x", "eed", "bb", "w"];
@@ -41,25 +41,25 @@ fn the_stemmer_takes_any_word_of_plain_letters() {
 }
 
 #[test]
-fn a_querys_words_are_obeyed() {
+fn a_querys_terms_are_obeyed() {
     let index = Index::new();
     put(&index, "last", "needle", "{}", None);
     let words = |count: usize| (0..count).map(|n| format!("q{n} ")).collect::<String>();
-    let query = words(QUERY_WORDS - 1) + "needle";
+    let query = words(QUERY_TERMS - 1) + "needle";
     assert_eq!(ids(&index.matching(&query, None, 1).unwrap()), ["last"]);
 }
 
 #[test]
-fn a_querys_words_are_violated() {
+fn a_querys_terms_are_violated() {
     let index = Index::new();
     put(&index, "last", "needle", "{}", None);
     let words = |count: usize| (0..count).map(|n| format!("q{n} ")).collect::<String>();
-    let query = words(QUERY_WORDS) + "needle";
+    let query = words(QUERY_TERMS) + "needle";
     assert_eq!(index.matching(&query, None, 1).unwrap(), []);
 }
 
 #[test]
-fn metadata_that_is_no_object_is_refused_and_changes_nothing() {
+fn metadata_that_is_not_an_object_is_refused_and_changes_nothing() {
     let index = Index::new();
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     for metadata in ["", "[]", "1", "{\"a\":1e999}", "{\"a\":}", &deep] {
@@ -70,7 +70,7 @@ fn metadata_that_is_no_object_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn metadata_is_nested_as_deep_as_is_allowed_and_found_there() {
+fn metadata_at_the_maximum_depth_is_found() {
     let index = Index::new();
     let depth = METADATA_DEPTH - 1;
     let deep = format!("{}7{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
@@ -83,7 +83,7 @@ fn metadata_is_nested_as_deep_as_is_allowed_and_found_there() {
 }
 
 #[test]
-fn metadata_with_many_fields_and_odd_names_is_taken_back_out() {
+fn metadata_with_many_fields_and_odd_names_is_removed_completely() {
     let index = Index::new();
     let fields: Vec<_> = (0..8_000).map(|n| format!(r#""f{n}":{n}"#)).collect();
     put(&index, "many", "x", &format!("{{{}}}", fields.join(",")), None);
@@ -98,7 +98,7 @@ fn metadata_with_many_fields_and_odd_names_is_taken_back_out() {
 }
 
 #[test]
-fn a_limit_without_bounds_gives_all_there_is() {
+fn an_unbounded_limit_returns_all_facts() {
     let index = Index::new();
     for number in 0..50 {
         put(&index, &number.to_string(), "word", "{}", Some(&[1.0, number as f32]));

@@ -1,4 +1,4 @@
-//! The index through its public API. One file for each promise.
+//! Tests of the index through its public API, one file per guarantee.
 
 mod filters;
 mod hostile;

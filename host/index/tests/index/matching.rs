@@ -1,4 +1,4 @@
-//! The matching facts are those that BM25, written down plainly, gives.
+//! Full-text search agrees with a plain implementation of BM25.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,13 @@ use kenning_index::{Candidate, Entry, FactIndex, Filter, Index};
 
 use crate::support::{ids, put};
 
-/// Words that stemming leaves alone, the first ones far more often.
+/// Words that the stemmer does not change, those with low numbers far more often.
 fn random_text(random: &mut fastrand::Rng) -> String {
     let word = |random: &mut fastrand::Rng| format!("w{}", (2_000.0_f64.powf(random.f64())) as u32);
     (0..random.usize(..40)).map(|_| word(random)).collect::<Vec<_>>().join(" ")
 }
 
-/// BM25 of every fact that shares a word with `query`, by the formula.
+/// The BM25 score of every fact that shares a word with `query`, by the formula.
 fn scores<'a>(facts: &'a BTreeMap<String, String>, query: &str) -> BTreeMap<&'a str, f64> {
     let words: BTreeMap<&str, Vec<&str>> =
         facts.iter().map(|(id, text)| (id.as_str(), text.split(' ').collect())).collect();
@@ -33,7 +33,7 @@ fn scores<'a>(facts: &'a BTreeMap<String, String>, query: &str) -> BTreeMap<&'a 
     scores
 }
 
-fn check(answer: &[Candidate], scores: &BTreeMap<&str, f64>, limit: usize) {
+fn assert_ranked(answer: &[Candidate], scores: &BTreeMap<&str, f64>, limit: usize) {
     let mut best: Vec<f64> = scores.values().copied().collect();
     best.sort_by(|left, right| right.total_cmp(left));
     assert_eq!(answer.len(), limit.min(best.len()));
@@ -48,7 +48,7 @@ fn check(answer: &[Candidate], scores: &BTreeMap<&str, f64>, limit: usize) {
 }
 
 #[test]
-fn the_answer_is_that_of_the_formula_through_upserts_and_removals() {
+fn results_agree_with_the_formula_after_upserts_and_removals() {
     let mut random = fastrand::Rng::with_seed(21);
     let index = Index::new();
     let mut facts = BTreeMap::new();
@@ -71,13 +71,13 @@ fn the_answer_is_that_of_the_formula_through_upserts_and_removals() {
         };
         for limit in [1, 10, 1_000] {
             let answer = index.matching(&query, None, limit).unwrap();
-            check(&answer, &scores(&facts, query.trim()), limit);
+            assert_ranked(&answer, &scores(&facts, query.trim()), limit);
         }
     }
 }
 
 #[test]
-fn a_filter_leaves_facts_out_and_scores_as_they_are() {
+fn a_filter_removes_facts_and_leaves_scores_unchanged() {
     let mut random = fastrand::Rng::with_seed(22);
     let index = Index::new();
     let mut facts = BTreeMap::new();
@@ -90,7 +90,7 @@ fn a_filter_leaves_facts_out_and_scores_as_they_are() {
     for query in ["w1 w2 w3", "w700", "w900 w1000 w1100 w40"] {
         let mut scores = scores(&facts, query);
         scores.retain(|id, _| id.parse::<u32>().unwrap() < 60);
-        check(&index.matching(query, Some(&filter), 100).unwrap(), &scores, 100);
+        assert_ranked(&index.matching(query, Some(&filter), 100).unwrap(), &scores, 100);
     }
 }
 
@@ -107,7 +107,7 @@ fn a_fact_is_found_at_once_and_not_after_its_removal() {
     assert!(index.remove("a", 3).unwrap());
     assert_eq!(index.matching("bonn", None, 10).unwrap(), []);
     assert_eq!(index.sizes().postings, 0);
-    assert_eq!(index.sizes().words, 0);
+    assert_eq!(index.sizes().terms, 0);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_text_without_spaces_is_found_by_any_part() {
 }
 
 #[test]
-fn equal_facts_come_by_id() {
+fn equal_facts_are_ordered_by_id() {
     let index = Index::new();
     for id in ["c", "a", "d", "b"] {
         put(&index, id, "the same words", "{}", None);
@@ -138,7 +138,7 @@ fn memory_does_not_grow_with_upserts_of_the_same_facts() {
     let mut after_the_first_round = None;
     for revision in 1..=100_u64 {
         for number in 0..100 {
-            // Ten words a fact: shared ones, and others that nobody has a round later.
+            // Ten words per fact: nine from a shared set, one that no fact has a round later.
             let words: Vec<_> =
                 (0..9).map(|word| format!("w{word}x{}", random.u32(..90))).collect();
             let text = format!("{} r{revision}n{number}", words.join(" "));
@@ -151,7 +151,7 @@ fn memory_does_not_grow_with_upserts_of_the_same_facts() {
         }
         let sizes = index.sizes();
         assert_eq!((sizes.facts, sizes.vectors, sizes.postings), (100, 100, 100 * (10 + 2)));
-        assert!(sizes.words <= 9 * 90 + 100);
+        assert!(sizes.terms <= 9 * 90 + 100);
         let first = *after_the_first_round.get_or_insert(sizes.bytes);
         assert!(sizes.bytes < 4 * first, "{} bytes, {first} at first", sizes.bytes);
     }

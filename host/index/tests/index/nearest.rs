@@ -1,4 +1,4 @@
-//! The nearest facts are those that comparing with every vector gives.
+//! Nearest-neighbour search agrees with a plain comparison with every vector.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use kenning_index::{Candidate, Entry, FactIndex, Filter, Index, IndexError};
 
 use crate::support::{clustered, ids, put};
 
-/// A vector of length one, in the precision of the index.
+/// The vector scaled to unit length, in the precision of the index.
 fn unit(vector: &[f32]) -> Vec<f32> {
     let squares: f64 = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
     vector.iter().map(|&v| (f64::from(v) / squares.sqrt()) as f32).collect()
@@ -16,8 +16,8 @@ fn cosine(left: &[f32], right: &[f32]) -> f64 {
     left.iter().zip(right).map(|(&l, &r)| f64::from(l) * f64::from(r)).sum()
 }
 
-/// Checks an answer against a comparison in `f64` with every one of `facts`.
-fn check<'a>(
+/// Asserts that `answer` agrees with a comparison with all `facts` in `f64`.
+fn assert_nearest<'a>(
     answer: &[Candidate],
     query: &[f32],
     facts: impl Iterator<Item = (&'a String, &'a Vec<f32>)>,
@@ -32,7 +32,7 @@ fn check<'a>(
     for (candidate, best) in answer.iter().zip(&best) {
         let score = f64::from(candidate.score);
         assert!((score - scores[&*candidate.id]).abs() < 1e-5, "{candidate:?}");
-        // The right one at this rank, or one that only the sixth digit tells from it.
+        // The expected fact at this rank, or one whose score differs only in the sixth digit.
         assert!((score - best).abs() < 1e-5, "{candidate:?} instead of {best}");
     }
     for pair in answer.windows(2) {
@@ -41,7 +41,7 @@ fn check<'a>(
 }
 
 #[test]
-fn the_answer_is_that_of_comparing_with_every_vector() {
+fn results_agree_with_a_comparison_with_every_vector() {
     let mut random = fastrand::Rng::with_seed(11);
     for (dimensions, facts) in [(1, 20), (3, 300), (64, 1_100), (100, 2_500), (384, 1_500)] {
         let index = Index::new();
@@ -54,13 +54,13 @@ fn the_answer_is_that_of_comparing_with_every_vector() {
         for limit in [1, 10, 100, facts, 10 * facts] {
             let query = clustered(&mut random, dimensions);
             let answer = index.nearest(&query, None, limit).unwrap();
-            check(&answer, &query, all.iter(), limit);
+            assert_nearest(&answer, &query, all.iter(), limit);
         }
     }
 }
 
 #[test]
-fn the_answer_stays_right_through_upserts_and_removals() {
+fn results_stay_correct_after_upserts_and_removals() {
     let mut random = fastrand::Rng::with_seed(12);
     let index = Index::with_dimensions(48);
     let mut all = BTreeMap::new();
@@ -73,7 +73,7 @@ fn the_answer_stays_right_through_upserts_and_removals() {
                 all.remove(&id);
             }
             1 => {
-                // Another text and no vector yet: the old vector is gone.
+                // Another text and no vector: drops the old vector.
                 let text = revision.to_string();
                 let entry = Entry { id: &id, revision, text: &text, metadata: "{}", vector: None };
                 index.upsert(&entry).unwrap();
@@ -99,14 +99,14 @@ fn the_answer_stays_right_through_upserts_and_removals() {
     let filter = Filter::parse_text(r#"{"group":3}"#).unwrap();
     for _ in 0..50 {
         let query = clustered(&mut random, 48);
-        check(&index.nearest(&query, None, 10).unwrap(), &query, vectors.iter(), 10);
+        assert_nearest(&index.nearest(&query, None, 10).unwrap(), &query, vectors.iter(), 10);
         let answer = index.nearest(&query, Some(&filter), 10).unwrap();
-        check(&answer, &query, third.iter(), 10);
+        assert_nearest(&answer, &query, third.iter(), 10);
     }
 }
 
 #[test]
-fn equal_facts_come_by_id_however_many_there_are() {
+fn equal_facts_are_ordered_by_id_however_many_there_are() {
     let index = Index::new();
     let mut numbers: Vec<u32> = (1_000..4_000).collect();
     fastrand::Rng::with_seed(13).shuffle(&mut numbers);
@@ -128,7 +128,7 @@ fn the_length_of_a_vector_does_not_matter() {
 }
 
 #[test]
-fn facts_without_a_vector_are_not_near() {
+fn facts_without_a_vector_are_not_found() {
     let index = Index::new();
     put(&index, "words", "only", "{}", None);
     assert_eq!(index.nearest(&[1.0], None, 10).unwrap(), []);

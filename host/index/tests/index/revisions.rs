@@ -1,4 +1,4 @@
-//! What is newer wins, in whatever order it comes.
+//! The newest revision wins, in whatever order writes arrive.
 
 use kenning_index::limits::REMOVALS;
 use kenning_index::{Entry, FactIndex, Filter, Index};
@@ -69,7 +69,7 @@ fn a_newer_vector_replaces_the_old_one() {
 }
 
 #[test]
-fn a_removed_fact_is_not_brought_back_by_a_late_upsert() {
+fn a_removed_fact_is_not_restored_by_a_late_upsert() {
     let index = Index::new();
     assert!(upsert(&index, 1, "text", None));
     assert!(index.remove("a", 2).unwrap());
@@ -82,7 +82,7 @@ fn a_removed_fact_is_not_brought_back_by_a_late_upsert() {
 }
 
 #[test]
-fn a_removal_that_overtakes_its_upsert_holds() {
+fn a_removal_that_arrives_before_its_upsert_takes_effect() {
     let index = Index::new();
     assert!(!index.remove("a", 2).unwrap());
     assert!(!upsert(&index, 1, "text", None));
@@ -110,7 +110,7 @@ fn only_the_last_removals_are_remembered() {
 }
 
 #[test]
-fn the_revision_that_is_there_is_told() {
+fn the_stored_revision_is_returned() {
     let index = Index::new();
     assert_eq!(index.revision("a"), None);
     upsert(&index, 5, "text", None);

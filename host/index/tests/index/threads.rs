@@ -1,4 +1,4 @@
-//! Reads and writes from many threads at once.
+//! Concurrent reads and writes.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use kenning_index::{Entry, FactIndex, Filter, Index};
 const WRITERS: u64 = 3;
 const ROUNDS: u64 = 400;
 
-/// One revision of a fact: its text, vector and metadata all say the same number.
+/// Writes one revision of a fact; removes it again if the revision is divisible by five.
 fn write(index: &Index, writer: u64, revision: u64) {
     let id = format!("{writer}-{}", revision % 40);
     let text = format!("all w{writer}r{revision}");
@@ -31,7 +31,7 @@ fn read(index: &Index, filter: &Filter) {
 }
 
 #[test]
-fn threads_that_write_and_search_at_once_leave_what_was_written_last() {
+fn concurrent_writes_and_searches_leave_the_last_revisions() {
     let index = Index::new();
     let filter = Filter::parse_text(r#"{"writer":1}"#).unwrap();
     let start = Barrier::new(WRITERS as usize + 2);
@@ -58,7 +58,7 @@ fn threads_that_write_and_search_at_once_leave_what_was_written_last() {
         done.store(true, Ordering::Relaxed);
         assert!(ended.iter().all(Result::is_ok));
     });
-    // Of the last 40 revisions of each writer, every fifth was removed again.
+    // Of the last 40 revisions of each writer, every fifth was removed.
     assert_eq!(index.sizes().facts, (40 - 8) * WRITERS as usize);
     for writer in 0..WRITERS {
         let last = format!("w{writer}r{}", ROUNDS - 1);

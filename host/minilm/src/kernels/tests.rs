@@ -1,14 +1,18 @@
-//! Every instruction set this CPU has, not only the one it would choose, against plain sums.
+//! Compares all instruction sets that this CPU has, not only the one that is chosen, with plain
+//! sums.
 
-use super::{Cpu, Level, Vnni, product_f32};
+use pulp::Arch;
+
+use super::{Cpu, Vnni, product_f32};
 use crate::DIMENSIONS;
 use crate::activation::Gelu;
 use crate::attention::{Attend, Head};
-use crate::linear::{Dense, Linear, WIDE_PANEL};
-use crate::normalise::{AddNormalise, Norm};
-use crate::quantise::Quantised;
+use crate::layer_norm::{AddLayerNorm, LayerNorm};
+use crate::linear::{Dense, Linear};
+use crate::panel::F32_PANEL_WIDTH;
+use crate::quantize::Quantized;
 
-/// Numbers between -2 and 2 without a pattern, the same on every run.
+/// Pseudo-random numbers between -2 and 2, the same in every run.
 fn noise(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let next = || {
@@ -19,8 +23,11 @@ fn noise(count: usize, seed: u32) -> Vec<f32> {
 }
 
 fn levels() -> Vec<Cpu> {
-    let found = [Some(Cpu(Level::Baseline)), Cpu::detect_256(), Cpu::detect_512()];
-    found.into_iter().flatten().collect()
+    #[cfg(target_arch = "x86_64")]
+    let narrower = [Some(Arch::Scalar), pulp::x86::V3::try_new().map(Arch::V3)];
+    #[cfg(not(target_arch = "x86_64"))]
+    let narrower = [Some(Arch::Scalar)];
+    narrower.into_iter().flatten().chain([Arch::new()]).map(Cpu).collect()
 }
 
 #[track_caller]
@@ -32,7 +39,7 @@ fn assert_close(found: &[f32], expected: &[f64], allowed: f64, what: &str) {
     }
 }
 
-/// `x * weight^T + bias`, with `weight` outputs by inputs.
+/// `x * weight^T + bias`, with `weight` as outputs by inputs.
 fn product(x: &[f32], inputs: usize, dense: &Dense) -> Vec<f64> {
     let dot = |row: &[f32], weights: &[f32]| -> f64 {
         row.iter().zip(weights).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
@@ -49,24 +56,24 @@ fn dense(inputs: usize, outputs: usize) -> Dense {
 
 #[test]
 fn f32_products_equal_plain_sums() {
-    let (inputs, outputs) = (DIMENSIONS, 2 * WIDE_PANEL);
+    let (inputs, outputs) = (DIMENSIONS, 2 * F32_PANEL_WIDTH);
     for rows in [1, 2, 7, 48, 49, 130] {
         let x = noise(rows * inputs, 3);
         let expected = product(&x, inputs, &dense(inputs, outputs));
         let mut y = Vec::new();
         let linear = Linear::new(dense(inputs, outputs), None);
-        linear.apply(Cpu::detect(), &x, &mut y, &mut Quantised::default());
+        linear.apply(Cpu::detect(), &x, &mut y, &mut Quantized::default());
         assert_close(&y, &expected, 1e-3, &format!("{rows} rows"));
     }
 }
 
 #[test]
 #[should_panic(expected = "y has a row per row of x")]
-fn a_product_into_too_little_room_is_stopped() {
-    product_f32(&[0.0; 8], 4, &[0.0; 4 * WIDE_PANEL], &mut [0.0; 2 * WIDE_PANEL - 1]);
+fn a_product_into_too_small_a_buffer_panics() {
+    product_f32(&[0.0; 8], 4, &[0.0; 4 * F32_PANEL_WIDTH], &mut [0.0; 2 * F32_PANEL_WIDTH - 1]);
 }
 
-fn kernels() -> Vec<Vnni> {
+fn vnni_kernels() -> Vec<Vnni> {
     #[cfg(target_arch = "x86_64")]
     return [Vnni::detect_256(), Vnni::detect_512()].into_iter().flatten().collect();
     #[cfg(not(target_arch = "x86_64"))]
@@ -75,17 +82,17 @@ fn kernels() -> Vec<Vnni> {
 
 #[test]
 fn int8_products_are_near_plain_sums() {
-    let (inputs, outputs) = (DIMENSIONS, 2 * WIDE_PANEL);
-    for vnni in kernels() {
+    let (inputs, outputs) = (DIMENSIONS, 2 * F32_PANEL_WIDTH);
+    for vnni in vnni_kernels() {
         let linear = Linear::new(dense(inputs, outputs), Some(vnni));
-        // Both sides of every count of rows that a tile can have.
+        // Every number of rows that a tile can have, and more.
         for rows in 1..=26 {
             let x = noise(rows * inputs, 4);
             let expected = product(&x, inputs, &dense(inputs, outputs));
             let mut y = vec![f32::NAN; 3];
-            linear.apply(Cpu::detect(), &x, &mut y, &mut Quantised::default());
-            // Each factor is off by at most half a step of 4/255, and 384 errors mostly cancel:
-            // their sum spreads by about 0.3.
+            linear.apply(Cpu::detect(), &x, &mut y, &mut Quantized::default());
+            // Each factor is off by at most half a step of 4/255, and the 384 errors mostly cancel:
+            // the standard deviation of their sum is about 0.3.
             assert_close(&y, &expected, 1.5, &format!("{vnni:?}, {rows} rows"));
         }
     }
@@ -93,11 +100,11 @@ fn int8_products_are_near_plain_sums() {
 
 #[test]
 fn int8_kernels_agree_to_rounding() {
-    let results = kernels().into_iter().map(|vnni| {
+    let results = vnni_kernels().into_iter().map(|vnni| {
         let linear = Linear::new(dense(4 * DIMENSIONS, DIMENSIONS), Some(vnni));
         let mut y = Vec::new();
         let x = noise(5 * 4 * DIMENSIONS, 5);
-        linear.apply(Cpu::detect(), &x, &mut y, &mut Quantised::default());
+        linear.apply(Cpu::detect(), &x, &mut y, &mut Quantized::default());
         y
     });
     let results: Vec<Vec<f32>> = results.collect();
@@ -108,12 +115,12 @@ fn int8_kernels_agree_to_rounding() {
 }
 
 #[test]
-fn a_row_of_zeros_gives_the_bias() {
-    for vnni in kernels() {
-        let linear = Linear::new(dense(DIMENSIONS, WIDE_PANEL), Some(vnni));
+fn a_row_of_zeros_yields_the_bias() {
+    for vnni in vnni_kernels() {
+        let linear = Linear::new(dense(DIMENSIONS, F32_PANEL_WIDTH), Some(vnni));
         let mut y = Vec::new();
-        linear.apply(Cpu::detect(), &[0.0; DIMENSIONS], &mut y, &mut Quantised::default());
-        assert_eq!(y, dense(DIMENSIONS, WIDE_PANEL).bias);
+        linear.apply(Cpu::detect(), &[0.0; DIMENSIONS], &mut y, &mut Quantized::default());
+        assert_eq!(y, dense(DIMENSIONS, F32_PANEL_WIDTH).bias);
     }
 }
 
@@ -138,12 +145,12 @@ fn gelu_equals_known_values() {
 }
 
 #[test]
-fn a_normalised_row_has_the_mean_and_spread_of_its_norm() {
-    let norm = Norm { weight: vec![3.0; DIMENSIONS], bias: vec![0.5; DIMENSIONS] };
+fn a_normalized_row_has_the_mean_and_deviation_of_its_norm() {
+    let norm = LayerNorm { weight: vec![3.0; DIMENSIONS], bias: vec![0.5; DIMENSIONS] };
     for cpu in levels() {
         let mut hidden = noise(2 * DIMENSIONS, 6);
         let residual = noise(2 * DIMENSIONS, 7);
-        cpu.run(AddNormalise { hidden: &mut hidden, residual: &residual, norm: &norm });
+        cpu.run(AddLayerNorm { hidden: &mut hidden, residual: &residual, norm: &norm });
         for row in hidden.chunks_exact(DIMENSIONS) {
             let width = DIMENSIONS as f32;
             let mean = row.iter().sum::<f32>() / width;
@@ -153,7 +160,7 @@ fn a_normalised_row_has_the_mean_and_spread_of_its_norm() {
     }
 }
 
-/// Attention as the textbook has it.
+/// Attention by its textbook definition.
 fn attention(projected: &[f32]) -> Vec<f64> {
     let rows: Vec<&[f32]> = projected.chunks_exact(3 * DIMENSIONS).collect();
     let of_head =
@@ -178,7 +185,7 @@ fn attention(projected: &[f32]) -> Vec<f64> {
 }
 
 #[test]
-fn attention_equals_the_textbook() {
+fn attention_equals_its_textbook_definition() {
     for tokens in [1, 2, 3, 11, 12, 13, 31, 32, 33, 65, 256] {
         let projected = noise(tokens * 3 * DIMENSIONS, 8);
         let expected = attention(&projected);

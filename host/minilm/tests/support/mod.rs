@@ -1,11 +1,11 @@
-//! Where tests and benches find the model.
+//! Locates the model for tests and benchmarks.
 
 use std::env;
 use std::path::PathBuf;
 
 const CACHED: &str = "kenning/models/all-MiniLM-L6-v2/53aa51172d14";
 
-/// `$KENNING_MODEL_DIR`, else the place in the cache where `make model` puts it.
+/// `$KENNING_MODEL_DIR`, or else the cache directory into which `make model` downloads the model.
 pub(crate) fn model_directory() -> PathBuf {
     let directory = match env::var_os("KENNING_MODEL_DIR") {
         Some(directory) => PathBuf::from(directory),

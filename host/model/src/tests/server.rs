@@ -1,4 +1,6 @@
-//! A web server that does as told: one reply for each request, then it is gone.
+//! A web server that gives one scripted reply per request and then exits.
+//!
+//! Hand-written, because `wiremock` cannot close or stall a connection in the middle of a body.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,19 +12,19 @@ use super::fixture::WHEEL;
 use crate::Source;
 
 pub(crate) enum Reply {
-    /// Honours ranges.
+    /// Supports ranges.
     Serve,
-    /// Announces everything asked for and hangs up after so many bytes.
-    Cut(usize),
-    /// The same, and says nothing more without hanging up.
+    /// Announces the whole length and closes the connection after this many bytes.
+    Truncate(usize),
+    /// The same, but keeps the connection open and silent.
     Stall(usize),
-    /// Answers with the whole, whatever was asked.
+    /// Sends the whole file even for a range request.
     IgnoreRange,
-    /// Answers a range with one that starts elsewhere.
+    /// Replies to a range request with another range.
     OtherRange,
     Status(u16),
-    /// The whole of something else.
-    Other(Vec<u8>),
+    /// Other content, in full.
+    OtherBody(Vec<u8>),
 }
 
 pub(crate) struct Server {
@@ -37,14 +39,14 @@ impl Server {
         let ranges: Arc<Mutex<Vec<Option<u64>>>> = Arc::default();
         let seen = Arc::clone(&ranges);
         std::thread::spawn(move || {
-            // Stalled connections stay open until the test's client hangs up on them.
+            // Stalled connections stay open until the client closes them.
             let mut open = Vec::new();
             for reply in replies {
                 let (stream, _) = listener.accept().unwrap();
                 let range = read_range(&stream);
                 seen.lock().unwrap().push(range);
-                // The client may hang up on what it refuses.
-                let _ = answer(&stream, &body, range, &reply);
+                // The client may close the connection early.
+                let _ = respond(&stream, &body, range, &reply);
                 if matches!(reply, Reply::Stall(_)) {
                     open.push(stream);
                 }
@@ -64,7 +66,7 @@ impl Server {
         Source::Url(self.url())
     }
 
-    /// First byte asked for by each request; `None` without a range.
+    /// The first byte requested each time; `None` without a range.
     pub(crate) fn ranges(&self) -> Vec<Option<u64>> {
         self.ranges.lock().unwrap().clone()
     }
@@ -77,7 +79,7 @@ fn read_range(stream: &TcpStream) -> Option<u64> {
     range.strip_suffix('-').unwrap().parse().ok()
 }
 
-fn answer(
+fn respond(
     mut stream: &TcpStream,
     body: &[u8],
     range: Option<u64>,
@@ -85,13 +87,13 @@ fn answer(
 ) -> std::io::Result<()> {
     let from = usize::try_from(range.unwrap_or(0)).unwrap();
     let (status, start, bytes) = match reply {
-        Reply::Serve | Reply::Cut(_) | Reply::Stall(_) if range.is_some() => {
+        Reply::Serve | Reply::Truncate(_) | Reply::Stall(_) if range.is_some() => {
             (206, from, &body[from..])
         }
-        Reply::Serve | Reply::Cut(_) | Reply::Stall(_) | Reply::IgnoreRange => (200, 0, body),
+        Reply::Serve | Reply::Truncate(_) | Reply::Stall(_) | Reply::IgnoreRange => (200, 0, body),
         Reply::OtherRange => (206, from + 1, &body[from + 1..]),
         Reply::Status(status) => (*status, 0, &[][..]),
-        Reply::Other(other) => (200, 0, other.as_slice()),
+        Reply::OtherBody(other) => (200, 0, other.as_slice()),
     };
     let (length, last, total) = (bytes.len(), body.len() - 1, body.len());
     let mut head =
@@ -101,7 +103,7 @@ fn answer(
     }
     write!(stream, "{head}\r\n")?;
     let sent = match reply {
-        Reply::Cut(sent) | Reply::Stall(sent) => *sent,
+        Reply::Truncate(sent) | Reply::Stall(sent) => *sent,
         _ => length,
     };
     stream.write_all(&bytes[..sent])

@@ -80,12 +80,16 @@ pub enum OnFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grant {
+    /// Turning texts into vectors.
     Embedding,
+    /// Searching the tenant's index.
     Index,
+    /// Reading the tenant's facts.
     Storage,
 }
 
 impl Grant {
+    /// All grants.
     pub const ALL: [Self; 3] = [Self::Embedding, Self::Index, Self::Storage];
 
     /// The name of the interface that it opens.
@@ -132,20 +136,27 @@ impl Inspection {
 /// Why bytes have no outline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
+    /// There are no bytes.
     #[error("the file is empty")]
     Empty,
+    /// The bytes are not WebAssembly.
     #[error("this is not WebAssembly: a component begins with the bytes 00 61 73 6d")]
     NotWebAssembly,
+    /// The bytes are a core module.
     #[error(
         "this is a core module, not a component; build it for wasm32-wasip2, or wrap it with \
          `wasm-tools component new`"
     )]
     CoreModule,
+    /// The component is not valid; the text says where.
     #[error("this component is damaged: {0}")]
     Malformed(String),
 }
 
 /// The outline of the component in `bytes`.
+///
+/// # Errors
+/// If the bytes are not a valid component.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     if bytes.is_empty() {
         return Err(InspectError::Empty);

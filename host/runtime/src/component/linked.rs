@@ -15,8 +15,10 @@ use crate::state::State;
 
 /// The bindings of one world, ready to be instantiated.
 pub trait Pre: Send + Sync {
+    /// Calls the exports of an instance.
     type Bindings: Send + Sync;
 
+    /// Makes an instance in `store`.
     fn instantiate<'a>(
         &'a self,
         store: &'a mut Store<State>,
@@ -64,12 +66,17 @@ pre!(
 pub struct Loaded {
     pub(crate) component: Component,
     pub(crate) linkers: Arc<Linkers>,
+    /// `sha256:` and the digest of its bytes, in hexadecimal.
     pub digest: Arc<str>,
+    /// Its outline.
     pub inspection: Inspection,
 }
 
 impl Loaded {
     /// Linked to all that a logic may import.
+    ///
+    /// # Errors
+    /// If it is not a logic, or an import or export does not match the contract.
     pub fn logic(self: &Arc<Self>) -> Result<LinkedLogic, String> {
         let linked = LinkedLogic::link(&self.linkers, &self.component);
         let linked = linked.map_err(|error| format!("{error:#}"))?;
@@ -77,6 +84,9 @@ impl Loaded {
     }
 
     /// Linked to what an extension always has and to `grants`.
+    ///
+    /// # Errors
+    /// If it needs another grant, or an import or export does not match the contract.
     pub fn extension(self: &Arc<Self>, grants: &[Grant]) -> Result<LinkedExtension, String> {
         let linked = LinkedExtension::link(&self.linkers, &self.component, grants);
         let linked = linked.map_err(|error| format!("{error:#}"))?;

@@ -17,14 +17,14 @@ use kenning_bindings::kenning::knowledge::types;
 use kenning_storage::{FactId, StorageError};
 use tokio_util::context::TokioContext;
 
-use crate::outcome::GuestLimit;
-use crate::state::{State, Waiting};
+use crate::outcome::{GuestLimit, Waiting};
+use crate::state::State;
 use crate::wit::{Backend, Error, Exceeded, Failure, Problem};
 
 /// The maximum of ids, writes, texts or entries in one call to an import, defined by the contract.
 const ITEMS: usize = 100;
 
-/// The maximum of the time that an import leaves to the guest, so that it can still return a result.
+/// The maximum of the time that an import leaves to the guest, so that it can return a result.
 const RESERVE: Duration = Duration::from_millis(250);
 
 /// The part of the remaining time that an import leaves to the guest: a tenth, up to [`RESERVE`].
@@ -83,15 +83,15 @@ impl State {
         let failure = |message: String| Failure { backend: Backend::Storage, message };
         match error {
             StorageError::Unavailable(reason) => Error::Unavailable(failure(reason)),
-            StorageError::Timeout { wrote } => {
-                self.outcome_unknown |= wrote;
+            StorageError::Timeout { outcome_unknown } => {
+                self.outcome_unknown |= outcome_unknown;
                 let bound = self.services.limits.storage_operation.as_millis();
                 let reason = format!("no response within {bound} ms or the call's deadline");
                 Error::Timeout(failure(reason))
             }
             StorageError::TooLarge { limit, allowed, used } => too_large(limit, allowed, used),
             // A quota of the tenant; `kb` turns it into the caller's error.
-            StorageError::Full { quota, allowed, used } => too_large(quota, allowed, used),
+            StorageError::QuotaExceeded { quota, allowed, used } => too_large(quota, allowed, used),
             StorageError::InvalidCursor => {
                 Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
             }

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use kenning_bindings::kenning::knowledge::{storage, storage_write};
-use kenning_storage::{Condition, FactId, IdPage, Revision, Room, StorageError, Write};
+use kenning_storage::{Condition, FactId, FactQuota, IdPage, Revision, StorageError, Write};
 use wasmtime::Result;
 
 use super::{check_items, fact_id, fact_ids};
-use crate::state::{State, Waiting};
+use crate::outcome::Waiting;
+use crate::state::State;
 use crate::wit::{Error, Field, Hash};
 
 /// The revision of a captured write, which storage does not see.
@@ -79,9 +80,9 @@ impl State {
         if self.captured.is_some() {
             return self.capture_writes(writes).await;
         }
-        let room = services.tenants.fact_quota(&tenant);
-        self.check_room(room, &writes, until).await?;
-        let written = services.storage.write_within(&tenant, &writes, room, until);
+        let quota = services.tenants.fact_quota(&tenant);
+        self.check_quota(quota, &writes, until).await?;
+        let written = services.storage.write_within(&tenant, &writes, quota, until);
         let written = self.wait(Waiting::StorageWrite, written).await;
         let revisions = written.map_err(|error| self.storage_error(error))?;
         let happened = revisions.iter().map(Option::is_some).collect();
@@ -95,15 +96,15 @@ impl State {
         Ok(happened)
     }
 
-    /// Refuses a batch as a whole that has no room, so that none of it is written. Writers at once
-    /// that get past this together are stopped by storage, write by write.
-    async fn check_room(
+    /// Refuses a batch that exceeds the quota as a whole, so that none of it is written. Storage
+    /// stops concurrent writers that pass this check together, write by write.
+    async fn check_quota(
         &mut self,
-        room: Room,
+        quota: FactQuota,
         writes: &[Write],
         until: Instant,
     ) -> Result<(), Error> {
-        if writes.len() < 2 || room == Room::default() {
+        if writes.len() < 2 || quota == FactQuota::default() {
             return Ok(());
         }
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
@@ -116,12 +117,12 @@ impl State {
         };
         let (facts, bytes) = new.fold((0, 0), |sum, write| (sum.0 + 1, sum.1 + bytes(write)));
         let quotas = [
-            ("facts", room.facts, used.facts, facts),
-            ("bytes", room.bytes, used.bytes, bytes as u64),
+            ("facts", quota.facts, used.facts, facts),
+            ("bytes", quota.bytes, used.bytes, bytes as u64),
         ];
         let full = quotas.into_iter().find_map(|(quota, allowed, used, more)| {
             let allowed = allowed.filter(|allowed| used + more > *allowed)?;
-            Some(StorageError::Full { quota, allowed, used })
+            Some(StorageError::QuotaExceeded { quota, allowed, used })
         });
         full.map_or(Ok(()), |full| Err(self.storage_error(full)))
     }

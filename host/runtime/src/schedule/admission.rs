@@ -46,7 +46,7 @@ impl Admission {
             guests: limits.guests,
             per_tenant: limits.guests_per_tenant,
             permits: FairSemaphore::new(fair_semaphore::Limits {
-                units: limits.guests,
+                permits: limits.guests,
                 per_tenant: limits.guests_per_tenant,
                 reserved_for_idle: limits.guests / ONE_RESERVED_OF,
             }),
@@ -111,7 +111,10 @@ mod tests {
     async fn a_queued_call_gets_the_permit_that_is_returned_obeyed() {
         let admission = admission(1, 1, Duration::from_secs(60));
         let first = admission.admit(&ONE, soon(), Priority::Interactive).await.unwrap();
-        let (second, ()) = tokio::join!(admission.admit(&ONE, soon(), Priority::Interactive), async { drop(first) });
+        let (second, ()) =
+            tokio::join!(admission.admit(&ONE, soon(), Priority::Interactive), async {
+                drop(first)
+            });
         assert!(second.is_ok());
     }
 
@@ -147,10 +150,11 @@ mod tests {
     async fn a_background_call_keeps_waiting_while_the_queue_is_full() {
         let admission = admission(1, 0, Duration::from_millis(1));
         let first = admission.admit(&ONE, soon(), Priority::Interactive).await.unwrap();
-        let (second, ()) = tokio::join!(admission.admit(&ONE, soon(), Priority::Background), async {
-            sleep(3 * RETRY).await;
-            drop(first);
-        });
+        let (second, ()) =
+            tokio::join!(admission.admit(&ONE, soon(), Priority::Background), async {
+                sleep(3 * RETRY).await;
+                drop(first);
+            });
         assert!(second.is_ok());
         let late = admission.admit(&ONE, Instant::now(), Priority::Background).await;
         assert!(late.is_err(), "its deadline ends it");

@@ -193,7 +193,11 @@ mod tests {
 
     use super::*;
 
-    fn semaphore(permits: usize, per_tenant: usize, reserved_for_idle: usize) -> Arc<FairSemaphore> {
+    fn semaphore(
+        permits: usize,
+        per_tenant: usize,
+        reserved_for_idle: usize,
+    ) -> Arc<FairSemaphore> {
         FairSemaphore::new(Limits { permits, per_tenant, reserved_for_idle })
     }
 

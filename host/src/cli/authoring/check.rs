@@ -1,4 +1,4 @@
-//! `kenning check`: the report as a table, or as JSON.
+//! `kenning check`: prints the report on a component as a table or as JSON.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use anyhow::Context;
 use kenning::config::{Config, Settings};
 use kenning_runtime::compat::{ComponentKind, Report, check};
 
-/// What Rust's standard library and others' runtimes link; it grants nothing.
+/// Prefix of the imports that the runtimes of languages need. They require no grant.
 const WASI: &str = "wasi:";
 
 pub(super) fn run(file: &Path, config: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
@@ -17,7 +17,7 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: bool) -> anyhow::Res
     let (allowed, used) = (limits.component_bytes as u64, length.len());
     anyhow::ensure!(
         used <= allowed,
-        "component_bytes is limited to {allowed}, and {} has {used}",
+        "component_bytes is limited to {allowed}, but {} has {used}",
         file.display()
     );
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -32,31 +32,30 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: bool) -> anyhow::Res
 }
 
 fn table(report: &Report) -> String {
-    let seen = &report.inspection;
+    let inspection = &report.inspection;
     let kind = match report.kind {
         ComponentKind::Logic => "logic",
         ComponentKind::Extension => "extension",
         ComponentKind::Unknown => "neither a logic nor an extension",
     };
-    let hooks: Vec<&str> = seen.hooks.iter().map(|hook| hook.name()).collect();
-    let grants: Vec<&str> = seen.grants_needed.iter().map(|grant| grant.name()).collect();
+    let hooks: Vec<&str> = inspection.hooks.iter().map(|hook| hook.name()).collect();
+    let grants: Vec<&str> = inspection.grants_needed.iter().map(|grant| grant.name()).collect();
     let (wasi, others): (Vec<&str>, Vec<&str>) =
-        seen.imports.iter().map(String::as_str).partition(|name| name.starts_with(WASI));
+        inspection.imports.iter().map(String::as_str).partition(|name| name.starts_with(WASI));
     let mut rows = vec![
         ("kind", kind.to_string()),
         ("digest", report.digest.clone()),
         ("size", format!("{} bytes", report.bytes)),
-        ("contract", joined(&seen.wit_versions)),
+        ("contract", joined(&inspection.wit_versions)),
         ("hooks", joined(&hooks)),
         ("grants needed", joined(&grants)),
-        ("exports", joined(&seen.exports)),
+        ("exports", joined(&inspection.exports)),
         ("imports", joined(&others)),
-        ("of WASI", joined(&wasi)),
-        ("memory at start", format!("{} bytes", seen.memory_bytes)),
+        ("WASI imports", joined(&wasi)),
+        ("initial memory", format!("{} bytes", inspection.memory_bytes)),
     ];
     rows.retain(|(name, _)| *name != "hooks" || report.kind != ComponentKind::Logic);
-    let rows = rows.into_iter().map(|(name, value)| format!("{name:<16} {value}\n"));
-    rows.chain([verdict(report)]).collect()
+    format!("{}\n{}", kenning_client::table(rows, None), verdict(report))
 }
 
 fn joined<T: AsRef<str>>(names: &[T]) -> String {
@@ -69,9 +68,9 @@ fn joined<T: AsRef<str>>(names: &[T]) -> String {
 fn verdict(report: &Report) -> String {
     if report.accepted {
         let good = anstyle::AnsiColor::Green.on_default();
-        return format!("{good}this host would take it{good:#}\n");
+        return format!("{good}this host accepts the component{good:#}\n");
     }
     let bad = anstyle::AnsiColor::Red.on_default();
     let reasons = report.problems.iter().map(|problem| format!("  {problem}\n"));
-    format!("{bad}this host would refuse it:{bad:#}\n{}", reasons.collect::<String>())
+    format!("{bad}this host rejects the component:{bad:#}\n{}", reasons.collect::<String>())
 }

@@ -1,4 +1,4 @@
-//! Commands for those who write components: `new`, `check`.
+//! Commands for authors of components: `new` and `check`.
 
 mod check;
 
@@ -10,19 +10,19 @@ use kenning_scaffold::new_extension;
 
 #[derive(Subcommand)]
 pub(crate) enum Authoring {
-    /// Write a new project
+    /// Create a new project
     #[command(subcommand)]
     New(New),
-    /// Say what a component imports, exports and needs, and whether this host would take it
+    /// Show what a component imports, exports and needs, and whether this host accepts it
     #[command(after_help = CHECK_HELP)]
     Check {
         /// The component
         #[arg(value_name = "FILE.wasm")]
         file: PathBuf,
-        /// Check against the limits in this configuration rather than the defaults
+        /// Use the limits in this configuration instead of the defaults
         #[arg(long, env = "KENNING_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
-        /// One JSON object, for scripts
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -30,15 +30,15 @@ pub(crate) enum Authoring {
 
 #[derive(Subcommand)]
 pub(crate) enum New {
-    /// A project for an extension, in a new folder of its name, that builds with `make`
+    /// Create an extension project in a new directory of that name; `make` builds it
     #[command(after_help = NEW_HELP)]
     Extension {
-        /// The extension's name: small letters, digits and hyphens
+        /// The extension's name: lower-case letters, digits and single hyphens
         name: String,
-        /// What to write it in
+        /// The language
         #[arg(long, value_enum, default_value_t = Language::Rust)]
         lang: Language,
-        /// Where to make the folder [default: here]
+        /// Parent of the new directory [default: the current directory]
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
     },
@@ -49,7 +49,7 @@ Example:
   kenning new extension hello --lang rust && cd hello && make && kenning check hello.wasm";
 
 const CHECK_HELP: &str = "\
-No server is needed. The exit code is 0 if this host would take the component, else 1.";
+No server is needed. The exit code is 0 if this host accepts the component, and 1 otherwise.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Language {

@@ -1,6 +1,7 @@
-//! Hashes and vectors as bytes.
+//! The encoding of a fact's hash.
 //!
-//! A hash is its fields' names and values in turn, each after its length as a little-endian `u32`.
+//! The names and values of all fields, alternating, each preceded by its length in bytes as a
+//! little-endian `u32`.
 
 use crate::{Hash, StorageError};
 
@@ -8,7 +9,7 @@ fn corrupt(what: &str) -> StorageError {
     StorageError::Corrupt(format!("{what} in facts.redb"))
 }
 
-/// A hash as bytes. A text of 4 GiB or more is `TooLarge`.
+/// Encodes a hash. Fails with `TooLarge` for a text of 4 GiB or more.
 pub(crate) fn encode(hash: &Hash) -> Result<Vec<u8>, StorageError> {
     let texts = || hash.iter().flat_map(|(name, value)| [name, value]);
     let mut bytes = Vec::with_capacity(texts().map(|text| 4 + text.len()).sum());
@@ -24,11 +25,12 @@ pub(crate) fn encode(hash: &Hash) -> Result<Vec<u8>, StorageError> {
     Ok(bytes)
 }
 
+/// Decodes a hash.
 pub(crate) fn decode(mut bytes: &[u8]) -> Result<Hash, StorageError> {
     let mut hash = Hash::new();
     while !bytes.is_empty() {
         let field = take_text(&mut bytes).zip(take_text(&mut bytes));
-        hash.push(field.ok_or_else(|| corrupt("a fact that is cut off or not UTF-8"))?);
+        hash.push(field.ok_or_else(|| corrupt("a truncated or non-UTF-8 fact"))?);
     }
     Ok(hash)
 }
@@ -40,7 +42,7 @@ fn take_text(bytes: &mut &[u8]) -> Option<String> {
     Some(std::str::from_utf8(text).ok()?.to_owned())
 }
 
-/// How much a hash counts against a reader's bytes, from its encoding.
+/// The bytes of a hash's names and values, as counted in `Usage` and against `max_bytes`.
 pub(super) fn size(hash: &Hash) -> usize {
     hash.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
@@ -54,14 +56,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_survives_its_bytes() {
+    fn an_encoded_hash_decodes_to_itself() {
         for hash in [hash(&[]), hash(&[("", "")]), hash(&[("a", "ä€😀"), ("b\0", "")])] {
             assert_eq!(decode(&encode(&hash).unwrap()), Ok(hash));
         }
     }
 
     #[test]
-    fn a_cut_off_hash_is_corrupt_wherever_it_is_cut() {
+    fn a_hash_truncated_anywhere_is_corrupt() {
         let bytes = encode(&hash(&[("name", "value")])).unwrap();
         for end in 1..bytes.len() {
             assert!(matches!(decode(&bytes[..end]), Err(StorageError::Corrupt(_))), "{end}");
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_corrupt() {
+    fn a_hash_that_is_not_utf8_is_corrupt() {
         let bytes = b"\x01\0\0\0\xff\0\0\0\0";
         assert!(matches!(decode(bytes), Err(StorageError::Corrupt(_))));
     }

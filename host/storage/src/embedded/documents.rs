@@ -1,55 +1,107 @@
-//! Documents: what a write does to them, and their reads.
+//! Documents: reads of a snapshot, and what the writer does.
 
+use std::time::Instant;
+
+use async_trait::async_trait;
 use redb::{ReadTransaction, ReadableTable};
 
-use super::handle::Fault;
+use super::Embedded;
+use super::handle::TransactionError;
+use super::request::{DocumentChange, Request};
 use super::tables::{DOCUMENTS, DOCUMENTS_REVISION, Tables, table};
-use crate::limits::check_document_read;
-use crate::{Document, DocumentName, StorageError};
+use crate::limits::{check_document, check_document_read};
+use crate::{Document, DocumentName, DocumentStorage, Revision, StorageError};
 
-/// A change of one document, if its version is still the expected one.
-pub(super) enum DocumentChange {
-    Write { name: DocumentName, bytes: Vec<u8>, expected: Option<u64> },
-    Delete { name: DocumentName, expected: u64 },
-}
-
-impl DocumentChange {
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Write { bytes, .. } => bytes.len(),
-            Self::Delete { .. } => 0,
-        }
+#[async_trait]
+impl DocumentStorage for Embedded {
+    async fn read_document(
+        &self,
+        name: &DocumentName,
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Option<Document>, StorageError> {
+        let (end, name) = (self.limits.document_end(deadline)?, name.clone());
+        self.snapshot_until(end, move |tx| read(tx, &name, max_bytes)).await
     }
 
-    /// Performs the change; the documents' revision with it, or `None` where the version was not
-    /// the expected one.
-    pub(super) fn apply(&self, tables: &mut Tables<'_>) -> Result<Option<u64>, Fault> {
-        let (name, expected) = match self {
-            Self::Write { name, expected, .. } => (name.as_str(), *expected),
-            Self::Delete { name, expected } => (name.as_str(), Some(*expected)),
-        };
-        if tables.documents.get(name)?.map(|row| row.value().0) != expected {
-            return Ok(None);
-        }
-        let revision = tables.documents_revision.get(())?.map_or(0, |row| row.value()) + 1;
-        tables.documents_revision.insert((), revision)?;
-        match self {
-            Self::Write { bytes, .. } => {
-                tables.documents.insert(name, (revision, bytes.as_slice()))?;
-            }
-            Self::Delete { .. } => {
-                tables.documents.remove(name)?;
-            }
-        }
-        Ok(Some(revision))
+    async fn write_document(
+        &self,
+        name: &DocumentName,
+        bytes: &[u8],
+        expected: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Option<u64>, StorageError> {
+        check_document(bytes.len())?;
+        let change = DocumentChange::Write { bytes: bytes.to_vec(), expected };
+        self.change_document(name, change, deadline).await
+    }
+
+    async fn delete_document(
+        &self,
+        name: &DocumentName,
+        expected: u64,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let change = DocumentChange::Delete { expected };
+        Ok(self.change_document(name, change, deadline).await?.is_some())
+    }
+
+    async fn list_documents(
+        &self,
+        prefix: &str,
+        deadline: Instant,
+    ) -> Result<Vec<(DocumentName, u64)>, StorageError> {
+        let prefix = prefix.to_owned();
+        self.snapshot(deadline, move |tx| list(tx, &prefix)).await
+    }
+
+    async fn documents_revision(&self, deadline: Instant) -> Result<u64, StorageError> {
+        self.snapshot(deadline, revision).await
     }
 }
 
-pub(super) fn read(
+impl Embedded {
+    /// Returns the documents' new revision; `None` if the version was not the expected one.
+    async fn change_document(
+        &self,
+        name: &DocumentName,
+        change: DocumentChange,
+        deadline: Instant,
+    ) -> Result<Option<u64>, StorageError> {
+        let end = self.limits.document_end(deadline)?;
+        let answers = self.writer.submit(Request::Document(name.clone(), change), end).await?;
+        Ok(answers.into_iter().next().flatten().map(|Revision(revision)| revision))
+    }
+}
+
+/// Performs `change` and returns the documents' new revision; `None` if the version was not the
+/// expected one.
+pub(super) fn apply(
+    tables: &mut Tables<'_>,
+    name: &str,
+    change: &DocumentChange,
+) -> Result<Option<u64>, TransactionError> {
+    if tables.documents.get(name)?.map(|row| row.value().0) != change.expected() {
+        return Ok(None);
+    }
+    let revision = tables.documents_revision.get(())?.map_or(0, |row| row.value()) + 1;
+    tables.documents_revision.insert((), revision)?;
+    match change {
+        DocumentChange::Write { bytes, .. } => {
+            tables.documents.insert(name, (revision, bytes.as_slice()))?;
+        }
+        DocumentChange::Delete { .. } => {
+            tables.documents.remove(name)?;
+        }
+    }
+    Ok(Some(revision))
+}
+
+fn read(
     tx: &ReadTransaction,
     name: &DocumentName,
     max_bytes: usize,
-) -> Result<Option<Document>, Fault> {
+) -> Result<Option<Document>, TransactionError> {
     let Some(row) = table(tx, DOCUMENTS)?.get(name.as_str())? else {
         return Ok(None);
     };
@@ -58,7 +110,7 @@ pub(super) fn read(
     Ok(Some(Document { version, bytes: bytes.to_vec() }))
 }
 
-pub(super) fn list(tx: &ReadTransaction, prefix: &str) -> Result<Vec<(DocumentName, u64)>, Fault> {
+fn list(tx: &ReadTransaction, prefix: &str) -> Result<Vec<(DocumentName, u64)>, TransactionError> {
     let mut found = Vec::new();
     for row in table(tx, DOCUMENTS)?.range(prefix..)? {
         let (name, row) = row?;
@@ -72,6 +124,6 @@ pub(super) fn list(tx: &ReadTransaction, prefix: &str) -> Result<Vec<(DocumentNa
     Ok(found)
 }
 
-pub(super) fn revision(tx: &ReadTransaction) -> Result<u64, Fault> {
+fn revision(tx: &ReadTransaction) -> Result<u64, TransactionError> {
     Ok(table(tx, DOCUMENTS_REVISION)?.get(())?.map_or(0, |row| row.value()))
 }

@@ -1,7 +1,7 @@
-//! The open file.
+//! The open database file.
 //!
-//! After an I/O error (a full disk, say) redb refuses every further transaction until the file is
-//! opened again. [`Handle`] does that by itself, so that a disk with room again is enough.
+//! After an I/O error such as a full disk, redb refuses every further transaction until the file is
+//! reopened. [`Handle`] reopens it, so service resumes as soon as the disk has space again.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase};
 use super::tables::Tables;
 use crate::{OpenError, StorageError};
 
-/// What stops a transaction.
+/// Why a transaction, or one request in it, failed.
 #[derive(Debug)]
-pub(super) enum Fault {
-    /// The file; the whole transaction is void.
+pub(super) enum TransactionError {
+    /// The file cannot be used; the whole transaction is rolled back.
     File(redb::Error),
-    /// One request; others in the same transaction are not concerned.
+    /// One request was refused; the others in the same transaction are not affected.
     Request(StorageError),
 }
 
-impl From<StorageError> for Fault {
+impl From<StorageError> for TransactionError {
     fn from(error: StorageError) -> Self {
         Self::Request(error)
     }
 }
 
-macro_rules! fault_from {
+macro_rules! transaction_error_from {
     ($($error:ty),*) => {
-        $(impl From<$error> for Fault {
+        $(impl From<$error> for TransactionError {
             fn from(error: $error) -> Self {
                 Self::File(error.into())
             }
@@ -37,25 +37,26 @@ macro_rules! fault_from {
     };
 }
 
-fault_from!(redb::StorageError, redb::TableError, redb::TransactionError);
+transaction_error_from!(redb::StorageError, redb::TableError, redb::TransactionError);
 
-impl From<Fault> for StorageError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Request(error) => error,
-            Fault::File(redb::Error::Corrupted(what)) => Self::Corrupt(what),
-            Fault::File(error) => Self::Unavailable(error.to_string()),
+impl From<TransactionError> for StorageError {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Request(error) => error,
+            TransactionError::File(redb::Error::Corrupted(what)) => Self::Corrupt(what),
+            TransactionError::File(error) => Self::Unavailable(error.to_string()),
         }
     }
 }
 
-/// Opens the file of a [`Handle`], again and again.
+/// Opens the database, at the start and after each I/O error.
 type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
+/// The database, reopened when it has failed.
 pub(super) struct Handle {
     opener: Opener,
-    /// `None` while it is closed. Written only to open again and to close; both wait for the
-    /// readers, which are short.
+    /// `None` while closed. Only reopening and closing take the write lock; both wait for readers,
+    /// which are short.
     database: RwLock<Option<Database>>,
 }
 
@@ -67,8 +68,8 @@ impl Handle {
         let file = dir.join("facts.redb");
         let path = file.clone();
         let handle = Self::with(Box::new(move || Database::create(&path)))
-            .map_err(|fault| open_error(file, fault))?;
-        // A file is durable only once the directory that names it is.
+            .map_err(|error| open_error(file, error))?;
+        // A new file is durable only once its directory entry is.
         File::open(dir)
             .and_then(|dir| dir.sync_all())
             .map_err(|error| failed(error.to_string()))?;
@@ -83,76 +84,76 @@ impl Handle {
     /// Runs `read` on a snapshot.
     pub(super) fn read<T>(
         &self,
-        read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, TransactionError>,
     ) -> Result<T, StorageError> {
         let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = guard.as_ref().ok_or_else(closed)?;
-        let tx = database.begin_read().map_err(Fault::from)?;
+        let tx = database.begin_read().map_err(TransactionError::from)?;
         Ok(read(&tx)?)
     }
 
     /// Runs `change` in one durable transaction. If that fails, nothing was changed, unless the
-    /// error is `Timeout` with `wrote`.
+    /// error is `Timeout` with `outcome_unknown`. Reopens the file if it has failed.
     pub(super) fn write<T>(
         &self,
-        change: impl FnOnce(&mut Tables<'_>) -> Result<T, Fault>,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, TransactionError>,
     ) -> Result<T, StorageError> {
         self.transact(change).map_err(|(error, broken)| {
             if broken {
-                tracing::error!(%error, "a transaction on facts.redb failed; opening it again");
+                tracing::error!(%error, "a transaction on facts.redb failed; reopening the file");
                 self.reopen();
             }
             error
         })
     }
 
-    /// As `write`; also says whether the file has to be opened again.
+    /// Runs `change`. An error also says whether the file has to be reopened.
     fn transact<T>(
         &self,
-        change: impl FnOnce(&mut Tables<'_>) -> Result<T, Fault>,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, TransactionError>,
     ) -> Result<T, (StorageError, bool)> {
         let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        // Closed for good, or a reopening that failed: then this is the time for the next attempt.
+        // Either closed for good, or the last attempt to reopen failed and this is the next one.
         let database = guard.as_ref().ok_or_else(|| (closed(), true))?;
-        let before = |fault: Fault| {
-            let broken = matches!(fault, Fault::File(_));
-            (StorageError::from(fault), broken)
+        let failed = |error: TransactionError| {
+            let broken = matches!(error, TransactionError::File(_));
+            (StorageError::from(error), broken)
         };
-        let tx = database.begin_write().map_err(|error| before(error.into()))?;
+        let tx = database.begin_write().map_err(|error| failed(error.into()))?;
         let answer = {
-            let mut tables = Tables::open(&tx).map_err(|error| before(error.into()))?;
-            change(&mut tables).map_err(before)?
+            let mut tables = Tables::open(&tx).map_err(|error| failed(error.into()))?;
+            change(&mut tables).map_err(failed)?
         };
         match tx.commit() {
             Ok(()) => Ok(answer),
             Err(error) => {
                 tracing::error!(%error, "a commit to facts.redb failed");
-                Err((StorageError::Timeout { wrote: true }, true))
+                Err((StorageError::Timeout { outcome_unknown: true }, true))
             }
         }
     }
 
     fn reopen(&self) {
         let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        // The old one holds the file's lock.
+        // The old database holds the lock on the file, so it is dropped first.
         *guard = None;
         match prepare(&self.opener) {
             Ok(database) => *guard = Some(database),
-            Err(error) => tracing::error!(%error, "facts.redb could not be opened again"),
+            Err(error) => tracing::error!(%error, "facts.redb could not be reopened"),
         }
     }
 
-    /// Lets go of the file. Only the writer calls it, as the last thing it does.
+    /// Closes the file. Called by the writer alone, when it ends.
     pub(super) fn close(&self) {
         *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 fn closed() -> StorageError {
-    StorageError::Unavailable("the file of facts is closed".into())
+    StorageError::Unavailable("facts.redb is closed".into())
 }
 
-/// Opens the database and makes its tables, so that readers need not.
+/// Opens the database and creates its tables, so that readers find them.
 fn prepare(opener: &Opener) -> Result<Database, redb::Error> {
     let database = opener()?;
     let tx = database.begin_write()?;
@@ -182,7 +183,7 @@ mod tests {
     use super::super::tables::{TENANTS, table};
     use super::*;
 
-    /// A disk that can be full, and outlives the databases on it.
+    /// A disk that can become full, and outlives the databases on it.
     #[derive(Debug, Clone)]
     struct Disk {
         bytes: Arc<InMemoryBackend>,
@@ -190,7 +191,7 @@ mod tests {
     }
 
     impl Disk {
-        fn room(&self) -> io::Result<()> {
+        fn check_space(&self) -> io::Result<()> {
             if self.is_full.load(Relaxed) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -208,15 +209,15 @@ mod tests {
         }
 
         fn set_len(&self, len: u64) -> io::Result<()> {
-            self.room().and_then(|()| self.bytes.set_len(len))
+            self.check_space().and_then(|()| self.bytes.set_len(len))
         }
 
         fn sync_data(&self) -> io::Result<()> {
-            self.room().and_then(|()| self.bytes.sync_data())
+            self.check_space().and_then(|()| self.bytes.sync_data())
         }
 
         fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.room().and_then(|()| self.bytes.write(offset, data))
+            self.check_space().and_then(|()| self.bytes.write(offset, data))
         }
     }
 
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_served_again_once_it_has_room() {
+    fn service_resumes_once_a_full_disk_has_space() {
         let disk = Disk { bytes: Arc::default(), is_full: Arc::default() };
         let backend = disk.clone();
         let opener = move || Database::builder().create_with_backend(backend.clone());
@@ -247,13 +248,13 @@ mod tests {
             let error = register(&handle, "b").unwrap_err();
             let is_known = matches!(
                 error,
-                StorageError::Unavailable(_) | StorageError::Timeout { wrote: true }
+                StorageError::Unavailable(_) | StorageError::Timeout { outcome_unknown: true }
             );
             assert!(is_known, "{error}");
         }
 
         disk.is_full.store(false, Relaxed);
-        // The file may be closed since the disk was full; then this write is what opens it again.
+        // The file may have been closed while the disk was full; then this write reopens it.
         let again = register(&handle, "c").or_else(|_| register(&handle, "c"));
         assert_eq!(again, Ok(()));
         let tenants = registered(&handle).unwrap();
@@ -266,7 +267,7 @@ mod tests {
         let handle = Handle::open(dir.path()).unwrap();
         let refused = handle.write(|tables| {
             tables.tenants.insert("a", (1, 1))?;
-            Err::<(), _>(Fault::Request(StorageError::InvalidCursor))
+            Err::<(), _>(TransactionError::Request(StorageError::InvalidCursor))
         });
         assert_eq!(refused, Err(StorageError::InvalidCursor));
         assert_eq!(registered(&handle), Ok(vec![]));

@@ -1,17 +1,17 @@
-//! What `facts.redb` holds.
+//! The tables of `facts.redb`.
 //!
-//! Keys are redb's tuples, whose parts are compared one by one, so that no tenant's key can meet
-//! another's. A table's value type is part of the file: changing one needs a new table name.
+//! Keys are redb tuples, compared element by element, so keys of different tenants cannot collide.
+//! A table's value type is part of the file format: changing one requires a new table name.
 
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
 /// (tenant, id).
 pub(crate) type FactKey = (&'static str, &'static str);
 
-/// (order, revision of the last write, hash as `codec` writes it).
+/// (order, revision of the last write, hash as encoded by `codec`).
 type FactRow = (u64, u64, &'static [u8]);
 
-/// (tenant, order, id): the listing.
+/// (tenant, order, id): a position in the listing.
 pub(crate) type OrderKey = (&'static str, u64, &'static str);
 
 /// (tenant, revision of the fact's last write).
@@ -20,7 +20,7 @@ type PendingKey = (&'static str, u64);
 /// (revision, profile, digest, values as little-endian `f32`).
 type VectorRow = (u64, &'static str, &'static [u8], &'static [u8]);
 
-/// (the tenant's last revision, how many facts it has).
+/// (the tenant's last revision, its number of facts).
 type TenantRow = (u64, u64);
 
 /// (version, bytes).
@@ -28,19 +28,19 @@ type DocumentRow = (u64, &'static [u8]);
 
 pub(super) const FACTS: TableDefinition<'_, FactKey, FactRow> = TableDefinition::new("facts");
 pub(super) const ORDER: TableDefinition<'_, OrderKey, ()> = TableDefinition::new("order");
-/// To the id of a fact that waits for a vector.
+/// The id of each pending fact.
 pub(super) const PENDING: TableDefinition<'_, PendingKey, &str> = TableDefinition::new("pending");
 pub(super) const VECTORS: TableDefinition<'_, FactKey, VectorRow> = TableDefinition::new("vectors");
 pub(super) const TENANTS: TableDefinition<'_, &str, TenantRow> = TableDefinition::new("tenants");
-/// To the bytes of a tenant's facts, as in `Usage`.
+/// The bytes of each tenant's facts, as in `Usage`.
 pub(super) const BYTES: TableDefinition<'_, &str, u64> = TableDefinition::new("bytes");
 pub(super) const DOCUMENTS: TableDefinition<'_, &str, DocumentRow> =
     TableDefinition::new("documents");
-/// One row: the version that a document got last, and one more for each that was deleted.
+/// One row: the revision of the last write or deletion of any document.
 pub(super) const DOCUMENTS_REVISION: TableDefinition<'_, (), u64> =
     TableDefinition::new("documents_revision");
 
-/// All tables of one write transaction.
+/// All tables, opened in one write transaction.
 pub(super) struct Tables<'t> {
     pub(super) facts: Table<'t, FactKey, FactRow>,
     pub(super) order: Table<'t, OrderKey, ()>,
@@ -53,7 +53,7 @@ pub(super) struct Tables<'t> {
 }
 
 impl<'t> Tables<'t> {
-    /// Opens the tables, and makes those that are not there.
+    /// Opens the tables, and creates those that do not exist.
     pub(super) fn open(tx: &'t WriteTransaction) -> Result<Self, TableError> {
         Ok(Self {
             facts: tx.open_table(FACTS)?,
@@ -68,7 +68,7 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// A tenant's last revision and how many facts it has; zeros for one that never had a fact.
+/// A tenant's last revision and its number of facts; zeros for a tenant that never had one.
 pub(super) fn counters(
     tenants: &impl ReadableTable<&'static str, TenantRow>,
     tenant: &str,

@@ -1,4 +1,4 @@
-//! The one thread that writes: it takes what is queued, commits it together, then acknowledges.
+//! The writer thread: takes the queued requests, commits them together, then acknowledges each.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -7,30 +7,30 @@ use std::time::Instant;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout_at;
 
-use super::handle::{Fault, Handle};
+use super::handle::{Handle, TransactionError};
 use super::request::Request;
 use crate::{Revision, StorageError, StorageLimits};
 
-/// A commit takes no further jobs once they hold this much, so that a small write never waits for
-/// more than about this much of others.
+/// The bytes after which a commit takes no further jobs, so that a small write never waits for more
+/// than about this many bytes of others.
 const COMMIT_BYTES: usize = 16 << 20;
 
 type Answer = Result<Vec<Option<Revision>>, StorageError>;
 
 struct Job {
     request: Request,
-    /// When its caller stops waiting.
+    /// When the caller stops waiting.
     end: Instant,
     reply: oneshot::Sender<Answer>,
-    /// Its share of what the queue may hold.
-    _share: OwnedSemaphorePermit,
+    /// Its part of the bytes that the queue may hold.
+    _permit: OwnedSemaphorePermit,
 }
 
-/// The way to the thread.
+/// The queue to the writer thread.
 pub(super) struct Writer {
     /// `None` once closed.
     queue: Mutex<Option<mpsc::Sender<Job>>>,
-    most_bytes: usize,
+    max_bytes: usize,
     bytes: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -38,28 +38,28 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(handle: Arc<Handle>, limits: &StorageLimits) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(limits.queued_writes.max(1));
-        let most = limits.commit_jobs.max(1);
+        let max_jobs = limits.commit_jobs.max(1);
         let thread = std::thread::Builder::new()
             .name("kenning-writer".into())
-            .spawn(move || run(&handle, jobs, most))?;
-        let most_bytes = limits.queued_bytes.max(1);
+            .spawn(move || run(&handle, jobs, max_jobs))?;
+        let max_bytes = limits.queued_bytes.max(1);
         Ok(Self {
             queue: Mutex::new(Some(queue)),
-            most_bytes,
-            bytes: Arc::new(Semaphore::new(most_bytes)),
+            max_bytes,
+            bytes: Arc::new(Semaphore::new(max_bytes)),
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Queues a request and waits until it is durable, both until `end`.
+    /// Queues a request and waits until it is durable. Gives up at `end`.
     pub(super) async fn submit(&self, request: Request, end: Instant) -> Answer {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let queue = queue.ok_or_else(stopped)?;
-        let late = StorageError::Timeout { wrote: false };
-        let share = self.share(request.bytes());
-        let Ok(Ok(share)) = timeout_at(end.into(), share).await else { return Err(late) };
+        let late = StorageError::Timeout { outcome_unknown: false };
+        let permit = self.reserve(request.bytes());
+        let Ok(Ok(permit)) = timeout_at(end.into(), permit).await else { return Err(late) };
         let (reply, answer) = oneshot::channel();
-        let job = Job { request, end, reply, _share: share };
+        let job = Job { request, end, reply, _permit: permit };
         match timeout_at(end.into(), queue.send(job)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(stopped()),
@@ -68,26 +68,26 @@ impl Writer {
         drop(queue);
         match timeout_at(end.into(), answer).await {
             Ok(Ok(answer)) => answer,
-            // The thread ended with the job in its hands.
-            Ok(Err(_)) | Err(_) => Err(StorageError::Timeout { wrote: true }),
+            // Late, or the thread ended while it had the job.
+            Ok(Err(_)) | Err(_) => Err(StorageError::Timeout { outcome_unknown: true }),
         }
     }
 
-    /// A change's share of the queue; one larger than all of it gets all.
-    fn share(
+    /// Reserves `bytes` of the queue. A request larger than the queue reserves all of it.
+    fn reserve(
         &self,
         bytes: usize,
     ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> {
-        let bytes = u32::try_from(bytes.min(self.most_bytes)).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(bytes.min(self.max_bytes)).unwrap_or(u32::MAX);
         self.bytes.clone().acquire_many_owned(bytes)
     }
 
-    /// Takes no more jobs, does those that are queued, and waits until the file is let go.
+    /// Stops taking jobs, performs those that are queued, and waits until the file is closed.
     pub(super) async fn close(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // A panic of the thread has been printed by its hook; there is nothing to add.
+            // If the thread panicked, the panic hook has reported it.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -97,11 +97,11 @@ fn stopped() -> StorageError {
     StorageError::Unavailable("the storage is closed".into())
 }
 
-fn run(handle: &Handle, mut jobs: mpsc::Receiver<Job>, most: usize) {
+fn run(handle: &Handle, mut jobs: mpsc::Receiver<Job>, max_jobs: usize) {
     while let Some(first) = jobs.blocking_recv() {
         let mut bytes = first.request.bytes();
         let mut batch = vec![first];
-        while batch.len() < most && bytes < COMMIT_BYTES {
+        while batch.len() < max_jobs && bytes < COMMIT_BYTES {
             let Ok(job) = jobs.try_recv() else { break };
             bytes += job.request.bytes();
             batch.push(job);
@@ -116,7 +116,7 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
     let (late, batch): (Vec<_>, Vec<_>) =
         batch.into_iter().partition(|job| job.end <= now || job.reply.is_closed());
     for job in late {
-        answer(job, Err(StorageError::Timeout { wrote: false }));
+        answer(job, Err(StorageError::Timeout { outcome_unknown: false }));
     }
     if batch.is_empty() {
         return;
@@ -124,10 +124,10 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
     let answers = handle.write(|tables| {
         let one = |job: &Job| match job.request.apply(tables) {
             Ok(revisions) => Ok(Ok(revisions)),
-            Err(Fault::Request(error)) => Ok(Err(error)),
-            Err(fault) => Err(fault),
+            Err(TransactionError::Request(error)) => Ok(Err(error)),
+            Err(error) => Err(error),
         };
-        batch.iter().map(one).collect::<Result<Vec<Answer>, Fault>>()
+        batch.iter().map(one).collect::<Result<Vec<Answer>, TransactionError>>()
     });
     match answers {
         Ok(answers) => batch.into_iter().zip(answers).for_each(|(job, done)| answer(job, done)),
@@ -135,7 +135,7 @@ fn commit(handle: &Handle, batch: Vec<Job>) {
     }
 }
 
-/// Tells a caller, who may have left: then its own timeout told it.
+/// Answers the caller. One that has left was told by its own timeout.
 fn answer(job: Job, answer: Answer) {
     let _ = job.reply.send(answer);
 }

@@ -1,48 +1,48 @@
-//! Keys in Redis.
+//! The keys in Redis.
 //!
-//! A tenant's name holds no `}` and no `:`, so no two tenants' keys meet, and all keys of a tenant
-//! share one hash tag. Documents lie under `kenning:control:`, where no tenant's key begins, and
-//! share one hash tag, too.
+//! A tenant's name contains neither `}` nor `:`, so keys of different tenants never collide. All
+//! keys of a tenant share one hash tag. Documents have the prefix `kenning:control:`, which no
+//! tenant's key has, and share one hash tag too.
 
 use crate::{DocumentName, FactId, Layout, TenantId};
 
 /// The set of all tenants.
 pub(crate) const TENANTS: &str = "kenning:tenants";
 
-/// What other programs' facts begin with, and ours in the flat layout.
+/// The key prefix of facts in the flat layout, whoever writes them.
 pub(crate) const FLAT_PREFIX: &str = "fact:";
 
-/// The tenant whose facts are laid out flat.
+/// The tenant whose facts use the flat layout.
 pub(crate) const FLAT_TENANT: &str = "default";
 
-/// Sorted set: the names of all documents, in the order of their bytes.
+/// Sorted set: the names of all documents, in byte order.
 pub(super) const DOCUMENT_NAMES: &str = "kenning:control:{control}:names";
 
 /// Hash: every document's version by its name.
 pub(super) const DOCUMENT_VERSIONS: &str = "kenning:control:{control}:versions";
 
-/// Number: grows with every document written or deleted.
+/// Number: the documents' revision, which grows with every write and deletion.
 pub(super) const DOCUMENTS_REVISION: &str = "kenning:control:{control}:revision";
 
-/// Number: grows with every document that is written in pieces.
+/// Number: the last token given to a document written in pieces.
 pub(super) const DOCUMENT_TOKENS: &str = "kenning:control:{control}:tokens";
 
-/// Hash: `version`, `length`, and `bytes` or, where there are `pieces`, their `token`.
+/// Hash: `version`, `length`, and either `bytes` or the number of `pieces` and their `token`.
 pub(super) fn document(name: &DocumentName) -> String {
     format!("kenning:control:{{control}}:document:{name}")
 }
 
-/// String: the `n`th piece of a document, from 1, as one write with `token` wrote it.
+/// String: piece `n` (from 1) of a document, as stored by the write with `token`.
 pub(super) fn piece(name: &DocumentName, token: &str, n: u64) -> String {
     format!("{}{token}:{n}", pieces_prefix(name))
 }
 
-/// What the keys of a document's pieces begin with.
+/// The key prefix of a document's pieces.
 pub(super) fn pieces_prefix(name: &DocumentName) -> String {
     format!("kenning:control:{{control}}:piece:{name}:")
 }
 
-/// One tenant's keys.
+/// The keys of one tenant.
 pub(crate) struct Keys {
     prefix: String,
     facts: String,
@@ -56,7 +56,7 @@ impl Keys {
         Self { prefix, facts }
     }
 
-    /// Hash: exactly the fields that were written.
+    /// Hash: exactly the fields of the fact.
     pub(crate) fn fact(&self, id: &FactId) -> String {
         format!("{}{id}", self.facts)
     }
@@ -66,22 +66,22 @@ impl Keys {
         format!("{}order", self.prefix)
     }
 
-    /// Sorted set: ids that wait for a vector, by revision.
+    /// Sorted set: ids of pending facts by revision.
     pub(crate) fn pending(&self) -> String {
         format!("{}pending", self.prefix)
     }
 
-    /// What the keys of facts begin with.
+    /// The key prefix of facts.
     pub(super) fn facts(&self) -> &str {
         &self.facts
     }
 
-    /// Hash: `profile`, `digest`, `values` and the `revision` of the text it embeds.
+    /// Hash: `profile`, `digest`, `values` and the `revision` of the embedded text.
     pub(crate) fn vector(&self, id: &FactId) -> String {
         format!("{}{id}", self.vectors())
     }
 
-    /// What the keys of vectors begin with.
+    /// The key prefix of vectors.
     pub(super) fn vectors(&self) -> String {
         format!("{}vector:", self.prefix)
     }
@@ -106,17 +106,17 @@ mod tests {
     }
 
     #[test]
-    fn no_document_meets_a_tenant_or_another_document() {
+    fn keys_of_documents_never_collide_with_tenants_or_each_other() {
         let name = |name| DocumentName::parse(name).unwrap();
         let key = document(&name("a"));
         assert!(!key.starts_with("kenning:{") && !key.starts_with(FLAT_PREFIX));
-        // Numbers hold no `:`, so the end of a key says where its name ended.
+        // Numbers contain no `:`, so the end of a key shows where the name ended.
         assert_ne!(piece(&name("a:1"), "2", 3), piece(&name("a"), "1", 2));
         assert!(key != piece(&name("a"), "1", 1));
     }
 
     #[test]
-    fn only_the_facts_of_default_are_flat() {
+    fn only_facts_of_default_use_the_flat_layout() {
         let id = FactId::parse("f-1").unwrap();
         assert_eq!(keys(Layout::Flat, "default").fact(&id), "fact:f-1");
         assert_eq!(keys(Layout::Flat, "default").vector(&id), "kenning:{default}:vector:f-1");

@@ -1,14 +1,15 @@
-//! The scripts that make one write one step, and how they are run.
+//! The Lua scripts that make each write atomic, and how they are run.
 //!
-//! A call is sent as its script's digest. A server that does not know it (restarted, flushed)
-//! has done nothing, so the script is then sent whole and the same call repeated.
+//! A call names its script by digest (`EVALSHA`). A server that does not know the script, because
+//! it was restarted or its scripts were flushed, has done nothing; the script is then loaded and
+//! the call repeated.
 
 use std::sync::LazyLock;
 
 use redis::{Cmd, Pipeline, Script, ServerErrorKind, ToRedisArgs, Value};
 use tokio::time::Instant;
 
-use super::connection::{Connections, Effect, Size};
+use super::pool::{Effect, Pool, Size};
 use crate::StorageError;
 
 macro_rules! script {
@@ -20,7 +21,7 @@ macro_rules! script {
     };
 }
 
-/// A script: its text and its digest.
+/// A script with its text and its digest.
 pub(super) struct Source(LazyLock<(&'static str, Script)>);
 
 script!(WRITE, "write.lua");
@@ -29,15 +30,15 @@ script!(READ, "read.lua");
 script!(PAGE, "page.lua");
 script!(PUT_VECTOR, "put_vector.lua");
 script!(ADOPT, "adopt.lua");
-script!(FORGET, "forget.lua");
-script!(MARK, "mark.lua");
+script!(REMOVE_DELETED, "remove_deleted.lua");
+script!(MARK_PENDING, "mark_pending.lua");
 script!(DELETE_TENANT, "delete_tenant.lua");
 script!(WRITE_DOCUMENT, "write_document.lua");
 script!(DELETE_DOCUMENT, "delete_document.lua");
 script!(LIST_DOCUMENTS, "list_documents.lua");
 
 impl Source {
-    /// A call with `keys`; its arguments are added to it.
+    /// A call with `keys`; the caller adds the arguments.
     pub(super) fn call<K: ToRedisArgs>(&self, keys: &[K]) -> Cmd {
         let mut call = redis::cmd("EVALSHA");
         call.arg(self.0.1.get_hash()).arg(keys.len()).arg(keys);
@@ -51,38 +52,38 @@ impl Source {
     }
 }
 
-/// Runs `calls` of `script` in one round trip, two where the server does not know it yet.
+/// Runs `calls` of `script` in one round trip, or two if the server does not know the script yet.
 pub(super) async fn run(
-    connections: &Connections,
+    pool: &Pool,
     script: &Source,
     calls: Vec<Cmd>,
     (size, effect): (Size, Effect),
     end: Instant,
 ) -> Result<Vec<Value>, StorageError> {
-    let mut answers = connections.run(&pipeline(&calls), size, effect, end).await?;
-    let unknown: Vec<usize> = (0..answers.len()).filter(|&i| is_unknown(&answers[i])).collect();
+    let mut replies = pool.run(&pipeline(&calls), size, effect, end).await?;
+    let unknown: Vec<usize> = (0..replies.len()).filter(|&i| is_unknown(&replies[i])).collect();
     if unknown.is_empty() {
-        return Ok(answers);
+        return Ok(replies);
     }
     let again = unknown.iter().map(|&i| &calls[i]);
     let again = pipeline(std::iter::once(&script.load()).chain(again));
-    let loaded = connections.run(&again, size, effect, end).await.map_err(|error| {
-        // Where only some were unknown, the others have been done.
+    let loaded = pool.run(&again, size, effect, end).await.map_err(|error| {
+        // If the script was unknown to only some calls, the others have been performed.
         let done = effect == Effect::Write && unknown.len() < calls.len();
-        if done { StorageError::Timeout { wrote: true } } else { error }
+        if done { StorageError::Timeout { outcome_unknown: true } } else { error }
     })?;
-    for (i, answer) in unknown.into_iter().zip(loaded.into_iter().skip(1)) {
-        answers[i] = answer;
+    for (i, reply) in unknown.into_iter().zip(loaded.into_iter().skip(1)) {
+        replies[i] = reply;
     }
-    Ok(answers)
+    Ok(replies)
 }
 
-fn is_unknown(answer: &Value) -> bool {
-    matches!(answer, Value::ServerError(e) if e.kind() == Some(ServerErrorKind::NoScript))
+fn is_unknown(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(e) if e.kind() == Some(ServerErrorKind::NoScript))
 }
 
-/// Commands for one round trip. A command that is refused is an answer among others, so that an
-/// error of the whole is one of the connection.
+/// A pipeline of commands for one round trip. The error of a refused command is among the replies,
+/// so that an error of the whole pipeline is one of the connection.
 pub(super) fn pipeline<'c>(commands: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
     let mut pipeline = redis::pipe();
     pipeline.ignore_errors();

@@ -1,11 +1,11 @@
-//! When a fact of another program was stored, from what it wrote.
+//! Parses the timestamps that other programs write to their facts.
 
 use chrono::{DateTime, Local, NaiveDateTime, TimeZone};
 
 use crate::limits::MAX_EXACT;
 
-/// A fact's order, in microseconds since 1970 in UTC, from an ISO 8601 time with an offset, or
-/// without one in this machine's zone. `None` if it is no time or before 1970.
+/// A fact's order in microseconds since 1970 in UTC, from an ISO 8601 time with an offset, or in
+/// the local time zone without one. `None` if it is not a time, or is out of range.
 pub(crate) fn order(timestamp: &str) -> Option<u64> {
     let micros = with_offset(timestamp).or_else(|| local(timestamp))?;
     u64::try_from(micros).ok().filter(|order| *order <= MAX_EXACT)
@@ -24,7 +24,7 @@ fn local(timestamp: &str) -> Option<i64> {
     let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
     let parsed = |format: &&str| NaiveDateTime::parse_from_str(timestamp, format).ok();
     let naive = formats.iter().find_map(parsed)?;
-    // A time that the clocks skipped has no instant; read as UTC it is off by hours, not lost.
+    // A local time skipped by daylight saving does not exist; it is read as UTC instead.
     let instant = Local.from_local_datetime(&naive).earliest();
     Some(instant.map_or_else(|| naive.and_utc().timestamp_micros(), |i| i.timestamp_micros()))
 }
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_has_no_order() {
+    fn a_text_that_is_not_a_time_has_no_order() {
         for text in ["", "now", "1696938600", "2025-13-10T12:30:00", "1960-01-01T00:00:00Z"] {
             assert_eq!(order(text), None, "{text:?}");
         }

@@ -9,18 +9,18 @@ use tempfile::TempDir;
 
 use crate::durability::{crash_a_child, crash_a_server};
 
-/// Something that keeps facts while storages on it come and go.
+/// Something that keeps its data while storages on it are opened and closed.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
-    /// A storage on what is kept. The one before must be closed.
+    /// Opens a storage on it. The previous one must be closed.
     async fn open(&self) -> Arc<dyn Storage>;
 
-    /// Ends whatever keeps the facts with SIGKILL while facts are written to it, and brings it
-    /// back; the ids whose writes were acknowledged.
+    /// Kills the process that holds the data (SIGKILL) while facts are written, and restarts it.
+    /// Returns the ids whose writes were acknowledged.
     async fn crash_while_writing(&mut self) -> Vec<String>;
 
-    /// What `describe` is to say.
-    fn name(&self) -> &'static str;
+    /// The kind that `describe` should report.
+    fn kind(&self) -> kenning_storage::Backend;
 }
 
 pub(crate) struct Embedded {
@@ -47,8 +47,8 @@ impl Backend for Embedded {
         crash_a_child(&self.url()).await
     }
 
-    fn name(&self) -> &'static str {
-        "embedded"
+    fn kind(&self) -> kenning_storage::Backend {
+        kenning_storage::Backend::Embedded
     }
 }
 
@@ -73,8 +73,8 @@ impl Backend for RedisTenant {
         crash_a_server(storage, &mut self.server).await
     }
 
-    fn name(&self) -> &'static str {
-        "redis"
+    fn kind(&self) -> kenning_storage::Backend {
+        kenning_storage::Backend::Redis
     }
 }
 
@@ -99,7 +99,7 @@ impl Backend for RedisFlat {
         crash_a_server(storage, &mut self.server).await
     }
 
-    fn name(&self) -> &'static str {
-        "redis"
+    fn kind(&self) -> kenning_storage::Backend {
+        kenning_storage::Backend::Redis
     }
 }

@@ -1,4 +1,4 @@
-//! Deletes.
+//! Deleting facts.
 
 use kenning_storage::Condition;
 
@@ -18,7 +18,7 @@ pub(crate) async fn a_deleted_fact_is_gone_with_all_that_belongs_to_it(backend: 
     assert_eq!(storage.count(&default_tenant(), later()).await, Ok(1));
 }
 
-pub(crate) async fn deleting_what_is_not_there_does_nothing(backend: &mut impl Backend) {
+pub(crate) async fn deleting_an_absent_fact_does_nothing(backend: &mut impl Backend) {
     let storage = backend.open().await;
     assert_eq!(delete(&*storage, "f").await, None);
     put(&*storage, &[("f", 1)]).await;
@@ -27,7 +27,7 @@ pub(crate) async fn deleting_what_is_not_there_does_nothing(backend: &mut impl B
     assert_eq!(storage.count(&default_tenant(), later()).await, Ok(0));
 }
 
-pub(crate) async fn a_deleted_fact_can_be_written_anew(backend: &mut impl Backend) {
+pub(crate) async fn a_deleted_fact_can_be_written_again(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let old = [("content", "old"), ("gone", "1")];
     write_one(&*storage, write("f", &old, Condition::Absent, 9)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Documents: versions, listing, sizes, and what other hosts notice.
+//! Documents: versions, listing, sizes, and how other hosts notice changes.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn revision(storage: &dyn Storage) -> u64 {
     storage.documents_revision(later()).await.unwrap()
 }
 
-/// Larger than a piece and no multiple of one, each byte other than its neighbours.
+/// Larger than a piece and not a multiple of one; no two neighbouring bytes are equal.
 fn large(salt: u8) -> Vec<u8> {
     (0..9_000_001_u32).map(|n| (n % 251) as u8 ^ salt).collect()
 }
@@ -51,7 +51,7 @@ pub(crate) async fn a_document_is_written_only_over_the_expected_version(
     assert_eq!(load(&*storage, "a").await, Some(Document { version: second, bytes: b"2".into() }));
 }
 
-pub(crate) async fn a_version_is_never_used_again(backend: &mut impl Backend) {
+pub(crate) async fn a_version_is_never_reused(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let first = save(&*storage, "a", b"1", None).await.unwrap();
     let delete = |version| {
@@ -60,11 +60,11 @@ pub(crate) async fn a_version_is_never_used_again(backend: &mut impl Backend) {
     };
     assert!(!delete(first + 1).await);
     assert!(delete(first).await);
-    assert!(!delete(first).await, "it is gone already");
+    assert!(!delete(first).await, "it is deleted already");
     assert_eq!(load(&*storage, "a").await, None);
     let second = save(&*storage, "a", b"2", None).await.unwrap();
     assert!(second > first);
-    assert!(!delete(first).await, "another document stands there now");
+    assert!(!delete(first).await, "it is another document now");
     assert_eq!(load(&*storage, "a").await.unwrap().bytes, b"2");
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn documents_are_listed_by_prefix(backend: &mut impl Backend) {
     assert_eq!(listed("t/a").await, []);
 }
 
-pub(crate) async fn the_revision_grows_with_every_change_and_only_then(backend: &mut impl Backend) {
+pub(crate) async fn the_revision_grows_with_changes_only(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let begin = revision(&*storage).await;
     let version = save(&*storage, "a", b"1", None).await.unwrap();
@@ -135,7 +135,9 @@ pub(crate) async fn document_bytes_obeyed_and_violated(backend: &mut impl Backen
     assert_eq!(load(&*storage, "huge").await, None);
 }
 
-pub(crate) async fn a_document_that_is_replaced_is_read_old_or_new(backend: &mut impl Backend) {
+pub(crate) async fn a_document_being_replaced_is_read_as_old_or_new_never_mixed(
+    backend: &mut impl Backend,
+) {
     let storage = backend.open().await;
     let documents = [large(1), large(2)];
     let mut version = save(&*storage, "a", &documents[0], None).await;

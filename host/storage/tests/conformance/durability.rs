@@ -1,4 +1,4 @@
-//! What is left after closing, and after a crash.
+//! Durability after closing and after a crash.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 use crate::backends::Backend;
 use crate::tools::*;
 
-/// How many acknowledgements to await before the crash.
+/// The acknowledgements to wait for before the crash.
 const BEFORE_THE_CRASH: usize = 200;
 
-/// Tells the child which storage to write to.
+/// The environment variable with the child's storage address.
 const CHILD_URL: &str = "KENNING_STORAGE_TEST_CHILD_URL";
 
-pub(crate) async fn what_was_acknowledged_survives_a_crash(backend: &mut impl Backend) {
+pub(crate) async fn acknowledged_writes_survive_a_crash(backend: &mut impl Backend) {
     let acknowledged = backend.crash_while_writing().await;
     assert!(acknowledged.len() >= BEFORE_THE_CRASH);
     let storage = backend.open().await;
@@ -26,8 +26,7 @@ pub(crate) async fn what_was_acknowledged_survives_a_crash(backend: &mut impl Ba
     for name in &acknowledged {
         assert_eq!(get(&*storage, name).await, Some(hash(&[("content", name)])), "lost: {name}");
     }
-    // Nothing is torn either: what was not acknowledged is there with all that belongs to it, or
-    // not at all.
+    // What was not acknowledged exists either with all that belongs to it or not at all.
     let mut listed = list(&*storage).await;
     let mut waiting: Vec<String> = pending(&*storage).await.into_iter().map(|p| p.0).collect();
     for name in &listed {
@@ -54,10 +53,10 @@ pub(crate) async fn everything_survives_closing_and_opening(backend: &mut impl B
     assert_eq!(pending(&*storage).await, [("b".to_owned(), revisions[1])]);
     assert_eq!(storage.tenants(later()).await, Ok(vec![default_tenant()]));
     let next = write_one(&*storage, absent("d", 4)).await.unwrap();
-    assert!(next.0 > revisions[2].0 + 1, "the delete had a revision, too");
+    assert!(next.0 > revisions[2].0 + 1, "the deletion had a revision, too");
 }
 
-pub(crate) async fn a_closed_storage_says_so(backend: &mut impl Backend) {
+pub(crate) async fn a_closed_storage_is_unavailable(backend: &mut impl Backend) {
     let storage = backend.open().await;
     put(&*storage, &[("a", 1)]).await;
     storage.close().await;
@@ -68,14 +67,14 @@ pub(crate) async fn a_closed_storage_says_so(backend: &mut impl Backend) {
     assert!(unavailable(write).contains("closed"));
 }
 
-pub(crate) async fn a_storage_that_answers_pings(backend: &mut impl Backend) {
+pub(crate) async fn a_storage_answers_pings_and_describes_itself(backend: &mut impl Backend) {
     let storage = backend.open().await;
     assert_eq!(storage.ping(later()).await, Ok(()));
-    assert_eq!(storage.describe().backend, backend.name());
+    assert_eq!(storage.describe().backend, backend.kind());
 }
 
-/// Writes as fast as it can from eight tasks until writes fail, and sends the ids of those that
-/// were acknowledged.
+/// Writes as fast as possible from eight tasks until a write fails, and sends the ids of the
+/// acknowledged writes.
 fn write_on(storage: Arc<dyn Storage>) -> mpsc::UnboundedReceiver<String> {
     let (acknowledge, acknowledged) = mpsc::unbounded_channel();
     for task in 0..8 {
@@ -100,7 +99,7 @@ pub(crate) async fn crash_a_server(
     let mut acknowledgements = write_on(storage);
     let mut acknowledged = Vec::new();
     while acknowledged.len() < BEFORE_THE_CRASH {
-        acknowledged.push(acknowledgements.recv().await.expect("writes go on until the crash"));
+        acknowledged.push(acknowledgements.recv().await.expect("writes continue until the crash"));
     }
     server.kill();
     while let Some(name) = acknowledgements.recv().await {
@@ -122,7 +121,7 @@ pub(crate) async fn crash_a_child(url: &str) -> Vec<String> {
     let read = tokio::task::spawn_blocking(move || {
         let mut acknowledged = Vec::new();
         for line in output.lines().map_while(Result::ok) {
-            // The test runner's own words may stand before the first of ours.
+            // The test runner's output may precede the first of our lines.
             let name =
                 line.split_once("acknowledged ").and_then(|(_, rest)| rest.strip_suffix('.'));
             acknowledged.extend(name.map(str::to_owned));
@@ -140,11 +139,11 @@ pub(crate) async fn crash_a_child(url: &str) -> Vec<String> {
 #[ignore = "not a test: what `crash_a_child` runs and kills"]
 async fn child_that_writes_until_it_is_killed() {
     use std::io::Write;
-    let url = std::env::var(CHILD_URL).expect("run by crash_a_child only");
+    let url = std::env::var(CHILD_URL).expect("set by crash_a_child");
     let storage = open(&url, Layout::Tenant, StorageLimits::default()).await.unwrap();
     let mut acknowledged = write_on(storage);
     while let Some(name) = acknowledged.recv().await {
-        // One write, so that the kill leaves whole lines or a last one without its end.
+        // A single write, so that only the last line can be incomplete when the kill comes.
         let line = format!("acknowledged {name}.\n");
         std::io::stdout().write_all(line.as_bytes()).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What only the embedded backend has: a file, a lock on it, and a queue before it.
+//! The embedded backend alone: its file, the lock on it, and the queue of its writer.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn a_directory_in_use_is_refused_until_it_is_closed() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_not_there_is_made() {
+async fn a_missing_directory_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let deep = dir.path().join("a/b");
     try_open(&format!("embedded:{}", deep.display())).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_directory_that_is_not_there_is_made() {
 }
 
 #[tokio::test]
-async fn a_file_that_holds_something_else_is_refused_and_kept() {
+async fn a_file_of_another_format_is_refused_and_left_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("facts.redb");
     std::fs::write(&file, "something else".repeat(1_000)).unwrap();
@@ -42,7 +42,7 @@ async fn a_file_that_holds_something_else_is_refused_and_kept() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_directory_is_refused() {
+async fn a_path_that_is_not_a_directory_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = try_open(&format!("embedded:{}", file.path().display())).await;
     let error = error.map(|_| ()).unwrap_err();
@@ -50,18 +50,18 @@ async fn a_path_that_is_no_directory_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_writers_than_the_queue_holds_all_get_their_turn() {
+async fn more_writers_than_the_queue_holds_all_succeed() {
     let limits = StorageLimits { queued_writes: 2, commit_jobs: 3, ..StorageLimits::default() };
-    all_get_their_turn(limits).await;
+    all_writes_succeed(limits).await;
 }
 
-/// Also those whose write alone is larger than the queue.
+/// Includes writes that are each larger than the queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_bytes_than_the_queue_holds_all_get_their_turn() {
-    all_get_their_turn(StorageLimits { queued_bytes: 1, ..StorageLimits::default() }).await;
+async fn more_bytes_than_the_queue_holds_are_all_written() {
+    all_writes_succeed(StorageLimits { queued_bytes: 1, ..StorageLimits::default() }).await;
 }
 
-async fn all_get_their_turn(limits: StorageLimits) {
+async fn all_writes_succeed(limits: StorageLimits) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("embedded:{}", dir.path().display());
     let storage = open(&url, Layout::Tenant, limits).await.unwrap();
@@ -75,7 +75,7 @@ async fn all_get_their_turn(limits: StorageLimits) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_queued_before_closing_is_done() {
+async fn writes_queued_before_closing_are_performed() {
     let backend = Embedded::new();
     let storage = backend.open().await;
     let mut writers = Vec::new();

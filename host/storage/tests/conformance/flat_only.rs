@@ -1,4 +1,4 @@
-//! What only the flat layout has: other programs' facts.
+//! The flat layout alone: adopting other programs' facts.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ async fn flat(server: &RedisServer) -> Arc<dyn Storage> {
     open(&server.url(), Layout::Flat, limits).await.unwrap()
 }
 
-/// Stores a fact as the other program does.
+/// Stores a fact as another program does.
 fn store(server: &RedisServer, name: &str, timestamp: &str) {
     let key = format!("fact:{name}");
     let words =
@@ -23,20 +23,20 @@ fn store(server: &RedisServer, name: &str, timestamp: &str) {
 }
 
 async fn reached(storage: &dyn Storage, what: &str, is_so: impl FnMut(&Adoption) -> bool) {
-    let mut adoption = storage.adoption().expect("a flat layout adopts");
+    let mut adoption = storage.adoption().expect("the flat layout adopts facts");
     let reached = tokio::time::timeout(Duration::from_secs(30), adoption.wait_for(is_so)).await;
     reached.unwrap_or_else(|_| panic!("never happened: {what}")).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_existing_database_is_taken_in_by_its_timestamps() {
+async fn an_existing_database_is_adopted_in_the_order_of_its_timestamps() {
     let server = RedisServer::start();
     store(&server, "second", "2025-10-10T12:30:00.000002");
     store(&server, "first", "2025-10-10T12:30:00.000001");
     store(&server, "third", "2025-10-12T12:30:00+00:00");
     store(&server, "undated", "yesterday");
     let storage = flat(&server).await;
-    reached(&*storage, "a first look", |adoption| adoption.passes > 0).await;
+    reached(&*storage, "a first scan", |adoption| adoption.scans > 0).await;
     assert_eq!(list(&*storage).await, ["undated", "third", "second", "first"]);
     assert_eq!(storage.tenants(later()).await, Ok(vec![default_tenant()]));
     assert_eq!(storage.count(&default_tenant(), later()).await, Ok(4));
@@ -47,7 +47,7 @@ async fn an_existing_database_is_taken_in_by_its_timestamps() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn side_keys_and_other_types_are_no_facts() {
+async fn other_keys_and_other_types_are_not_facts() {
     let server = RedisServer::start();
     store(&server, "real", "2025-10-10T12:30:00");
     server.command(&["HSET", "fact:origin:session:x", "a", "b"]);
@@ -57,30 +57,30 @@ async fn side_keys_and_other_types_are_no_facts() {
     server.command(&["HSET", "fact:a b", "a", "b"]);
     server.command(&["HSET", "other:x", "a", "b"]);
     let storage = flat(&server).await;
-    reached(&*storage, "two looks", |adoption| adoption.passes > 1).await;
+    reached(&*storage, "two scans", |adoption| adoption.scans > 1).await;
     assert_eq!(list(&*storage).await, ["real"]);
     assert_eq!(storage.adoption().unwrap().borrow().adopted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fact_that_another_program_stores_later_is_taken_in_once() {
+async fn a_fact_that_another_program_stores_later_is_adopted_once() {
     let server = RedisServer::start();
     let storage = flat(&server).await;
     let ours = put(&*storage, &[("ours", 1)]).await[0];
     store(&server, "theirs", "2025-10-10T12:30:00");
-    assert!(get(&*storage, "theirs").await.is_some(), "read at once");
+    assert!(get(&*storage, "theirs").await.is_some(), "readable at once");
     reached(&*storage, "adoption", |adoption| adoption.adopted == 1).await;
     let waiting = pending(&*storage).await;
     assert_eq!(waiting[0], ("ours".to_owned(), ours));
     assert!(waiting[1].0 == "theirs" && waiting[1].1 > ours);
-    let passes = storage.adoption().unwrap().borrow().passes;
-    reached(&*storage, "more looks", |adoption| adoption.passes > passes + 2).await;
+    let scans = storage.adoption().unwrap().borrow().scans;
+    reached(&*storage, "more scans", |adoption| adoption.scans > scans + 2).await;
     assert_eq!(pending(&*storage).await, waiting);
     assert_eq!(list(&*storage).await, ["theirs", "ours"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fact_that_another_program_deletes_is_let_go() {
+async fn a_fact_that_another_program_deletes_is_removed() {
     let server = RedisServer::start();
     let storage = flat(&server).await;
     let revisions = put(&*storage, &[("a", 1), ("b", 2)]).await;
@@ -91,17 +91,17 @@ async fn a_fact_that_another_program_deletes_is_let_go() {
     assert_eq!(list(&*storage).await, ["b"]);
     assert_eq!(read_vector(&*storage, "a").await, None);
     let next = write_one(&*storage, absent("c", 3)).await.unwrap();
-    assert!(next.0 > revisions[1].0 + 1, "letting go is a change, too");
+    assert!(next.0 > revisions[1].0 + 1, "a removal is a change, too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_facts_are_taken_in_and_let_go() {
+async fn many_facts_are_adopted_and_removed() {
     let server = RedisServer::start();
     for n in 0..350 {
         store(&server, &format!("f{n}"), "2025-10-10T12:30:00");
     }
     let storage = flat(&server).await;
-    reached(&*storage, "a first look", |adoption| adoption.passes > 0).await;
+    reached(&*storage, "a first scan", |adoption| adoption.scans > 0).await;
     assert_eq!(storage.count(&default_tenant(), later()).await, Ok(350));
     for n in 0..349 {
         server.command(&["DEL", &format!("fact:f{n}")]);
@@ -111,7 +111,7 @@ async fn many_facts_are_taken_in_and_let_go() {
 }
 
 #[tokio::test]
-async fn what_we_write_is_what_the_other_program_reads() {
+async fn other_programs_read_exactly_what_is_written() {
     let server = RedisServer::start();
     let storage = flat(&server).await;
     put(&*storage, &[("f", 1)]).await;
@@ -129,15 +129,19 @@ async fn a_foreign_fact_can_be_changed_and_deleted() {
     let storage = flat(&server).await;
     put(&*storage, &[("ours", 1)]).await;
     assert!(write_one(&*storage, present("theirs", &[("content", "new")])).await.is_some());
-    reached(&*storage, "a first look", |adoption| adoption.passes > 0).await;
-    assert_eq!(list(&*storage).await, ["theirs", "ours"], "its place is by its timestamp");
+    reached(&*storage, "a first scan", |adoption| adoption.scans > 0).await;
+    assert_eq!(
+        list(&*storage).await,
+        ["theirs", "ours"],
+        "its position follows from its timestamp"
+    );
     assert!(delete(&*storage, "theirs").await.is_some());
     assert_eq!(server.command(&["EXISTS", "fact:theirs"]), ":0\r\n");
     assert_eq!(list(&*storage).await, ["ours"]);
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_text_do_not_stop_a_listing() {
+async fn bytes_that_are_not_utf8_are_replaced() {
     let server = RedisServer::start();
     let script = "return redis.call('HSET', 'fact:f', 'content', 'a\\255b')";
     assert_eq!(server.command(&["EVAL", script, "0"]), ":1\r\n");
@@ -146,19 +150,19 @@ async fn bytes_that_are_not_text_do_not_stop_a_listing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn taking_in_begins_when_redis_comes() {
+async fn adoption_starts_once_redis_is_up() {
     let mut server = RedisServer::start();
     store(&server, "f", "2025-10-10T12:30:00");
     server.kill();
     let storage = flat(&server).await;
     assert_eq!(*storage.adoption().unwrap().borrow(), Adoption::default());
     server.restart();
-    reached(&*storage, "a first look", |adoption| adoption.passes > 0).await;
+    reached(&*storage, "a first scan", |adoption| adoption.scans > 0).await;
     assert_eq!(list(&*storage).await, ["f"]);
 }
 
 #[tokio::test]
-async fn other_layouts_take_nothing_in() {
+async fn other_layouts_adopt_nothing() {
     let server = RedisServer::start();
     store(&server, "f", "2025-10-10T12:30:00");
     let limits = StorageLimits::default();
@@ -167,9 +171,9 @@ async fn other_layouts_take_nothing_in() {
     assert_eq!(get(&*storage, "f").await, None);
 }
 
-/// What another program deletes is gone with its size: the average is taken off.
+/// The size of a fact that another program deleted is unknown, so the average is subtracted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_of_other_programs_facts_are_counted_as_well_as_they_can_be() {
+async fn bytes_of_other_programs_facts_are_estimated() {
     let server = RedisServer::start();
     let storage = flat(&server).await;
     put(&*storage, &[("ours", 1)]).await;
@@ -180,7 +184,7 @@ async fn bytes_of_other_programs_facts_are_counted_as_well_as_they_can_be() {
     let usage = async || storage.usage(&default_tenant(), later()).await.unwrap();
     assert_eq!(usage().await, Usage { facts: 2, bytes: ours + theirs });
     server.command(&["DEL", "fact:theirs"]);
-    reached(&*storage, "letting go", |adoption| adoption.removed == 1).await;
+    reached(&*storage, "removal", |adoption| adoption.removed == 1).await;
     assert_eq!(usage().await, Usage { facts: 1, bytes: (ours + theirs) / 2 });
     delete(&*storage, "ours").await.unwrap();
     assert_eq!(usage().await.facts, 0);

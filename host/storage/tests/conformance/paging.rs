@@ -13,8 +13,8 @@ pub(crate) async fn the_newest_come_first(backend: &mut impl Backend) {
 
 pub(crate) async fn equal_orders_are_listed_once_each_and_by_id(backend: &mut impl Backend) {
     let storage = backend.open().await;
-    // Bytes decide, whatever the locale: upper case, '_' and lower case, and a prefix before what
-    // it begins.
+    // Ids are compared by bytes, whatever the locale: upper case, '_', lower case, and a prefix
+    // before longer ids.
     let names = ["B", "_", "a", "a-", "a.", "a0", "aa", "b"];
     let same: Vec<(&str, u64)> = names.iter().map(|name| (*name, 7)).collect();
     put(&*storage, &same).await;
@@ -36,7 +36,7 @@ pub(crate) async fn the_last_page_has_no_cursor(backend: &mut impl Backend) {
     assert!(page(3).await.cursor.is_none());
 }
 
-pub(crate) async fn page_size_is_kept_within_its_bounds(backend: &mut impl Backend) {
+pub(crate) async fn page_size_is_clamped(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let names: Vec<String> = (0..1_001).map(|n| format!("f{n}")).collect();
     let facts: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
@@ -53,7 +53,9 @@ pub(crate) async fn an_empty_tenant_has_one_empty_page(backend: &mut impl Backen
     assert!(page.ids.is_empty() && page.cursor.is_none());
 }
 
-pub(crate) async fn what_stays_is_listed_once_while_others_come_and_go(backend: &mut impl Backend) {
+pub(crate) async fn facts_that_stay_are_listed_once_while_others_come_and_go(
+    backend: &mut impl Backend,
+) {
     let storage = backend.open().await;
     let stay: Vec<String> = (0..40).map(|n| format!("stay-{n:02}")).collect();
     let go: Vec<String> = (0..40).map(|n| format!("go-{n:02}")).collect();
@@ -101,7 +103,7 @@ pub(crate) async fn a_cursor_outlives_the_move_of_the_fact_it_names(backend: &mu
     assert_eq!(list_from(&*storage, first.cursor, 10).await, ["b", "a"]);
 }
 
-pub(crate) async fn a_foreign_cursor_is_refused(backend: &mut impl Backend) {
+pub(crate) async fn a_cursor_from_elsewhere_is_refused(backend: &mut impl Backend) {
     let storage = backend.open().await;
     put(&*storage, &[("a", 1)]).await;
     for cursor in ["", "x", "%%%", "AAAA", "AgAAAAAAAAABYQ"] {
@@ -110,9 +112,7 @@ pub(crate) async fn a_foreign_cursor_is_refused(backend: &mut impl Backend) {
     }
 }
 
-pub(crate) async fn an_order_beyond_what_is_exact_counts_as_the_largest(
-    backend: &mut impl Backend,
-) {
+pub(crate) async fn an_order_above_the_largest_is_capped(backend: &mut impl Backend) {
     let storage = backend.open().await;
     put(&*storage, &[("a", u64::MAX), ("b", 1 << 53), ("c", (1 << 53) - 1), ("d", 1 << 52)]).await;
     assert_eq!(list_from(&*storage, None, 1).await, ["c", "b", "a", "d"]);

@@ -1,4 +1,4 @@
-//! Reads and their bytes.
+//! Reading facts, and the bound on the bytes of a result.
 
 use kenning_storage::{Condition, Storage, StorageError};
 
@@ -26,7 +26,7 @@ pub(crate) async fn hashes_come_in_the_order_of_ids(backend: &mut impl Backend) 
     assert_eq!(read, [content("c"), None, content("a"), content("b"), content("a")]);
 }
 
-pub(crate) async fn nothing_is_read_of_nothing(backend: &mut impl Backend) {
+pub(crate) async fn empty_batches_succeed(backend: &mut impl Backend) {
     let storage = backend.open().await;
     assert_eq!(storage.read(&default_tenant(), &[], 0, later()).await, Ok(vec![]));
     assert_eq!(storage.read_vectors(&default_tenant(), &[], later()).await, Ok(vec![]));
@@ -49,7 +49,7 @@ pub(crate) async fn read_bytes_violated(backend: &mut impl Backend) {
     assert_eq!(read, Err(expected));
 }
 
-pub(crate) async fn an_answer_is_cut_after_the_last_hash_that_fits(backend: &mut impl Backend) {
+pub(crate) async fn a_result_is_cut_after_the_last_hash_that_fits(backend: &mut impl Backend) {
     let storage = backend.open().await;
     three(&*storage).await;
     assert_eq!(how_many(&*storage, &["a", "b", "c"], 29).await, 2);
@@ -57,7 +57,7 @@ pub(crate) async fn an_answer_is_cut_after_the_last_hash_that_fits(backend: &mut
     assert_eq!(how_many(&*storage, &["a", "b", "c"], 19).await, 1);
 }
 
-pub(crate) async fn an_absent_fact_costs_no_bytes(backend: &mut impl Backend) {
+pub(crate) async fn an_absent_fact_counts_no_bytes(backend: &mut impl Backend) {
     let storage = backend.open().await;
     three(&*storage).await;
     let ids = ids(&["none", "a", "nor-this", "b"]);

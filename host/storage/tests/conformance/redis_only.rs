@@ -1,4 +1,4 @@
-//! What only Redis has: a server that is away, silent, full, or holds something else.
+//! Redis alone: a server that is down, silent or full, or holds unexpected data.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use kenning_storage::{Layout, Storage, StorageError, StorageLimits, open};
 
 use crate::tools::*;
 
-/// A storage whose operations end soon, for tests that wait for that.
+/// A storage with short timeouts, for tests that wait for them.
 async fn impatient(url: &str) -> Arc<dyn Storage> {
     let limits = StorageLimits {
         operation: Duration::from_millis(300),
@@ -32,12 +32,12 @@ async fn write_f(storage: &dyn Storage, name: &str) -> Result<bool, StorageError
     done.map(|revisions| revisions[0].is_some())
 }
 
-async fn until_good(storage: &dyn Storage) {
+async fn until_writable(storage: &dyn Storage) {
     eventually("service again", || write_f(storage, "good-again"), Result::is_ok).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_is_not_there_is_unavailable_and_opening_it_is_not_an_error() {
+async fn a_missing_redis_can_be_opened_and_is_unavailable() {
     let storage = connect(&format!("redis://127.0.0.1:{}", free_port())).await;
     assert!(unavailable(read(&*storage).await).contains("refused the connection"));
     assert!(unavailable(write_f(&*storage, "f").await).contains("refused the connection"));
@@ -45,17 +45,17 @@ async fn a_redis_that_is_not_there_is_unavailable_and_opening_it_is_not_an_error
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_later_is_served() {
+async fn a_redis_that_starts_later_is_used() {
     let mut server = RedisServer::start();
     server.kill();
     let storage = connect(&server.url()).await;
     unavailable(write_f(&*storage, "f").await);
     server.restart();
-    until_good(&*storage).await;
+    until_writable(&*storage).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_redis_is_unavailable_and_good_after_its_restart() {
+async fn a_killed_redis_is_unavailable_until_it_is_restarted() {
     let mut server = RedisServer::start();
     let storage = connect(&server.url()).await;
     assert_eq!(write_f(&*storage, "f").await, Ok(true));
@@ -65,38 +65,38 @@ async fn a_killed_redis_is_unavailable_and_good_after_its_restart() {
     eventually("a refusal", || write_f(&*storage, "g"), gone).await;
     unavailable(read(&*storage).await);
     server.restart();
-    until_good(&*storage).await;
+    until_writable(&*storage).await;
     assert_eq!(read(&*storage).await, Ok(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_redis_times_out_and_is_good_again_by_itself() {
+async fn a_silent_redis_times_out_and_recovers_by_itself() {
     let server = RedisServer::start();
     let storage = impatient(&server.url()).await;
     eventually("a first write", || write_f(&*storage, "f"), Result::is_ok).await;
     server.stop();
-    // The first may go out on a connection that there was; the others find none.
+    // The first write may use the existing connection; the others find none.
     for n in 0..4 {
         let write = write_f(&*storage, &format!("in-doubt-{n}")).await;
         assert!(matches!(write, Err(StorageError::Timeout { .. })), "{write:?}");
-        assert_eq!(read(&*storage).await, Err(StorageError::Timeout { wrote: false }));
+        assert_eq!(read(&*storage).await, Err(StorageError::Timeout { outcome_unknown: false }));
     }
     server.cont();
-    until_good(&*storage).await;
+    until_writable(&*storage).await;
     eventually("a read", || read(&*storage), |count| *count == Ok(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flow_that_was_forgotten_costs_one_operation_whatever_it_carried() {
+async fn connections_dropped_by_a_firewall_cost_one_operation() {
     let server = RedisServer::start();
-    let proxy = ForgetfulProxy::start(server.port()).await;
+    let proxy = DroppingProxy::start(server.port()).await;
     let storage = connect(&format!("redis://127.0.0.1:{}", proxy.port)).await;
     use_every_connection(&*storage).await;
-    proxy.forget_what_flows();
-    assert_eq!(write_f(&*storage, "g").await, Err(StorageError::Timeout { wrote: true }));
-    // Not one of the other connections is tried first.
+    proxy.drop_connections();
+    assert_eq!(write_f(&*storage, "g").await, Err(StorageError::Timeout { outcome_unknown: true }));
+    // None of the other dropped connections is tried first.
     use_every_connection(&*storage).await;
-    assert_eq!(write_f(&*storage, "g").await, Ok(true), "a forgotten write did not happen");
+    assert_eq!(write_f(&*storage, "g").await, Ok(true), "the dropped write did not happen");
 }
 
 async fn use_every_connection(storage: &dyn Storage) {
@@ -107,7 +107,7 @@ async fn use_every_connection(storage: &dyn Storage) {
 }
 
 #[tokio::test]
-async fn a_caller_with_little_time_gives_no_connection_up() {
+async fn a_caller_with_little_time_abandons_no_connection() {
     let server = RedisServer::start();
     let storage = connect(&server.url()).await;
     use_every_connection(&*storage).await;
@@ -116,7 +116,7 @@ async fn a_caller_with_little_time_gives_no_connection_up() {
     for _ in 0..20 {
         let soon = Instant::now() + Duration::from_millis(1);
         let read = storage.read(&default_tenant(), &[id("f")], PLENTY, soon).await;
-        assert_eq!(read, Err(StorageError::Timeout { wrote: false }));
+        assert_eq!(read, Err(StorageError::Timeout { outcome_unknown: false }));
     }
     server.cont();
     use_every_connection(&*storage).await;
@@ -124,23 +124,26 @@ async fn a_caller_with_little_time_gives_no_connection_up() {
         let line = info.lines().find_map(|l| l.strip_prefix("total_connections_received:"));
         line.and_then(|count| count.parse::<u64>().ok()).unwrap()
     };
-    // One was for asking.
+    // The test's own query made one.
     assert_eq!(taken(&server.command(&["INFO", "stats"])), taken(&before) + 1);
 }
 
 #[tokio::test]
-async fn a_write_that_found_no_connection_is_not_in_doubt() {
+async fn a_write_without_a_connection_has_a_known_outcome() {
     let server = RedisServer::start();
     server.stop();
     let storage = impatient(&server.url()).await;
-    assert_eq!(write_f(&*storage, "f").await, Err(StorageError::Timeout { wrote: false }));
+    assert_eq!(
+        write_f(&*storage, "f").await,
+        Err(StorageError::Timeout { outcome_unknown: false })
+    );
     server.cont();
-    until_good(&*storage).await;
+    until_writable(&*storage).await;
     assert_eq!(list(&*storage).await, ["good-again"]);
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_and_not_remembered() {
+async fn a_wrong_password_is_reported_and_not_remembered() {
     let server = RedisServer::start_with_password("right");
     let storage = connect(&server.url_with_password("hunter2")).await;
     for _ in 0..3 {
@@ -149,11 +152,11 @@ async fn a_wrong_password_is_said_and_not_remembered() {
         assert!(!message.contains("hunter2"), "{message}");
     }
     server.command(&["CONFIG", "SET", "requirepass", "hunter2"]);
-    until_good(&*storage).await;
+    until_writable(&*storage).await;
 }
 
 #[tokio::test]
-async fn a_password_is_used_and_a_missing_one_is_said() {
+async fn a_password_is_used_and_a_missing_one_is_reported() {
     let server = RedisServer::start_with_password("right");
     let storage = connect(&server.url_with_password("right")).await;
     assert_eq!(write_f(&*storage, "f").await, Ok(true));
@@ -163,7 +166,7 @@ async fn a_password_is_used_and_a_missing_one_is_said() {
 }
 
 #[tokio::test]
-async fn the_database_in_the_address_is_the_one_that_is_used() {
+async fn the_database_in_the_address_is_used() {
     let server = RedisServer::start();
     let third = connect(&format!("{}/3", server.url())).await;
     assert_eq!(write_f(&*third, "f").await, Ok(true));
@@ -175,7 +178,7 @@ async fn the_database_in_the_address_is_the_one_that_is_used() {
 }
 
 #[tokio::test]
-async fn resp2_is_spoken_where_the_address_asks_for_it() {
+async fn resp2_is_used_if_the_address_asks_for_it() {
     let server = RedisServer::start();
     let storage = connect(&format!("{}/0?protocol=resp2", server.url())).await;
     let revisions = put(&*storage, &[("a", 1), ("b", 2)]).await;
@@ -187,7 +190,7 @@ async fn resp2_is_spoken_where_the_address_asks_for_it() {
 }
 
 #[tokio::test]
-async fn keys_are_those_of_the_layout() {
+async fn keys_follow_the_layout() {
     let server = RedisServer::start();
     let storage = connect(&server.url()).await;
     let revision = put(&*storage, &[("f", 1)]).await[0];
@@ -211,7 +214,7 @@ async fn keys_are_those_of_the_layout() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_type_is_said_and_left_alone() {
+async fn a_key_of_another_type_is_reported_and_left_unchanged() {
     let server = RedisServer::start();
     let storage = connect(&server.url()).await;
     server.command(&["SET", "kenning:{default}:fact:f", "text"]);
@@ -225,12 +228,16 @@ async fn a_key_of_another_type_is_said_and_left_alone() {
 
     let batch = [absent("f", 1), absent("g", 2)];
     let mixed = storage.write(&default_tenant(), &batch, later()).await;
-    assert_eq!(mixed, Err(StorageError::Timeout { wrote: true }), "one of the two happened");
+    assert_eq!(
+        mixed,
+        Err(StorageError::Timeout { outcome_unknown: true }),
+        "one of the two happened"
+    );
     assert_eq!(list(&*storage).await, ["g"]);
 }
 
 #[tokio::test]
-async fn a_full_redis_refuses_writes_whole_and_lets_go_of_facts() {
+async fn a_full_redis_refuses_whole_writes_and_allows_deletions() {
     let server = RedisServer::start();
     let storage = connect(&server.url()).await;
     assert_eq!(write_f(&*storage, "f").await, Ok(true));
@@ -244,7 +251,7 @@ async fn a_full_redis_refuses_writes_whole_and_lets_go_of_facts() {
 }
 
 #[tokio::test]
-async fn a_replica_is_read_and_refuses_writes() {
+async fn a_replica_allows_reads_and_refuses_writes() {
     let server = RedisServer::start();
     let storage = connect(&server.url()).await;
     assert_eq!(write_f(&*storage, "f").await, Ok(true));
@@ -255,7 +262,7 @@ async fn a_replica_is_read_and_refuses_writes() {
 }
 
 #[tokio::test]
-async fn scripts_that_redis_forgot_are_sent_again() {
+async fn scripts_that_redis_lost_are_sent_again() {
     let server = RedisServer::start();
     let storage = connect(&server.url()).await;
     assert_eq!(write_f(&*storage, "f").await, Ok(true));
@@ -267,14 +274,14 @@ async fn scripts_that_redis_forgot_are_sent_again() {
     assert!(delete(&*storage, "f").await.is_some());
 }
 
-/// A way to a server that can forget the flows it carries, as a firewall does: what is sent on
-/// them is swallowed and nothing is closed. New ones pass.
-struct ForgetfulProxy {
+/// A proxy that can drop the state of its connections, as a firewall does: data sent on them
+/// vanishes and nothing is closed. New connections work.
+struct DroppingProxy {
     port: u16,
     epoch: tokio::sync::watch::Sender<u64>,
 }
 
-impl ForgetfulProxy {
+impl DroppingProxy {
     async fn start(to: u16) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -287,7 +294,7 @@ impl ForgetfulProxy {
         Self { port, epoch }
     }
 
-    fn forget_what_flows(&self) {
+    fn drop_connections(&self) {
         self.epoch.send_modify(|epoch| *epoch += 1);
     }
 }
@@ -301,11 +308,11 @@ async fn carry(
     let mut far = tokio::net::TcpStream::connect(("127.0.0.1", to)).await.unwrap();
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
-        forgotten = epochs.changed() => {
+        dropped = epochs.changed() => {
             // The test is over.
-            if forgotten.is_err() { return }
+            if dropped.is_err() { return }
         }
     }
-    // Both ends stay open, and what comes is not even read.
+    // Both ends stay open, and arriving data is not even read.
     std::future::pending::<()>().await;
 }

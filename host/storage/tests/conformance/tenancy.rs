@@ -1,8 +1,8 @@
-//! Tenants and their walls.
+//! Tenants: isolation, usage, quotas and deletion.
 
 use std::sync::Arc;
 
-use kenning_storage::{Condition, Revision, Room, Storage, StorageError, StoredVector, Usage};
+use kenning_storage::{Condition, FactQuota, Revision, Storage, StorageError, StoredVector, Usage};
 
 use crate::backends::Backend;
 use crate::tools::*;
@@ -28,7 +28,7 @@ pub(crate) async fn tenants_do_not_see_each_other(backend: &mut impl Backend) {
     assert_eq!(storage.read_vectors(&a, &[id("f")], later()).await.unwrap(), [Some(vector(1.0))]);
 }
 
-pub(crate) async fn names_that_look_alike_do_not_meet(backend: &mut impl Backend) {
+pub(crate) async fn similar_names_do_not_collide(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let pairs = [("a", "b.c"), ("a.b", "c"), ("a-b", "c"), ("A", "b.c"), ("a", "b"), ("ab", "c")];
     for (owner, name) in pairs {
@@ -45,7 +45,7 @@ pub(crate) async fn names_that_look_alike_do_not_meet(backend: &mut impl Backend
     assert_eq!(page.ids, ids(&["b.c", "b"]));
 }
 
-pub(crate) async fn a_tenant_is_known_from_its_first_fact(backend: &mut impl Backend) {
+pub(crate) async fn a_tenant_is_listed_from_its_first_fact(backend: &mut impl Backend) {
     let storage = backend.open().await;
     assert_eq!(storage.tenants(later()).await, Ok(vec![]));
     for name in ["zoe", "acme"] {
@@ -69,7 +69,7 @@ pub(crate) async fn facts_are_counted_by_tenant(backend: &mut impl Backend) {
     assert_eq!(storage.count(&tenant("nobody"), later()).await, Ok(0));
 }
 
-pub(crate) async fn a_deleted_tenant_is_gone_and_begins_anew(backend: &mut impl Backend) {
+pub(crate) async fn a_deleted_tenant_is_gone_and_starts_afresh(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let other = tenant("other");
     storage.write(&other, &[absent("f", 1)], later()).await.unwrap();
@@ -86,7 +86,7 @@ pub(crate) async fn a_deleted_tenant_is_gone_and_begins_anew(backend: &mut impl 
     assert_eq!(get_of(&*storage, &other, "f").await, Some(hash(&[("content", "f")])));
 
     assert_eq!(storage.delete_tenant(&default_tenant(), later()).await, Ok(false));
-    assert_eq!(put(&*storage, &[("f", 1)]).await, revisions[..1], "revisions begin anew");
+    assert_eq!(put(&*storage, &[("f", 1)]).await, revisions[..1], "revisions start afresh");
     assert_eq!(read_vector(&*storage, "f").await, None);
 }
 
@@ -134,53 +134,59 @@ pub(crate) async fn bytes_are_counted_with_every_change(backend: &mut impl Backe
     assert_eq!(usage(&*storage).await, Usage::default());
 }
 
-pub(crate) async fn room_for_facts_obeyed_and_violated(backend: &mut impl Backend) {
+pub(crate) async fn quota_of_facts_obeyed_and_violated(backend: &mut impl Backend) {
     let storage = backend.open().await;
-    let room = Room { facts: Some(2), bytes: None };
+    let quota = FactQuota { facts: Some(2), bytes: None };
     let store =
-        async |writes: &[_]| storage.write_within(&default_tenant(), writes, room, later()).await;
+        async |writes: &[_]| storage.write_within(&default_tenant(), writes, quota, later()).await;
     assert!(store(&[absent("a", 1), absent("b", 2)]).await.is_ok());
-    let full = StorageError::Full { quota: "facts", allowed: 2, used: 2 };
+    let full = StorageError::QuotaExceeded { quota: "facts", allowed: 2, used: 2 };
     assert_eq!(store(&[absent("c", 3)]).await, Err(full));
     assert_eq!(list(&*storage).await, ["b", "a"]);
-    assert_eq!(store(&[absent("a", 3)]).await, Ok(vec![None]), "what is there takes no room");
+    assert_eq!(
+        store(&[absent("a", 3)]).await,
+        Ok(vec![None]),
+        "an existing fact does not count again"
+    );
     assert!(store(&[present("a", &[("more", "bytes")])]).await.unwrap()[0].is_some());
     let partly = store(&[present("a", &[("x", "y")]), absent("c", 3)]).await;
-    assert_eq!(partly, Err(StorageError::Timeout { wrote: true }));
+    assert_eq!(partly, Err(StorageError::Timeout { outcome_unknown: true }));
     delete(&*storage, "b").await.unwrap();
     assert!(store(&[absent("c", 3)]).await.unwrap()[0].is_some());
 }
 
-pub(crate) async fn room_for_bytes_obeyed_and_violated(backend: &mut impl Backend) {
+pub(crate) async fn quota_of_bytes_obeyed_and_violated(backend: &mut impl Backend) {
     let storage = backend.open().await;
-    let room = Room { facts: None, bytes: Some(20) };
+    let quota = FactQuota { facts: None, bytes: Some(20) };
     let store =
-        async |write| storage.write_within(&default_tenant(), &[write], room, later()).await;
+        async |write| storage.write_within(&default_tenant(), &[write], quota, later()).await;
     let fact = |name: &str, value: &str| write(name, &[("content", value)], Condition::Absent, 1);
     assert!(store(fact("a", "1234567890123")).await.unwrap()[0].is_some(), "20 of 20");
-    let full = StorageError::Full { quota: "bytes", allowed: 20, used: 20 };
+    let full = StorageError::QuotaExceeded { quota: "bytes", allowed: 20, used: 20 };
     assert_eq!(store(fact("b", "")).await, Err(full.clone()));
     let longer = present("a", &[("content", "12345678901234")]);
     assert_eq!(store(longer).await, Err(full));
     assert_eq!(get(&*storage, "a").await, Some(hash(&[("content", "1234567890123")])));
     assert!(store(present("a", &[("content", "1")])).await.unwrap()[0].is_some());
     assert!(store(fact("b", "12345")).await.unwrap()[0].is_some());
-    // A tenant whose room was made smaller than what it has may still shrink.
-    let none = Room { facts: Some(0), bytes: Some(0) };
+    // A tenant whose quota was reduced below its usage may still shrink.
+    let none = FactQuota { facts: Some(0), bytes: Some(0) };
     let shrink = [present("b", &[("content", "")])];
     let shrunk = storage.write_within(&default_tenant(), &shrink, none, later()).await;
     assert!(shrunk.unwrap()[0].is_some());
 }
 
-pub(crate) async fn writers_at_once_do_not_get_past_the_room_together(backend: &mut impl Backend) {
+pub(crate) async fn concurrent_writers_do_not_exceed_the_quota_together(
+    backend: &mut impl Backend,
+) {
     let storage = backend.open().await;
-    let room = Room { facts: Some(5), bytes: None };
+    let quota = FactQuota { facts: Some(5), bytes: None };
     let writers: Vec<_> = (0..20)
         .map(|n| {
             let storage = Arc::clone(&storage);
             let write = [absent(&format!("f{n}"), n)];
             tokio::spawn(async move {
-                storage.write_within(&default_tenant(), &write, room, later()).await
+                storage.write_within(&default_tenant(), &write, quota, later()).await
             })
         })
         .collect();
@@ -188,7 +194,7 @@ pub(crate) async fn writers_at_once_do_not_get_past_the_room_together(backend: &
     for writer in writers {
         match writer.await.unwrap() {
             Ok(_) => happened += 1,
-            Err(error) => assert!(matches!(error, StorageError::Full { .. }), "{error}"),
+            Err(error) => assert!(matches!(error, StorageError::QuotaExceeded { .. }), "{error}"),
         }
     }
     assert_eq!(happened, 5);

@@ -1,20 +1,21 @@
-//! Short words for what the tests do over and over.
+//! Helpers shared by all tests.
 
 use std::time::{Duration, Instant};
 
 use kenning_storage::{
-    Condition, FactId, Hash, Revision, Storage, StorageError, StoredVector, TenantId, Vector, Write,
+    Condition, FactId, FactStorage, Hash, Revision, StorageError, StoredVector, TenantId, Vector,
+    VectorStorage, Write,
 };
 
-/// More than any read here takes.
+/// More bytes than any read here returns.
 pub(crate) const PLENTY: usize = 1 << 20;
 
-/// Far away, so that only the storage's own bound ends an operation.
+/// A distant deadline, so that only the storage's own limit ends an operation.
 pub(crate) fn later() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-/// The tenant whose facts the flat layout lays out flat.
+/// The tenant whose facts the flat layout shares with other programs.
 pub(crate) fn default_tenant() -> TenantId {
     tenant("default")
 }
@@ -52,8 +53,8 @@ pub(crate) fn present(name: &str, fields: &[(&str, &str)]) -> Write {
     write(name, fields, Condition::Present, 0)
 }
 
-/// Writes facts of `default` with these orders; each must happen.
-pub(crate) async fn put(storage: &dyn Storage, facts: &[(&str, u64)]) -> Vec<Revision> {
+/// Writes new facts of `default` with the given orders. Each write must happen.
+pub(crate) async fn put(storage: &dyn FactStorage, facts: &[(&str, u64)]) -> Vec<Revision> {
     let writes: Vec<Write> = facts.iter().map(|(name, order)| absent(name, *order)).collect();
     let mut revisions = Vec::new();
     for writes in writes.chunks(100) {
@@ -63,17 +64,21 @@ pub(crate) async fn put(storage: &dyn Storage, facts: &[(&str, u64)]) -> Vec<Rev
     revisions
 }
 
-/// One write to `default`.
-pub(crate) async fn write_one(storage: &dyn Storage, write: Write) -> Option<Revision> {
+/// Performs one write to `default`.
+pub(crate) async fn write_one(storage: &dyn FactStorage, write: Write) -> Option<Revision> {
     storage.write(&default_tenant(), &[write], later()).await.unwrap()[0]
 }
 
-/// One fact of `default`, its fields sorted by name.
-pub(crate) async fn get(storage: &dyn Storage, name: &str) -> Option<Hash> {
+/// Reads one fact of `default`, with its fields sorted by name.
+pub(crate) async fn get(storage: &dyn FactStorage, name: &str) -> Option<Hash> {
     get_of(storage, &default_tenant(), name).await
 }
 
-pub(crate) async fn get_of(storage: &dyn Storage, tenant: &TenantId, name: &str) -> Option<Hash> {
+pub(crate) async fn get_of(
+    storage: &dyn FactStorage,
+    tenant: &TenantId,
+    name: &str,
+) -> Option<Hash> {
     let mut read = storage.read(tenant, &[id(name)], PLENTY, later()).await.unwrap();
     assert_eq!(read.len(), 1);
     let mut hash = read.remove(0)?;
@@ -81,13 +86,13 @@ pub(crate) async fn get_of(storage: &dyn Storage, tenant: &TenantId, name: &str)
     Some(hash)
 }
 
-pub(crate) async fn delete(storage: &dyn Storage, name: &str) -> Option<Revision> {
+pub(crate) async fn delete(storage: &dyn FactStorage, name: &str) -> Option<Revision> {
     storage.delete(&default_tenant(), &id(name), later()).await.unwrap()
 }
 
-/// All pages of `default` from `cursor` on, `limit` ids each.
+/// Lists `default` from `cursor` to the end, in pages of `limit` ids.
 pub(crate) async fn list_from(
-    storage: &dyn Storage,
+    storage: &dyn FactStorage,
     mut cursor: Option<String>,
     limit: usize,
 ) -> Vec<String> {
@@ -104,12 +109,12 @@ pub(crate) async fn list_from(
     }
 }
 
-pub(crate) async fn list(storage: &dyn Storage) -> Vec<String> {
+pub(crate) async fn list(storage: &dyn FactStorage) -> Vec<String> {
     list_from(storage, None, 1_000).await
 }
 
-/// What waits for a vector in `default`.
-pub(crate) async fn pending(storage: &dyn Storage) -> Vec<(String, Revision)> {
+/// The pending facts of `default`.
+pub(crate) async fn pending(storage: &dyn VectorStorage) -> Vec<(String, Revision)> {
     let found = storage.pending(&default_tenant(), None, 1_000, later()).await.unwrap();
     found.into_iter().map(|(id, revision)| (id.as_str().to_owned(), revision)).collect()
 }
@@ -118,16 +123,21 @@ pub(crate) fn vector(first: f32) -> Vector {
     Vector { profile: "test-3".into(), digest: [first as u8; 32], values: vec![first, -0.5, 0.0] }
 }
 
-pub(crate) async fn put_vector(storage: &dyn Storage, name: &str, revision: Revision, first: f32) {
+pub(crate) async fn put_vector(
+    storage: &dyn VectorStorage,
+    name: &str,
+    revision: Revision,
+    first: f32,
+) {
     let stored = StoredVector { id: id(name), revision, vector: vector(first) };
     storage.put_vectors(&default_tenant(), &[stored], later()).await.unwrap();
 }
 
-pub(crate) async fn read_vector(storage: &dyn Storage, name: &str) -> Option<Vector> {
+pub(crate) async fn read_vector(storage: &dyn VectorStorage, name: &str) -> Option<Vector> {
     storage.read_vectors(&default_tenant(), &[id(name)], later()).await.unwrap().remove(0)
 }
 
-/// Asks again until `is_so`, and gives up after half a minute: a failure, not a wait.
+/// Repeats `ask` until its result satisfies `is_so`. Panics after half a minute.
 pub(crate) async fn eventually<T, F: Future<Output = T>>(
     what: &str,
     mut ask: impl FnMut() -> F,
@@ -140,7 +150,7 @@ pub(crate) async fn eventually<T, F: Future<Output = T>>(
     }
 }
 
-/// The message of an error that has to be `Unavailable`.
+/// The message of a result that must be `Unavailable`.
 pub(crate) fn unavailable<T: std::fmt::Debug>(result: Result<T, StorageError>) -> String {
     match result {
         Err(StorageError::Unavailable(message)) => message,

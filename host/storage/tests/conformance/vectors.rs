@@ -1,11 +1,11 @@
-//! Vectors and the facts that wait for one.
+//! Vectors and pending facts.
 
 use kenning_storage::{Revision, StorageError, StoredVector};
 
 use crate::backends::Backend;
 use crate::tools::*;
 
-pub(crate) async fn each_write_waits_for_a_vector_with_its_newest_revision(
+pub(crate) async fn each_written_fact_is_pending_with_its_newest_revision(
     backend: &mut impl Backend,
 ) {
     let storage = backend.open().await;
@@ -15,7 +15,7 @@ pub(crate) async fn each_write_waits_for_a_vector_with_its_newest_revision(
     assert_eq!(pending(&*storage).await, [("b".into(), first[1]), ("a".into(), second)]);
 }
 
-pub(crate) async fn a_vector_of_the_newest_revision_ends_the_wait(backend: &mut impl Backend) {
+pub(crate) async fn a_vector_of_the_newest_revision_clears_the_mark(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let revisions = put(&*storage, &[("a", 1), ("b", 2)]).await;
     put_vector(&*storage, "a", revisions[0], 1.0).await;
@@ -23,7 +23,9 @@ pub(crate) async fn a_vector_of_the_newest_revision_ends_the_wait(backend: &mut 
     assert_eq!(read_vector(&*storage, "a").await, Some(vector(1.0)));
 }
 
-pub(crate) async fn a_vector_of_an_older_revision_does_not(backend: &mut impl Backend) {
+pub(crate) async fn a_vector_of_an_older_revision_does_not_clear_the_mark(
+    backend: &mut impl Backend,
+) {
     let storage = backend.open().await;
     let first = put(&*storage, &[("a", 1)]).await[0];
     let second = write_one(&*storage, present("a", &[("x", "y")])).await.unwrap();
@@ -64,9 +66,7 @@ pub(crate) async fn a_vector_of_an_earlier_fact_of_that_id_is_not_read(backend: 
     assert_eq!(pending(&*storage).await.len(), 1);
 }
 
-pub(crate) async fn a_fact_marked_pending_waits_again_with_a_newer_revision(
-    backend: &mut impl Backend,
-) {
+pub(crate) async fn a_fact_marked_pending_gets_a_newer_revision(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let revision = put(&*storage, &[("a", 1), ("b", 2)]).await[0];
     put_vector(&*storage, "a", revision, 1.0).await;
@@ -74,7 +74,7 @@ pub(crate) async fn a_fact_marked_pending_waits_again_with_a_newer_revision(
     let marked = ids(&["a", "none"]);
     storage.mark_pending(&default_tenant(), &marked, later()).await.unwrap();
     let after = pending(&*storage).await;
-    assert_eq!(after.len(), before.len() + 1, "only facts that exist wait: {after:?}");
+    assert_eq!(after.len(), before.len() + 1, "only existing facts are pending: {after:?}");
     let (name, newest) = after.last().unwrap();
     assert_eq!(name, "a");
     assert!(*newest > revision);
@@ -99,10 +99,10 @@ pub(crate) async fn vectors_are_read_in_the_order_of_ids(backend: &mut impl Back
     assert!(pending(&*storage).await.is_empty());
 }
 
-pub(crate) async fn waiting_facts_are_listed_by_revision_in_pages(backend: &mut impl Backend) {
+pub(crate) async fn pending_facts_are_listed_by_revision_in_pages(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let names: Vec<String> = (0..7).map(|n| format!("f{n}")).collect();
-    // Later facts are older ones in the listing: only revisions decide here.
+    // Facts written later are older in the listing: only revisions decide here.
     let facts: Vec<(&str, u64)> = names.iter().map(String::as_str).zip((0..7).rev()).collect();
     let revisions = put(&*storage, &facts).await;
     let mut found = Vec::new();

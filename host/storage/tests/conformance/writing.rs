@@ -1,4 +1,4 @@
-//! Writes: conditions, atomicity, revisions.
+//! Writing facts: conditions, atomicity, revisions.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) async fn a_write_if_present_needs_the_fact(backend: &mut impl Backend
     assert!(pending(&*storage).await.is_empty());
 }
 
-pub(crate) async fn a_write_if_present_leaves_other_fields_and_the_place(
+pub(crate) async fn a_write_if_present_keeps_other_fields_and_the_position(
     backend: &mut impl Backend,
 ) {
     let storage = backend.open().await;
@@ -46,7 +46,7 @@ pub(crate) async fn a_write_if_present_leaves_other_fields_and_the_place(
     assert_eq!(list(&*storage).await, ["new", "old"]);
 }
 
-pub(crate) async fn of_two_fields_with_one_name_the_later_counts(backend: &mut impl Backend) {
+pub(crate) async fn of_two_fields_with_one_name_the_later_wins(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let twice = [("a", "1"), ("a", "2")];
     write_one(&*storage, write("f", &twice, Condition::Absent, 1)).await.unwrap();
@@ -78,7 +78,7 @@ pub(crate) async fn a_failed_condition_does_not_stop_the_others_of_its_batch(
     assert_eq!(list(&*storage).await, ["c", "b", "a"]);
 }
 
-pub(crate) async fn revisions_grow_with_each_write_and_delete(backend: &mut impl Backend) {
+pub(crate) async fn revisions_grow_with_each_write_and_deletion(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let mut revisions = put(&*storage, &[("a", 1), ("b", 2)]).await;
     revisions.push(write_one(&*storage, present("a", &[("x", "1")])).await.unwrap());
@@ -143,7 +143,7 @@ pub(crate) async fn many_fields_are_one_write(backend: &mut impl Backend) {
     assert_eq!(get(&*storage, "f").await, Some(hash(&fields)));
 }
 
-pub(crate) async fn any_text_survives(backend: &mut impl Backend) {
+pub(crate) async fn any_text_is_read_as_it_was_written(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let fields = [("", "empty name"), ("content", "ä€😀\0\r\n\"\\"), ("empty", ""), ("n\0é", "v")];
     write_one(&*storage, write("f", &fields, Condition::Absent, 1)).await.unwrap();
@@ -169,12 +169,12 @@ pub(crate) async fn batch_size_violated(backend: &mut impl Backend) {
     assert!(list(&*storage).await.is_empty());
 }
 
-pub(crate) async fn what_is_late_already_does_not_begin(backend: &mut impl Backend) {
+pub(crate) async fn an_operation_past_its_deadline_does_not_start(backend: &mut impl Backend) {
     let storage = backend.open().await;
     let past = Instant::now();
     let write = storage.write(&default_tenant(), &[absent("f", 1)], past).await;
-    assert_eq!(write, Err(StorageError::Timeout { wrote: false }));
+    assert_eq!(write, Err(StorageError::Timeout { outcome_unknown: false }));
     let read = storage.read(&default_tenant(), &[id("f")], PLENTY, past).await;
-    assert_eq!(read, Err(StorageError::Timeout { wrote: false }));
+    assert_eq!(read, Err(StorageError::Timeout { outcome_unknown: false }));
     assert_eq!(get(&*storage, "f").await, None);
 }

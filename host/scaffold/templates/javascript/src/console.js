@@ -1,4 +1,4 @@
-// What is said with `console` becomes lines of the extension's log.
+// Sends the output of `console` to the extension's log.
 
 import { log } from 'kenning:knowledge/log@0.1.0';
 
@@ -6,14 +6,14 @@ function shown(part) {
   return typeof part === 'string' ? part : (JSON.stringify(part) ?? String(part));
 }
 
-function saying(level) {
+function logAt(level) {
   return (...parts) => log(level, parts.map(shown).join(' '));
 }
 
 globalThis.console = {
-  debug: saying('debug'),
-  log: saying('info'),
-  info: saying('info'),
-  warn: saying('warn'),
-  error: saying('error'),
+  debug: logAt('debug'),
+  log: logAt('info'),
+  info: logAt('info'),
+  warn: logAt('warn'),
+  error: logAt('error'),
 };

@@ -1,4 +1,4 @@
-// The hooks. What they do stands in greeting.js, which runs anywhere.
+// The hooks. Their logic is in greeting.js, which also runs outside WebAssembly.
 
 import './console.js';
 import { greeted } from './greeting.js';
@@ -9,5 +9,5 @@ export const onRead = {
   },
 };
 
-// Another hook: export it in wit/world.wit, and here. To refuse a draft or a query, throw what
-// the contract calls a refusal: throw { message: 'what is wrong and what to do' }.
+// To add a hook, export it in wit/world.wit and here. To refuse a draft or a query, throw a refusal
+// of the contract: throw { message: 'what is wrong and how to fix it' }.

@@ -1,4 +1,4 @@
-"""The hooks. What they do stands in greeting.py, which runs anywhere."""
+"""The hooks. Their logic is in greeting.py, which also runs outside WebAssembly."""
 
 from greeting import greeted
 from wit_world import exports
@@ -12,5 +12,5 @@ class OnRead(exports.OnRead):
         return facts
 
 
-# Another hook: export it in wit/world.wit, and here, as a class of its name. To refuse a draft or
-# a query: raise componentize_py_types.Err(Refusal("what is wrong and what to do")).
+# To add a hook, export it in wit/world.wit and define a class of that name here. To refuse a draft
+# or a query: raise componentize_py_types.Err(Refusal("what is wrong and how to fix it")).

@@ -1,8 +1,8 @@
-//! {{name}}: says hello with every fact that leaves.
+//! {{name}}: adds a greeting to every fact that is read.
 
 use kenning_extension::{Fact, OnRead};
 
-/// The extension. It has no fields: each call runs in a fresh instance and keeps nothing.
+/// The extension. It has no fields: each call runs in a new instance, so no state is kept.
 struct Extension;
 
 impl OnRead for Extension {
@@ -14,7 +14,7 @@ impl OnRead for Extension {
     }
 }
 
-// Every hook that is implemented stands here: OnStore, OnQuery, OnRead, Rerank.
+// List every implemented hook: OnStore, OnQuery, OnRead, Rerank.
 kenning_extension::export!(Extension: OnRead);
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 -- KEYS: fact, order, pending, revision, tenants, bytes
 -- ARGV: id, tenant, order
--- Takes in a fact that another program wrote, unless it is gone, no fact, or known already.
+-- Adopts a fact that another program wrote, unless it is listed already or is not a hash.
+-- Returns whether it did, as 1 or 0.
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' or redis.call('ZSCORE', KEYS[2], ARGV[1]) then
   return 0
 end

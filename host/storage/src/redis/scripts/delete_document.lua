@@ -1,11 +1,12 @@
 -- KEYS: document, names, versions, revision
--- ARGV: name, the expected version, what keys of pieces begin with
--- Answers 1, or 0 if the expected version is not there.
+-- ARGV: name, expected version, key prefix of pieces
+-- Returns 1, or 0 if the document does not have the expected version.
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then
   return 0
 end
 local old = redis.call('HMGET', KEYS[1], 'pieces', 'token')
--- A deletion is never refused for lack of memory; counting it, done first, would be.
+-- This comes first because Redis never refuses UNLINK for lack of memory, unlike the commands
+-- below.
 redis.call('UNLINK', KEYS[1])
 redis.call('INCR', KEYS[4])
 redis.call('ZREM', KEYS[2], ARGV[1])

@@ -1,7 +1,7 @@
 -- KEYS: order, pending, revision, tenants, bytes
--- ARGV: tenant, how many, what keys of facts begin with, what keys of vectors begin with
--- Deletes so many of a tenant's facts, newest first; answers how many there were. The call that
--- finds fewer leaves nothing of the tenant.
+-- ARGV: tenant, the most facts to delete, key prefix of facts, key prefix of vectors
+-- Deletes some of a tenant's facts, newest first, and returns how many. A call that deletes fewer
+-- than allowed leaves nothing of the tenant.
 local ids = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[2] - 1)
 for _, id in ipairs(ids) do
   redis.call('UNLINK', ARGV[3] .. id, ARGV[4] .. id)

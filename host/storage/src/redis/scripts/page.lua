@@ -1,8 +1,8 @@
 -- KEYS: order
--- ARGV: how many, then the order and the id of the last one that was listed, if any
--- Answers ids and their orders in turn, both descending.
+-- ARGV: the most ids, then the order and the id after which to continue, if any
+-- Returns ids and their orders alternating, both descending.
 
--- Redis sorts equal orders by bytes. Lua's `<` sorts by locale.
+-- Redis sorts members with equal scores by bytes, whereas Lua's `<` sorts by locale.
 local function is_before(a, b)
   for i = 1, math.min(#a, #b) do
     local x, y = a:byte(i), b:byte(i)
@@ -15,8 +15,8 @@ end
 
 local first = 0
 if ARGV[2] then
-  -- The rank of the place after which to go on, whether or not a fact still stands there: behind
-  -- all that are newer, then, by bisection, among those of the same order.
+  -- The rank at which to continue, whether or not the fact of the cursor still exists: after all
+  -- newer facts, then found by bisection among those of the same order.
   first = redis.call('ZCOUNT', KEYS[1], '(' .. ARGV[2], '+inf')
   local last = first + redis.call('ZCOUNT', KEYS[1], ARGV[2], ARGV[2])
   while first < last do

@@ -1,5 +1,7 @@
 -- KEYS: fact, vector, pending
 -- ARGV: id, revision, profile, digest, values
+-- Stores the vector unless the fact is gone or has a vector of a newer revision. Clears the pending
+-- mark if it has the vector's revision.
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
   return 0
 end

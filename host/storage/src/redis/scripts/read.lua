@@ -1,7 +1,7 @@
 -- KEYS: facts
--- ARGV: how many bytes of names and values to answer at most
--- Answers hashes, cut at the last whole one that fits; a number, the size of the first hash, if
--- that alone does not.
+-- ARGV: the most bytes of names and values to return
+-- Returns hashes, up to the last one that fits as a whole. If not even the first fits, returns its
+-- size instead.
 local allowed = tonumber(ARGV[1])
 local used = 0
 local hashes = {}

@@ -1,11 +1,11 @@
 -- KEYS: fact, order, pending, revision, vector, tenants, bytes
--- ARGV: id, tenant, condition, order, the most facts, the most bytes, then field and value in turn,
--- each field once
--- Answers the revision; nothing if the condition does not hold; if there is no room, the quota and
--- what is used of it.
+-- ARGV: id, tenant, condition, order, the most facts, the most bytes, then names and values of
+-- fields alternating, each name once
+-- Returns the revision; nothing if the condition does not hold; the name of the quota and what is
+-- used of it if the write would exceed it.
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'hash' then
-  return redis.error_reply('WRONGTYPE the key of this fact holds a ' .. kind)
+  return redis.error_reply('WRONGTYPE the key of this fact has the type ' .. kind)
 end
 if (ARGV[3] == 'present') ~= (kind == 'hash') then
   return false
@@ -27,9 +27,9 @@ local bytes = tonumber(redis.call('GET', KEYS[7]) or 0)
 if added > 0 and bytes + added > tonumber(ARGV[6]) then
   return { 'bytes', bytes }
 end
--- First the command that Redis may refuse (out of memory, read-only): later ones are not.
+-- Redis may refuse the first modifying command (out of memory, read-only), but not later ones.
 local revision = redis.call('INCR', KEYS[4])
--- In steps, because Lua's stack does not hold any number of arguments.
+-- In chunks, because Lua's stack limits the number of arguments.
 for first = 7, #ARGV, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
@@ -39,6 +39,6 @@ if kind == 'none' then
 end
 redis.call('ZADD', KEYS[3], revision, ARGV[1])
 redis.call('SADD', KEYS[6], ARGV[2])
--- Never below zero: facts from before bytes were counted are not in the count.
+-- Never below zero: facts written before bytes were counted are missing from the count.
 redis.call('SET', KEYS[7], string.format('%.0f', math.max(bytes + added, 0)))
 return revision

@@ -1,18 +1,18 @@
 -- KEYS: document, names, versions, revision, then the keys of its pieces, in order
--- ARGV: name, the expected version or '', what keys of pieces begin with, length, then the bytes,
--- or, if there are pieces, their token
--- Answers the version, or nothing if the expected one is not there.
+-- ARGV: name, expected version or '', key prefix of pieces, length, then the bytes or, if there are
+-- pieces, their token
+-- Returns the new version, or nothing if the document does not have the expected one.
 if (redis.call('HGET', KEYS[3], ARGV[1]) or '') ~= ARGV[2] then
   return false
 end
--- Pieces expire unless a document names them, so that a writer that died leaves nothing.
+-- Pieces expire unless a document names them, so that a writer that crashed leaves nothing behind.
 for i = 5, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then
-    return redis.error_reply('EXPIRED a piece of the document is gone; write it again')
+    return redis.error_reply('EXPIRED a piece of the document has expired; write it again')
   end
 end
 local old = redis.call('HMGET', KEYS[1], 'pieces', 'token')
--- First the command that Redis may refuse (out of memory, read-only): later ones are not.
+-- Redis may refuse the first modifying command (out of memory, read-only), but not later ones.
 local version = redis.call('INCR', KEYS[4])
 if #KEYS > 4 then
   for i = 5, #KEYS do

@@ -1,0 +1,174 @@
+//! The operator's commands on tenants.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::table;
+use crate::tenant::{CreateArgs, Quota, QuotaArgs, RevokeArgs, RotateArgs, TenantCommand};
+use crate::terminal::Paint;
+use crate::text::{escape_field, sanitize, thousands};
+use crate::{Error, JsonResponse, OutputFormat, Server, Terminal};
+
+const TENANTS: [&str; 3] = ["v1", "admin", "tenants"];
+
+#[derive(Deserialize)]
+struct Tenants {
+    tenants: Vec<Summary>,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    name: String,
+    /// Absent for a tenant that has facts but was never created.
+    created: Option<String>,
+    keys: u64,
+}
+
+#[derive(Deserialize)]
+struct WithKey {
+    name: String,
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct WithUsage {
+    usage: BTreeMap<String, QuotaUsage>,
+}
+
+#[derive(Deserialize)]
+struct QuotaUsage {
+    value: Option<u64>,
+    used: u64,
+    unit: String,
+}
+
+pub(super) async fn tenant(
+    server: &Server,
+    command: TenantCommand,
+    terminal: &mut Terminal,
+) -> Result<(), Error> {
+    match command {
+        TenantCommand::List(_) => list(server, terminal).await,
+        TenantCommand::Create(call) => create(server, call.args, terminal).await,
+        TenantCommand::Quota(call) => quota(server, call.args, terminal).await,
+        TenantCommand::RotateKey(call) => rotate(server, &call.args, terminal).await,
+        TenantCommand::RevokeKey(call) => revoke(server, &call.args, terminal).await,
+        TenantCommand::Delete(call) => {
+            let path = [&TENANTS[..], &[call.args.name.as_str()]].concat();
+            let response = server.call(server.request(Method::DELETE, &path)?).await?;
+            print_done(&response, &format!("Deleted {}", call.args.name), terminal)
+        }
+    }
+}
+
+async fn list(server: &Server, terminal: &mut Terminal) -> Result<(), Error> {
+    let response = server.call(server.request(Method::GET, &TENANTS)?).await?;
+    let Tenants { tenants } = response.parse()?;
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body),
+        OutputFormat::Plain => tenants.iter().try_for_each(|tenant| {
+            let created = tenant.created.as_deref().unwrap_or_default();
+            terminal.print_line(&format!(
+                "{}\t{}\t{}",
+                escape_field(&tenant.name),
+                escape_field(created),
+                tenant.keys
+            ))
+        }),
+        OutputFormat::Human { colour, .. } => tenants.iter().try_for_each(|tenant| {
+            let name = Paint { colour }.strong(&sanitize(&tenant.name));
+            let about = match &tenant.created {
+                Some(created) => format!("since {}, keys: {}", sanitize(created), tenant.keys),
+                None => "has facts, but was never created".to_owned(),
+            };
+            terminal.print_line(&format!("{name}  {}", Paint { colour }.dim(&about)))
+        }),
+    }
+}
+
+async fn create(server: &Server, args: CreateArgs, terminal: &mut Terminal) -> Result<(), Error> {
+    let body = json!({ "name": args.name, "limits": to_object(args.quotas) });
+    let response = server.call(server.request(Method::POST, &TENANTS)?.json(&body)).await?;
+    print_key(&response, "Created", terminal)
+}
+
+async fn rotate(server: &Server, args: &RotateArgs, terminal: &mut Terminal) -> Result<(), Error> {
+    let path = [&TENANTS[..], &[args.name.as_str(), "rotate-key"]].concat();
+    let body = json!({ "grace_seconds": args.grace_seconds });
+    let response = server.call(server.request(Method::POST, &path)?.json(&body)).await?;
+    print_key(&response, "A new key for", terminal)
+}
+
+async fn revoke(server: &Server, args: &RevokeArgs, terminal: &mut Terminal) -> Result<(), Error> {
+    let path = [&TENANTS[..], &[args.name.as_str(), "revoke-key"]].concat();
+    let body = json!({ "key_id": args.key_id });
+    let response = server.call(server.request(Method::POST, &path)?.json(&body)).await?;
+    print_done(&response, &format!("Revoked {} of {}", args.key_id, args.name), terminal)
+}
+
+async fn quota(server: &Server, args: QuotaArgs, terminal: &mut Terminal) -> Result<(), Error> {
+    let path = [&TENANTS[..], &[args.name.as_str()]].concat();
+    if !args.quotas.is_empty() {
+        let body = json!({ "limits": to_object(args.quotas) });
+        server.call(server.request(Method::PATCH, &path)?.json(&body)).await?;
+    }
+    let response = server.call(server.request(Method::GET, &path)?).await?;
+    let WithUsage { usage } = response.parse()?;
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body),
+        OutputFormat::Plain => usage.iter().try_for_each(|(name, quota)| {
+            let value = quota.value.map_or_else(|| "none".to_owned(), |value| value.to_string());
+            terminal.print_line(&format!("{}\t{}\t{value}", escape_field(name), quota.used))
+        }),
+        OutputFormat::Human { width, .. } => {
+            let rows = usage.iter().map(|(name, quota)| (sanitize(name), quota.to_string()));
+            table(rows, Some(width)).lines().try_for_each(|line| terminal.print_line(line))
+        }
+    }
+}
+
+impl fmt::Display for QuotaUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (used, unit) = (thousands(self.used), sanitize(&self.unit));
+        match self.value {
+            Some(value) => write!(f, "{used} of {} {unit}", thousands(value)),
+            None => write!(f, "{used} {unit}, no quota"),
+        }
+    }
+}
+
+/// The API calls quotas `limits`.
+fn to_object(quotas: Vec<Quota>) -> BTreeMap<String, Option<u64>> {
+    quotas.into_iter().map(|quota| (quota.name, quota.value)).collect()
+}
+
+fn print_key(response: &JsonResponse, what: &str, terminal: &mut Terminal) -> Result<(), Error> {
+    let WithKey { name, key } = response.parse()?;
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body),
+        OutputFormat::Plain => terminal.print_line(&sanitize(&key)),
+        OutputFormat::Human { colour, .. } => {
+            terminal
+                .print_line(&format!("{what} {}", Paint { colour }.strong(&sanitize(&name))))?;
+            terminal.print_line(&sanitize(&key))?;
+            terminal.notice("Store the key now: it cannot be shown again.");
+            Ok(())
+        }
+    }
+}
+
+fn print_done(
+    response: &JsonResponse,
+    sentence: &str,
+    terminal: &mut Terminal,
+) -> Result<(), Error> {
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body),
+        OutputFormat::Plain => Ok(()),
+        OutputFormat::Human { .. } => terminal.print_line(&sanitize(sentence)),
+    }
+}

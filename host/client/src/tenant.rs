@@ -1,0 +1,159 @@
+//! The arguments of `kenning tenant`.
+
+use clap::{Args, Subcommand};
+
+use crate::AdminConnection;
+
+/// The commands of `kenning tenant`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TenantCommand {
+    /// List all tenants
+    List(AdminCall<NoArgs>),
+    /// Create a tenant and print its key, which cannot be shown again
+    #[command(after_help = CREATE_EXAMPLES)]
+    Create(AdminCall<CreateArgs>),
+    /// Show a tenant's quotas with their usage, or change them
+    // The alias is for scripts written for 0.1; remove it after the next release.
+    #[command(visible_alias = "limits", after_help = QUOTA_EXAMPLES)]
+    Quota(AdminCall<QuotaArgs>),
+    /// Create another key for a tenant and print it; it cannot be shown again
+    #[command(after_help = ROTATE_EXAMPLES)]
+    RotateKey(AdminCall<RotateArgs>),
+    /// Revoke a key immediately
+    RevokeKey(AdminCall<RevokeArgs>),
+    /// Delete a tenant with its keys, its facts and all its other data
+    Delete(AdminCall<NameArgs>),
+}
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  kenning tenant create acme
+  kenning tenant create acme facts=100000 requests_per_second=50
+
+If the output is not a terminal, only the key is printed.";
+
+const QUOTA_EXAMPLES: &str = "\
+Examples:
+  kenning tenant quota acme
+  kenning tenant quota acme bytes=1000000000 fuel_per_minute=none
+
+The quotas are facts, bytes, requests_per_second, concurrent_calls, fuel_per_minute,
+embedding_tokens_per_minute, extensions and proof_requests. If the output is not a terminal, each is
+one line: name, usage and quota, separated by tabs.";
+
+const ROTATE_EXAMPLES: &str = "\
+Examples:
+  kenning tenant rotate-key acme
+  kenning tenant rotate-key acme --grace-seconds 86400
+
+The new key is valid immediately. The other keys stay valid until they are revoked or, with
+--grace-seconds, for that long. If the output is not a terminal, only the new key is printed.";
+
+impl TenantCommand {
+    /// The connection options of this command.
+    pub(crate) fn connection(&self) -> &AdminConnection {
+        match self {
+            Self::List(call) => &call.connection,
+            Self::Create(call) => &call.connection,
+            Self::Quota(call) => &call.connection,
+            Self::RotateKey(call) => &call.connection,
+            Self::RevokeKey(call) => &call.connection,
+            Self::Delete(call) => &call.connection,
+        }
+    }
+}
+
+/// A command's own arguments and its connection options.
+#[derive(Clone, Debug, Args)]
+pub struct AdminCall<A: Args> {
+    /// The command's own arguments.
+    #[command(flatten)]
+    pub args: A,
+    /// The connection options.
+    #[command(flatten)]
+    pub connection: AdminConnection,
+}
+
+/// No arguments of its own.
+#[derive(Clone, Debug, Args)]
+pub struct NoArgs {}
+
+/// The name of a tenant.
+#[derive(Clone, Debug, Args)]
+pub struct NameArgs {
+    /// The tenant's name
+    pub name: String,
+}
+
+/// The arguments of `kenning tenant create`.
+#[derive(Clone, Debug, Args)]
+pub struct CreateArgs {
+    /// The tenant's name
+    pub name: String,
+    /// Quotas to set
+    #[arg(value_name = "QUOTA=N", value_parser = quota)]
+    pub quotas: Vec<Quota>,
+}
+
+/// The arguments of `kenning tenant quota`.
+#[derive(Clone, Debug, Args)]
+pub struct QuotaArgs {
+    /// The tenant's name
+    pub name: String,
+    /// Quotas to set; `none` removes one
+    #[arg(value_name = "QUOTA=N", value_parser = quota)]
+    pub quotas: Vec<Quota>,
+}
+
+/// The arguments of `kenning tenant rotate-key`.
+#[derive(Clone, Debug, Args)]
+pub struct RotateArgs {
+    /// The tenant's name
+    pub name: String,
+    /// The tenant's other keys expire after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub grace_seconds: Option<u64>,
+}
+
+/// The arguments of `kenning tenant revoke-key`.
+#[derive(Clone, Debug, Args)]
+pub struct RevokeArgs {
+    /// The tenant's name
+    pub name: String,
+    /// The key's id: the part between its first two underscores
+    pub key_id: String,
+}
+
+/// One quota of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Its name, such as `facts`.
+    pub name: String,
+    /// Its value in the unit of the quota; `None` for no quota.
+    pub value: Option<u64>,
+}
+
+fn quota(typed: &str) -> Result<Quota, String> {
+    let form = "expected NAME=N or NAME=none, such as facts=100000";
+    let (name, value) = typed.split_once('=').ok_or(form)?;
+    let value = match value {
+        "none" => None,
+        number => Some(number.parse().map_err(|_| form)?),
+    };
+    Ok(Quota { name: name.to_owned(), value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_a_number_or_none() {
+        let parsed = |value| Ok(Quota { name: "facts".to_owned(), value });
+        assert_eq!(quota("facts=12"), parsed(Some(12)));
+        assert_eq!(quota("facts=none"), parsed(None));
+        for bad in ["facts", "facts=", "facts=-1", "facts=1e9", "facts=many"] {
+            assert!(quota(bad).unwrap_err().contains("facts=100000"), "{bad}");
+        }
+    }
+}

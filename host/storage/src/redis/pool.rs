@@ -1,0 +1,261 @@
+//! A pool of connections that never hang and always recover.
+//!
+//! Callers share a few multiplexed connections. Replies on a connection arrive in the order of the
+//! requests, so a caller that stops waiting does not affect the others.
+//!
+//! - Connections are made on demand, and failures are not remembered: a call that finds no
+//!   connection starts one, and calls that arrive meanwhile share the attempt.
+//! - Every operation ends in time, also while there is no connection. A refused connection is
+//!   reported at once; an attempt that times out is repeated until the operation's end.
+//! - A connection whose state a firewall has dropped looks slow and never recovers. Therefore a
+//!   connection on which an operation timed out, and which has been silent for nearly the duration
+//!   of an operation, is abandoned. So are all others that have been silent since then: firewalls
+//!   rarely drop a single connection, and reconnecting takes a millisecond. Replies that still
+//!   arrive on them are delivered.
+//!
+//! Small commands and bulk transfers use different connections, so that a large reply does not
+//! delay a small one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, RedisError, Value,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::Connection;
+use super::error;
+use crate::{OpenError, StorageError, StorageLimits};
+
+/// How long a connection may be silent, as a fraction of an operation's duration. Less than 1,
+/// because an operation starts a moment before it sends its request.
+const MAX_SILENCE: f32 = 0.9;
+
+/// The expected size of requests and replies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    Small,
+    Bulk,
+}
+
+/// What an operation does. It decides whether a lost request may be sent again, and what is
+/// reported otherwise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Read,
+    Write,
+}
+
+/// The connections of one storage.
+pub(super) struct Pool {
+    address: String,
+    client: Client,
+    config: AsyncConnectionConfig,
+    max_silence: Duration,
+    small: RoundRobin,
+    bulk: RoundRobin,
+}
+
+/// Connections that are used in rotation.
+struct RoundRobin {
+    slots: Vec<Slot>,
+    next: AtomicUsize,
+}
+
+/// Holds one connection; empty until the first call.
+type Slot = Mutex<Option<Arc<Connection>>>;
+
+impl Pool {
+    /// Prepares connections to `url`, without connecting.
+    pub(super) fn new(url: &str, limits: &StorageLimits) -> Result<Self, OpenError> {
+        let info = connection_info(url)?;
+        Ok(Self {
+            address: address(&info),
+            client: Client::open(info).map_err(|error| malformed(&error))?,
+            config: AsyncConnectionConfig::new()
+                // Operations have deadlines of their own.
+                .set_response_timeout(None)
+                .set_connection_timeout(Some(limits.connect)),
+            max_silence: limits.operation.mul_f32(MAX_SILENCE),
+            small: RoundRobin::new(limits.small_connections),
+            bulk: RoundRobin::new(limits.bulk_connections),
+        })
+    }
+
+    /// The server as `host:port/db`.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Sends `pipeline` and waits for its replies, one per command. The error of a refused command
+    /// is among the replies. Ends by `end`.
+    pub(super) async fn run(
+        &self,
+        pipeline: &Pipeline,
+        size: Size,
+        effect: Effect,
+        end: Instant,
+    ) -> Result<Vec<Value>, StorageError> {
+        let slot = if size == Size::Small { self.small.next() } else { self.bulk.next() };
+        match self.attempt(slot, pipeline, end).await {
+            // A read can be repeated. A write may have happened, and then the reply to a second
+            // attempt would be wrong.
+            Err(Failure::Broken(_)) if effect == Effect::Read => {
+                self.attempt(slot, pipeline, end).await
+            }
+            result => result,
+        }
+        .map_err(|failure| failure.into_error(effect))
+    }
+
+    async fn attempt(
+        &self,
+        slot: &Slot,
+        pipeline: &Pipeline,
+        end: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        let (connection, mut commands) = self.connect(slot, end).await?;
+        let pending = connection.expect_reply();
+        match timeout_at(end, pipeline.query_async(&mut commands)).await {
+            Ok(Ok(replies)) => {
+                pending.arrived();
+                Ok(replies)
+            }
+            // Errors of single commands are among the replies; this is one of the connection.
+            Ok(Err(error)) => {
+                connection.close();
+                Err(Failure::Broken(error))
+            }
+            Err(_) => {
+                self.abandon_if_silent(&connection);
+                Err(Failure::Late)
+            }
+        }
+    }
+
+    /// The connection of `slot`, connecting if there is none.
+    async fn connect(
+        &self,
+        slot: &Slot,
+        end: Instant,
+    ) -> Result<(Arc<Connection>, MultiplexedConnection), Failure> {
+        loop {
+            let connection = self.usable(slot);
+            match timeout_at(end, connection.connected()).await {
+                Ok(Ok(commands)) => return Ok((connection, commands)),
+                Ok(Err(error)) if error.is_timeout() => {}
+                Ok(Err(error)) => return Err(Failure::Unreachable(error)),
+                Err(_) => return Err(Failure::NotConnected),
+            }
+        }
+    }
+
+    /// The connection of `slot`, replaced by a new one if it cannot be used.
+    fn usable(&self, slot: &Slot) -> Arc<Connection> {
+        let mut slot = lock(slot);
+        match &*slot {
+            Some(connection) if connection.is_usable() => Arc::clone(connection),
+            _ => {
+                let new = Connection::start(self.client.clone(), self.config.clone());
+                Arc::clone(slot.insert(Arc::new(new)))
+            }
+        }
+    }
+
+    fn abandon_if_silent(&self, connection: &Connection) {
+        let is_too_long = |since: &Instant| since.elapsed() >= self.max_silence;
+        let Some(since) = connection.silent_since().filter(is_too_long) else {
+            return;
+        };
+        if !connection.close() {
+            return;
+        }
+        for slot in self.small.slots.iter().chain(&self.bulk.slots) {
+            if let Some(other) = &*lock(slot)
+                && !other.replied_after(since)
+            {
+                other.close();
+            }
+        }
+        tracing::warn!(
+            silent_ms = since.elapsed().as_millis(),
+            "Redis does not reply; reconnecting"
+        );
+    }
+}
+
+impl RoundRobin {
+    fn new(connections: usize) -> Self {
+        let slots = (0..connections.max(1)).map(|_| Slot::default()).collect();
+        Self { slots, next: AtomicUsize::new(0) }
+    }
+
+    fn next(&self) -> &Slot {
+        &self.slots[self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len()]
+    }
+}
+
+fn lock(slot: &Slot) -> MutexGuard<'_, Option<Arc<Connection>>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How an operation failed.
+enum Failure {
+    /// No connection in time: nothing was sent.
+    NotConnected,
+    /// The connection was refused: nothing was sent.
+    Unreachable(RedisError),
+    /// The connection was lost after the request was sent.
+    Broken(RedisError),
+    /// The request was sent, and no reply arrived in time.
+    Late,
+}
+
+impl Failure {
+    fn into_error(self, effect: Effect) -> StorageError {
+        let outcome_unknown = effect == Effect::Write;
+        match self {
+            Self::NotConnected => StorageError::Timeout { outcome_unknown: false },
+            Self::Late => StorageError::Timeout { outcome_unknown },
+            Self::Broken(_) if outcome_unknown => StorageError::Timeout { outcome_unknown },
+            Self::Broken(error) | Self::Unreachable(error) => error::unreachable(&error),
+        }
+    }
+}
+
+/// Disables Nagle's algorithm, and detects a dead peer within seconds.
+fn tcp_settings() -> TcpSettings {
+    let second = Duration::from_secs(1);
+    let keepalive = TcpKeepalive::new().with_time(second).with_interval(second).with_retries(2);
+    TcpSettings::default().set_nodelay(true).set_user_timeout(2 * second).set_keepalive(keepalive)
+}
+
+fn connection_info(url: &str) -> Result<ConnectionInfo, OpenError> {
+    let info = url.into_connection_info().map_err(|error| malformed(&error))?;
+    let mut settings = info.redis_settings().clone();
+    // RESP3 reports a closed connection at once; RESP2 only when the next command fails.
+    if !url.contains("protocol=") {
+        settings = settings.set_protocol(ProtocolVersion::RESP3);
+    }
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+}
+
+fn address(info: &ConnectionInfo) -> String {
+    let db = info.redis_settings().db();
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) => format!("{host}:{port}/{db}"),
+        other => format!("{other}/{db}"),
+    }
+}
+
+/// The client's message describes the problem without quoting the address.
+fn malformed(error: &RedisError) -> OpenError {
+    OpenError::Address(format!(
+        "malformed address; expected redis://[user:pass@]host:port[/db]: {error}"
+    ))
+}

@@ -79,7 +79,8 @@ impl Indexer {
         let mut most = ids.len();
         while reached < ids.len() {
             let asked = &ids[reached..ids.len().min(reached + most)];
-            let caller = Caller::within(tenant.clone(), self.kb.services().limits.call).in_background();
+            let caller =
+                Caller::within(tenant.clone(), self.kb.services().limits.call).in_background();
             let names = asked.iter().map(ToString::to_string).collect();
             let answer = self.kb.entries(&caller, names).await?;
             let unreached = answer.iter().rev().take_while(|entry| entry.is_none()).count();

@@ -39,9 +39,8 @@ fn main() {
         modules.push(module);
     }
     let row = |module: &String| {
-        format!(
-            "(\"src/component/{module}.rs\", include_str!(concat!(env!(\"OUT_DIR\"), \"/{module}.rs\"))),"
-        )
+        let text = format!("include_str!(concat!(env!(\"OUT_DIR\"), \"/{module}.rs\"))");
+        format!("(\"src/component/{module}.rs\", {text}),")
     };
     let rows: String = modules.iter().map(row).collect();
     write(&output, "generated", format!("&[{rows}]").into_bytes());

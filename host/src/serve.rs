@@ -66,7 +66,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     // Before it says that it listens: whoever waits for that may stop it at once.
     let stopped = stopped()?;
     let announcing = tokio::spawn(announce(address.to_string(), kb.clone()));
-    let routes = Routes { all: http::router(app.clone()), without_place: http::without_place(app) };
+    let routes = Routes { all: http::router(app.clone()), rejected: http::without_place(app) };
     let drained = server::run(listener, routes, &config.limits, stopped).await;
     if !drained {
         tracing::warn!("some calls were still running when the drain ended (shutdown_drain_ms)");

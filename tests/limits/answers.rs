@@ -128,7 +128,10 @@ async fn more_or_fewer_facts_than_ids_are_the_guests_fault() -> Result<()> {
     for (deed, used) in [("answer-no-fact", 0), ("answer-two-facts", 2)] {
         server.store(json!({ "fact_id": deed, "text": deed })).await?;
         let answer = server.get(&format!("/v1/facts/{deed}")).await?;
-        assert_refused(&answer, &format!("the logic gave {used} answers where 1 were asked for"));
+        assert_refused(
+            &answer,
+            &format!("the logic gave {used} results for 1 requested (read_facts)"),
+        );
         let details = &answer.json["details"];
         assert_eq!((&details["limit"], &details["used"]), (&json!("read_facts"), &json!(used)));
         serves_on(&server).await?;

@@ -27,13 +27,13 @@ pub enum ExtensionCommand {
     List(Call<NoArgs>),
     /// Install a component, or replace the extension of that name
     #[command(after_help = INSTALL_EXAMPLES)]
-    InstallArgs(Call<InstallArgs>),
+    Install(Call<InstallArgs>),
     /// Remove an extension
     Remove(Call<ExtensionName>),
     /// Return to the generation that was active before
     Rollback(Call<RollbackExtensionArgs>),
     /// Show the latest log lines of an extension
-    LogsArgs(Call<LogsArgs>),
+    Logs(Call<LogsArgs>),
 }
 
 const PROMOTE_EXAMPLES: &str = "\
@@ -208,10 +208,10 @@ impl ExtensionCommand {
     pub(crate) fn connection(&self) -> &Connection {
         match self {
             Self::List(call) => &call.connection,
-            Self::InstallArgs(call) => &call.connection,
+            Self::Install(call) => &call.connection,
             Self::Remove(call) => &call.connection,
             Self::Rollback(call) => &call.connection,
-            Self::LogsArgs(call) => &call.connection,
+            Self::Logs(call) => &call.connection,
         }
     }
 }

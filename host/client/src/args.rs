@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::admin::{ExtensionCommand, LogicCommand};
 use crate::dev::{DEV_HELP, DevArgs};
-use crate::{Connection, TenantCommand};
+use crate::{Call, Connection, TenantCommand};
 
 /// The commands. Each has its own [`Connection`], so the connection options follow the command.
 #[derive(Clone, Debug, Subcommand)]
@@ -86,10 +86,10 @@ Examples:
   kenning import facts.jsonl
   zcat facts.jsonl.gz | kenning import -
 
-Each line is a JSON object: \"content\", and optionally \"id\", \"metadata\" and \"timestamp\", as
-`kenning export` writes it; or \"text\", and optionally \"fact_id\" and \"metadata\". An invalid line
-is reported with its number, the other lines are imported, and the exit code is 1. Lines with an id
-can be imported again: existing facts do not change.";
+Each line is a JSON object: \"content\", and optionally \"id\", \"metadata\" and
+\"timestamp\", as `kenning export` writes it; or \"text\", and optionally \"fact_id\" and
+\"metadata\". An invalid line is reported with its number, the other lines are imported, and the
+exit code is 1. Lines with an id can be imported again: existing facts do not change.";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -119,17 +119,6 @@ impl Command {
         };
         connection.clone()
     }
-}
-
-/// A command's own arguments and its connection options.
-#[derive(Clone, Debug, Args)]
-pub struct Call<A: Args> {
-    /// The command's own arguments.
-    #[command(flatten)]
-    pub args: A,
-    /// The connection options.
-    #[command(flatten)]
-    pub connection: Connection,
 }
 
 /// The arguments of `kenning store`.

@@ -98,3 +98,14 @@ impl fmt::Debug for Key {
         f.write_str("Key(hidden)")
     }
 }
+
+/// A command's own arguments and its connection options.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Call<A: clap::Args> {
+    /// The command's own arguments.
+    #[command(flatten)]
+    pub args: A,
+    /// The connection options.
+    #[command(flatten)]
+    pub connection: Connection,
+}

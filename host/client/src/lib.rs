@@ -58,10 +58,10 @@ mod text;
 use std::process::ExitCode;
 
 pub use args::{
-    Call, ChangeArgs, Command, DeleteArgs, ExportArgs, Fusion, GetArgs, ImportArgs, JsonObject,
-    ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs,
+    ChangeArgs, Command, DeleteArgs, ExportArgs, Fusion, GetArgs, ImportArgs, JsonObject, ListArgs,
+    Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs,
 };
-pub use connection::{AdminConnection, Connection, Key};
+pub use connection::{AdminConnection, Call, Connection, Key};
 pub use dev::DevArgs;
 pub use error::{ApiError, Error, Exit};
 pub use server::{JsonResponse, Server, Timeouts};

@@ -1,4 +1,4 @@
-//! What a turn may ask of guests: the logic's verbs and the extensions' hooks.
+//! The exports of guests as methods of a session: the logic's functions and the extensions' hooks.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ const SELF_TEST_ITEMS: usize = 1_000;
 /// What a component's own test said.
 type Tested = Result<Result<(), String>, GuestError>;
 
-/// What the logic answered and what it did for it, or how it failed to.
+/// The logic's result and the effects of its call, or why it did not return.
 pub type LogicResult<T> = Result<(Result<T, Error>, CallEffects), GuestError>;
 
 impl Session {
-    /// Stores facts; one result for each draft.
+    /// Stores drafts; gives one outcome for each, in their order.
     ///
     /// # Errors
-    /// If the guest failed. The logic's own errors are part of the result.
+    /// When the guest does not return, as for all functions here.
     pub async fn store(
         &mut self,
         logic: &Generation,
@@ -44,10 +44,10 @@ impl Session {
         .await
     }
 
-    /// Reads facts; one result for each id.
+    /// Reads facts; `None` for an id that has none.
     ///
     /// # Errors
-    /// If the guest failed. The logic's own errors are part of the result.
+    /// When the guest does not return.
     pub async fn get(
         &mut self,
         logic: &Generation,
@@ -60,10 +60,10 @@ impl Session {
         .await
     }
 
-    /// One page of facts, optionally only those that contain a substring.
+    /// Reads one page of facts, newest first, at most `limit`.
     ///
     /// # Errors
-    /// If the guest failed. The logic's own errors are part of the result.
+    /// When the guest does not return.
     pub async fn list(
         &mut self,
         logic: &Generation,
@@ -85,10 +85,10 @@ impl Session {
         .await
     }
 
-    /// Changes a fact.
+    /// Changes one fact.
     ///
     /// # Errors
-    /// If the guest failed. The logic's own errors are part of the result.
+    /// When the guest does not return.
     pub async fn update(
         &mut self,
         logic: &Generation,
@@ -106,10 +106,10 @@ impl Session {
         .await
     }
 
-    /// Deletes a fact.
+    /// Deletes one fact.
     ///
     /// # Errors
-    /// If the guest failed. The logic's own errors are part of the result.
+    /// When the guest does not return.
     pub async fn delete(&mut self, logic: &Generation, id: String) -> LogicResult<()> {
         let invocation = self.invocation("delete", 0, 1);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
@@ -118,10 +118,10 @@ impl Session {
         .await
     }
 
-    /// What the index needs of facts; one result for each id.
+    /// What the index is to hold of facts; `None` for an id that has none.
     ///
     /// # Errors
-    /// If the guest failed. The logic's own errors are part of the result.
+    /// When the guest does not return.
     pub async fn entries(
         &mut self,
         logic: &Generation,
@@ -134,10 +134,10 @@ impl Session {
         .await
     }
 
-    /// Searches facts.
+    /// Searches.
     ///
     /// # Errors
-    /// If the guest failed. The logic's own errors are part of the result.
+    /// When the guest does not return.
     pub async fn search(&mut self, logic: &Generation, query: Query) -> LogicResult<Answer> {
         let invocation = self.invocation("search", query.text.len(), query.top_k as usize);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
@@ -168,10 +168,10 @@ impl Session {
         .map(|(said, _)| said)
     }
 
-    /// Only has it instantiated: a guest that cannot start is never promoted.
+    /// Only instantiates the logic: a guest that cannot start is never promoted.
     ///
     /// # Errors
-    /// If it cannot be instantiated.
+    /// When it cannot start within its limits.
     pub async fn start_logic(&mut self, logic: &Generation) -> Result<(), GuestError> {
         let invocation = self.invocation("start", 0, 0);
         self.run(&logic.guest, &logic.linked.logic, invocation, |_, _| Box::pin(async { Ok(()) }))
@@ -184,7 +184,7 @@ impl Session {
     }
 }
 
-/// What the fuel of a hook is reckoned by.
+/// An input that a hook's fuel depends on.
 trait HookInput {
     /// Bytes of text and metadata.
     fn bytes(&self) -> usize;
@@ -273,10 +273,10 @@ impl Session {
         Some(self.test(guest, pre, invocation).await)
     }
 
-    /// Only has it instantiated.
+    /// Only instantiates the extension.
     ///
     /// # Errors
-    /// If it cannot be instantiated.
+    /// When it cannot start within its limits.
     pub async fn start_extension(
         &mut self,
         (guest, linked): (&Arc<Guest>, &LinkedExtension),

@@ -7,13 +7,13 @@ use crate::guest::Guest;
 
 /// One generation of the logic.
 pub struct Generation {
-    /// Its identity and health.
+    /// Who it is, and its health.
     pub guest: Arc<Guest>,
     pub(crate) linked: LinkedLogic,
 }
 
 impl Generation {
-    /// A generation that runs `linked` as `guest`.
+    /// A generation of `guest`, whose component is `linked`.
     pub fn new(guest: Arc<Guest>, linked: LinkedLogic) -> Self {
         Self { guest, linked }
     }

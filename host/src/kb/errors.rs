@@ -1,25 +1,43 @@
-//! What the caller is told of a guest's failure.
+//! What callers are told when a guest or the storage fails.
 
 use std::time::Instant;
 
+use kenning_storage::StorageError;
 use serde_json::json;
 
-use super::Purpose;
+use super::Kb;
+use super::caller::Purpose;
 use kenning_core::error::{Blame, Code, Error};
 use kenning_runtime::wit::{self, Backend};
 use kenning_runtime::{CallError, Component, Guest, GuestError, Waiting};
 
-/// How messages call what failed.
+/// Turns failures of guests into errors for the caller.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ErrorMapper {
-    /// Users know the storage by its name.
+    /// The name of the storage in messages to users.
     pub(super) storage: &'static str,
     pub(super) purpose: Purpose,
 }
 
+impl Kb {
+    /// A storage failure outside a guest call.
+    pub fn storage_error(&self, error: &StorageError) -> Error {
+        let name = self.storage_name;
+        match error {
+            StorageError::Unavailable(reason) => {
+                Error::new(Code::StorageUnavailable, format!("{name} not available: {reason}"))
+            }
+            StorageError::Timeout { .. } => {
+                Error::new(Code::Timeout, format!("{name} operation timeout"))
+            }
+            other => Error::internal(other),
+        }
+    }
+}
+
 impl ErrorMapper {
-    /// A failure that the logic reported.
-    pub(super) fn error(
+    /// An error that the logic returned.
+    pub(super) fn logic_error(
         self,
         error: wit::Error,
         outcome_unknown: bool,
@@ -35,7 +53,7 @@ impl ErrorMapper {
             }
             wit::Error::TooLarge(wit::Exceeded { limit, allowed, used }) => {
                 match limit.as_str() {
-                    // What storage refused because the tenant is full.
+                    // Storage refused the write because the tenant's quota is used up.
                     "facts" => kenning_tenants::quota_exceeded("facts", allowed, used),
                     "bytes" => kenning_tenants::quota_exceeded("bytes", allowed, used),
                     limit => Error::too_large(limit, allowed, used),
@@ -46,7 +64,7 @@ impl ErrorMapper {
                 self.timeout(failure.backend, &failure.message, outcome_unknown)
             }
             wit::Error::ProfileMismatch(both) => Error::new(Code::DimensionMismatch, both),
-            // What the host failed at the guest may have passed on.
+            // The guest may have passed on a failure of the host.
             wit::Error::Other(reason) if host_failed => Error::internal(reason),
             wit::Error::Other(reason) => Error::internal(reason).blaming(Blame::Guest),
         }
@@ -66,37 +84,37 @@ impl ErrorMapper {
     }
 
     fn timeout(self, backend: Backend, reason: &str, outcome_unknown: bool) -> Error {
-        let what = match backend {
+        let operation = match backend {
             Backend::Storage => format!("{} operation timeout", self.storage),
             Backend::Embedding => "Embedding timeout".to_string(),
         };
-        let error = Error::new(Code::Timeout, format!("{what}: {reason}"));
+        let error = Error::new(Code::Timeout, format!("{operation}: {reason}"));
         if outcome_unknown { error.with_unknown_outcome() } else { error }
     }
 
-    /// A guest that did not come to its end.
+    /// A guest call that failed.
     pub(super) fn guest_error(self, error: &GuestError, outcome_unknown: bool) -> Error {
-        let mapped = self.of_guest(&error.cause, &error.guest);
+        let mapped = self.cause(&error.cause, &error.guest);
         if outcome_unknown { mapped.with_unknown_outcome() } else { mapped }
     }
 
-    /// A call of which no guest is to blame.
-    pub(super) fn ended(self, ended: &CallError) -> Error {
-        match ended {
+    /// A call that failed outside any one guest.
+    pub(super) fn call_error(self, error: &CallError) -> Error {
+        match error {
             CallError::Deadline { in_guest: true, .. } => {
-                self.late("the guests were still computing")
+                self.deadline_passed("the guests were still computing")
             }
             CallError::Overloaded { limit, allowed } => Error::overloaded(limit, *allowed),
             other => Error::internal(format!("{other:?}")),
         }
     }
 
-    fn of_guest(self, ended: &CallError, guest: &Guest) -> Error {
+    fn cause(self, cause: &CallError, guest: &Guest) -> Error {
         let component = &guest.component;
-        match ended {
+        match cause {
             CallError::Trapped(trap) => {
                 Error::new(Code::GuestTrapped, format!("{component} trapped: {trap}"))
-                    .with_details(named(guest))
+                    .with_details(guest_details(guest))
             }
             CallError::OutOfFuel { limit } => {
                 limit_error(Code::GuestOutOfFuel, guest, "fuel", *limit, None)
@@ -108,7 +126,7 @@ impl ErrorMapper {
                 limit_error(Code::GuestLimit, guest, limit, *allowed, *used)
             }
             CallError::Deadline { in_guest: true, .. } => {
-                self.late(&format!("{component} was still computing"))
+                self.deadline_passed(&format!("{component} was still computing"))
             }
             CallError::Deadline { waiting, .. } => {
                 let waited_for = match waiting {
@@ -118,23 +136,23 @@ impl ErrorMapper {
                 let reason = "the call's deadline passed while waiting";
                 self.timeout(waited_for, reason, false)
             }
-            other @ (CallError::Overloaded { .. } | CallError::Host(_)) => self.ended(other),
+            other @ (CallError::Overloaded { .. } | CallError::Host(_)) => self.call_error(other),
         }
     }
 
-    fn late(self, why: &str) -> Error {
-        let what = if self.purpose == Purpose::Search { "Search" } else { "Call" };
-        Error::new(Code::Timeout, format!("{what} timeout: {why}")).blaming(Blame::Guest)
+    fn deadline_passed(self, reason: &str) -> Error {
+        let operation = if self.purpose == Purpose::Search { "Search" } else { "Call" };
+        Error::new(Code::Timeout, format!("{operation} timeout: {reason}")).blaming(Blame::Guest)
     }
 }
 
-/// Which guest it was, for an error's details.
-fn named(guest: &Guest) -> serde_json::Value {
+/// Which guest failed, for an error's details.
+fn guest_details(guest: &Guest) -> serde_json::Value {
     json!({ "component": guest.component.name(), "generation": guest.reference.number })
 }
 
-/// Adds which generation it was.
-pub(super) fn of_generation(mut error: Error, guest: &Guest) -> Error {
+/// Adds the guest's generation to an error's details.
+pub(super) fn with_generation(mut error: Error, guest: &Guest) -> Error {
     if let Some(details) = &mut error.details {
         details["generation"] = guest.reference.number.into();
     }
@@ -145,20 +163,21 @@ pub(super) fn not_found(id: &str) -> Error {
     Error::new(Code::NotFound, format!("there is no fact with the id {id:?}"))
 }
 
-/// `guest` answered with more than it may, or less than it must.
-pub(super) fn guest_broke(guest: &Guest, limit: &str, allowed: usize, used: usize) -> Error {
+/// `guest` returned more than its limit.
+pub(super) fn guest_exceeded(guest: &Guest, limit: &str, allowed: usize, used: usize) -> Error {
     limit_error(Code::GuestLimit, guest, limit, allowed as u64, Some(used as u64))
 }
 
-/// `guest` answered what the contract does not allow; `what` completes the sentence.
-pub(super) fn guest_lied(guest: &Guest, what: &str) -> Error {
-    Error::new(Code::GuestLimit, format!("{} {what}", guest.component)).with_details(named(guest))
+/// `guest` returned what the contract does not allow; the message is "GUEST `violation`".
+pub(super) fn contract_violated(guest: &Guest, violation: &str) -> Error {
+    Error::new(Code::GuestLimit, format!("{} {violation}", guest.component))
+        .with_details(guest_details(guest))
 }
 
 fn limit_error(code: Code, guest: &Guest, limit: &str, allowed: u64, used: Option<u64>) -> Error {
-    // What was refused was never used, and fuel that ran out was used up.
+    // Without a figure the guest used up exactly what it was allowed, such as fuel.
     let used = used.unwrap_or(allowed);
-    let mut details = named(guest);
+    let mut details = guest_details(guest);
     details["limit"] = limit.into();
     details["allowed"] = allowed.into();
     details["used"] = used.into();
@@ -166,20 +185,20 @@ fn limit_error(code: Code, guest: &Guest, limit: &str, allowed: u64, used: Optio
     Error::new(code, message).with_details(details)
 }
 
-/// Why `guest` is not asked now, if it is not.
+/// Why `guest` must not be called now, if it is in quarantine.
 pub(super) fn quarantine_error(guest: &Guest) -> Option<Error> {
     let left = guest.health.quarantined()?.saturating_duration_since(Instant::now());
     let message = format!(
-        "{} failed again and again and is in quarantine for another {:.1} s",
+        "{} failed repeatedly and is in quarantine for another {:.1} s",
         guest.component,
         left.as_secs_f64()
     );
-    let mut error = Error::new(Code::GuestTrapped, message).with_details(named(guest));
+    let mut error = Error::new(Code::GuestTrapped, message).with_details(guest_details(guest));
     error.retry_after = Some(left);
     Some(error)
 }
 
-/// An extension does not let it through.
+/// An extension refused the call.
 pub(super) fn rejected(component: &Component, message: String) -> Error {
     Error::new(Code::Rejected, message).with_details(json!({ "extension": component.name() }))
 }

@@ -1,74 +1,77 @@
-//! The tenant's extensions around the logic, one after the other in the operator's
-//! order, each on what the one before it gave.
+//! The tenant's extensions around the logic: one after the other in the operator's order, each
+//! on the result of the one before it.
 //!
-//! A hook that refuses ends the call. A hook that fails ends it too, or is left out,
-//! as its policy says: by default what protects (`on-store`, `on-query`, `on-read`)
-//! closes, and what improves (`rerank`) is left out.
+//! A hook that refuses ends the call. A hook that fails either ends the call or is left out, as
+//! its policy says. By default the hooks that protect (`on-store`, `on-query`, `on-read`) end
+//! the call, and the one that improves (`rerank`) is left out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::errors::{guest_broke, guest_lied, quarantine_error, rejected};
+use super::errors::{ErrorMapper, contract_violated, guest_exceeded, quarantine_error, rejected};
 use super::pipeline::Pipeline;
 use crate::registry::Extension;
 use kenning_core::error::Error;
 use kenning_runtime::wit::{Answer, Draft, Fact, Hit, Query, Ranked, Refusal};
 use kenning_runtime::{GuestError, Hook, OnFailure};
 
-/// Facts handed to `on-read` at once; their bytes are bounded, too.
+/// Most facts in one call of `on-read`; their bytes are limited, too.
 const FACTS: usize = 100;
 
-/// How a hook ended that gave nothing.
-enum End {
-    /// It said no, which is final.
+/// Why a hook has no result.
+enum HookError {
+    /// The extension refused the call, which is final.
     Refused(Error),
+    /// The hook failed; its policy decides.
     Failed(Error),
 }
 
-/// What a hook gave, or why it is left out.
-type Given<T> = Result<T, Error>;
+impl From<Error> for HookError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The result of a hook, or why it is left out.
+type HookOutcome<T> = Result<T, Error>;
 
 impl Pipeline {
-    /// The drafts to store in place of `draft`.
+    /// The drafts to store instead of `draft`.
     pub(super) async fn on_store(&mut self, draft: Draft) -> Result<Vec<Draft>, Error> {
         let most = self.session.services().limits.batch_facts;
         let mut drafts = vec![draft];
-        for extension in self.with(Hook::OnStore) {
+        for extension in self.extensions_with(Hook::OnStore) {
             let mut next = Vec::with_capacity(drafts.len());
             for draft in drafts {
-                match self.store_hook(&extension, &draft).await? {
-                    Ok(given) => next.extend(given),
+                match self.on_store_of(&extension, &draft).await? {
+                    Ok(replacements) => next.extend(replacements),
                     Err(_) => next.push(draft),
                 }
             }
             if next.len() > most {
-                return Err(guest_broke(&extension.guest, "batch_facts", most, next.len()));
+                return Err(guest_exceeded(&extension.guest, "batch_facts", most, next.len()));
             }
             drafts = next;
         }
         Ok(drafts)
     }
 
-    async fn store_hook(
+    async fn on_store_of(
         &mut self,
         extension: &Extension,
         draft: &Draft,
-    ) -> Result<Given<Vec<Draft>>, Error> {
-        let end = match quarantine_error(&extension.guest) {
-            Some(error) => Err(End::Failed(error)),
-            None => {
-                let given = self.session.on_store(extension.hooks(), draft.clone()).await;
-                self.given(extension, given)
-                    .and_then(|drafts| self.check_drafts(extension, drafts).map_err(End::Failed))
-            }
-        };
-        settle(extension, Hook::OnStore, end)
+    ) -> Result<HookOutcome<Vec<Draft>>, Error> {
+        let hook = self.session.on_store(extension.hooks(), draft.clone());
+        let drafts = run_hook(self.errors, extension, hook).await;
+        let drafts = drafts.and_then(|drafts| Ok(self.check_drafts(extension, drafts)?));
+        apply_policy(extension, Hook::OnStore, drafts)
     }
 
     fn check_drafts(&self, extension: &Extension, drafts: Vec<Draft>) -> Result<Vec<Draft>, Error> {
         let limits = &self.session.services().limits;
         if drafts.is_empty() {
-            return Err(guest_lied(&extension.guest, "gave no draft and no reason"));
+            let violation = "gave no draft and no reason";
+            return Err(contract_violated(&extension.guest, violation));
         }
         for draft in &drafts {
             for (limit, allowed, used) in [
@@ -76,26 +79,21 @@ impl Pipeline {
                 ("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len()),
             ] {
                 if used > allowed {
-                    return Err(guest_broke(&extension.guest, limit, allowed, used));
+                    return Err(guest_exceeded(&extension.guest, limit, allowed, used));
                 }
             }
         }
         Ok(drafts)
     }
 
-    /// The query to answer in place of `query`.
+    /// The query to run instead of `query`.
     pub(super) async fn on_query(&mut self, mut query: Query) -> Result<Query, Error> {
-        for extension in self.with(Hook::OnQuery) {
-            let end = match quarantine_error(&extension.guest) {
-                Some(error) => Err(End::Failed(error)),
-                None => {
-                    let given = self.session.on_query(extension.hooks(), query.clone()).await;
-                    self.given(&extension, given)
-                        .and_then(|query| self.check_query(&extension, query).map_err(End::Failed))
-                }
-            };
-            if let Ok(given) = settle(&extension, Hook::OnQuery, end)? {
-                query = given;
+        for extension in self.extensions_with(Hook::OnQuery) {
+            let hook = self.session.on_query(extension.hooks(), query.clone());
+            let replaced = run_hook(self.errors, &extension, hook).await;
+            let replaced = replaced.and_then(|query| Ok(self.check_query(&extension, query)?));
+            if let Ok(replaced) = apply_policy(&extension, Hook::OnQuery, replaced)? {
+                query = replaced;
             }
         }
         Ok(query)
@@ -105,29 +103,29 @@ impl Pipeline {
         let limits = &self.session.services().limits;
         let (hits, asked) = (limits.search_hits, query.top_k as usize);
         if !(1..=hits).contains(&asked) {
-            return Err(guest_broke(&extension.guest, "search_hits", hits, asked));
+            return Err(guest_exceeded(&extension.guest, "search_hits", hits, asked));
         }
         if query.text.len() > limits.query_bytes {
             let (allowed, used) = (limits.query_bytes, query.text.len());
-            return Err(guest_broke(&extension.guest, "query_bytes", allowed, used));
+            return Err(guest_exceeded(&extension.guest, "query_bytes", allowed, used));
         }
         Ok(query)
     }
 
-    /// The facts that may leave, as they may be seen.
+    /// The facts that may be returned, as the extensions show them.
     pub(super) async fn on_read(&mut self, mut facts: Vec<Fact>) -> Result<Vec<Fact>, Error> {
-        for extension in self.with(Hook::OnRead) {
-            let mut left = Vec::with_capacity(facts.len());
-            for group in self.readable(facts) {
-                left.extend(self.read_hook(&extension, group).await?);
+        for extension in self.extensions_with(Hook::OnRead) {
+            let mut shown = Vec::with_capacity(facts.len());
+            for group in self.read_groups(facts) {
+                shown.extend(self.on_read_of(&extension, group).await?);
             }
-            facts = left;
+            facts = shown;
         }
         Ok(facts)
     }
 
-    /// Splits facts so that each group fits a host call on its way back.
-    fn readable(&self, facts: Vec<Fact>) -> Vec<Vec<Fact>> {
+    /// Splits facts so that the result for each group fits a host call.
+    fn read_groups(&self, facts: Vec<Fact>) -> Vec<Vec<Fact>> {
         let most = self.session.services().limits.host_call_bytes / 2;
         let mut groups: Vec<Vec<Fact>> = Vec::new();
         let mut bytes = 0;
@@ -147,33 +145,28 @@ impl Pipeline {
         groups
     }
 
-    async fn read_hook(
+    async fn on_read_of(
         &mut self,
         extension: &Extension,
         facts: Vec<Fact>,
     ) -> Result<Vec<Fact>, Error> {
-        let end = match quarantine_error(&extension.guest) {
-            Some(error) => Err(End::Failed(error)),
-            None => {
-                let given = self.session.on_read(extension.hooks(), facts.clone()).await;
-                self.given(extension, given.map(|given| given.map(Ok)))
-            }
-        };
-        Ok(match settle(extension, Hook::OnRead, end)? {
-            Ok(given) => as_seen(facts, given),
+        let hook = infallible(self.session.on_read(extension.hooks(), facts.clone()));
+        let returned = run_hook(self.errors, extension, hook).await;
+        Ok(match apply_policy(extension, Hook::OnRead, returned)? {
+            Ok(returned) => redact(facts, returned),
             Err(_) => facts,
         })
     }
 
-    /// Lets leave what of the hits may.
+    /// Runs `on-read` on the hits: removes hidden facts and shows the others redacted.
     pub(super) async fn read_hits(&mut self, answer: &mut Answer) -> Result<(), Error> {
         if !self.snapshot.has(Hook::OnRead) {
             return Ok(());
         }
         let facts = answer.hits.iter().map(|hit| hit.fact.clone()).collect();
-        let left = self.on_read(facts).await?;
-        let mut left = by_id(left, |fact| &fact.id);
-        answer.hits.retain_mut(|hit| match left.remove(&hit.fact.id) {
+        let shown = self.on_read(facts).await?;
+        let mut shown = first_by_id(shown, |fact| &fact.id);
+        answer.hits.retain_mut(|hit| match shown.remove(&hit.fact.id) {
             Some(fact) => {
                 hit.fact = fact;
                 true
@@ -183,64 +176,71 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Puts the hits into the extensions' order.
+    /// Puts the hits into the extensions' order. A hook that is left out is named in `degraded`.
     pub(super) async fn rerank(&mut self, query: &Query, answer: &mut Answer) -> Result<(), Error> {
-        for extension in self.with(Hook::Rerank) {
+        for extension in self.extensions_with(Hook::Rerank) {
             if answer.hits.is_empty() {
                 break;
             }
-            let end = match quarantine_error(&extension.guest) {
-                Some(error) => Err(End::Failed(error)),
-                None => {
-                    let given = self
-                        .session
-                        .rerank(extension.hooks(), query.clone(), answer.hits.clone())
-                        .await;
-                    self.given(&extension, given.map(|given| given.map(Ok)))
-                        .and_then(|ranked| check_ranks(&extension, ranked).map_err(End::Failed))
-                }
-            };
-            match settle(&extension, Hook::Rerank, end)? {
+            let (query, hits) = (query.clone(), answer.hits.clone());
+            let hook = infallible(self.session.rerank(extension.hooks(), query, hits));
+            let ranked = run_hook(self.errors, &extension, hook).await;
+            let ranked = ranked.and_then(|ranked| Ok(check_ranks(&extension, ranked)?));
+            match apply_policy(&extension, Hook::Rerank, ranked)? {
                 Ok(ranked) => reorder(&mut answer.hits, ranked),
-                Err(why) => {
-                    answer.degraded.push(format!(
-                        "extension {}: {}",
-                        extension.name(),
-                        why.message
-                    ));
+                Err(error) => {
+                    let left_out = format!("extension {}: {}", extension.name(), error.message);
+                    answer.degraded.push(left_out);
                 }
             }
         }
         Ok(())
     }
 
-    fn with(&self, hook: Hook) -> Vec<Arc<Extension>> {
+    fn extensions_with(&self, hook: Hook) -> Vec<Arc<Extension>> {
         let extensions = self.snapshot.extensions.iter();
         extensions.filter(|extension| extension.has(hook)).cloned().collect()
     }
+}
 
-    fn given<T>(
-        &self,
-        extension: &Extension,
-        given: Result<Option<Result<T, Refusal>>, GuestError>,
-    ) -> Result<T, End> {
-        match given {
-            Ok(Some(Ok(given))) => Ok(given),
-            Ok(Some(Err(refusal))) => {
-                Err(End::Refused(rejected(&extension.guest.component, refusal.message)))
-            }
-            Ok(None) => Err(End::Failed(guest_lied(&extension.guest, "does not have this hook"))),
-            Err(error) => Err(End::Failed(self.errors.guest_error(&error, false))),
+/// What the session returns for a hook: `None` if the extension does not have it.
+type HookResult<T> = Result<Option<Result<T, Refusal>>, GuestError>;
+
+/// Runs `hook`, a call of one of the extension's hooks. While the extension is in quarantine
+/// the call fails without being made.
+async fn run_hook<T>(
+    errors: ErrorMapper,
+    extension: &Extension,
+    hook: impl Future<Output = HookResult<T>>,
+) -> Result<T, HookError> {
+    if let Some(error) = quarantine_error(&extension.guest) {
+        return Err(HookError::Failed(error));
+    }
+    match hook.await {
+        Ok(Some(Ok(value))) => Ok(value),
+        Ok(Some(Err(refusal))) => {
+            Err(HookError::Refused(rejected(&extension.guest.component, refusal.message)))
         }
+        Ok(None) => Err(contract_violated(&extension.guest, "does not have this hook").into()),
+        Err(error) => Err(errors.guest_error(&error, false).into()),
     }
 }
 
-/// Whether a hook that gave nothing ends the call.
-fn settle<T>(extension: &Extension, hook: Hook, end: Result<T, End>) -> Result<Given<T>, Error> {
-    match end {
-        Ok(given) => Ok(Ok(given)),
-        Err(End::Refused(error)) => Err(error),
-        Err(End::Failed(error)) => {
+/// A hook that cannot refuse, as one that does not.
+async fn infallible<T>(hook: impl Future<Output = Result<Option<T>, GuestError>>) -> HookResult<T> {
+    hook.await.map(|value| value.map(Ok))
+}
+
+/// Decides by the hook's policy whether a failure ends the call.
+fn apply_policy<T>(
+    extension: &Extension,
+    hook: Hook,
+    result: Result<T, HookError>,
+) -> Result<HookOutcome<T>, Error> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(HookError::Refused(error)) => Err(error),
+        Err(HookError::Failed(error)) => {
             metrics::counter!("kenning_hook_failures_total", "hook" => hook.name()).increment(1);
             match extension.on_failure(hook) {
                 OnFailure::Close => Err(error),
@@ -254,39 +254,39 @@ fn settle<T>(extension: &Extension, hook: Hook, end: Result<T, End>) -> Result<G
     }
 }
 
-/// The first of each id.
-fn by_id<T>(things: Vec<T>, id: impl Fn(&T) -> &String) -> HashMap<String, T> {
-    let mut first = HashMap::with_capacity(things.len());
-    for thing in things {
-        first.entry(id(&thing).clone()).or_insert(thing);
+/// The first item of each id.
+fn first_by_id<T>(items: Vec<T>, id: impl Fn(&T) -> &String) -> HashMap<String, T> {
+    let mut first = HashMap::with_capacity(items.len());
+    for item in items {
+        first.entry(id(&item).clone()).or_insert(item);
     }
     first
 }
 
-/// `facts` in their order, with the text and metadata that a hook gave, without those
-/// that it did not give back.
-fn as_seen(facts: Vec<Fact>, given: Vec<Fact>) -> Vec<Fact> {
-    let mut given = by_id(given, |fact| &fact.id);
-    let seen = |fact: Fact| {
-        let Fact { text, metadata, .. } = given.remove(&fact.id)?;
+/// `facts` in their order, with the text and metadata that the hook returned, without those that
+/// it did not return. Ids and times stay: a hook cannot forge them.
+fn redact(facts: Vec<Fact>, returned: Vec<Fact>) -> Vec<Fact> {
+    let mut returned = first_by_id(returned, |fact| &fact.id);
+    let redacted = |fact: Fact| {
+        let Fact { text, metadata, .. } = returned.remove(&fact.id)?;
         Some(Fact { text, metadata, ..fact })
     };
-    facts.into_iter().filter_map(seen).collect()
+    facts.into_iter().filter_map(redacted).collect()
 }
 
 fn check_ranks(extension: &Extension, ranked: Vec<Ranked>) -> Result<Vec<Ranked>, Error> {
-    match ranked.iter().all(|one| one.score.is_finite()) {
+    match ranked.iter().all(|ranked| ranked.score.is_finite()) {
         true => Ok(ranked),
-        false => Err(guest_lied(&extension.guest, "gave a score that is no number")),
+        false => Err(contract_violated(&extension.guest, "gave a score that is not finite")),
     }
 }
 
-/// The hits that `ranked` names, best first; of equal scores the one that stood before.
+/// Keeps the hits that `ranked` names, best score first; hits with equal scores keep their order.
 fn reorder(hits: &mut Vec<Hit>, ranked: Vec<Ranked>) {
-    let ranked = by_id(ranked, |one| &one.id);
+    let ranked = first_by_id(ranked, |ranked| &ranked.id);
     hits.retain_mut(|hit| match ranked.get(&hit.fact.id) {
-        Some(one) => {
-            hit.score = one.score;
+        Some(ranked) => {
+            hit.score = ranked.score;
             true
         }
         None => false,
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_order_drops_what_it_does_not_name_and_invents_nothing() {
+    fn rerank_drops_hits_it_does_not_name_and_adds_none() {
         let mut hits = vec![hit("a", 3.0), hit("b", 2.0), hit("c", 1.0), hit("d", 0.0)];
         let new = [("d", 5.0), ("invented", 9.0), ("a", 1.0), ("d", -5.0), ("b", 1.0)];
         reorder(&mut hits, new.map(|(id, score)| ranked(id, score)).into());
@@ -321,14 +321,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_keeps_its_order_its_id_and_its_time() {
-        let given = vec![
+    fn on_read_changes_neither_order_nor_ids_nor_times() {
+        let returned = vec![
             Fact { timestamp: "forged".into(), ..fact("b", "redacted") },
             fact("invented", "x"),
             fact("b", "again"),
         ];
-        let seen = as_seen(vec![fact("a", "1"), fact("b", "2")], given);
-        assert_eq!(seen.len(), 1);
-        assert_eq!((&*seen[0].id, &*seen[0].text, &*seen[0].timestamp), ("b", "redacted", "then"));
+        let shown = redact(vec![fact("a", "1"), fact("b", "2")], returned);
+        assert_eq!(shown.len(), 1);
+        assert_eq!(
+            (&*shown[0].id, &*shown[0].text, &*shown[0].timestamp),
+            ("b", "redacted", "then")
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Recent requests, kept for a while so that a candidate for promotion can be asked
-//! them again. In memory only, bounded, and never logged.
+//! Recent requests, kept so that they can be replayed for a candidate. In memory only, bounded,
+//! and never logged.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,23 +9,34 @@ use quick_cache::sync::Cache;
 
 use kenning_runtime::wit::{Draft, Query};
 
-/// Tenants whose requests are kept: those that asked last.
+/// Most tenants whose requests are kept; the least recently active ones are dropped.
 const TENANTS: usize = 128;
 
-/// Of one tenant: requests, unless it wants fewer, and bytes of their texts.
+/// Most requests of one tenant; a quota can set fewer.
 const REQUESTS: usize = 200;
+
+/// Most bytes of text in one tenant's requests.
 const BYTES: usize = 256 * 1024;
 
-/// A request that can be made again.
+/// A request that can be replayed.
 #[derive(Clone, Debug)]
 pub enum Request {
+    /// Store one draft.
     Store(Draft),
+    /// Read the fact with this id.
     Get(String),
-    List { containing: Option<String>, limit: u32 },
+    /// Read the first page of facts.
+    List {
+        /// Text that the facts contain.
+        containing: Option<String>,
+        /// Most facts on the page.
+        limit: u32,
+    },
+    /// Search.
     Search(Query),
 }
 
-/// Requests are kept apart by what they ask for.
+/// Kinds of requests, each kept in a queue of its own.
 const KINDS: usize = 4;
 
 impl Request {
@@ -48,20 +59,21 @@ impl Request {
     }
 }
 
-/// The last requests of those tenants that asked last.
+/// Keeps the last requests of the most recently active tenants.
 pub struct RequestRecorder {
-    /// `None`: nothing is kept.
+    /// `None` if nothing is kept.
     tenants: Option<Cache<TenantId, Arc<Mutex<TenantRequests>>>>,
 }
 
-/// One tenant's.
+/// The requests of one tenant.
 #[derive(Default)]
 struct TenantRequests {
+    /// How many requests were added so far.
     pushed: u64,
     kinds: [Kind; KINDS],
 }
 
-/// Of one kind, oldest first, each with its place among all.
+/// The requests of one kind, oldest first, each with its number among all requests.
 #[derive(Default)]
 struct Kind {
     bytes: usize,
@@ -69,11 +81,12 @@ struct Kind {
 }
 
 impl RequestRecorder {
-    pub fn new(kept: bool) -> Self {
-        Self { tenants: kept.then(|| Cache::new(TENANTS)) }
+    /// A recorder that keeps requests only if `enabled`.
+    pub fn new(enabled: bool) -> Self {
+        Self { tenants: enabled.then(|| Cache::new(TENANTS)) }
     }
 
-    /// Keeps one more request, and of all of the tenant's at most `most`.
+    /// Adds a request and keeps at most `most` of the tenant's.
     pub(super) fn record(
         &self,
         tenant: &TenantId,
@@ -85,35 +98,34 @@ impl RequestRecorder {
         if most == 0 {
             return self.forget(tenant);
         }
-        let ring = match tenants.get(tenant) {
-            Some(ring) => ring,
+        let requests = match tenants.get(tenant) {
+            Some(requests) => requests,
             None => {
-                let ring = Arc::<Mutex<TenantRequests>>::default();
-                tenants.insert(tenant.clone(), ring.clone());
-                ring
+                let requests = Arc::<Mutex<TenantRequests>>::default();
+                tenants.insert(tenant.clone(), requests.clone());
+                requests
             }
         };
         let request = request();
-        ring.lock().unwrap_or_else(PoisonError::into_inner).push(request, most);
+        requests.lock().unwrap_or_else(PoisonError::into_inner).push(request, most);
     }
 
     /// A tenant's requests, newest first.
     pub fn of(&self, tenant: &TenantId) -> Vec<Request> {
-        let ring = self.tenants.as_ref().and_then(|tenants| tenants.get(tenant));
-        ring.map(|ring| {
-            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
-            ring.newest_first()
-        })
-        .unwrap_or_default()
+        let requests = self.tenants.as_ref().and_then(|tenants| tenants.get(tenant));
+        let newest_first = |requests: Arc<Mutex<TenantRequests>>| {
+            requests.lock().unwrap_or_else(PoisonError::into_inner).newest_first()
+        };
+        requests.map(newest_first).unwrap_or_default()
     }
 
-    /// Tenants of whom there are requests.
+    /// The tenants that have requests.
     pub fn tenants(&self) -> Vec<TenantId> {
         let tenants = self.tenants.as_ref();
         tenants.map(|all| all.iter().map(|(tenant, _)| tenant).collect()).unwrap_or_default()
     }
 
-    /// Nothing of a tenant is kept any more.
+    /// Drops a tenant's requests.
     pub fn forget(&self, tenant: &TenantId) {
         if let Some(tenants) = &self.tenants {
             tenants.remove(tenant);
@@ -132,8 +144,8 @@ impl TenantRequests {
         let kind = &mut self.kinds[request.kind()];
         kind.bytes += bytes;
         kind.requests.push_back((self.pushed, request));
-        // Many searches must not displace the few stores: the oldest goes of what there is
-        // most of.
+        // The oldest request of the largest kind goes, so that many searches do not displace
+        // the few stores.
         while self.sum(|kind| kind.requests.len()) > most {
             self.drop_one(|kind| kind.requests.len());
         }
@@ -157,7 +169,7 @@ impl TenantRequests {
 
     fn newest_first(&self) -> Vec<Request> {
         let mut all: Vec<_> = self.kinds.iter().flat_map(|kind| &kind.requests).collect();
-        all.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+        all.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
         all.into_iter().map(|(_, request)| request.clone()).collect()
     }
 }
@@ -186,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn large_requests_do_not_take_more_than_their_share() {
+    fn one_large_request_does_not_displace_all_others() {
         let recorder = RequestRecorder::new(true);
         let a = TenantId::parse("a").unwrap();
         recorder.record(&a, None, || get("small"));
@@ -197,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn many_of_one_kind_do_not_displace_the_few_of_another() {
+    fn many_requests_of_one_kind_do_not_displace_the_few_of_another() {
         let recorder = RequestRecorder::new(true);
         let a = TenantId::parse("a").unwrap();
         let list = || Request::List { containing: None, limit: 1 };
@@ -210,20 +222,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_wants_fewer_kept_has_fewer_or_none() {
+    fn a_tenants_quota_limits_how_many_requests_are_kept() {
         let recorder = RequestRecorder::new(true);
         let a = TenantId::parse("a").unwrap();
         (0..5).for_each(|n| recorder.record(&a, Some(3), || get(&n.to_string())));
         assert_eq!(recorder.of(&a).len(), 3);
-        recorder.record(&a, Some(0), || unreachable!("it wants none"));
+        recorder.record(&a, Some(0), || unreachable!("its quota is 0"));
         assert!(recorder.of(&a).is_empty() && recorder.tenants().is_empty());
     }
 
     #[test]
-    fn nothing_is_kept_where_nothing_is_to_be() {
+    fn a_disabled_recorder_keeps_nothing() {
         let recorder = RequestRecorder::new(false);
         let a = TenantId::parse("a").unwrap();
-        recorder.record(&a, None, || unreachable!("nobody wants it"));
+        recorder.record(&a, None, || unreachable!("it is disabled"));
         assert!(recorder.of(&a).is_empty());
     }
 }

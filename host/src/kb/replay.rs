@@ -1,30 +1,37 @@
-//! Requests made again for a candidate: everything is read, nothing is written.
+//! Runs recorded requests again for a candidate, without writing anything.
 
 use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
 
+use super::Kb;
+use super::caller::Purpose;
 use super::errors::ErrorMapper;
 use super::pipeline::Pipeline;
 use super::recorder::Request;
-use super::{Kb, Purpose};
 use crate::registry::Snapshot;
 use kenning_core::error::Error;
 use kenning_runtime::Session;
 
-/// What came of a request that was made again.
+/// The outcome of a replayed request.
 pub struct Observed {
+    /// Why the request failed, if it did.
     pub error: Option<Error>,
-    /// Of the facts in the answer, in its order.
+    /// The ids of the facts in the result, in its order.
     pub ids: Vec<String>,
+    /// Whether part of the result is missing.
     pub degraded: bool,
-    /// By all of its guests.
+    /// Fuel used by all guests of the call.
     pub fuel: u64,
+    /// Time from the start of the session to the result.
     pub took: Duration,
 }
 
 impl Kb {
-    /// Does `work` in a turn whose writes are captured and dropped.
+    /// Runs `work` in a session whose writes are captured and dropped.
+    ///
+    /// # Errors
+    /// When the session cannot start in time or does not return.
     pub async fn dry_run<T, F>(
         &self,
         tenant: TenantId,
@@ -37,11 +44,14 @@ impl Kb {
     {
         let errors = ErrorMapper { storage: self.storage_name, purpose: Purpose::Read };
         let session = self.runtime.dry_run(tenant, Instant::now() + time, work);
-        session.await.map_err(|ended| errors.ended(&ended))
+        session.await.map_err(|error| errors.call_error(&error))
     }
 
-    /// Makes a request again, with the guests in `snapshot`. An error means that there
-    /// was no room for it now, which says nothing of the guests.
+    /// Runs a request again, with the guests in `snapshot`.
+    ///
+    /// # Errors
+    /// When the session cannot start in time, which says nothing about the guests. What the
+    /// guests fail at is in [`Observed::error`].
     pub async fn replay(
         &self,
         tenant: &TenantId,
@@ -56,13 +66,13 @@ impl Kb {
         let limits = &self.services.limits;
         let time = if purpose == Purpose::Search { limits.search } else { limits.call };
         self.dry_run(tenant.clone(), time, move |session| async move {
-            let begun = Instant::now();
+            let started = Instant::now();
             let mut pipeline = Pipeline::new(session, snapshot, errors);
-            let (ids, degraded, error) = match pipeline.answer(request).await {
+            let (ids, degraded, error) = match pipeline.replay(request).await {
                 Ok((ids, degraded)) => (ids, degraded, None),
                 Err(error) => (Vec::new(), false, Some(error)),
             };
-            let (fuel, took) = (pipeline.session.fuel_used(), begun.elapsed());
+            let (fuel, took) = (pipeline.session.fuel_used(), started.elapsed());
             Observed { error, ids, degraded, fuel, took }
         })
         .await
@@ -70,14 +80,14 @@ impl Kb {
 }
 
 impl Pipeline {
-    /// The ids in the answer, and whether something was left out of it.
-    async fn answer(&mut self, request: Request) -> Result<(Vec<String>, bool), Error> {
+    /// The ids in the result, and whether part of it is missing.
+    async fn replay(&mut self, request: Request) -> Result<(Vec<String>, bool), Error> {
         match request {
             Request::Store(draft) => {
                 let stored = self.store(vec![Ok(draft)]).await?;
-                // A fresh id says nothing; how many there are does.
-                let kept = stored.into_iter().collect::<Result<Vec<_>, _>>()?;
-                let count: usize = kept.iter().map(|kept| kept.ids.len()).sum();
+                // New ids differ in every call, so only their number can be compared.
+                let outcomes = stored.into_iter().collect::<Result<Vec<_>, _>>()?;
+                let count: usize = outcomes.iter().map(|outcome| outcome.ids.len()).sum();
                 Ok(((0..count).map(|n| n.to_string()).collect(), false))
             }
             Request::Get(id) => Ok((vec![self.get(id).await?.id], false)),

@@ -1,8 +1,8 @@
-//! Deleting a tenant: its calls, its facts, what belongs to them, then its name.
+//! Deletes a tenant: its calls, its facts, its documents, and last its name.
 //!
-//! The record is marked first, so a deletion that is interrupted is finished by whichever host
-//! finds the mark. Where hosts share a storage, another may still run a call of the tenant: the
-//! record stays until every such call must have ended, and then everything is deleted once more.
+//! The record is marked first, so any host that finds the mark can finish an interrupted deletion.
+//! Where hosts share a storage, another host may still run a call of the tenant. The record stays
+//! until every such call must have ended; then everything is deleted once more.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,21 @@ use tokio::time::timeout;
 use super::Kb;
 use kenning_tenants::storage_error;
 
-/// How often a host looks for what other hosts changed. A revoked key stays valid on them for
-/// about this long.
+/// How often a host looks for changes by other hosts. A revoked key stays valid there for about
+/// this long.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 
-/// How long calls that were told to end may take. They stop at once, unless the machine is busy.
+/// How long to wait for cancelled calls. They stop at once, unless the machine is busy.
 const END_WAIT: Duration = Duration::from_secs(30);
 
-/// The documents that belong to a tenant: `FOLDER/TENANT` and all below.
+/// Where a tenant's documents are: `FOLDER/TENANT` and everything below it.
 const FOLDERS: [&str; 3] = ["extensions", "logic", "component/tenant"];
 
 impl Kb {
-    /// Deletes a tenant with all that it has.
+    /// Deletes a tenant with all its data.
     ///
     /// # Errors
-    /// When storage does not answer, or the tenant's calls do not end in time; the mark stays,
+    /// When storage does not respond, or the tenant's calls do not end in time. The mark stays,
     /// and the deletion is finished in the background.
     pub async fn delete_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
         self.services.tenants.mark_deleted(tenant).await?;
@@ -40,8 +40,8 @@ impl Kb {
         Ok(())
     }
 
-    /// Ends what deleted tenants still do here, and frees the names of those that were deleted
-    /// long enough ago.
+    /// Ends the calls of deleted tenants on this host, and frees the names of tenants that were
+    /// deleted long enough ago.
     pub(crate) async fn purge_deleted_tenants(&self) -> Result<(), Error> {
         let tenants = &self.services.tenants;
         for (tenant, deleted) in tenants.deleted() {
@@ -55,7 +55,7 @@ impl Kb {
         Ok(())
     }
 
-    /// Deletes everything of a tenant but its record.
+    /// Deletes all data of a tenant except its record.
     async fn clear_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
         let services = &self.services;
         if timeout(END_WAIT, services.tenants.end_calls(tenant)).await.is_err() {
@@ -63,7 +63,7 @@ impl Kb {
             return Err(Error::new(Code::Overloaded, message));
         }
         // Queued vectors belong to these facts, not to those of a later tenant of the same name.
-        // If storage does not take them now, the deletion below fails as well.
+        // If storage does not accept them now, the deletion below fails as well.
         let _ = timeout(services.limits.storage_operation, services.indexes.flush()).await;
         self.forget_tenant(tenant);
         services.embedder.forget(tenant);
@@ -74,12 +74,12 @@ impl Kb {
         Ok(())
     }
 
-    /// Deletes the document `own` and all documents below it.
-    async fn delete_documents(&self, own: &str) -> Result<(), Error> {
+    /// Deletes the document `root` and all documents below it.
+    async fn delete_documents(&self, root: &str) -> Result<(), Error> {
         let storage = &self.services.storage;
-        let listed = storage.list_documents(own, self.until()).await.map_err(storage_error)?;
+        let listed = storage.list_documents(root, self.until()).await.map_err(storage_error)?;
         for (document, version) in listed {
-            let rest = &document.as_str()[own.len()..];
+            let rest = &document.as_str()[root.len()..];
             if rest.is_empty() || rest.starts_with('/') {
                 let delete = storage.delete_document(&document, version, self.until());
                 delete.await.map_err(storage_error)?;
@@ -88,15 +88,15 @@ impl Kb {
         Ok(())
     }
 
-    /// Drops what this host holds in memory of a tenant's texts and guests.
+    /// Drops a tenant's index, recorded requests and guests from memory.
     fn forget_tenant(&self, tenant: &TenantId) {
         self.services.indexes.forget(tenant);
         self.recorder.forget(tenant);
         self.registry.forget(tenant);
     }
 
-    /// Milliseconds after which no call can be running that began before its host knew of the
-    /// deletion.
+    /// How long after the mark, in milliseconds, every call has ended that started before its host
+    /// knew of the deletion.
     fn purge_after(&self) -> u64 {
         let limits = &self.services.limits;
         let longest = limits.call.max(limits.search) + limits.storage_operation;

@@ -1,9 +1,9 @@
-//! Accepts, serves, drains.
+//! Accepts connections, serves them, and drains them at shutdown.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `connections` | a place for each connection, and who gives one up |
-//! | `paced` | a stream whose peer must take what it is sent |
+//! | `connections` | limits open connections; closes idle ones for new ones |
+//! | `write_timeout` | a stream that fails when its peer does not read |
 
 mod connections;
 mod write_timeout;
@@ -24,29 +24,33 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use connections::{Connections, Place};
+use connections::{Connections, Slot};
 use kenning_core::limits::Limits;
-use write_timeout::Paced;
+use write_timeout::WriteTimeout;
 
-/// After an accept that failed for want of a file, until the next.
+/// Pause after a failed accept, which usually means that no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Header fields of one request, and bytes of its head.
+/// Most header fields of one request.
 const HEADERS: usize = 64;
+
+/// Most bytes of one request's head.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// Connections without a place that are heard out at once, to be told so. Further ones
-/// wait in the system's backlog until one of these is gone, a second at most.
-const TURNED_AWAY: usize = 256;
+/// Connections that are rejected at the same time, each with a response that says so. Further
+/// ones wait in the system's backlog for a permit, at most a second.
+const REJECTION_PERMITS: usize = 256;
 
-/// What is served: to whoever has a place, and to whoever has none.
+/// What is served.
 pub struct Routes {
+    /// To admitted connections.
     pub all: Router,
-    pub without_place: Router,
+    /// To connections that are rejected because too many are open.
+    pub rejected: Router,
 }
 
-/// Serves `routes` on `listener` until `shutdown`, then lets the calls under way
-/// end. Whether all of them did.
+/// Serves `routes` on `listener` until `shutdown`, then waits for running calls to end. Returns
+/// whether all of them did within `shutdown_drain`.
 pub async fn run(
     listener: TcpListener,
     routes: Routes,
@@ -57,23 +61,23 @@ pub async fn run(
     let server = Arc::new(Server {
         routes,
         connections: Connections::new(limits, stopping.clone()),
-        answer: limits.answer,
-        hearing: limits.guest_wait,
+        write_timeout: limits.answer,
+        rejection_timeout: limits.guest_wait,
         http: http(limits),
     });
-    let turns = Arc::new(Semaphore::new(TURNED_AWAY));
+    let rejections = Arc::new(Semaphore::new(REJECTION_PERMITS));
     let tasks = TaskTracker::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let turn = turns.clone().acquire_owned();
-        let accept = async { (turn.await, listener.accept().await) };
-        let (turn, accepted) = tokio::select! {
+        let permit = rejections.clone().acquire_owned();
+        let accept = async { (permit.await, listener.accept().await) };
+        let (permit, accepted) = tokio::select! {
             accepted = accept => accepted,
             () = &mut shutdown => break,
         };
         match accepted {
             Ok((stream, _)) => {
-                tasks.spawn(server.clone().admit(stream, turn.ok()));
+                tasks.spawn(server.clone().admit(stream, permit.ok()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -91,67 +95,69 @@ pub async fn run(
 struct Server {
     routes: Routes,
     connections: Connections,
-    /// How long a peer may take to take an answer.
-    answer: Duration,
-    /// How long a connection without a place is heard.
-    hearing: Duration,
+    /// How long a peer may take to read a response.
+    write_timeout: Duration,
+    /// How long a rejected connection has for its request and the response.
+    rejection_timeout: Duration,
     http: http1::Builder,
 }
 
 impl Server {
-    async fn admit(self: Arc<Self>, stream: TcpStream, turn: Option<OwnedSemaphorePermit>) {
-        match self.connections.place().await {
-            Some(place) => {
-                drop(turn);
-                self.serve(stream, place).await;
+    /// Serves the connection if there is a slot for it; otherwise rejects it, for which it holds
+    /// `rejection`.
+    async fn admit(self: Arc<Self>, stream: TcpStream, rejection: Option<OwnedSemaphorePermit>) {
+        match self.connections.acquire().await {
+            Some(slot) => {
+                drop(rejection);
+                self.serve(stream, slot).await;
             }
             None => {
                 metrics::counter!("kenning_connections_refused_total").increment(1);
-                // Whoever says nothing in this time is told nothing.
-                let _ = timeout(self.hearing, self.turn_away(stream)).await;
+                // A peer that sends no request in time gets no response.
+                let _ = timeout(self.rejection_timeout, self.reject(stream)).await;
             }
         }
     }
 
-    /// Serves requests until the connection ends, or is to give up its place.
-    async fn serve(&self, stream: TcpStream, place: Place) {
+    /// Serves requests until the connection ends or has to close.
+    async fn serve(&self, stream: TcpStream, slot: Slot) {
         let routes = TowerToHyperService::new(self.routes.all.clone());
         let service = service_fn(|request| {
-            let busy = place.begin_call();
-            let answer = routes.call(request);
+            let busy = slot.begin_call();
+            let response = routes.call(request);
             async move {
                 let _busy = busy;
-                answer.await
+                response.await
             }
         });
         let mut connection = pin!(self.http.serve_connection(self.prepare(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = place.given_up() => {
+            () = slot.closing() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
-        report(ended);
+        log_end(ended);
     }
 
-    /// Answers one request, whatever it is, and closes.
-    async fn turn_away(&self, stream: TcpStream) {
-        let service = TowerToHyperService::new(self.routes.without_place.clone());
+    /// Responds to one request, whatever it is, and closes the connection.
+    async fn reject(&self, stream: TcpStream) {
+        let service = TowerToHyperService::new(self.routes.rejected.clone());
         let mut http = self.http.clone();
         http.keep_alive(false);
-        report(http.serve_connection(self.prepare(stream), service).await);
+        log_end(http.serve_connection(self.prepare(stream), service).await);
     }
 
-    fn prepare(&self, stream: TcpStream) -> TokioIo<Paced<TcpStream>> {
+    fn prepare(&self, stream: TcpStream) -> TokioIo<WriteTimeout<TcpStream>> {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "nodelay not set");
+            tracing::debug!(%error, "TCP_NODELAY not set");
         }
-        TokioIo::new(Paced::new(stream, self.answer))
+        TokioIo::new(WriteTimeout::new(stream, self.write_timeout))
     }
 }
 
-fn report(ended: hyper::Result<()>) {
+fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }

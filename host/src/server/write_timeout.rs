@@ -1,8 +1,11 @@
-//! A stream whose peer must take what it is sent.
+//! A stream with a write time-out.
 //!
-//! A peer that reads nothing, or a few bytes now and then, would hold a connection and
-//! an answer for as long as it likes. Once the system's buffer is full, the rest of what
-//! is on its way must have been taken within a bound, or the stream fails.
+//! A peer that reads nothing, or a few bytes now and then, could hold a connection and a response
+//! for ever. Once the system's buffer is full, the clock runs until the system accepts a whole
+//! write again; when the time-out passes first, the stream fails.
+//!
+//! `tokio-io-timeout` resets its clock after every partial write, so a peer that reads a byte at
+//! a time would never time out.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -12,47 +15,48 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-pub(super) struct Paced<S> {
+/// See the module.
+pub(super) struct WriteTimeout<S> {
     stream: S,
-    bound: Duration,
-    /// Runs from when the system did not take all it was given until it does again.
-    late: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    /// Set while the system does not accept whole writes.
+    clock: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Paced<S> {
-    pub(super) fn new(stream: S, bound: Duration) -> Self {
-        Self { stream, bound, late: None }
+impl<S> WriteTimeout<S> {
+    pub(super) fn new(stream: S, timeout: Duration) -> Self {
+        Self { stream, timeout, clock: None }
     }
 
-    /// What became of a write of `offered` bytes, once the clock has been looked at.
-    fn judge(
+    /// Starts, reads or stops the clock after a write of `offered` bytes.
+    fn check_clock(
         &mut self,
         context: &mut Context<'_>,
         offered: usize,
         written: Poll<Result<usize>>,
     ) -> Poll<Result<usize>> {
-        let goes_on = match &written {
+        let is_blocked = match &written {
             Poll::Ready(Ok(bytes)) => *bytes < offered,
             Poll::Ready(Err(_)) => false,
             Poll::Pending => true,
         };
-        if !goes_on {
-            self.late = None;
+        if !is_blocked {
+            self.clock = None;
             return written;
         }
-        let bound = self.bound;
-        let late = self.late.get_or_insert_with(|| Box::pin(sleep(bound)));
-        match late.as_mut().poll(context) {
+        let timeout = self.timeout;
+        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        match clock.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(Error::new(
                 ErrorKind::TimedOut,
-                "the peer did not take its answer in time (answer_ms)",
+                "the peer did not read the response in time (answer_ms)",
             ))),
             Poll::Pending => written,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -62,14 +66,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(context, bytes.len(), written)
+        self.check_clock(context, bytes.len(), written)
     }
 
     fn poll_write_vectored(
@@ -79,7 +83,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     ) -> Poll<Result<usize>> {
         let offered = parts.iter().map(|part| part.len()).sum();
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.judge(context, offered, written)
+        self.check_clock(context, offered, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -102,29 +106,29 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_peer_that_takes_its_answer_gets_it_obeyed() {
+    async fn a_peer_that_reads_gets_the_whole_response() {
         let (server, mut peer) = duplex(4);
-        let mut server = Paced::new(server, Duration::from_secs(60));
+        let mut server = WriteTimeout::new(server, Duration::from_secs(60));
         let mut taken = [0; 12];
         let (sent, read) = tokio::join!(server.write_all(&[7; 12]), peer.read_exact(&mut taken));
         assert!(sent.is_ok() && read.is_ok());
         assert_eq!(taken, [7; 12]);
-        assert!(server.late.is_none(), "the clock ends with the answer");
+        assert!(server.clock.is_none(), "the clock stops at the end");
     }
 
     #[tokio::test]
-    async fn a_peer_that_takes_nothing_ends_the_stream_violated() {
+    async fn a_peer_that_reads_nothing_times_out() {
         let (server, _peer) = duplex(4);
-        let mut server = Paced::new(server, Duration::from_millis(1));
+        let mut server = WriteTimeout::new(server, Duration::from_millis(1));
         let sent = server.write_all(&[7; 12]).await;
         assert_eq!(sent.unwrap_err().kind(), ErrorKind::TimedOut);
     }
 
     #[tokio::test]
-    async fn a_peer_that_takes_it_in_trifles_ends_the_stream_violated() {
+    async fn a_peer_that_reads_a_byte_now_and_then_times_out() {
         let (server, mut peer) = duplex(4);
-        let mut server = Paced::new(server, Duration::from_millis(5));
-        let trifles = async {
+        let mut server = WriteTimeout::new(server, Duration::from_millis(5));
+        let slow_reads = async {
             while peer.read_u8().await.is_ok() {
                 sleep(Duration::from_millis(1)).await;
             }
@@ -134,7 +138,7 @@ mod tests {
             drop(server);
             sent
         };
-        let (sent, ()) = tokio::join!(sending, trifles);
+        let (sent, ()) = tokio::join!(sending, slow_reads);
         assert_eq!(sent.unwrap_err().kind(), ErrorKind::TimedOut);
     }
 }

@@ -1,5 +1,5 @@
-//! What another host on the same storage decided: seen within a second or so, and
-//! never in the way of a call.
+//! Follows changes that other hosts on the same storage make to guests. A change is seen within
+//! about a second, and no call waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +11,19 @@ use crate::registry::{LoadError, Registry};
 /// How often storage is asked whether anything changed.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps up with other hosts, for ever. What cannot be read is tried again; until
-/// then what runs goes on.
+/// Runs until the task is aborted. Records that cannot be read are tried again; until then the
+/// loaded guests stay active.
 pub async fn follow_registry(registry: Arc<Registry>) {
     let mut seen = None;
-    let mut said = false;
+    let mut is_failing = false;
     loop {
-        match catch_up(&registry, &mut seen).await {
-            Ok(()) => said = false,
-            Err(error) => {
-                if !std::mem::replace(&mut said, true) {
-                    tracing::warn!(%error, "cannot see what other hosts decided");
-                }
-            }
+        let done = catch_up(&registry, &mut seen).await;
+        if let Err(error) = &done
+            && !is_failing
+        {
+            tracing::warn!(%error, "cannot read the registry; changes by other hosts are not seen");
         }
+        is_failing = done.is_err();
         sleep(PAUSE).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What loops in the background.
+//! Background tasks: each loops until it is aborted.
 
 pub mod follow_registry;
 pub mod heartbeat;

@@ -1,4 +1,4 @@
-//! Follows what other hosts change in tenants, and finishes their deletions.
+//! Follows changes that other hosts make to tenants, and finishes deletions.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub async fn purge_tenants(kb: Arc<Kb>) {
         if let Err(error) = &done
             && !is_failing
         {
-            tracing::warn!(%error, "tenants not followed; their last known keys stay valid");
+            tracing::warn!(%error, "cannot read the tenants; the keys that were read last stay valid");
         }
         is_failing = done.is_err();
         sleep(POLL).await;

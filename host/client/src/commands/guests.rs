@@ -62,7 +62,7 @@ pub(super) async fn extension(
             let response = server.call(request).await?;
             print_extensions(&response, terminal)
         }
-        ExtensionCommand::InstallArgs(call) => {
+        ExtensionCommand::Install(call) => {
             install(server, &call.connection, call.args, terminal).await
         }
         ExtensionCommand::Remove(call) => {
@@ -81,9 +81,7 @@ pub(super) async fn extension(
             let request = request.query(&Vec::from_iter(generation));
             print_rollback(&server.call(request).await?, terminal)
         }
-        ExtensionCommand::LogsArgs(call) => {
-            logs(server, &call.connection, &call.args, terminal).await
-        }
+        ExtensionCommand::Logs(call) => logs(server, &call.connection, &call.args, terminal).await,
     }
 }
 

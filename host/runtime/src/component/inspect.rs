@@ -1,9 +1,8 @@
-//! What a component's bytes say of it before anything of it runs: which hooks it
-//! has, what it imports, and so what it would have to be granted.
+//! Reads a component's outline without running it: its hooks, its imports, and so the grants it
+//! needs.
 //!
-//! Only the component's outline is read, not its code: whether its code is sound and
-//! its imports fit to the last type is decided where it is compiled and linked. The
-//! bytes may be anything, so whoever did not make them calls this in the compiler's
+//! The code is not validated here, and types of imports are not compared; compiling and linking
+//! do that. The bytes may be anything, so for components from outside this runs in the compiler's
 //! child process.
 
 use serde::{Deserialize, Serialize};
@@ -80,16 +79,16 @@ pub enum OnFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grant {
-    /// Turning texts into vectors.
+    /// The interface `embedding`.
     Embedding,
-    /// Searching the tenant's index.
+    /// The interface `index`, which only reads.
     Index,
-    /// Reading the tenant's facts.
+    /// The interface `storage`, which only reads.
     Storage,
 }
 
 impl Grant {
-    /// All grants.
+    /// All grants, by name.
     pub const ALL: [Self; 3] = [Self::Embedding, Self::Index, Self::Storage];
 
     /// The name of the interface that it opens.
@@ -139,16 +138,16 @@ pub enum InspectError {
     /// There are no bytes.
     #[error("the file is empty")]
     Empty,
-    /// The bytes are not WebAssembly.
+    /// The magic number is missing.
     #[error("this is not WebAssembly: a component begins with the bytes 00 61 73 6d")]
     NotWebAssembly,
-    /// The bytes are a core module.
+    /// A module without the component format around it.
     #[error(
         "this is a core module, not a component; build it for wasm32-wasip2, or wrap it with \
          `wasm-tools component new`"
     )]
     CoreModule,
-    /// The component is not valid; the text says where.
+    /// The parser's reason.
     #[error("this component is damaged: {0}")]
     Malformed(String),
 }
@@ -156,7 +155,7 @@ pub enum InspectError {
 /// The outline of the component in `bytes`.
 ///
 /// # Errors
-/// If the bytes are not a valid component.
+/// When the bytes are not a well-formed component.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     if bytes.is_empty() {
         return Err(InspectError::Empty);

@@ -1,5 +1,4 @@
-//! One loaded version of a guest: compiled and linked, so that a call needs only to
-//! instantiate it.
+//! Loaded guests: compiled and linked, so that a call only has to instantiate them.
 
 use std::sync::Arc;
 
@@ -15,10 +14,10 @@ use crate::state::State;
 
 /// The bindings of one world, ready to be instantiated.
 pub trait Pre: Send + Sync {
-    /// Calls the exports of an instance.
+    /// The instance, with its exports typed.
     type Bindings: Send + Sync;
 
-    /// Makes an instance in `store`.
+    /// Makes a fresh instance in `store`.
     fn instantiate<'a>(
         &'a self,
         store: &'a mut Store<State>,
@@ -66,27 +65,27 @@ pre!(
 pub struct Loaded {
     pub(crate) component: Component,
     pub(crate) linkers: Arc<Linkers>,
-    /// `sha256:` and the digest of its bytes, in hexadecimal.
+    /// `sha256:` and the digest of the bytes, in hexadecimal.
     pub digest: Arc<str>,
-    /// Its outline.
+    /// The outline that the compiler's child printed.
     pub inspection: Inspection,
 }
 
 impl Loaded {
-    /// Linked to all that a logic may import.
+    /// Linked to everything that a logic may import.
     ///
     /// # Errors
-    /// If it is not a logic, or an import or export does not match the contract.
+    /// When an import or export does not fit; the text names it.
     pub fn logic(self: &Arc<Self>) -> Result<LinkedLogic, String> {
         let linked = LinkedLogic::link(&self.linkers, &self.component);
         let linked = linked.map_err(|error| format!("{error:#}"))?;
         Ok(LinkedLogic { _loaded: Some(self.clone()), ..linked })
     }
 
-    /// Linked to what an extension always has and to `grants`.
+    /// Linked to what every extension may import and to `grants`.
     ///
     /// # Errors
-    /// If it needs another grant, or an import or export does not match the contract.
+    /// When an import is neither offered nor granted, or does not fit; the text names it.
     pub fn extension(self: &Arc<Self>, grants: &[Grant]) -> Result<LinkedExtension, String> {
         let linked = LinkedExtension::link(&self.linkers, &self.component, grants);
         let linked = linked.map_err(|error| format!("{error:#}"))?;

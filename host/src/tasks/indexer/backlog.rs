@@ -1,74 +1,74 @@
-//! How far one tenant's pending facts are seen to, and how to go on when the
-//! embedder fails at some of them.
+//! How far one tenant's pending facts are indexed, and what to do when the embedder fails on some
+//! of them.
 //!
-//! Facts are embedded in runs. A run that fails, though the embedder is well, is
-//! halved, down to the one fact that cannot be embedded; that one rests, longer each
-//! time, and the others go on.
+//! Facts are embedded in batches. A batch that fails while the embedder is up is halved, down to
+//! the one fact that cannot be embedded. That fact is postponed, longer each time, and the others
+//! continue.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use kenning_storage::{FactId, Revision};
 
-use super::longer;
+use super::next_backoff;
 
-/// A fact that waits for its vector.
+/// A fact without a vector, and the revision of its last change.
 pub(super) type Pending = (FactId, Revision);
 
-/// Facts in one run, at most.
-pub(super) const RUN: usize = 32;
+/// Most facts in one batch.
+pub(super) const BATCH: usize = 32;
 
-/// How long a fact that cannot be embedded rests, four times as long each time, from
-/// the first to the last. The embedder may be another by then, or better.
-const REST_FIRST: Duration = Duration::from_secs(1);
-const REST_LAST: Duration = Duration::from_secs(600);
+/// How long a fact that cannot be embedded is postponed: four times as long each time, from the
+/// first to the last. By then the embedder may have been replaced or repaired.
+const POSTPONE_FIRST: Duration = Duration::from_secs(1);
+const POSTPONE_LAST: Duration = Duration::from_secs(600);
 
-/// One tenant's.
+/// The backlog of one tenant.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    /// Facts up to here can be found by their words.
-    pub(super) worded: Option<Revision>,
-    /// Facts up to here were seen to in this pass.
+    /// Text search finds facts up to this revision.
+    pub(super) text_indexed: Option<Revision>,
+    /// Facts up to this revision were embedded or postponed in this pass.
     pub(super) embedded: Option<Revision>,
-    run: usize,
-    resting: HashMap<FactId, Resting>,
-    /// Some fact was marked since the pass began.
-    again: bool,
-    /// Some fact was passed over in this pass, and may be tried at this time.
-    next_rested: Option<Instant>,
-    pause: Duration,
+    /// Facts in the next batch.
+    batch: usize,
+    postponed: HashMap<FactId, Postponed>,
+    /// Facts were marked since the pass started.
+    marked: bool,
+    /// When the first fact that was skipped in this pass may be tried.
+    next_retry: Option<Instant>,
+    backoff: Duration,
 }
 
 #[derive(Debug)]
-struct Resting {
+struct Postponed {
     revision: Revision,
-    rest: Duration,
+    delay: Duration,
     until: Instant,
-    /// It was pending when the last pass came by.
-    met: bool,
+    /// It was pending in the last pass.
+    still_pending: bool,
 }
 
-/// What comes after a pass.
+/// When the next pass starts.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum NextPass {
     /// Nothing is left.
-    Done,
-    /// Another pass.
-    Again,
-    /// Another pass, when a fact has rested.
-    Rest(Instant),
+    None,
+    Now,
+    /// When a postponed fact may be tried again.
+    At(Instant),
 }
 
 impl Default for Backlog {
     fn default() -> Self {
         Self {
-            worded: None,
+            text_indexed: None,
             embedded: None,
-            run: RUN,
-            resting: HashMap::new(),
-            again: false,
-            next_rested: None,
-            pause: Duration::ZERO,
+            batch: BATCH,
+            postponed: HashMap::new(),
+            marked: false,
+            next_retry: None,
+            backoff: Duration::ZERO,
         }
     }
 }
@@ -76,84 +76,92 @@ impl Default for Backlog {
 impl Backlog {
     /// There may be new facts.
     pub(super) fn mark(&mut self) {
-        self.again = true;
+        self.marked = true;
     }
 
-    /// The first facts to embed together of `pending`, which is not empty; those that
-    /// rest are passed over. If all do, none.
-    pub(super) fn choose(&mut self, pending: Vec<Pending>, now: Instant) -> Vec<Pending> {
-        let mut run: Vec<Pending> = Vec::new();
+    /// The first facts of `pending` to embed in one batch, without those that are postponed;
+    /// empty if all are.
+    pub(super) fn next_batch(&mut self, pending: Vec<Pending>, now: Instant) -> Vec<Pending> {
+        let mut batch: Vec<Pending> = Vec::new();
         for (id, revision) in pending {
-            if run.len() == self.run {
+            if batch.len() == self.batch {
                 break;
             }
-            if let Some(until) = self.rests(&id, revision, now) {
-                self.next_rested = Some(self.next_rested.map_or(until, |next| next.min(until)));
-                if run.is_empty() {
+            if let Some(until) = self.postponed_until(&id, revision, now) {
+                self.retry_at(until);
+                if batch.is_empty() {
                     self.embedded = Some(revision);
                 }
                 continue;
             }
-            run.push((id, revision));
+            batch.push((id, revision));
         }
-        run
+        batch
     }
 
-    fn rests(&mut self, id: &FactId, revision: Revision, now: Instant) -> Option<Instant> {
-        let resting = self.resting.get_mut(id)?;
-        if resting.revision != revision {
-            // It was changed, and is another text.
-            self.resting.remove(id);
+    fn postponed_until(
+        &mut self,
+        id: &FactId,
+        revision: Revision,
+        now: Instant,
+    ) -> Option<Instant> {
+        let postponed = self.postponed.get_mut(id)?;
+        if postponed.revision != revision {
+            // The fact was changed and has another text.
+            self.postponed.remove(id);
             return None;
         }
-        resting.met = true;
-        (resting.until > now).then_some(resting.until)
+        postponed.still_pending = true;
+        (postponed.until > now).then_some(postponed.until)
     }
 
-    /// A run has its vectors.
-    pub(super) fn succeeded(&mut self, run: &[Pending]) {
-        self.run = (self.run * 2).min(RUN);
-        self.pause = Duration::ZERO;
-        self.embedded = run.last().map(|(_, revision)| *revision);
-        for (id, _) in run {
-            self.resting.remove(id);
+    fn retry_at(&mut self, until: Instant) {
+        self.next_retry = Some(self.next_retry.map_or(until, |next| next.min(until)));
+    }
+
+    /// The batch was embedded.
+    pub(super) fn succeeded(&mut self, batch: &[Pending]) {
+        self.batch = (self.batch * 2).min(BATCH);
+        self.backoff = Duration::ZERO;
+        self.embedded = batch.last().map(|(_, revision)| *revision);
+        for (id, _) in batch {
+            self.postponed.remove(id);
         }
     }
 
-    /// A run has not, though the embedder is well. Gives the fact whose fault that is,
-    /// if that is known.
-    pub(super) fn failed<'r>(&mut self, run: &'r [Pending], now: Instant) -> Option<&'r FactId> {
-        let [(id, revision)] = run else {
-            self.run = run.len().div_ceil(2);
+    /// The batch failed while the embedder is up. A batch of one fact postpones that fact and
+    /// returns it; a larger one is halved.
+    pub(super) fn failed<'b>(&mut self, batch: &'b [Pending], now: Instant) -> Option<&'b FactId> {
+        let [(id, revision)] = batch else {
+            self.batch = batch.len().div_ceil(2);
             return None;
         };
-        let before = self.resting.get(id).map(|resting| resting.rest * 4);
-        let rest = before.unwrap_or(REST_FIRST).min(REST_LAST);
-        let until = now + rest;
-        let resting = Resting { revision: *revision, rest, until, met: true };
-        self.resting.insert(id.clone(), resting);
-        self.next_rested = Some(self.next_rested.map_or(until, |next| next.min(until)));
+        let longer = self.postponed.get(id).map(|postponed| postponed.delay * 4);
+        let delay = longer.unwrap_or(POSTPONE_FIRST).min(POSTPONE_LAST);
+        let until = now + delay;
+        let postponed = Postponed { revision: *revision, delay, until, still_pending: true };
+        self.postponed.insert(id.clone(), postponed);
+        self.retry_at(until);
         self.embedded = Some(*revision);
-        self.pause = Duration::ZERO;
+        self.backoff = Duration::ZERO;
         Some(id)
     }
 
-    /// Something else failed; how long to leave this tenant alone.
-    pub(super) fn pause(&mut self) -> Duration {
-        self.pause = longer(self.pause);
-        self.pause
+    /// Storage or the logic failed: how long to wait before the tenant's next step.
+    pub(super) fn next_backoff(&mut self) -> Duration {
+        self.backoff = next_backoff(self.backoff);
+        self.backoff
     }
 
     /// No fact is left in this pass.
-    pub(super) fn end_pass(&mut self) -> After {
+    pub(super) fn end_pass(&mut self) -> NextPass {
         self.embedded = None;
-        // Facts that were deleted, or changed and embedded, are met no more.
-        self.resting.retain(|_, resting| std::mem::take(&mut resting.met));
-        let next_rested = self.next_rested.take();
-        match (std::mem::take(&mut self.again), next_rested) {
-            (true, _) => After::Again,
-            (false, Some(until)) => After::Rest(until),
-            (false, None) => After::Done,
+        // Drops facts that were deleted, or changed and embedded.
+        self.postponed.retain(|_, postponed| std::mem::take(&mut postponed.still_pending));
+        match (std::mem::take(&mut self.marked), self.next_retry.take()) {
+            (true, _) => NextPass::Now,
+            (false, Some(until)) => NextPass::At(until),
+            (false, None) => NextPass::None,
         }
     }
 }
@@ -169,61 +177,61 @@ mod tests {
         numbers.into_iter().map(fact).collect()
     }
 
-    /// One pass over facts 1 to `facts` with an embedder that fails at `poison`; gives
-    /// the calls it took.
+    /// One pass over facts 1 to `facts` with an embedder that fails on `poison`; returns the
+    /// number of calls.
     fn pass(
         backlog: &mut Backlog,
         facts: u64,
         poison: &[u64],
         now: Instant,
         done: &mut HashSet<u64>,
-    ) -> (usize, After) {
+    ) -> (usize, NextPass) {
         for calls in 0.. {
             let from = backlog.embedded.map_or(1, |revision| revision.0 + 1);
-            let left = (from..=facts).filter(|n| !done.contains(n)).take(RUN);
+            let left = (from..=facts).filter(|n| !done.contains(n)).take(BATCH);
             let left = pending(left);
             if left.is_empty() {
                 return (calls, backlog.end_pass());
             }
-            let run = backlog.choose(left, now);
-            if run.iter().any(|(_, revision)| poison.contains(&revision.0)) {
-                backlog.failed(&run, now);
-            } else if !run.is_empty() {
-                done.extend(run.iter().map(|(_, revision)| revision.0));
-                backlog.succeeded(&run);
+            let batch = backlog.next_batch(left, now);
+            if batch.iter().any(|(_, revision)| poison.contains(&revision.0)) {
+                backlog.failed(&batch, now);
+            } else if !batch.is_empty() {
+                done.extend(batch.iter().map(|(_, revision)| revision.0));
+                backlog.succeeded(&batch);
             }
         }
         unreachable!()
     }
 
     #[test]
-    fn all_but_the_poisonous_get_their_vectors_in_one_pass() {
+    fn all_facts_but_the_poisonous_are_embedded_in_one_pass() {
         let now = Instant::now();
         for poison in [vec![], vec![1], vec![100], vec![40, 41, 77], (1..=100).step_by(3).collect()]
         {
             let (mut backlog, mut done) = (Backlog::default(), HashSet::new());
-            let (calls, after) = pass(&mut backlog, 100, &poison, now, &mut done);
+            let (calls, next) = pass(&mut backlog, 100, &poison, now, &mut done);
             assert_eq!(done.len(), 100 - poison.len(), "{poison:?}");
             assert!(calls <= 4 + 12 * poison.len(), "{calls} calls for {poison:?}");
-            assert_eq!(after == After::Done, poison.is_empty());
+            assert_eq!(next == NextPass::None, poison.is_empty());
         }
     }
 
     #[test]
-    fn the_poisonous_rest_longer_each_time_and_no_one_waits_for_them() {
+    fn poisonous_facts_are_postponed_longer_each_time_and_delay_no_other() {
         let mut now = Instant::now();
         let (mut backlog, mut done) = (Backlog::default(), HashSet::new());
-        let mut rest = REST_FIRST;
+        let mut delay = POSTPONE_FIRST;
         for round in 0..10 {
-            let (_, after) = pass(&mut backlog, 10 + round, &[3], now, &mut done);
-            assert_eq!(after, After::Rest(now + rest));
+            let (_, next) = pass(&mut backlog, 10 + round, &[3], now, &mut done);
+            assert_eq!(next, NextPass::At(now + delay));
             assert_eq!(done.len() as u64, 9 + round, "a new fact is embedded");
             let (calls, _) = pass(&mut backlog, 10 + round, &[3], now, &mut done);
-            assert_eq!(calls, 1, "the other is not tried while it rests");
-            now += rest;
-            rest = (rest * 4).min(REST_LAST);
+            assert_eq!(calls, 1, "the poisonous one is not tried while it is postponed");
+            now += delay;
+            delay = (delay * 4).min(POSTPONE_LAST);
         }
-        assert_eq!(rest, REST_LAST);
+        assert_eq!(delay, POSTPONE_LAST);
     }
 
     #[test]
@@ -232,19 +240,19 @@ mod tests {
         let mut backlog = Backlog::default();
         assert_eq!(backlog.failed(&pending([3]), now).map(FactId::as_str), Some("f3"));
         let changed = vec![(FactId::parse("f3").unwrap(), Revision(9))];
-        assert_eq!(backlog.choose(changed.clone(), now), changed);
+        assert_eq!(backlog.next_batch(changed.clone(), now), changed);
 
         backlog.failed(&changed, now);
         backlog.end_pass();
         backlog.end_pass();
-        assert!(backlog.resting.is_empty());
+        assert!(backlog.postponed.is_empty());
     }
 
     #[test]
-    fn what_is_marked_during_a_pass_has_another() {
+    fn facts_marked_during_a_pass_cause_another() {
         let mut backlog = Backlog::default();
         backlog.mark();
-        assert_eq!(backlog.end_pass(), After::Again);
-        assert_eq!(backlog.end_pass(), After::Done);
+        assert_eq!(backlog.end_pass(), NextPass::Now);
+        assert_eq!(backlog.end_pass(), NextPass::None);
     }
 }

@@ -1,15 +1,14 @@
-//! Fills the indexes in the background: from storage at start, and whenever facts
-//! are pending.
+//! Fills the indexes in the background: from storage at start, and whenever facts are pending.
 //!
-//! What is indexed of a fact is the logic's to say (its export `entries`), so the
-//! host reads no field of a fact here.
+//! The logic decides what to index of a fact (its export `entries`), so the host reads no field
+//! of a fact here.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `rebuild` | every tenant's index, from storage, once |
-//! | `keeping_up` | whose pending facts are seen to next |
-//! | `step` | one tenant's next facts: their words, or their vectors |
-//! | `backlog` | how far one tenant is, and how to go on when the embedder fails |
+//! | `rebuild` | builds every tenant's index from storage, once |
+//! | `scheduler` | decides which tenant's pending facts are next |
+//! | `step` | indexes one tenant's next facts: their text, then their vectors |
+//! | `backlog` | how far one tenant is, and what to do when the embedder fails |
 
 mod backlog;
 mod rebuild;
@@ -29,19 +28,19 @@ use kenning_embedder::EmbedError;
 use kenning_runtime::tenant_indexes::TenantIndexes;
 use kenning_runtime::wit;
 
-/// Facts in one call of the logic.
+/// Most facts in one call of the logic.
 const FACTS: usize = 100;
 
-/// Pauses between tries, doubled from the first to the last.
+/// Back-off after failures: doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
 
-/// The pause after one of `pause`.
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).clamp(RETRY_FIRST, RETRY_LAST)
+/// The back-off after one of `backoff`.
+fn next_backoff(backoff: Duration) -> Duration {
+    (backoff * 2).clamp(RETRY_FIRST, RETRY_LAST)
 }
 
-/// Why the indexer could not go on.
+/// Why the indexer had to stop a step.
 #[derive(Debug, thiserror::Error)]
 enum IndexerError {
     #[error(transparent)]
@@ -52,7 +51,7 @@ enum IndexerError {
     Logic(#[from] Error),
 }
 
-/// Rebuilds all indexes, then keeps up with what is pending, until aborted.
+/// Builds all indexes, then indexes pending facts as they appear, until aborted.
 pub fn start(kb: Arc<Kb>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let indexer = Indexer { kb };
@@ -67,45 +66,45 @@ struct Indexer {
 }
 
 impl Indexer {
-    /// What the logic says is to be indexed of `ids`, in their order, however often its
-    /// answer is cut; `None` for what is no fact.
+    /// What to index of each of `ids`, in their order; `None` for ids without a fact. The logic is
+    /// called again for ids that it did not reach.
     async fn entries(
         &self,
         tenant: &TenantId,
         ids: &[FactId],
     ) -> Result<Vec<Option<wit::Entry>>, IndexerError> {
         let mut entries: Vec<Option<wit::Entry>> = ids.iter().map(|_| None).collect();
-        let mut reached = 0;
+        let mut done = 0;
         let mut most = ids.len();
-        while reached < ids.len() {
-            let asked = &ids[reached..ids.len().min(reached + most)];
+        while done < ids.len() {
+            let requested = &ids[done..ids.len().min(done + most)];
             let caller =
                 Caller::within(tenant.clone(), self.kb.services().limits.call).in_background();
-            let names = asked.iter().map(ToString::to_string).collect();
-            let answer = self.kb.entries(&caller, names).await?;
-            let unreached = answer.iter().rev().take_while(|entry| entry.is_none()).count();
-            place(answer, asked, &mut entries[reached..])?;
-            if unreached < asked.len() {
-                reached += asked.len() - unreached;
+            let names = requested.iter().map(ToString::to_string).collect();
+            let returned = self.kb.entries(&caller, names).await?;
+            let unreached = returned.iter().rev().take_while(|entry| entry.is_none()).count();
+            align(returned, requested, &mut entries[done..])?;
+            if unreached < requested.len() {
+                done += requested.len() - unreached;
                 most = ids.len();
-            } else if asked.len() > 1 {
+            } else if requested.len() > 1 {
                 most = 1;
             } else {
-                // Not even by itself: as good as no fact.
-                tracing::warn!(id = %asked[0], "the logic gave no entry of a fact");
-                reached += 1;
+                // Requested alone and still without an entry: treated as no fact.
+                tracing::warn!(id = %requested[0], "the logic gave no entry for a fact");
+                done += 1;
             }
         }
         Ok(entries)
     }
 
-    /// Other programs' facts, as storage takes them in, are pending like any other.
+    /// Marks the default tenant as late whenever storage adopts facts of other programs.
     fn watch_adoption(&self) {
         let Some(mut adoption) = self.kb.services().storage.adoption() else { return };
         let kb = self.kb.clone();
         tokio::spawn(async move {
             let Ok(tenant) = TenantId::parse(kenning_core::limits::DEFAULT_TENANT) else { return };
-            // Also once at first: a pass may have ended before anyone watched.
+            // Marked once at first: facts may have been adopted before this task started.
             loop {
                 kb.services().indexes.mark_pending(&tenant);
                 if adoption.changed().await.is_err() {
@@ -115,7 +114,7 @@ impl Indexer {
         });
     }
 
-    fn indexing(&self) -> &TenantIndexes {
+    fn indexes(&self) -> &TenantIndexes {
         &self.kb.services().indexes
     }
 
@@ -124,25 +123,25 @@ impl Indexer {
     }
 }
 
-/// Puts the entries of an answer where their ids stand in `asked`. They come in that
-/// order, without those that are no facts.
-fn place(
-    answer: Vec<Option<wit::Entry>>,
-    asked: &[FactId],
+/// Puts the entries that the logic returned at the positions of their ids in `requested`. They
+/// come in that order, without ids that have no fact.
+fn align(
+    returned: Vec<Option<wit::Entry>>,
+    requested: &[FactId],
     entries: &mut [Option<wit::Entry>],
 ) -> Result<(), IndexerError> {
-    let mut places = asked.iter().zip(entries);
-    for entry in answer.into_iter().flatten() {
-        let Some((_, place)) = places.find(|(id, _)| id.as_str() == entry.id) else {
-            let reason = "the logic gave an entry that was not asked for, or out of order";
+    let mut slots = requested.iter().zip(entries);
+    for entry in returned.into_iter().flatten() {
+        let Some((_, slot)) = slots.find(|(id, _)| id.as_str() == entry.id) else {
+            let reason = "the logic gave an entry that was not requested, or out of order";
             return Err(Error::internal(reason).into());
         };
-        *place = Some(entry);
+        *slot = Some(entry);
     }
     Ok(())
 }
 
-/// One odd fact must not keep the others from being found.
+/// Adds a fact to the index. A failure is only logged, so that one fact does not stop the others.
 fn upsert(
     index: &Index,
     id: &FactId,
@@ -170,35 +169,35 @@ mod tests {
         wit::Entry { id: id.into(), text: format!("text of {id}"), metadata: "{}".into() }
     }
 
-    fn placed(answer: Vec<Option<wit::Entry>>) -> Result<Vec<Option<String>>, IndexerError> {
-        let asked = ["a", "b", "c", "d"].map(|id| FactId::parse(id).unwrap());
-        let mut entries = vec![None; asked.len()];
-        place(answer, &asked, &mut entries)?;
+    fn aligned(returned: Vec<Option<wit::Entry>>) -> Result<Vec<Option<String>>, IndexerError> {
+        let requested = ["a", "b", "c", "d"].map(|id| FactId::parse(id).unwrap());
+        let mut entries = vec![None; requested.len()];
+        align(returned, &requested, &mut entries)?;
         Ok(entries.into_iter().map(|entry| entry.map(|entry| entry.id)).collect())
     }
 
     #[test]
-    fn an_entry_is_that_of_its_id_also_where_others_are_left_out_or_not_reached() {
-        let ids = placed(vec![Some(entry("b")), Some(entry("d"))]).unwrap();
+    fn entries_are_aligned_with_their_ids_when_others_are_missing() {
+        let ids = aligned(vec![Some(entry("b")), Some(entry("d"))]).unwrap();
         assert_eq!(ids, [None, Some("b".into()), None, Some("d".into())]);
-        let ids = placed(vec![Some(entry("a")), None, None]).unwrap();
+        let ids = aligned(vec![Some(entry("a")), None, None]).unwrap();
         assert_eq!(ids, [Some("a".into()), None, None, None]);
-        assert_eq!(placed(Vec::new()).unwrap(), [None, None, None, None]);
+        assert_eq!(aligned(Vec::new()).unwrap(), [None, None, None, None]);
     }
 
     #[test]
     fn an_entry_of_another_fact_is_refused() {
-        assert!(placed(vec![Some(entry("z"))]).is_err());
-        assert!(placed(vec![Some(entry("b")), Some(entry("a"))]).is_err());
+        assert!(aligned(vec![Some(entry("z"))]).is_err());
+        assert!(aligned(vec![Some(entry("b")), Some(entry("a"))]).is_err());
     }
 
     #[test]
-    fn pauses_grow_to_a_bound() {
-        let mut pause = Duration::ZERO;
+    fn back_off_grows_to_its_maximum() {
+        let mut backoff = Duration::ZERO;
         for _ in 0..20 {
-            pause = longer(pause);
-            assert!((RETRY_FIRST..=RETRY_LAST).contains(&pause));
+            backoff = next_backoff(backoff);
+            assert!((RETRY_FIRST..=RETRY_LAST).contains(&backoff));
         }
-        assert_eq!(pause, RETRY_LAST);
+        assert_eq!(backoff, RETRY_LAST);
     }
 }

@@ -1,6 +1,5 @@
-//! Whose pending facts are seen to next: tenants take turns, a few at once, so that
-//! no tenant's backlog, and no text that takes for ever, keeps another's from their
-//! vectors.
+//! Decides which tenant's pending facts are indexed next. Tenants take turns, a few at once, so
+//! that neither one tenant's backlog nor one slow text delays the vectors of the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,209 +9,225 @@ use futures::stream::FuturesUnordered;
 use kenning_storage::TenantId;
 use tokio::time::{interval_at, sleep_until};
 
-use super::backlog::{After, Backlog};
-use super::step::{Leave, Outcome};
-use super::{Indexer, longer};
+use super::backlog::{Backlog, NextPass};
+use super::step::{EmbedPermit, StepOutcome};
+use super::{Indexer, next_backoff};
 
-/// Tenants seen to at once.
-const AT_ONCE: usize = 4;
+/// Tenants that are worked on at once.
+const CONCURRENCY: usize = 4;
 
 /// How often every tenant is looked at, in case another host left facts pending.
 const SWEEP: Duration = Duration::from_secs(60);
 
 impl Indexer {
-    /// Sees to what is pending whenever there is something.
+    /// Indexes pending facts as they appear, until aborted.
     pub(super) async fn keep_up(&self) {
-        let mut turns = Turns::default();
-        let mut working = FuturesUnordered::new();
+        let mut scheduler = Scheduler::default();
+        let mut running = FuturesUnordered::new();
         let mut sweep = interval_at((Instant::now() + SWEEP).into(), SWEEP);
         loop {
             let now = Instant::now();
-            while working.len() < AT_ONCE
-                && let Some(turn) = turns.next(now)
+            while running.len() < CONCURRENCY
+                && let Some(job) = scheduler.next(now)
             {
-                working.push(self.take(turn));
+                running.push(self.run_job(job));
             }
-            let wake = turns.wake(now).unwrap_or(now + SWEEP);
+            let wake = scheduler.next_wake(now).unwrap_or(now + SWEEP);
             tokio::select! {
-                Some((tenant, backlog, outcome)) = working.next() => {
-                    turns.put_back(tenant, backlog, outcome, Instant::now());
+                Some((tenant, backlog, outcome)) = running.next() => {
+                    scheduler.finish(tenant, backlog, outcome, Instant::now());
                 }
-                late = self.indexing().take_pending() => late.into_iter().for_each(|t| turns.mark(t)),
+                pending = self.indexes().take_pending() => pending.into_iter().for_each(|t| scheduler.mark(t)),
                 () = sleep_until(wake.into()) => {}
                 _ = sweep.tick() => {
                     let tenants = self.kb.services().storage.tenants(self.until()).await;
-                    tenants.unwrap_or_default().into_iter().for_each(|t| turns.mark(t));
+                    tenants.unwrap_or_default().into_iter().for_each(|t| scheduler.mark(t));
                 }
             }
         }
     }
 
-    async fn take(&self, turn: Turn) -> (TenantId, Backlog, Outcome) {
-        let Turn { tenant, mut backlog, leave } = turn;
+    async fn run_job(&self, job: Job) -> (TenantId, Backlog, StepOutcome) {
+        let Job { tenant, mut backlog, permit } = job;
         // A deleted tenant has nothing pending, and its deletion does not wait for an embedder.
         let outcome = match self.kb.services().tenants.begin(&tenant, None) {
             Ok(running) => tokio::select! {
-                outcome = self.step(&tenant, &mut backlog, leave) => outcome,
-                () = running.ended() => Outcome::Ended(After::Done),
+                outcome = self.step(&tenant, &mut backlog, permit) => outcome,
+                () = running.ended() => StepOutcome::PassEnded(NextPass::None),
             },
-            Err(_) => Outcome::Ended(After::Done),
+            Err(_) => StepOutcome::PassEnded(NextPass::None),
         };
         (tenant, backlog, outcome)
     }
 }
 
-/// The tenants with a backlog, in the order of their turns.
+/// The tenants with a backlog. The one that was worked on least recently is next.
 #[derive(Default)]
-struct Turns {
+struct Scheduler {
     order: VecDeque<TenantId>,
-    places: HashMap<TenantId, Place>,
-    down: Option<Down>,
+    tenants: HashMap<TenantId, Scheduled>,
+    /// Set while the embedder is down.
+    outage: Option<Outage>,
 }
 
-struct Place {
+/// One tenant with a backlog.
+struct Scheduled {
     /// `None` while it is worked on.
     backlog: Option<Backlog>,
-    /// There may be new facts since the work on it began.
+    /// There may be new facts since the current job started.
     marked: bool,
     due: Due,
 }
 
+/// When a tenant may be worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Now,
-    /// When the embedder may be asked.
-    WhenWell,
-    /// When a fact has rested, unless there is a new one before.
-    Rested(Instant),
-    /// Not before then, whatever is new.
-    Paused(Instant),
+    /// When a step may embed again.
+    EmbedderUp,
+    /// At this time, to try postponed facts again; earlier if there are new facts.
+    Retry(Instant),
+    /// At this time, even if there are new facts.
+    Backoff(Instant),
 }
 
-/// The embedder embeds nothing.
-struct Down {
-    /// Then one tenant may try.
+/// The embedder is down.
+struct Outage {
+    /// When one tenant may try again.
     until: Instant,
-    pause: Duration,
+    backoff: Duration,
     trying: Option<TenantId>,
 }
 
 /// One step for a tenant.
-struct Turn {
+struct Job {
     tenant: TenantId,
     backlog: Backlog,
-    leave: Leave,
+    permit: EmbedPermit,
 }
 
-impl Turns {
-    /// There may be facts pending.
+impl Scheduler {
+    /// The tenant may have pending facts.
     fn mark(&mut self, tenant: TenantId) {
-        let Some(place) = self.places.get_mut(&tenant) else {
+        let Some(scheduled) = self.tenants.get_mut(&tenant) else {
             self.order.push_back(tenant.clone());
             let backlog = Some(Backlog::default());
-            self.places.insert(tenant, Place { backlog, marked: false, due: Due::Now });
+            self.tenants.insert(tenant, Scheduled { backlog, marked: false, due: Due::Now });
             return;
         };
-        match &mut place.backlog {
+        match &mut scheduled.backlog {
             Some(backlog) => backlog.mark(),
-            None => place.marked = true,
+            None => scheduled.marked = true,
         }
-        if !matches!(place.due, Due::Paused(_)) {
-            place.due = Due::Now;
+        if !matches!(scheduled.due, Due::Backoff(_)) {
+            scheduled.due = Due::Now;
         }
     }
 
-    /// The next tenant that can be worked on; its next turn comes after all others'.
-    fn next(&mut self, now: Instant) -> Option<Turn> {
-        let leave = self.leave(now);
-        let is_due = |place: &Place| match place.due {
+    /// A job for the first tenant that is due, which then moves to the end of the order.
+    fn next(&mut self, now: Instant) -> Option<Job> {
+        let permit = self.permit(now);
+        let is_due = |scheduled: &Scheduled| match scheduled.due {
             Due::Now => true,
-            Due::WhenWell => leave != Leave::No,
-            Due::Rested(at) | Due::Paused(at) => at <= now,
+            Due::EmbedderUp => permit != EmbedPermit::Denied,
+            Due::Retry(at) | Due::Backoff(at) => at <= now,
         };
         let first = self.order.iter().position(|tenant| {
-            self.places.get(tenant).is_some_and(|place| place.backlog.is_some() && is_due(place))
+            let scheduled = self.tenants.get(tenant);
+            scheduled.is_some_and(|scheduled| scheduled.backlog.is_some() && is_due(scheduled))
         })?;
         let tenant = self.order.remove(first)?;
         self.order.push_back(tenant.clone());
-        let backlog = self.places.get_mut(&tenant)?.backlog.take()?;
-        if let Some(down) = self.down.as_mut().filter(|_| leave == Leave::AfterProbe) {
-            down.trying = Some(tenant.clone());
+        let backlog = self.tenants.get_mut(&tenant)?.backlog.take()?;
+        if let Some(outage) = self.outage.as_mut().filter(|_| permit == EmbedPermit::AfterProbe) {
+            outage.trying = Some(tenant.clone());
         }
-        Some(Turn { tenant, backlog, leave })
+        Some(Job { tenant, backlog, permit })
     }
 
-    fn leave(&self, now: Instant) -> Leave {
-        match &self.down {
-            None => Leave::Yes,
-            Some(down) if down.trying.is_none() && down.until <= now => Leave::AfterProbe,
-            Some(_) => Leave::No,
+    fn permit(&self, now: Instant) -> EmbedPermit {
+        match &self.outage {
+            None => EmbedPermit::Granted,
+            Some(outage) if outage.trying.is_none() && outage.until <= now => {
+                EmbedPermit::AfterProbe
+            }
+            Some(_) => EmbedPermit::Denied,
         }
     }
 
-    /// When there is something to do that is not to be done now.
-    fn wake(&self, now: Instant) -> Option<Instant> {
-        let times = self.places.values().filter_map(|place| match place.due {
+    /// When the next tenant becomes due that is not due now.
+    fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let times = self.tenants.values().filter_map(|scheduled| match scheduled.due {
             Due::Now => None,
-            Due::WhenWell => self.down.as_ref().map(|down| down.until),
-            Due::Rested(at) | Due::Paused(at) => Some(at),
+            Due::EmbedderUp => self.outage.as_ref().map(|outage| outage.until),
+            Due::Retry(at) | Due::Backoff(at) => Some(at),
         });
         times.filter(|at| *at > now).min()
     }
 
-    /// The end of a turn.
-    fn put_back(&mut self, tenant: TenantId, mut backlog: Backlog, outcome: Outcome, now: Instant) {
+    /// Takes the backlog back after a job and decides when the tenant is due again.
+    fn finish(
+        &mut self,
+        tenant: TenantId,
+        mut backlog: Backlog,
+        outcome: StepOutcome,
+        now: Instant,
+    ) {
         let tried = self
-            .down
+            .outage
             .as_mut()
-            .is_some_and(|down| down.trying.take_if(|trying| *trying == tenant).is_some());
-        // A pass ends only after leave to embed.
-        if matches!(outcome, Outcome::Well) || (tried && matches!(outcome, Outcome::Ended(_))) {
-            self.down = None;
+            .is_some_and(|outage| outage.trying.take_if(|trying| *trying == tenant).is_some());
+        // A pass ends only in a step with a permit, which after an outage probed the embedder.
+        let is_up = matches!(outcome, StepOutcome::EmbedderUp)
+            || (tried && matches!(outcome, StepOutcome::PassEnded(_)));
+        if is_up {
+            self.outage = None;
         }
         let due = match outcome {
-            Outcome::GoOn | Outcome::Ended(After::Again) => Some(Due::Now),
-            Outcome::Well => Some(Due::Now),
-            Outcome::Worded => Some(Due::WhenWell),
-            Outcome::Ended(After::Rest(at)) => Some(Due::Rested(at)),
-            Outcome::Ended(After::Done) => None,
-            Outcome::Failed(error) => {
-                tracing::warn!(%tenant, %error, "facts are still waiting for their vectors");
-                Some(Due::Paused(now + backlog.pause()))
+            StepOutcome::Continue
+            | StepOutcome::EmbedderUp
+            | StepOutcome::PassEnded(NextPass::Now) => Some(Due::Now),
+            StepOutcome::TextIndexed => Some(Due::EmbedderUp),
+            StepOutcome::PassEnded(NextPass::At(at)) => Some(Due::Retry(at)),
+            StepOutcome::PassEnded(NextPass::None) => None,
+            StepOutcome::Failed(error) => {
+                tracing::warn!(%tenant, %error, "pending facts not indexed; they are tried again");
+                Some(Due::Backoff(now + backlog.next_backoff()))
             }
-            Outcome::Down(error) => {
-                tracing::warn!(%error, "facts wait for their vectors until the embedder is well");
-                self.is_down(tried, now);
-                Some(Due::WhenWell)
+            StepOutcome::EmbedderDown(error) => {
+                tracing::warn!(%error, "embedder down; pending facts wait for their vectors");
+                self.begin_outage(tried, now);
+                Some(Due::EmbedderUp)
             }
         };
-        let Some(place) = self.places.get_mut(&tenant) else { return };
-        let marked = std::mem::take(&mut place.marked);
+        let Some(scheduled) = self.tenants.get_mut(&tenant) else { return };
+        let marked = std::mem::take(&mut scheduled.marked);
         if marked {
             backlog.mark();
         }
-        place.due = match due {
-            Some(due @ Due::Paused(_)) => due,
+        scheduled.due = match due {
+            Some(due @ Due::Backoff(_)) => due,
             _ if marked => Due::Now,
             Some(due) => due,
             None => {
-                self.places.remove(&tenant);
+                self.tenants.remove(&tenant);
                 self.order.retain(|other| *other != tenant);
                 return;
             }
         };
-        place.backlog = Some(backlog);
+        scheduled.backlog = Some(backlog);
     }
 
-    /// Turns that were under way when the first one failed do not count again.
-    fn is_down(&mut self, tried: bool, now: Instant) {
-        let before = match &self.down {
+    /// Starts an outage, or prolongs it if this was its trial. Other jobs that were already
+    /// running when the outage started do not prolong it.
+    fn begin_outage(&mut self, tried: bool, now: Instant) {
+        let before = match &self.outage {
             Some(_) if !tried => return,
-            Some(down) => down.pause,
+            Some(outage) => outage.backoff,
             None => Duration::ZERO,
         };
-        let pause = longer(before);
-        self.down = Some(Down { until: now + pause, pause, trying: None });
+        let backoff = next_backoff(before);
+        self.outage = Some(Outage { until: now + backoff, backoff, trying: None });
     }
 }
 
@@ -222,95 +237,99 @@ mod tests {
     use super::*;
     use kenning_embedder::EmbedError;
 
-    fn turns(tenants: &[&str]) -> Turns {
-        let mut turns = Turns::default();
-        tenants.iter().for_each(|tenant| turns.mark(TenantId::parse(tenant).unwrap()));
-        turns
+    fn scheduler(tenants: &[&str]) -> Scheduler {
+        let mut scheduler = Scheduler::default();
+        tenants.iter().for_each(|tenant| scheduler.mark(TenantId::parse(tenant).unwrap()));
+        scheduler
     }
 
-    /// Takes the next turn and ends it; gives whose it was.
-    fn turn(turns: &mut Turns, now: Instant, outcome: Outcome) -> Option<String> {
-        let Turn { tenant, backlog, .. } = turns.next(now)?;
-        turns.put_back(tenant.clone(), backlog, outcome, now);
+    /// Takes the next job and finishes it; returns its tenant.
+    fn run(scheduler: &mut Scheduler, now: Instant, outcome: StepOutcome) -> Option<String> {
+        let Job { tenant, backlog, .. } = scheduler.next(now)?;
+        scheduler.finish(tenant.clone(), backlog, outcome, now);
         Some(tenant.to_string())
     }
 
-    fn down() -> Outcome {
-        Outcome::Down(EmbedError::Timeout)
+    fn down() -> StepOutcome {
+        StepOutcome::EmbedderDown(EmbedError::Timeout)
     }
 
     #[test]
-    fn tenants_take_turns_whatever_they_have() {
+    fn tenants_take_turns_whatever_their_backlog() {
         let now = Instant::now();
-        let mut turns = turns(&["a", "b", "c"]);
-        let order: Vec<_> = (0..6).filter_map(|_| turn(&mut turns, now, Outcome::Well)).collect();
+        let mut scheduler = scheduler(&["a", "b", "c"]);
+        let order: Vec<_> =
+            (0..6).filter_map(|_| run(&mut scheduler, now, StepOutcome::EmbedderUp)).collect();
         assert_eq!(order, ["a", "b", "c", "a", "b", "c"]);
     }
 
     #[test]
-    fn a_tenant_that_is_worked_on_is_not_worked_on_twice() {
+    fn a_tenant_has_one_job_at_a_time() {
         let now = Instant::now();
-        let mut turns = turns(&["a"]);
-        let Turn { tenant, backlog, .. } = turns.next(now).unwrap();
-        turns.mark(tenant.clone());
-        assert!(turns.next(now).is_none());
-        turns.put_back(tenant, backlog, Outcome::Ended(After::Done), now);
-        assert!(turns.next(now).is_some(), "it was marked meanwhile");
+        let mut scheduler = scheduler(&["a"]);
+        let Job { tenant, backlog, .. } = scheduler.next(now).unwrap();
+        scheduler.mark(tenant.clone());
+        assert!(scheduler.next(now).is_none());
+        scheduler.finish(tenant, backlog, StepOutcome::PassEnded(NextPass::None), now);
+        assert!(scheduler.next(now).is_some(), "it was marked meanwhile");
     }
 
     #[test]
     fn a_tenant_without_a_backlog_is_forgotten() {
         let now = Instant::now();
-        let mut turns = turns(&["a"]);
-        assert!(turn(&mut turns, now, Outcome::Ended(After::Done)).is_some());
-        assert!(turns.order.is_empty() && turns.places.is_empty() && turns.wake(now).is_none());
+        let mut scheduler = scheduler(&["a"]);
+        assert!(run(&mut scheduler, now, StepOutcome::PassEnded(NextPass::None)).is_some());
+        assert!(scheduler.order.is_empty() && scheduler.tenants.is_empty());
+        assert!(scheduler.next_wake(now).is_none());
     }
 
     #[test]
-    fn while_the_embedder_is_down_words_go_on_and_one_tenant_tries_now_and_then() {
+    fn while_the_embedder_is_down_texts_are_indexed_and_one_tenant_at_a_time_tries_it() {
         let mut now = Instant::now();
-        let mut turns = turns(&["a", "b"]);
-        assert_eq!(turn(&mut turns, now, down()).as_deref(), Some("a"));
-        let words = turns.next(now).unwrap();
-        assert_eq!(words.leave, Leave::No);
-        turns.put_back(words.tenant, words.backlog, Outcome::Worded, now);
-        let mut pause = RETRY_FIRST;
+        let mut scheduler = scheduler(&["a", "b"]);
+        assert_eq!(run(&mut scheduler, now, down()).as_deref(), Some("a"));
+        let text_only = scheduler.next(now).unwrap();
+        assert_eq!(text_only.permit, EmbedPermit::Denied);
+        scheduler.finish(text_only.tenant, text_only.backlog, StepOutcome::TextIndexed, now);
+        let mut backoff = RETRY_FIRST;
         for _ in 0..10 {
-            assert!(turns.next(now).is_none());
-            assert_eq!(turns.wake(now), Some(now + pause));
-            now += pause;
-            let trying = turns.next(now).unwrap();
-            assert_eq!(trying.leave, Leave::AfterProbe);
-            assert!(turns.next(now).is_none(), "one tries");
-            turns.put_back(trying.tenant, trying.backlog, down(), now);
-            pause = (pause * 2).min(RETRY_LAST);
+            assert!(scheduler.next(now).is_none());
+            assert_eq!(scheduler.next_wake(now), Some(now + backoff));
+            now += backoff;
+            let trial = scheduler.next(now).unwrap();
+            assert_eq!(trial.permit, EmbedPermit::AfterProbe);
+            assert!(scheduler.next(now).is_none(), "one tries");
+            scheduler.finish(trial.tenant, trial.backlog, down(), now);
+            backoff = (backoff * 2).min(RETRY_LAST);
         }
-        now += pause;
-        assert!(turn(&mut turns, now, Outcome::Well).is_some());
-        let all: Vec<_> = (0..2).filter_map(|_| turns.next(now)).collect();
-        assert!(all.len() == 2 && all.iter().all(|turn| turn.leave == Leave::Yes));
+        now += backoff;
+        assert!(run(&mut scheduler, now, StepOutcome::EmbedderUp).is_some());
+        let all: Vec<_> = (0..2).filter_map(|_| scheduler.next(now)).collect();
+        assert!(all.len() == 2 && all.iter().all(|job| job.permit == EmbedPermit::Granted));
     }
 
     #[test]
-    fn a_new_fact_does_not_wait_for_one_that_rests() {
+    fn a_new_fact_does_not_wait_for_a_postponed_one() {
         let now = Instant::now();
-        let mut turns = turns(&["a"]);
-        let rest = After::Rest(now + Duration::from_secs(600));
-        turn(&mut turns, now, Outcome::Ended(rest));
-        assert!(turns.next(now).is_none());
-        turns.mark(TenantId::parse("a").unwrap());
-        assert!(turns.next(now).is_some());
+        let mut scheduler = scheduler(&["a"]);
+        let later = NextPass::At(now + Duration::from_secs(600));
+        run(&mut scheduler, now, StepOutcome::PassEnded(later));
+        assert!(scheduler.next(now).is_none());
+        scheduler.mark(TenantId::parse("a").unwrap());
+        assert!(scheduler.next(now).is_some());
     }
 
     #[test]
-    fn a_tenant_whose_storage_fails_is_left_alone_and_the_others_are_not() {
+    fn a_tenant_whose_storage_fails_backs_off_and_the_others_continue() {
         let now = Instant::now();
-        let mut turns = turns(&["a", "b"]);
+        let mut scheduler = scheduler(&["a", "b"]);
         let failed = EmbedError::Timeout.into();
-        turn(&mut turns, now, Outcome::Failed(failed));
-        turns.mark(TenantId::parse("a").unwrap());
-        let order: Vec<_> = (0..2).filter_map(|_| turn(&mut turns, now, Outcome::Well)).collect();
+        run(&mut scheduler, now, StepOutcome::Failed(failed));
+        scheduler.mark(TenantId::parse("a").unwrap());
+        let order: Vec<_> =
+            (0..2).filter_map(|_| run(&mut scheduler, now, StepOutcome::EmbedderUp)).collect();
         assert_eq!(order, ["b", "b"]);
-        assert!(turns.next(now + RETRY_LAST).is_some_and(|turn| *turn.tenant.as_str() == *"a"));
+        let next = scheduler.next(now + RETRY_LAST);
+        assert!(next.is_some_and(|job| *job.tenant.as_str() == *"a"));
     }
 }

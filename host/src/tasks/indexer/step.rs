@@ -1,91 +1,94 @@
-//! One tenant's next facts: their words first, then their vectors.
+//! One step for one tenant: indexes the text of its next pending facts, then embeds them.
 
 use std::time::{Duration, Instant};
 
 use kenning_storage::{FactId, StoredVector, TenantId};
 
-use super::backlog::{After, Backlog, Pending, RUN};
+use super::backlog::{BATCH, Backlog, NextPass, Pending};
 use super::{FACTS, Indexer, IndexerError, upsert};
 use kenning_embedder::{EmbedError, Lane};
 
-/// Nobody waits for these, so their bound is only there to come back from an embedder
-/// that hangs.
+/// How long to wait for a batch. No caller waits for it, so the limit only has to recover from an
+/// embedder that hangs.
 const EMBEDDING: Duration = Duration::from_secs(60);
 
-/// How long an embedder has to show that it is well.
+/// How long to wait for a probe of the embedder.
 const PROBE: Duration = Duration::from_secs(10);
 
 /// Whether a step may embed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leave {
-    No,
-    /// The embedder was down. Texts that crash it look the same, so it is to show first
-    /// that it is well.
+pub(super) enum EmbedPermit {
+    Denied,
+    /// The embedder was down. A text that crashes it would look the same, so a probe with a
+    /// harmless text comes first.
     AfterProbe,
-    Yes,
+    Granted,
 }
 
 /// How a step ended.
-pub(super) enum Outcome {
-    /// There may be more, at once.
-    GoOn,
-    /// The same, and the embedder is well.
-    Well,
-    /// All words can be found, and the embedder was not to be asked.
-    Worded,
-    /// A pass came to its end.
-    Ended(After),
+pub(super) enum StepOutcome {
+    /// There may be more to do.
+    Continue,
+    /// There may be more to do, and the embedder responded.
+    EmbedderUp,
+    /// All texts are indexed, and the step had no permit to embed.
+    TextIndexed,
+    /// A pass ended.
+    PassEnded(NextPass),
     /// Storage or the logic failed.
     Failed(IndexerError),
-    /// The embedder embeds nothing now.
-    Down(EmbedError),
+    /// The embedder failed, and not because of a text.
+    EmbedderDown(EmbedError),
 }
 
 impl Indexer {
-    /// Sees to a tenant's next facts. Without leave to embed it only makes their words
-    /// findable.
+    /// Indexes a tenant's next facts; without a permit to embed only their text.
     pub(super) async fn step(
         &self,
         tenant: &TenantId,
         backlog: &mut Backlog,
-        leave: Leave,
-    ) -> Outcome {
-        match self.word(tenant, backlog).await {
-            Err(error) => return Outcome::Failed(error),
-            Ok(true) => return Outcome::GoOn,
+        permit: EmbedPermit,
+    ) -> StepOutcome {
+        match self.index_text(tenant, backlog).await {
+            Err(error) => return StepOutcome::Failed(error),
+            Ok(true) => return StepOutcome::Continue,
             Ok(false) => {}
         }
-        match leave {
-            Leave::No => return Outcome::Worded,
-            Leave::AfterProbe => {
+        match permit {
+            EmbedPermit::Denied => return StepOutcome::TextIndexed,
+            EmbedPermit::AfterProbe => {
                 if let Err(error) = self.probe().await {
-                    return Outcome::Down(error);
+                    return StepOutcome::EmbedderDown(error);
                 }
             }
-            Leave::Yes => {}
+            EmbedPermit::Granted => {}
         }
-        self.embed(tenant, backlog).await.unwrap_or_else(Outcome::Failed)
+        self.embed(tenant, backlog).await.unwrap_or_else(StepOutcome::Failed)
     }
 
     async fn probe(&self) -> Result<(), EmbedError> {
         self.kb.services().embedder.probe(Instant::now() + PROBE).await
     }
 
-    /// Makes pending facts findable by their words, whatever becomes of their vectors;
-    /// `false` if none is left.
-    async fn word(&self, tenant: &TenantId, backlog: &mut Backlog) -> Result<bool, IndexerError> {
+    /// Indexes the text of pending facts, so that text search finds them before they have
+    /// vectors; `false` if none is left.
+    async fn index_text(
+        &self,
+        tenant: &TenantId,
+        backlog: &mut Backlog,
+    ) -> Result<bool, IndexerError> {
         let storage = &self.kb.services().storage;
-        let pending = storage.pending(tenant, backlog.worded, FACTS, self.until()).await?;
+        let pending = storage.pending(tenant, backlog.text_indexed, FACTS, self.until()).await?;
         let Some((_, last)) = pending.last() else { return Ok(false) };
         let ids: Vec<FactId> = pending.iter().map(|(id, _)| id.clone()).collect();
         let entries = self.entries(tenant, &ids).await?;
-        let index = self.indexing().index(tenant);
+        let index = self.indexes().index(tenant);
         for ((id, revision), entry) in pending.iter().zip(&entries) {
             if let Some(entry) = entry {
                 upsert(&index, id, *revision, entry, None);
             }
         }
-        backlog.worded = Some(*last);
+        backlog.text_indexed = Some(*last);
         Ok(true)
     }
 
@@ -93,56 +96,56 @@ impl Indexer {
         &self,
         tenant: &TenantId,
         backlog: &mut Backlog,
-    ) -> Result<Outcome, IndexerError> {
+    ) -> Result<StepOutcome, IndexerError> {
         let storage = &self.kb.services().storage;
-        let pending = storage.pending(tenant, backlog.embedded, RUN, self.until()).await?;
+        let pending = storage.pending(tenant, backlog.embedded, BATCH, self.until()).await?;
         if pending.is_empty() {
-            return Ok(Outcome::Ended(backlog.end_pass()));
+            return Ok(StepOutcome::PassEnded(backlog.end_pass()));
         }
-        let run = backlog.choose(pending, Instant::now());
-        if run.is_empty() {
-            return Ok(Outcome::GoOn);
+        let batch = backlog.next_batch(pending, Instant::now());
+        if batch.is_empty() {
+            return Ok(StepOutcome::Continue);
         }
-        match self.embed_facts(tenant, &run).await {
+        match self.embed_batch(tenant, &batch).await {
             Ok(vectors) => {
                 storage.put_vectors(tenant, &vectors, self.until()).await?;
-                backlog.succeeded(&run);
-                Ok(Outcome::Well)
+                backlog.succeeded(&batch);
+                Ok(StepOutcome::EmbedderUp)
             }
             Err(IndexerError::Embed(error)) => {
-                Ok(self.find_fault(tenant, backlog, &run, error).await)
+                Ok(self.embed_failed(tenant, backlog, &batch, error).await)
             }
             Err(other) => Err(other),
         }
     }
 
-    /// Whether a run failed because of its texts or because of the embedder: that shows
-    /// in a text that every embedder takes.
-    async fn find_fault(
+    /// Finds out whether a batch failed because of its texts or because of the embedder: a probe
+    /// embeds a text that every embedder accepts.
+    async fn embed_failed(
         &self,
         tenant: &TenantId,
         backlog: &mut Backlog,
-        run: &[Pending],
+        batch: &[Pending],
         error: EmbedError,
-    ) -> Outcome {
+    ) -> StepOutcome {
         if matches!(error, EmbedError::BackingOff(_) | EmbedError::Overloaded) {
-            return Outcome::Down(error);
+            return StepOutcome::EmbedderDown(error);
         }
         if self.probe().await.is_err() {
-            return Outcome::Down(error);
+            return StepOutcome::EmbedderDown(error);
         }
-        if let Some(id) = backlog.failed(run, Instant::now()) {
-            tracing::warn!(%tenant, %id, %error, "a fact cannot be embedded; it is tried later");
+        if let Some(id) = backlog.failed(batch, Instant::now()) {
+            tracing::warn!(%tenant, %id, %error, "fact cannot be embedded; it is tried again later");
         }
-        Outcome::Well
+        StepOutcome::EmbedderUp
     }
 
-    async fn embed_facts(
+    async fn embed_batch(
         &self,
         tenant: &TenantId,
-        run: &[Pending],
+        batch: &[Pending],
     ) -> Result<Vec<StoredVector>, IndexerError> {
-        let ids: Vec<FactId> = run.iter().map(|(id, _)| id.clone()).collect();
+        let ids: Vec<FactId> = batch.iter().map(|(id, _)| id.clone()).collect();
         let entries = self.entries(tenant, &ids).await?;
         let texts: Vec<String> = entries.iter().flatten().map(|entry| entry.text.clone()).collect();
         let mut embedded = Vec::new();
@@ -151,11 +154,11 @@ impl Indexer {
             let embedder = &self.kb.services().embedder;
             embedded = embedder.embed(tenant, texts, Lane::Background, until).await?;
         }
-        let index = self.indexing().index(tenant);
+        let index = self.indexes().index(tenant);
         let mut embedded = embedded.into_iter();
-        let mut vectors = Vec::with_capacity(run.len());
-        for ((id, revision), entry) in run.iter().zip(&entries) {
-            // A hash that is no fact has nothing to embed; an empty vector takes its mark.
+        let mut vectors = Vec::with_capacity(batch.len());
+        for ((id, revision), entry) in batch.iter().zip(&entries) {
+            // A hash that is not a fact has no text to embed; an empty vector clears its mark.
             let (text, values) = match entry {
                 Some(entry) => {
                     let values = embedded.next().map(|values| values.to_vec()).unwrap_or_default();
@@ -164,7 +167,7 @@ impl Indexer {
                 }
                 None => ("", Vec::new()),
             };
-            vectors.push(self.indexing().stored_vector(id.clone(), *revision, text, values));
+            vectors.push(self.indexes().stored_vector(id.clone(), *revision, text, values));
         }
         Ok(vectors)
     }

@@ -7,8 +7,9 @@
 //! `facts`, `vectors`, `documents`, `tenants` and `lifecycle` implement the traits of those names,
 //! each with its reads and with what the writer does for it. `tables` defines the content of the
 //! file and `codec` the encoding of a fact. `handle` opens the file, and reopens it after an I/O
-//! error. `writer` is the writing thread and `request` what it is sent.
+//! error. `writer` is the writing thread and `request` what it is sent, which `apply` performs.
 
+mod apply;
 pub(crate) mod codec;
 mod documents;
 mod facts;

@@ -1,9 +1,7 @@
 //! What the writer is sent.
 
-use super::handle::TransactionError;
-use super::tables::Tables;
-use super::{codec, documents, facts, tenants, vectors};
-use crate::{DocumentName, FactId, FactQuota, Revision, StoredVector, TenantId, Write};
+use super::codec;
+use crate::{DocumentName, FactId, FactQuota, StoredVector, TenantId, Write};
 
 /// A change for the writer to perform.
 pub(super) enum Request {
@@ -42,35 +40,6 @@ impl Request {
             | Self::MarkPending(..)
             | Self::DeleteTenant(_)
             | Self::Document(_, DocumentChange::Delete { .. }) => 0,
-        }
-    }
-
-    /// Performs it. The answer has one entry per write and one for a deletion or a document, and is
-    /// empty for vectors and marks.
-    pub(super) fn apply(
-        &self,
-        tables: &mut Tables<'_>,
-    ) -> Result<Vec<Option<Revision>>, TransactionError> {
-        match self {
-            Self::Write(tenant, writes, quota) => {
-                facts::put_all(tables, tenant.as_str(), writes, *quota)
-            }
-            Self::Delete(tenant, id) => Ok(vec![facts::delete(tables, tenant.as_str(), id)?]),
-            Self::PutVectors(tenant, new) => {
-                new.iter().try_for_each(|new| vectors::put(tables, tenant.as_str(), new))?;
-                Ok(Vec::new())
-            }
-            Self::MarkPending(tenant, ids) => {
-                let mark = |id| vectors::mark_pending(tables, tenant.as_str(), id);
-                ids.iter().try_for_each(mark)?;
-                Ok(Vec::new())
-            }
-            Self::DeleteTenant(tenant) => {
-                Ok(vec![None; tenants::delete_step(tables, tenant.as_str())?])
-            }
-            Self::Document(name, change) => {
-                Ok(vec![documents::apply(tables, name.as_str(), change)?.map(Revision)])
-            }
         }
     }
 }

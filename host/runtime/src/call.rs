@@ -22,10 +22,10 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use crate::component::linked::Pre;
 use crate::dry_run::CapturedWrites;
 use crate::guest::{Guest, Quarantined};
-use crate::outcome::{CallError, GuestError, GuestLimit, GuestRun};
+use crate::outcome::{CallError, GuestError, GuestLimit, GuestRun, Waiting};
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
-use crate::state::{State, Waiting};
+use crate::state::State;
 
 /// Calls one export of a guest, given its bindings of type `B`, and returns the result.
 pub trait GuestCall<B, R>:

@@ -29,7 +29,7 @@ impl Checker {
         Ok(Self { child: compiling_engine(limits)?, server, linkers })
     }
 
-    /// Compiles, loads and links the component in `bytes`; returns the machine code's size in bytes.
+    /// Compiles, loads and links the component in `bytes`; returns the bytes of machine code.
     ///
     /// # Errors
     /// If the component is not accepted.

@@ -17,7 +17,7 @@
 //! | `guest` | a guest's identity; `health` counts its failures, `log_buffer` keeps its log lines |
 //! | `dry_run` | captures what a guest writes in a dry run |
 //! | `services` | storage, embedder, indexes and tenants, as the imports use them |
-//! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors that are to be stored |
+//! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors to be stored |
 //!
 //! Inspecting a component needs neither an engine nor a server:
 //!

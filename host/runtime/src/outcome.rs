@@ -9,15 +9,15 @@ use crate::guest::Guest;
 /// What a guest is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// For nothing: it computes.
+    /// Nothing: the guest is computing.
     Nothing,
-    /// For storage to read.
+    /// A read from storage.
     Storage,
-    /// For a write to storage, which may take effect after the call has ended.
+    /// A write to storage, which may take effect after the call has ended.
     StorageWrite,
-    /// For the embedder.
+    /// The embedder.
     Embedding,
-    /// For the index.
+    /// The index, which computes and does not wait.
     Index,
 }
 

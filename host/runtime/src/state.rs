@@ -12,8 +12,7 @@ use crate::fuel::FuelMeter;
 use crate::guest::Guest;
 use crate::log_lines::LogLines;
 use crate::memory::Memory;
-use crate::outcome::CallEffects;
-pub(crate) use crate::outcome::Waiting;
+use crate::outcome::{CallEffects, Waiting};
 use crate::services::Services;
 
 /// How many random bytes a guest may ask WASI for at once.

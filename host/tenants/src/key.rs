@@ -97,10 +97,8 @@ impl AdminKey {
     /// Says what an admin key must be; the text is not repeated.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() < ADMIN_KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(
-                "an admin key must be at least 16 visible ASCII characters without spaces; \
-                        `openssl rand -hex 32` makes a good one",
-            );
+            return Err("an admin key must have at least 16 bytes of visible ASCII, no spaces; \
+                        `openssl rand -hex 32` makes a good one");
         }
         Ok(Self(KeyDigest::of(text)))
     }
@@ -115,7 +113,7 @@ impl<'de> Deserialize<'de> for AdminKey {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         // serde's own error would repeat the value.
         let text = String::deserialize(from)
-            .map_err(|_| serde::de::Error::custom("admin_key must be a string"))?;
+            .map_err(|_| serde::de::Error::custom("admin_key must be a string in quotes"))?;
         Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }

@@ -70,7 +70,8 @@ impl Quotas {
         Ok(())
     }
 
-    /// Each quota as JSON, with what is used of it: `{"facts": {"value": …, "used": …, "unit": …}}`.
+    /// Each quota as JSON, with what is used of it:
+    /// `{"facts": {"value": 100, "used": 7, "unit": "facts"}, …}`.
     pub fn with_used(&self, used: impl Fn(&str) -> u64) -> Value {
         let rows = self.all().into_iter().map(|(name, value, unit)| {
             (name.to_string(), json!({ "value": value, "used": used(name), "unit": unit }))

@@ -43,8 +43,8 @@ const OUTPUT_FACTOR: u64 = 10;
 /// each.
 const THREADS: u64 = 2;
 
-/// The compiler's `nice` value: of a core that both need, the server gets two thirds. A higher value
-/// would starve the compiler on a machine that is busy with other programs.
+/// The compiler's `nice` value: of a core that both need, the server gets two thirds. A higher
+/// value would starve the compiler on a machine that is busy with other programs.
 const NICE: i32 = 3;
 
 /// The maximum of a child's error message, which may quote the component.

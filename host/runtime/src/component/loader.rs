@@ -19,8 +19,8 @@ pub struct Loader {
     engine: Engine,
     linkers: Arc<Linkers>,
     loaded: Mutex<HashMap<Arc<str>, Weak<Loaded>>>,
-    /// One component is compiled at a time, since compiling is bounded by the machine. Whoever waits
-    /// may find that the component has been compiled meanwhile.
+    /// One component is compiled at a time, since compiling is bounded by the machine. A call that
+    /// waits may find that the component has been compiled meanwhile.
     compiling: tokio::sync::Mutex<()>,
 }
 

@@ -5,7 +5,8 @@ use kenning_embedder::{EmbedError, Lane};
 use wasmtime::Result;
 
 use super::check_items;
-use crate::state::{State, Waiting};
+use crate::outcome::Waiting;
+use crate::state::State;
 use crate::wit::{Backend, Embeddings, Error, Failure};
 
 impl Host for State {

@@ -6,7 +6,8 @@ use kenning_storage::{FactId, Revision};
 use wasmtime::Result;
 
 use super::{check_items, fact_id, too_large};
-use crate::state::{State, Waiting};
+use crate::outcome::Waiting;
+use crate::state::State;
 use crate::tenant_indexes::NewEntry;
 use crate::wit::{self, Embeddings, Entry, Error, Problem};
 

@@ -17,14 +17,14 @@ use kenning_bindings::kenning::knowledge::types;
 use kenning_storage::{FactId, StorageError};
 use tokio_util::context::TokioContext;
 
-use crate::outcome::GuestLimit;
-use crate::state::{State, Waiting};
+use crate::outcome::{GuestLimit, Waiting};
+use crate::state::State;
 use crate::wit::{Backend, Error, Exceeded, Failure, Problem};
 
 /// The maximum of ids, writes, texts or entries in one call to an import, defined by the contract.
 const ITEMS: usize = 100;
 
-/// The maximum of the time that an import leaves to the guest, so that it can still return a result.
+/// The maximum of the time that an import leaves to the guest, so that it can return a result.
 const RESERVE: Duration = Duration::from_millis(250);
 
 /// The part of the remaining time that an import leaves to the guest: a tenth, up to [`RESERVE`].

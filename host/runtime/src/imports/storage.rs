@@ -7,7 +7,8 @@ use kenning_storage::{Condition, FactId, FactQuota, IdPage, Revision, StorageErr
 use wasmtime::Result;
 
 use super::{check_items, fact_id, fact_ids};
-use crate::state::{State, Waiting};
+use crate::outcome::Waiting;
+use crate::state::State;
 use crate::wit::{Error, Field, Hash};
 
 /// The revision of a captured write, which storage does not see.

@@ -29,7 +29,7 @@ use crate::swap::Swapper;
 use crate::tenants::Tenants;
 use crate::{heartbeat, http, indexer, server, telemetry, tenants};
 
-/// The logic that comes with the host.
+/// The logic that comes with the host; empty when its component did not exist at build time.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 
 /// How long the line that says "listening" waits for the indexes. The server
@@ -170,14 +170,22 @@ async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generati
         let read = compiler::read(path, &config.limits);
         read.with_context(|| format!("cannot read the logic {}", path.display()))
     });
-    let given = given.transpose()?;
-    let bytes = given.map_or(Bytes::from_static(LOGIC), Bytes::from);
+    let bytes = given.transpose()?.map_or_else(built_in_logic, |bytes| Ok(Bytes::from(bytes)))?;
     let loaded = loader.load(bytes).await?;
     let reference = GenerationRef { number: 1, digest: loaded.digest.clone() };
     let linked = loaded.logic();
     linked
         .map(|linked| Generation::new(Guest::logic(reference), linked))
         .map_err(|error| anyhow::anyhow!("the logic does not fit this host: {error}"))
+}
+
+fn built_in_logic() -> anyhow::Result<Bytes> {
+    anyhow::ensure!(
+        !LOGIC.is_empty(),
+        "this binary was built without the logic: run `make logic` and build again, \
+         or name a component with --logic"
+    );
+    Ok(Bytes::from_static(LOGIC))
 }
 
 fn this_program() -> anyhow::Result<PathBuf> {

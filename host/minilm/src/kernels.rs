@@ -99,7 +99,7 @@ pub(crate) fn product_f32(x: &[f32], inputs: usize, weights: &[f32], y: &mut [f3
         // on, of which there are WIDE_PANEL. `y` is borrowed mutably and so overlaps neither of
         // the others, and everything is initialised.
         unsafe {
-            gemm::gemm(
+            gemm_f32::gemm::f32::get_gemm_fn()(
                 WIDE_PANEL,
                 rows,
                 inputs,
@@ -118,7 +118,7 @@ pub(crate) fn product_f32(x: &[f32], inputs: usize, weights: &[f32], y: &mut [f3
                 false,
                 false,
                 false,
-                gemm::Parallelism::None,
+                gemm_common::Parallelism::None,
             );
         }
     }

@@ -3,7 +3,7 @@
 CARGO ?= cargo
 COMPONENTS := target/components
 COMPONENT_TARGET := wasm32-wasip2
-GUESTS := logic hostile hooks passing prying refuser
+GUESTS := hostile hooks passing prying refuser
 EXAMPLES := chunk dedupe recency-boost redact-pii row-access
 KENNING := target/release/kenning
 LANGUAGES := target/languages
@@ -28,11 +28,28 @@ PULL_MODEL = $(KENNING) model pull --verify > /dev/null 2>&1 || { \
   echo 'fetching the embedding model all-MiniLM-L6-v2 (84 MB): searching by meaning needs it'; \
   $(KENNING) model pull; }
 
+# Builds guests, and renews a component only where it differs: the host is compiled again after that.
+define build_guests
+	RUSTFLAGS='-Ctarget-feature=+simd128' $(CARGO) build $(1:%=--package kenning-%) \
+	  --target $(COMPONENT_TARGET) --profile component
+	@mkdir -p $(COMPONENTS)
+	@for guest in $(1); do \
+	  built=target/$(COMPONENT_TARGET)/component/kenning_$$(echo $$guest | tr - _).wasm; \
+	  component=$(COMPONENTS)/$${guest#example-}.wasm; \
+	  cmp -s $$built $$component || cp $$built $$component || exit 1; \
+	done
+endef
+
+# Backtraces find the debug information in the file beside the binary.
+MOVE_DEBUG = if readelf --sections $(KENNING) | grep -q '\.debug_info'; then \
+  objcopy --only-keep-debug $(KENNING) $(KENNING).debug && \
+  objcopy --strip-all --add-gnu-debuglink=$(KENNING).debug $(KENNING); fi
+
 # Tools of the machine first, then those that were installed here.
 export PATH := $(PATH):$(CURDIR)/$(LANGUAGES)/python/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run build components examples languages model test test-build test-one lint fuzz bench soak bench-peers demo clean target redis
+.PHONY: help run build programs logic components examples languages model test test-build test-one lint fuzz bench soak bench-peers demo clean target redis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,18 +57,20 @@ help: ## List the targets
 run: build model ## Install what is missing, build, and serve at http://127.0.0.1:7171
 	$(KENNING) serve
 
-build: components ## Build the binary and the components
-	$(CARGO) build --release --workspace
+# `--workspace` selects the features, so that `make test` need not compile the same crates again.
+build: logic ## Build the binary, with the logic in it
+	$(CARGO) build --release --workspace --bin kenning
+	@$(MOVE_DEBUG)
+
+programs: components
+	$(CARGO) build --release --workspace --bins
+	@$(MOVE_DEBUG)
+
+logic: target ## Build the logic, which the binary comes with
+	$(call build_guests,logic)
 
 components: target ## Build the guests in Rust: the logic, the examples, and those of the tests
-	RUSTFLAGS='-Ctarget-feature=+simd128' $(CARGO) build $(GUESTS:%=--package kenning-%) \
-	  $(EXAMPLES:%=--package kenning-example-%) --target $(COMPONENT_TARGET) --profile component
-	@mkdir -p $(COMPONENTS)
-	@for guest in $(GUESTS) $(EXAMPLES:%=example-%); do \
-	  built=target/$(COMPONENT_TARGET)/component/kenning_$$(echo $$guest | tr - _).wasm; \
-	  component=$(COMPONENTS)/$${guest#example-}.wasm; \
-	  cmp -s $$built $$component || cp $$built $$component || exit 1; \
-	done
+	$(call build_guests,logic $(GUESTS) $(EXAMPLES:%=example-%))
 
 examples: languages ## Build and test the examples in JavaScript and Python
 	@mkdir -p $(COMPONENTS)
@@ -104,7 +123,7 @@ test-one: test-build examples ## Run the tests whose name contains name=...
 test-build: components
 	$(CARGO) build --release --workspace --all-targets
 
-lint: components ## Check format, lints and the contract
+lint: ## Check format, lints and the contract
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
@@ -121,13 +140,13 @@ $(TOOLS)/bin/cargo-fuzz:
 	@$(CARGO) install --quiet --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) \
 	  --root $(TOOLS) --target-dir $(TOOLS)/build
 
-bench: build model redis examples ## Measure: the sandbox's cost, HTTP, swaps, tenants, start-up, memory
+bench: programs model redis examples ## Measure: the sandbox's cost, HTTP, swaps, tenants, start-up, memory
 	@target/release/bench $(PARTS)
 
-soak: build model redis ## Break everything for ten minutes, check every answer, print the tables
+soak: programs model redis ## Break everything for ten minutes, check every answer, print the tables
 	@target/release/soak $(PARTS)
 
-bench-peers: build redis $(PEERS)/.installed ## Measure beside redis-py on the same Redis
+bench-peers: programs redis $(PEERS)/.installed ## Measure beside redis-py on the same Redis
 	@target/release/bench peers $(PEERS)/bin/python
 
 $(PEERS)/.installed: tests/bench/peers/requirements.txt
@@ -136,7 +155,7 @@ $(PEERS)/.installed: tests/bench/peers/requirements.txt
 	@$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-demo: build model ## Start, import the samples (or DATA=DIR), search, change, swap guests, stop
+demo: programs model ## Start, import the samples (or DATA=DIR), search, change, swap guests, stop
 	target/release/demo $(DATA)
 
 clean: ## Remove what was built

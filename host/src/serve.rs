@@ -33,7 +33,7 @@ use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
 use kenning_runtime::{Generation, Guest, Loader, Runtime, Services, engine};
 use kenning_tenants::Tenants;
 
-/// The built-in logic.
+/// The built-in logic; empty when its component did not exist at build time.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 
 /// How long the line "listening on" waits for the indexes. The server responds before the line is
@@ -183,14 +183,22 @@ async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generati
         let read = compiler::read(path, &config.limits);
         read.with_context(|| format!("cannot read the logic {}", path.display()))
     });
-    let given = given.transpose()?;
-    let bytes = given.map_or(Bytes::from_static(LOGIC), Bytes::from);
+    let bytes = given.transpose()?.map_or_else(built_in_logic, |bytes| Ok(Bytes::from(bytes)))?;
     let loaded = loader.load(bytes).await?;
     let reference = GenerationRef { number: 1, digest: loaded.digest.clone() };
     let linked = loaded.logic();
     linked
         .map(|linked| Generation::new(Guest::logic(reference), linked))
         .map_err(|error| anyhow::anyhow!("the logic does not fit this host: {error}"))
+}
+
+fn built_in_logic() -> anyhow::Result<Bytes> {
+    anyhow::ensure!(
+        !LOGIC.is_empty(),
+        "this binary was built without the logic: run `make logic` and build again, \
+         or name a component with --logic"
+    );
+    Ok(Bytes::from_static(LOGIC))
 }
 
 fn this_program() -> anyhow::Result<PathBuf> {

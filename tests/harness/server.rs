@@ -205,7 +205,10 @@ pub fn kenning() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let beside = this.ancestors().skip(1).map(|directory| directory.join("kenning"));
     let found = beside.take(2).find(|path| path.is_file());
-    found.context("target/release/kenning is not there: run `make build`")
+    found.context(
+        "the binary `kenning` is not built: run `make build`, \
+         or for the dev profile `cargo build --package kenning`",
+    )
 }
 
 /// A component that `make components` built, such as `hostile`.

@@ -70,7 +70,7 @@ pub(crate) fn product_f32(x: &[f32], inputs: usize, weights: &[f32], y: &mut [f3
         // F32_PANEL_WIDTH outputs from the slice's start on. `y` is borrowed mutably, so it
         // overlaps neither of the others, and all values are initialized.
         unsafe {
-            gemm::gemm(
+            gemm_f32::gemm::f32::get_gemm_fn()(
                 F32_PANEL_WIDTH,
                 rows,
                 inputs,
@@ -89,7 +89,7 @@ pub(crate) fn product_f32(x: &[f32], inputs: usize, weights: &[f32], y: &mut [f3
                 false,
                 false,
                 false,
-                gemm::Parallelism::None,
+                gemm_common::Parallelism::None,
             );
         }
     }

@@ -1,10 +1,16 @@
 //! Answers and errors as HTTP responses.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use crate::http::App;
 use crate::kb;
 use kenning_core::error::{Code, Error};
 use kenning_core::provenance::ServedBy;
@@ -16,6 +22,10 @@ pub(super) const EXTENSIONS: HeaderName = HeaderName::from_static("x-kenning-ext
 
 /// How to authenticate (RFC 6750).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"kenning\"");
+
+/// Answers up to this size are not counted: the socket's buffer holds them, and the answer
+/// to a write is never larger.
+const SMALL_ANSWER: u64 = 64 * 1024;
 
 /// What a handler returns.
 pub(super) type Reply = Result<Response, Refusal>;
@@ -93,4 +103,27 @@ fn log(error: &Error) {
 
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LOGGED_BYTES)]
+}
+
+/// Reserves memory for an answer until its caller has read it, and refuses the request if there
+/// is not enough. Streamed answers reserve for each of their pieces themselves.
+pub(super) async fn count_answer(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    match response.body().size_hint().exact() {
+        Some(SMALL_ANSWER..) => {
+            counted(&app, response).await.unwrap_or_else(|error| Refusal(error).into_response())
+        }
+        _ => response,
+    }
+}
+
+async fn counted(app: &App, response: Response) -> Result<Response, Error> {
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.map_err(Error::internal)?;
+    let bytes = app.bodies.reserve(bytes.len())?.attach(bytes);
+    Ok(Response::from_parts(parts, Body::from(bytes)))
 }

@@ -65,7 +65,7 @@ fn tenant(headers: &HeaderMap, tenants: &Tenants) -> Result<TenantId, Error> {
         return named.unwrap_or_else(default);
     }
     // Without a valid key, a caller learns nothing else about the request.
-    let Principal::Tenant(tenant) = holder(headers, tenants)? else {
+    let Principal::Tenant(tenant) = authenticate(headers, tenants)? else {
         return Err(forbidden("facts need a tenant's key; this is the admin key"));
     };
     match named.transpose()? {
@@ -81,7 +81,7 @@ pub(super) fn forbidden(message: &str) -> Error {
 }
 
 /// Whose key the request carries.
-pub(super) fn holder(headers: &HeaderMap, tenants: &Tenants) -> Result<Principal, Error> {
+pub(super) fn authenticate(headers: &HeaderMap, tenants: &Tenants) -> Result<Principal, Error> {
     match key(headers) {
         Some(key) => tenants.authenticate(key),
         None => Err(Error::new(

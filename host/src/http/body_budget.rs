@@ -7,21 +7,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-use super::answer::Refusal;
-use crate::http::App;
 use kenning_core::error::Error;
-
-/// Answers up to this size are not counted: the socket's buffer holds them, and the answer
-/// to a write is never larger.
-const SMALL_ANSWER: u64 = 64 * 1024;
 
 /// How many bytes all bodies may hold together, and how many of them are available.
 pub struct BodyBudget {
@@ -107,29 +97,6 @@ impl AsRef<[u8]> for ReservedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
-}
-
-/// Reserves memory for an answer until its caller has read it, and refuses the request if there
-/// is not enough. Streamed answers reserve for each of their pieces themselves.
-pub(super) async fn count_answer(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let response = next.run(request).await;
-    match response.body().size_hint().exact() {
-        Some(SMALL_ANSWER..) => {
-            counted(&app, response).await.unwrap_or_else(|error| Refusal(error).into_response())
-        }
-        _ => response,
-    }
-}
-
-async fn counted(app: &App, response: Response) -> Result<Response, Error> {
-    let (parts, body) = response.into_parts();
-    let bytes = axum::body::to_bytes(body, usize::MAX).await.map_err(Error::internal)?;
-    let bytes = app.bodies.reserve(bytes.len())?.attach(bytes);
-    Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
 #[cfg(test)]

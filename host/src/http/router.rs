@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::health::Document;
-use super::{admin, body_budget, export, facts, health, import, openapi, request, search, stats};
+use super::{admin, answer, export, facts, health, import, openapi, request, search, stats};
 use crate::http::App;
 
 /// Everything that the server answers.
@@ -26,7 +26,7 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(request::no_method)
         .layer(Extension(Document::new(openapi::finish(document))))
         .layer(CatchPanicLayer::custom(request::panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), body_budget::count_answer))
+        .layer(middleware::from_fn_with_state(app.clone(), answer::count_answer))
         .layer(middleware::from_fn(request::observe))
         .with_state(app)
 }

@@ -50,7 +50,7 @@ struct PlaceParameters {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "`Parameters` reads them by their names")]
 struct TargetParameter {
-    /// Rollback to this one instead.
+    /// Roll back to this one instead.
     #[param(nullable = false)]
     generation: Option<u64>,
 }
@@ -252,7 +252,7 @@ pub(in crate::http) async fn remove(
     Ok(axum::Json(Done { status: Success::Success, message }).into_response())
 }
 
-/// Rollback to the generation that was active before
+/// Roll back to the generation that was active before
 #[utoipa::path(
     post,
     path = "/v1/admin/tenants/{t}/extensions/{name}/rollback",

@@ -36,8 +36,8 @@ struct OwnerParameter {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "`Parameters` reads them by their names")]
 struct TargetParameter {
-    /// Rollback to this one instead; 1 is the logic that comes with the server, and for a tenant the
-    /// server's.
+    /// Roll back to this one instead; 1 is the logic that comes with the server, and for a tenant
+    /// the server's.
     #[param(nullable = false)]
     generation: Option<u64>,
 }
@@ -122,7 +122,7 @@ pub(in crate::http) async fn swap(
     Ok(axum::Json(report.to_json()).into_response())
 }
 
-/// Rollback to the generation that was active before
+/// Roll back to the generation that was active before
 #[utoipa::path(
     post,
     path = "/v1/admin/logic/rollback",

@@ -12,7 +12,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::answer::Refusal;
-use super::auth::{forbidden, holder};
+use super::auth::{authenticate, forbidden};
 use crate::http::App;
 use kenning_tenants::Principal;
 
@@ -36,7 +36,7 @@ impl FromRequestParts<Arc<App>> for Admin {
         if !tenants.require_keys() {
             return Ok(Self { has_key: false });
         }
-        match holder(&parts.headers, tenants)? {
+        match authenticate(&parts.headers, tenants)? {
             Principal::Operator => Ok(Self { has_key: true }),
             Principal::Tenant(_) => {
                 Err(forbidden("the admin routes need the admin key; this is a tenant's key").into())

@@ -1,5 +1,5 @@
-//! How the document describes errors. The examples are real [`kenning_core::error::Error`]s, so that what
-//! they say of retrying and blame is what the server says.
+//! How the document describes errors. The examples are real [`kenning_core::error::Error`]s, so
+//! that what they say of retrying and blame is what the server says.
 
 use std::borrow::Cow;
 use std::time::Duration;

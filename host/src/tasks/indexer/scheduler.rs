@@ -37,7 +37,9 @@ impl Indexer {
                 Some((tenant, backlog, outcome)) = running.next() => {
                     scheduler.finish(tenant, backlog, outcome, Instant::now());
                 }
-                pending = self.indexes().take_pending() => pending.into_iter().for_each(|t| scheduler.mark(t)),
+                pending = self.indexes().take_pending() => {
+                    pending.into_iter().for_each(|tenant| scheduler.mark(tenant));
+                }
                 () = sleep_until(wake.into()) => {}
                 _ = sweep.tick() => {
                     let tenants = self.kb.services().storage.tenants(self.until()).await;

@@ -29,9 +29,9 @@ async fn one_that_refuses_everything_is_obeyed_and_never_counts_as_failing() -> 
     for _ in 0..20 {
         let stored = server.post("/v1/facts", json!({ "text": "tea" })).await?;
         let searched = server.post("/v1/search", json!({ "query": "tea" })).await?;
-        for (answer, said) in [(stored, "stored"), (searched, "searched")] {
+        for (answer, input) in [(stored, "draft"), (searched, "query")] {
             answer.assert_error(422, "rejected");
-            assert_eq!(answer.json["message"], format!("nothing is {said} here"));
+            assert_eq!(answer.json["message"], format!("this extension rejects every {input}"));
         }
     }
     let lines = "{\"text\":\"one\"}\n{\"text\":\"two\"}\n";

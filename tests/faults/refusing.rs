@@ -147,7 +147,7 @@ async fn loading_its_data() -> Result<()> {
 async fn refusals_of_other_kinds() -> Result<()> {
     let mut world = World::behind_proxy(Setup::patient()).await?;
     for (error, words) in [
-        ("MISCONF Redis is configured to save RDB snapshots", "cannot save to its disk"),
+        ("MISCONF Redis is configured to save RDB snapshots", "cannot save to disk"),
         ("MASTERDOWN Link with MASTER is down", "lost its master"),
         ("CLUSTERDOWN The cluster is down", "part of a cluster"),
         ("STRANGE and never heard of", "STRANGE and never heard of"),

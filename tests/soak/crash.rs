@@ -8,6 +8,9 @@ use kenning_tests::report::Table;
 /// Kills of each kind. Facts stay from one to the next, so that each round checks more.
 const ROUNDS: usize = 12;
 
+/// Starts a server on one of the storages.
+type Create = fn() -> Result<Backend>;
+
 /// Kills, checks and prints; fails if anything was broken.
 pub(crate) async fn measure() -> Result<()> {
     let mut table = Table::new(
@@ -29,7 +32,7 @@ pub(crate) async fn measure() -> Result<()> {
         ],
     );
     let mut broken = Vec::new();
-    let cases: [(fn() -> Result<Backend>, Victim); 4] = [
+    let cases: [(Create, Victim); 4] = [
         (Backend::embedded, Victim::Server),
         (Backend::redis, Victim::Server),
         (Backend::redis, Victim::Redis),

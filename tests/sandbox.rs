@@ -9,10 +9,10 @@ async fn hostile() -> Result<Server> {
     Server::start_with(Setup { logic, ..Setup::default() }).await
 }
 
-/// What the guest says that came of a deed.
-async fn note(server: &Server, deed: &str) -> Result<String> {
-    let answer = server.post("/v1/search", json!({ "query": deed })).await?;
-    assert_eq!(answer.status, 200, "{deed}: {}", answer.text);
+/// What the guest says that came of a command.
+async fn note(server: &Server, command: &str) -> Result<String> {
+    let answer = server.post("/v1/search", json!({ "query": command })).await?;
+    assert_eq!(answer.status, 200, "{command}: {}", answer.text);
     Ok(answer.json["degraded"][0].as_str().unwrap_or_default().to_string())
 }
 
@@ -20,12 +20,12 @@ async fn note(server: &Server, deed: &str) -> Result<String> {
 async fn a_guest_that_traps_panics_or_exits_fails_its_own_call_only() -> Result<()> {
     let server = hostile().await?;
     server.store(json!({ "fact_id": "kept", "text": "kept through all of it" })).await?;
-    for deed in ["trap", "panic", "abort-in-drop", "exit 0", "exit 1", "random 65537"] {
-        let answer = server.post("/v1/search", json!({ "query": deed })).await?;
+    for command in ["trap", "panic", "abort-in-drop", "exit 0", "exit 1", "random 65537"] {
+        let answer = server.post("/v1/search", json!({ "query": command })).await?;
         answer.assert_error(502, "guest_trapped");
         assert_eq!(answer.json["blame"], "guest", "{}", answer.text);
         assert_eq!(answer.header("x-kenning-generation"), "1");
-        assert_eq!(server.search(json!({ "query": "kept" })).await?, ["kept"], "after {deed}");
+        assert_eq!(server.search(json!({ "query": "kept" })).await?, ["kept"], "after {command}");
     }
     Ok(())
 }
@@ -33,11 +33,12 @@ async fn a_guest_that_traps_panics_or_exits_fails_its_own_call_only() -> Result<
 #[tokio::test]
 async fn a_guest_that_fails_after_it_wrote_leaves_the_outcome_unknown() -> Result<()> {
     let server = hostile().await?;
-    for (deed, code) in [("trap", "guest_trapped"), ("spin", "guest_out_of_fuel")] {
-        let answer = server.post("/v1/facts", json!({ "fact_id": deed, "text": deed })).await?;
+    for (command, code) in [("trap", "guest_trapped"), ("spin", "guest_out_of_fuel")] {
+        let answer =
+            server.post("/v1/facts", json!({ "fact_id": command, "text": command })).await?;
         answer.assert_error(502, code);
         assert_eq!(answer.json["details"]["outcome"], "unknown", "{}", answer.text);
-        assert_eq!(server.get(&format!("/v1/facts/{deed}")).await?.status, 200);
+        assert_eq!(server.get(&format!("/v1/facts/{command}")).await?.status, 200);
     }
     let answer = server.post("/v1/search", json!({ "query": "trap" })).await?;
     let outcome = &answer.json["details"]["outcome"];
@@ -82,8 +83,8 @@ async fn a_guest_finds_no_files_no_network_and_no_environment() -> Result<()> {
 #[tokio::test]
 async fn a_guest_cannot_index_or_remove_what_it_did_not_write() -> Result<()> {
     let server = hostile().await?;
-    for deed in ["upsert-unwritten", "remove-unwritten"] {
-        let answered = note(&server, deed).await?;
+    for command in ["upsert-unwritten", "remove-unwritten"] {
+        let answered = note(&server, command).await?;
         assert!(answered.contains("Error::Invalid") && answered.contains("/id"), "{answered}");
     }
     Ok(())
@@ -111,17 +112,18 @@ async fn a_filter_that_nests_without_end_is_refused() -> Result<()> {
 async fn one_tenants_hostile_calls_do_not_fail_anothers() -> Result<()> {
     let server = hostile().await?;
     let (hostile, honest) = (server.tenant("hostile"), server.tenant("honest"));
-    let mut deeds = tokio::task::JoinSet::new();
-    for deed in ["spin", "grow", "recurse", "ask-budget", "page", "answer-bytes 20000000"] {
+    let mut commands = tokio::task::JoinSet::new();
+    for command in ["spin", "grow", "recurse", "ask-budget", "page", "answer-bytes 20000000"] {
         let hostile = hostile.clone();
-        deeds.spawn(async move { hostile.post("/v1/search", json!({ "query": deed })).await });
+        commands
+            .spawn(async move { hostile.post("/v1/search", json!({ "query": command })).await });
     }
     for number in 0..20 {
         let word = format!("word{number}");
         honest.store(json!({ "fact_id": word, "text": word })).await?;
         assert_eq!(honest.search(json!({ "query": word })).await?, [word]);
     }
-    while let Some(answer) = deeds.join_next().await {
+    while let Some(answer) = commands.join_next().await {
         assert_eq!(answer??.status, 502);
     }
     assert_eq!(hostile.get("/v1/facts").await?.json["facts"], json!([]));

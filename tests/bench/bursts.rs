@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use kenning_tests::report::{Samples, Table, ms};
+use kenning_tests::report::{Table, Timings, ms};
 
 use crate::generator::{Generator, Verb, fill};
 use crate::load::{Connection, burst};
@@ -65,7 +65,7 @@ pub(crate) async fn measure() -> Result<()> {
     Ok(())
 }
 
-async fn rounds(url: &str, workload: &Workload, ids: &[String]) -> Result<Samples> {
+async fn rounds(url: &str, workload: &Workload, ids: &[String]) -> Result<Timings> {
     let generator = Generator::new(workload.verb, ids, 5)?;
     let mut connections = Connection::open_all(url, workload.requests).await?;
     let mut times: Vec<Duration> = Vec::with_capacity(ROUNDS);
@@ -76,10 +76,10 @@ async fn rounds(url: &str, workload: &Workload, ids: &[String]) -> Result<Sample
             times.push(took);
         }
     }
-    Ok(Samples::new(times))
+    Ok(Timings::new(times))
 }
 
-fn cells(embedder: &str, workload: &Workload, samples: &Samples) -> Vec<String> {
+fn cells(embedder: &str, workload: &Workload, samples: &Timings) -> Vec<String> {
     let per_second = |seconds: f64| workload.requests as f64 / seconds;
     let [before, after] = workload.guide;
     vec![

@@ -17,7 +17,7 @@ use kenning_core::limits::Limits;
 use kenning_runtime::wit::Mode;
 use kenning_storage::TenantId;
 use kenning_tests::component;
-use kenning_tests::report::{Samples, Table, micros, us};
+use kenning_tests::report::{Table, Timings, micros, us};
 
 use crate::inside::{Inside, draft, query};
 use crate::place::Backend;
@@ -197,7 +197,7 @@ impl Bench {
     }
 
     /// The times of calls of each tenant, taking turns.
-    fn compare(&self, case: &Case, tenants: [&Tenant; 2]) -> Result<[Samples; 2]> {
+    fn compare(&self, case: &Case, tenants: [&Tenant; 2]) -> Result<[Timings; 2]> {
         let mut random = Rng::with_seed(7);
         let mut times: [Vec<Duration>; 2] = Default::default();
         for turn in 0..WARM_UP + case.turns {
@@ -211,7 +211,7 @@ impl Bench {
                 }
             }
         }
-        Ok(times.map(Samples::new))
+        Ok(times.map(Timings::new))
     }
 
     fn time(&self, call: Call, tenant: &Tenant, random: &mut Rng) -> Result<Duration> {

@@ -10,7 +10,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::http::response::Parts;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use kenning_tests::report::Samples;
+use kenning_tests::report::Timings;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -77,7 +77,7 @@ pub(crate) struct Exchanged {
 
 /// What a measurement of a time gave.
 pub(crate) struct Load {
-    pub(crate) samples: Samples,
+    pub(crate) samples: Timings,
     /// From the first request to the last answer.
     pub(crate) elapsed: Duration,
 }
@@ -112,7 +112,7 @@ pub(crate) async fn run(
         connections.push(connection);
         times.extend(of_caller);
     }
-    Ok((connections, Load { samples: Samples::new(times), elapsed: begun.elapsed() }))
+    Ok((connections, Load { samples: Timings::new(times), elapsed: begun.elapsed() }))
 }
 
 /// The same on new connections that have warmed up.

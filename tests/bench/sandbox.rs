@@ -24,7 +24,7 @@ use kenning_logic::Logic;
 use kenning_logic::fact::Draft;
 use kenning_logic::search::Query;
 use kenning_storage::TenantId;
-use kenning_tests::report::{Samples, Table, micros, us};
+use kenning_tests::report::{Table, Timings, micros, us};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::generator::Verb;
@@ -168,7 +168,7 @@ enum Way {
 const WAYS: [Way; 3] = [Way::Native, Way::Worker, Way::Component];
 
 /// What one kind of call took on each way.
-struct Measured([Samples; WAYS.len()]);
+struct Measured([Timings; WAYS.len()]);
 
 impl Measured {
     fn cost(&self) -> Duration {
@@ -224,7 +224,7 @@ impl Bench {
                 }
             }
         }
-        Ok(Measured(times.map(Samples::new)))
+        Ok(Measured(times.map(Timings::new)))
     }
 
     fn call(&self, kind: Kind, random: &mut Rng) -> Call {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kenning_tests::report::{Memory, Samples, Table, memory, mib, ms};
+use kenning_tests::report::{Memory, Table, Timings, memory, mib, ms};
 use kenning_tests::{Server, Setup};
 
 use crate::generator::fill;
@@ -88,7 +88,7 @@ impl Report {
     }
 
     fn row(&mut self, names: [&str; 3], facts: usize, mut starts: Vec<Start>) {
-        let times = Samples::new(starts.iter().map(|start| start.took).collect());
+        let times = Timings::new(starts.iter().map(|start| start.took).collect());
         starts.sort_by_key(|start| start.memory.resident);
         let memory = starts[starts.len() / 2].memory;
         let row = names.into_iter().map(String::from).chain([

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, Request};
-use kenning_tests::report::{Samples, Table, memory, mib, ms};
+use kenning_tests::report::{Table, Timings, memory, mib, ms};
 use kenning_tests::{Server, Setup, component, noted};
 use serde_json::json;
 
@@ -61,14 +61,14 @@ struct Measured {
     /// Resident, in bytes: at start, with a fact in each tenant, with the extensions, with each
     /// tenant called; and after a restart: when it listens, with each tenant called, with load.
     resident: Vec<u64>,
-    installing: Samples,
+    installing: Timings,
     /// Of each tenant after it was installed, and its next.
-    after_install: [Samples; 2],
+    after_install: [Timings; 2],
     start: Duration,
-    after_restart: [Samples; 2],
+    after_restart: [Timings; 2],
     load: Load,
     /// The first calls of tenants whose code is not on the disk any more.
-    compiling: Samples,
+    compiling: Timings,
 }
 
 impl Measured {
@@ -129,7 +129,7 @@ async fn store(server: &Server) -> Result<()> {
     Ok(())
 }
 
-async fn install(server: &Server, kind: Kind) -> Result<Samples> {
+async fn install(server: &Server, kind: Kind) -> Result<Timings> {
     let hooks = std::fs::read(component("hooks")?)?;
     let mut times = Vec::new();
     for number in (0..TENANTS).filter(|_| kind != Kind::None) {
@@ -142,15 +142,15 @@ async fn install(server: &Server, kind: Kind) -> Result<Samples> {
         times.push(begun.elapsed());
         ensure!(answer.json["promoted"] == true, "not promoted: {}", answer.text);
     }
-    Ok(Samples::new(times))
+    Ok(Timings::new(times))
 }
 
-async fn call_each(server: &Server, kind: Kind) -> Result<Samples> {
+async fn call_each(server: &Server, kind: Kind) -> Result<Timings> {
     call(server, kind, TENANTS).await
 }
 
 /// One get for each of so many tenants, one after the other.
-async fn call(server: &Server, kind: Kind, tenants: usize) -> Result<Samples> {
+async fn call(server: &Server, kind: Kind, tenants: usize) -> Result<Timings> {
     let shows = if kind == Kind::None { "It is a secret." } else { "It is a [hidden]." };
     let mut times = Vec::with_capacity(tenants);
     for number in 0..tenants {
@@ -160,7 +160,7 @@ async fn call(server: &Server, kind: Kind, tenants: usize) -> Result<Samples> {
         times.push(begun.elapsed());
         ensure!(answer.json["content"] == shows, "{}", answer.text);
     }
-    Ok(Samples::new(times))
+    Ok(Timings::new(times))
 }
 
 /// Gets of one tenant after the other.

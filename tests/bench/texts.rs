@@ -34,7 +34,7 @@ impl Texts {
         Ok(Self { words: words.into_iter().map(Into::into).collect() })
     }
 
-    /// The same, without the words that the tests' extension `hooks` takes for deeds.
+    /// The same, without the words that the tests' extension `hooks` takes for commands.
     pub(crate) fn harmless() -> Result<Self> {
         let mut texts = Self::new()?;
         texts.words.retain(|word| !DEEDS.contains(&word.as_str()));

@@ -14,7 +14,7 @@ use super::support::{
 /// Everything that is no answer with as many vectors as texts.
 const WRONG: [Mood; 13] = [
     Mood::HangsUp,
-    Mood::Half,
+    Mood::Truncated,
     Mood::Status(500, None),
     Mood::Status(503, None),
     Mood::Status(401, None),

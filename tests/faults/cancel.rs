@@ -24,7 +24,7 @@ fn few_places() -> String {
 /// Half of the calls are cut, in one way or another.
 fn cut(random: &mut fastrand::Rng) -> Cut {
     match random.u8(..4) {
-        0 => Cut::Leave(Duration::from_micros(random.u64(..5_000))),
+        0 => Cut::CallerLeaves(Duration::from_micros(random.u64(..5_000))),
         1 => Cut::Deadline(random.u32(1..8)),
         _ => Cut::Not,
     }

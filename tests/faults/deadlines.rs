@@ -23,9 +23,9 @@ async fn search_within(caller: &Caller, ms: u32, query: Value) -> Result<Answer>
     send(request.header("x-kenning-timeout-ms", ms)).await
 }
 
-/// Tells the hostile logic to ask `deed`, and gives what it was answered.
-async fn told(caller: &Caller, ms: u32, deed: &str) -> Result<Option<String>> {
-    let answer = search_within(caller, ms, json!({ "query": deed })).await?;
+/// Tells the hostile logic to ask `command`, and gives what it was answered.
+async fn told(caller: &Caller, ms: u32, command: &str) -> Result<Option<String>> {
+    let answer = search_within(caller, ms, json!({ "query": command })).await?;
     Ok(answer.json["degraded"][0].as_str().map(str::to_string))
 }
 

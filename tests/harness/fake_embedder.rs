@@ -61,12 +61,12 @@ pub enum Mood {
     /// Something that is no JSON.
     Broken,
     /// The beginning of an answer, and the end of the connection.
-    Half,
+    Truncated,
 }
 
 /// What it was asked.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Received {
     pub path: String,
     pub authorization: Option<String>,
     pub body: Value,
@@ -76,7 +76,7 @@ pub struct Asked {
 
 struct Shared {
     mood: watch::Sender<Mood>,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<Received>>,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
 }
@@ -151,7 +151,7 @@ impl FakeEmbedder {
     }
 
     /// What it was asked so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<Received> {
         self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -226,7 +226,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> std::io::Res
     // As it was when this was asked: who waits for the question may change it then.
     let mut mood = shared.mood.borrow().clone();
     let at = Instant::now();
-    let asked = Asked { path: path.clone(), authorization, body, texts: texts.clone(), at };
+    let asked = Received { path: path.clone(), authorization, body, texts: texts.clone(), at };
     shared.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     if mood == Mood::Slow {
         mood = another_mood(&shared).await;
@@ -266,7 +266,7 @@ async fn reply(path: &str, texts: &[String], mood: Mood) -> std::io::Result<Repl
     if let Mood::Number(number) = mood {
         text = text.replacen("0.0", number, 1);
     }
-    if mood == Mood::Half {
+    if mood == Mood::Truncated {
         let half = Bytes::from(text).slice(..20);
         let broken = std::io::Error::other("told to break off");
         let frames = stream::iter([Ok(Frame::data(half)), Err(broken)]);

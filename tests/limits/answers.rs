@@ -63,8 +63,8 @@ async fn page_facts_violated_by_the_guest() -> Result<()> {
 #[tokio::test]
 async fn a_score_that_is_no_number_is_the_guests_fault() -> Result<()> {
     let server = hostile("").await?;
-    for deed in ["answer-nan", "answer-infinity"] {
-        let answer = tell(&server, deed).await?;
+    for command in ["answer-nan", "answer-infinity"] {
+        let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_limit", "answer_not_finite", 0);
         assert_eq!(answer.json["details"]["used"], 1);
         serves_on(&server).await?;
@@ -125,9 +125,9 @@ async fn another_fact_than_asked_for_is_the_guests_fault() -> Result<()> {
 #[tokio::test]
 async fn more_or_fewer_facts_than_ids_are_the_guests_fault() -> Result<()> {
     let server = hostile("").await?;
-    for (deed, used) in [("answer-no-fact", 0), ("answer-two-facts", 2)] {
-        server.store(json!({ "fact_id": deed, "text": deed })).await?;
-        let answer = server.get(&format!("/v1/facts/{deed}")).await?;
+    for (command, used) in [("answer-no-fact", 0), ("answer-two-facts", 2)] {
+        server.store(json!({ "fact_id": command, "text": command })).await?;
+        let answer = server.get(&format!("/v1/facts/{command}")).await?;
         let message = format!("the logic gave {used} results for 1 requested (read_facts)");
         assert_refused(&answer, &message);
         let details = &answer.json["details"];
@@ -166,8 +166,9 @@ async fn metadata_that_is_no_json_object_is_the_guests_fault() -> Result<()> {
 #[tokio::test]
 async fn outcomes_that_are_not_one_for_each_draft_are_the_guests_fault() -> Result<()> {
     let server = hostile("").await?;
-    for (deed, used) in [("answer-no-outcome", 0), ("answer-one-more-outcome", 2)] {
-        let answer = server.post("/v1/facts", json!({ "fact_id": deed, "text": deed })).await?;
+    for (command, used) in [("answer-no-outcome", 0), ("answer-one-more-outcome", 2)] {
+        let answer =
+            server.post("/v1/facts", json!({ "fact_id": command, "text": command })).await?;
         answer.assert_error(502, "guest_limit");
         let details = &answer.json["details"];
         assert_eq!((&details["allowed"], &details["used"]), (&json!(1), &json!(used)));

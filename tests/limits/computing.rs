@@ -30,8 +30,8 @@ async fn fuel_is_obeyed() -> Result<()> {
 #[tokio::test]
 async fn fuel_violated() -> Result<()> {
     let server = hostile(LITTLE_FUEL).await?;
-    for deed in ["spin", "spin-on-clock", "work 1000"] {
-        let answer = tell(&server, deed).await?;
+    for command in ["spin", "spin-on-clock", "work 1000"] {
+        let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_out_of_fuel", "fuel", 100_000_000);
         serves_on(&server).await?;
     }
@@ -48,8 +48,8 @@ async fn guest_memory_bytes_is_obeyed() -> Result<()> {
 #[tokio::test]
 async fn guest_memory_bytes_violated() -> Result<()> {
     let server = hostile(LITTLE_MEMORY).await?;
-    for deed in ["grow", "use-mib 16", "answer-bytes 100000000"] {
-        let answer = tell(&server, deed).await?;
+    for command in ["grow", "use-mib 16", "answer-bytes 100000000"] {
+        let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_out_of_memory", "guest_memory_bytes", 16_777_216);
         serves_on(&server).await?;
     }

@@ -14,8 +14,8 @@ const FEW_HANDLES: &str = "guest_handles = 30";
 #[tokio::test]
 async fn host_calls_is_obeyed() -> Result<()> {
     let server = hostile("host_calls = 50").await?;
-    for deed in ["ask-budget 50", "page 50", "log 50"] {
-        assert_done(&tell(&server, deed).await?);
+    for command in ["ask-budget 50", "page 50", "log 50"] {
+        assert_done(&tell(&server, command).await?);
     }
     Ok(())
 }
@@ -23,8 +23,8 @@ async fn host_calls_is_obeyed() -> Result<()> {
 #[tokio::test]
 async fn host_calls_violated() -> Result<()> {
     let server = hostile("host_calls = 50").await?;
-    for deed in ["ask-budget 51", "page 51", "log 51", "ask-budget", "page", "log"] {
-        let answer = tell(&server, deed).await?;
+    for command in ["ask-budget 51", "page 51", "log 51", "ask-budget", "page", "log"] {
+        let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_limit", "host_calls", 50);
         assert_eq!(answer.json["details"]["used"], 51, "{}", answer.text);
         serves_on(&server).await?;
@@ -35,8 +35,8 @@ async fn host_calls_violated() -> Result<()> {
 #[tokio::test]
 async fn host_call_bytes_is_obeyed_by_arguments_and_answers() -> Result<()> {
     let server = hostile("").await?;
-    for deed in ["hand-over 4000000", "read-id-of 4000000", "answer-bytes 4000000"] {
-        assert_done(&tell(&server, deed).await?);
+    for command in ["hand-over 4000000", "read-id-of 4000000", "answer-bytes 4000000"] {
+        assert_done(&tell(&server, command).await?);
     }
     Ok(())
 }
@@ -44,8 +44,8 @@ async fn host_call_bytes_is_obeyed_by_arguments_and_answers() -> Result<()> {
 #[tokio::test]
 async fn host_call_bytes_violated_by_arguments() -> Result<()> {
     let server = hostile("").await?;
-    for deed in ["hand-over 5000000", "hand-over 20000000", "read-id-of 5000000"] {
-        let answer = tell(&server, deed).await?;
+    for command in ["hand-over 5000000", "hand-over 20000000", "read-id-of 5000000"] {
+        let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_limit", "host_call_bytes", 4_194_304);
         serves_on(&server).await?;
     }
@@ -57,9 +57,10 @@ async fn host_call_bytes_violated_by_answers() -> Result<()> {
     let server = hostile("").await?;
     // Many empty strings, and many strings that are one and the same, are little in
     // the guest and would be much in the host.
-    let deeds = ["answer-bytes 20000000", "answer-empty-things 1500000", "answer-shared-bytes 500"];
-    for deed in deeds {
-        let answer = tell(&server, deed).await?;
+    let commands =
+        ["answer-bytes 20000000", "answer-empty-things 1500000", "answer-shared-bytes 500"];
+    for command in commands {
+        let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_limit", "host_call_bytes", 4_194_304);
         serves_on(&server).await?;
     }
@@ -72,9 +73,9 @@ const MUCH_MEMORY: &str = "guest_memory_bytes = 536870912\nguests = 8";
 #[tokio::test]
 async fn host_call_bytes_violated_by_all_that_a_large_guest_has() -> Result<()> {
     let server = hostile(MUCH_MEMORY).await?;
-    let deeds = ["hand-over 100000000", "answer-bytes 100000000", "answer-empty-things 3000000"];
-    for deed in deeds {
-        let answer = tell(&server, deed).await?;
+    let commands = ["hand-over 100000000", "answer-bytes 100000000", "answer-empty-things 3000000"];
+    for command in commands {
+        let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_limit", "host_call_bytes", 4_194_304);
         serves_on(&server).await?;
     }
@@ -84,8 +85,8 @@ async fn host_call_bytes_violated_by_all_that_a_large_guest_has() -> Result<()> 
 #[tokio::test]
 async fn host_calls_violated_a_million_times() -> Result<()> {
     let server = hostile("").await?;
-    for deed in ["ask-budget 1000000", "page 1000000", "log 1000000"] {
-        let answer = tell(&server, deed).await?;
+    for command in ["ask-budget 1000000", "page 1000000", "log 1000000"] {
+        let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_limit", "host_calls", 1_000);
         serves_on(&server).await?;
     }
@@ -123,9 +124,9 @@ async fn guest_handles_violated() -> Result<()> {
 #[tokio::test]
 async fn lists_as_long_as_the_contract_allows_are_obeyed() -> Result<()> {
     let server = hostile("").await?;
-    for deed in ["read 100", "write 100", "embed 100", "candidates 10000"] {
-        let answered = note(&tell(&server, deed).await?);
-        assert!(answered.starts_with("Ok("), "{deed}: {answered}");
+    for command in ["read 100", "write 100", "embed 100", "candidates 10000"] {
+        let answered = note(&tell(&server, command).await?);
+        assert!(answered.starts_with("Ok("), "{command}: {answered}");
     }
     Ok(())
 }
@@ -133,10 +134,10 @@ async fn lists_as_long_as_the_contract_allows_are_obeyed() -> Result<()> {
 #[tokio::test]
 async fn lists_longer_than_the_contract_allows_are_refused_violated() -> Result<()> {
     let server = hostile("").await?;
-    for (deed, used) in [("read 101", 101), ("write 101", 101), ("embed 101", 101)] {
-        let answered = note(&tell(&server, deed).await?);
+    for (command, used) in [("read 101", 101), ("write 101", 101), ("embed 101", 101)] {
+        let answered = note(&tell(&server, command).await?);
         let refused = format!("{{ limit: \"batch_facts\", allowed: 100, used: {used} }}");
-        assert!(answered.contains(&refused), "{deed}: {answered}");
+        assert!(answered.contains(&refused), "{command}: {answered}");
     }
     let answered = note(&tell(&server, "candidates 10001").await?);
     assert!(answered.contains("{ limit: \"candidates\", allowed: 10000, used: 10001 }"));

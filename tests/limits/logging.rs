@@ -28,9 +28,9 @@ impl Logged {
     }
 
     /// What one call leaves in the log.
-    async fn lines_of(&self, deed: &str) -> Result<Vec<String>> {
+    async fn lines_of(&self, command: &str) -> Result<Vec<String>> {
         let before = self.read()?.len();
-        assert_done(&tell(&self.server, deed).await?);
+        assert_done(&tell(&self.server, command).await?);
         // Lines are written in order: once this one is there, all are.
         tell(&self.server, "trap").await?.assert_error(502, "guest_trapped");
         let log = until("the log is written", async || {
@@ -50,9 +50,9 @@ impl Logged {
 #[tokio::test]
 async fn log_lines_is_obeyed() -> Result<()> {
     let logged = Logged::start().await?;
-    for (deed, last) in [("log 10", "told 9"), ("print 10", "said 9")] {
-        let lines = logged.lines_of(deed).await?;
-        assert_eq!(lines.len(), 10, "{deed}: {lines:#?}");
+    for (command, last) in [("log 10", "told 9"), ("print 10", "said 9")] {
+        let lines = logged.lines_of(command).await?;
+        assert_eq!(lines.len(), 10, "{command}: {lines:#?}");
         assert!(lines[9].contains(last), "{}", lines[9]);
         assert!(
             lines[9].contains("tenant=default component=\"logic\" generation=1"),
@@ -66,9 +66,9 @@ async fn log_lines_is_obeyed() -> Result<()> {
 #[tokio::test]
 async fn log_lines_violated_drops_what_is_over() -> Result<()> {
     let logged = Logged::start().await?;
-    for deed in ["log 500", "print 5000"] {
-        let lines = logged.lines_of(deed).await?;
-        assert_eq!(lines.len(), 10, "{deed}: {lines:#?}");
+    for command in ["log 500", "print 5000"] {
+        let lines = logged.lines_of(command).await?;
+        assert_eq!(lines.len(), 10, "{command}: {lines:#?}");
         serves_on(&logged.server).await?;
     }
     Ok(())
@@ -77,9 +77,9 @@ async fn log_lines_violated_drops_what_is_over() -> Result<()> {
 #[tokio::test]
 async fn log_line_bytes_is_obeyed() -> Result<()> {
     let logged = Logged::start().await?;
-    for (deed, letter) in [("log-bytes 100", 'y'), ("print-bytes 100", 'z')] {
-        let lines = logged.lines_of(deed).await?;
-        assert_eq!(lines.len(), 1, "{deed}: {lines:#?}");
+    for (command, letter) in [("log-bytes 100", 'y'), ("print-bytes 100", 'z')] {
+        let lines = logged.lines_of(command).await?;
+        assert_eq!(lines.len(), 1, "{command}: {lines:#?}");
         assert!(lines[0].contains(&letter.to_string().repeat(100)), "{}", lines[0]);
     }
     Ok(())
@@ -88,9 +88,9 @@ async fn log_line_bytes_is_obeyed() -> Result<()> {
 #[tokio::test]
 async fn log_line_bytes_violated_cuts_what_is_over() -> Result<()> {
     let logged = Logged::start().await?;
-    for (deed, letter) in [("log-bytes 5000", 'y'), ("print-bytes 50000", 'z')] {
-        let lines = logged.lines_of(deed).await?;
-        assert_eq!(lines.len(), 1, "{deed}: {lines:#?}");
+    for (command, letter) in [("log-bytes 5000", 'y'), ("print-bytes 50000", 'z')] {
+        let lines = logged.lines_of(command).await?;
+        assert_eq!(lines.len(), 1, "{command}: {lines:#?}");
         assert!(lines[0].contains(&letter.to_string().repeat(100)), "{}", lines[0]);
         assert!(!lines[0].contains(&letter.to_string().repeat(101)), "{}", lines[0]);
         serves_on(&logged.server).await?;

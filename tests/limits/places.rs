@@ -35,11 +35,11 @@ async fn all_say(word: &str, directory: &Path, guests: usize) -> Result<()> {
 }
 
 /// So many calls of one tenant, which go on until they are given up.
-fn begin(deed: &'static str, caller: &Caller, calls: usize) -> JoinSet<Result<Answer>> {
+fn begin(command: &'static str, caller: &Caller, calls: usize) -> JoinSet<Result<Answer>> {
     let mut running = JoinSet::new();
     for _ in 0..calls {
         let caller = caller.clone();
-        running.spawn(async move { tell(&caller, deed).await });
+        running.spawn(async move { tell(&caller, command).await });
     }
     running
 }

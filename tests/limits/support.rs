@@ -22,8 +22,8 @@ pub(super) fn limits_of(limits: &str) -> Setup {
 }
 
 /// Tells the hostile logic what to do, in a search.
-pub(super) async fn tell(server: &Caller, deed: &str) -> Result<Answer> {
-    server.post("/v1/search", json!({ "query": deed })).await
+pub(super) async fn tell(server: &Caller, command: &str) -> Result<Answer> {
+    server.post("/v1/search", json!({ "query": command })).await
 }
 
 /// Stores a fact and finds it, each at the first try.

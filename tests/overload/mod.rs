@@ -20,8 +20,8 @@ async fn obedient(limits: &str) -> Result<Server> {
     Server::start_with(Setup { logic, ..Setup::patient_but(limits) }).await
 }
 
-async fn tell(server: &Caller, deed: &str) -> Result<Answer> {
-    server.post("/v1/search", json!({ "query": deed })).await
+async fn tell(server: &Caller, command: &str) -> Result<Answer> {
+    server.post("/v1/search", json!({ "query": command })).await
 }
 
 /// Refused for want of `limits`, in the one form that all refusals have.

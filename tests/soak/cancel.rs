@@ -107,7 +107,7 @@ async fn round(backend: &Backend, hostile: bool) -> Result<(Tally, After)> {
 
 fn cut(random: &mut fastrand::Rng, hostile: bool) -> Cut {
     match random.u8(..8) {
-        0 | 1 => Cut::Leave(Duration::from_micros(random.u64(..10_000))),
+        0 | 1 => Cut::CallerLeaves(Duration::from_micros(random.u64(..10_000))),
         2 | 3 => Cut::Deadline(random.u32(1..15)),
         4 if hostile => Cut::Deed("trap"),
         5 if hostile => Cut::Deed("panic"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use http::Method;
-use kenning_tests::report::{Samples, Table, memory, mib, ms, us};
+use kenning_tests::report::{Table, Timings, memory, mib, ms, us};
 use kenning_tests::{Caller, Server, Setup, component, send};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -98,7 +98,7 @@ pub(crate) async fn run() -> Result<()> {
     Ok(())
 }
 
-async fn measure((name, deed, fuel, code): Kind) -> Result<Vec<String>> {
+async fn measure((name, command, fuel, code): Kind) -> Result<Vec<String>> {
     let config = Some(format!("[limits]\n{fuel}guest_memory_bytes = {MEMORY}\n"));
     let setup = Setup { logic: Some(component("hostile")?), config, ..Setup::default() };
     let server = Server::start_with(setup).await?;
@@ -116,7 +116,7 @@ async fn measure((name, deed, fuel, code): Kind) -> Result<Vec<String>> {
     let until = Instant::now() + IN_COMPANY;
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
-        callers.spawn(misbehave(bad.clone(), deed, code, until));
+        callers.spawn(misbehave(bad.clone(), command, code, until));
     }
     let company = search_for(&neighbour, IN_COMPANY).await?;
     let mut ends = Ends::default();
@@ -128,7 +128,7 @@ async fn measure((name, deed, fuel, code): Kind) -> Result<Vec<String>> {
     let peak = memory(pid)?.peak;
     ensure!(server.stop().await? == Some(0), "the server did not stop as it should");
 
-    let overruns = Samples::new(ends.overruns);
+    let overruns = Timings::new(ends.overruns);
     let overrun = |percent| match overruns.count() {
         0 => "-".to_string(),
         _ => ms(overruns.percentile(percent)),
@@ -156,7 +156,7 @@ fn id(number: usize) -> String {
 }
 
 /// The neighbour's searches, each of which must find its one fact.
-async fn search_for(neighbour: &Caller, time: Duration) -> Result<Samples> {
+async fn search_for(neighbour: &Caller, time: Duration) -> Result<Timings> {
     let (begun, mut times) = (Instant::now(), Vec::new());
     while begun.elapsed() < time || times.is_empty() {
         let number = times.len() % FACTS;
@@ -166,12 +166,12 @@ async fn search_for(neighbour: &Caller, time: Duration) -> Result<Samples> {
         times.push(asked.elapsed());
         ensure!(found == [id(number)], "the neighbour asked for {number} and got {found:?}");
     }
-    Ok(Samples::new(times))
+    Ok(Timings::new(times))
 }
 
 async fn misbehave(
     caller: Caller,
-    deed: &'static str,
+    command: &'static str,
     code: &'static str,
     until: Instant,
 ) -> Result<Ends> {
@@ -181,12 +181,12 @@ async fn misbehave(
         let request = caller
             .request(Method::POST, "/v1/search")
             .header("x-kenning-timeout-ms", deadline.as_millis().to_string())
-            .json(&json!({ "query": deed }));
+            .json(&json!({ "query": command }));
         let asked = Instant::now();
         let answer = send(request).await?;
         let took = asked.elapsed();
         let as_told = answer.code() == code && answer.json["blame"] == "guest";
-        ensure!(as_told, "{deed}: {}", answer.text);
+        ensure!(as_told, "{command}: {}", answer.text);
         if code == "timeout" {
             ends.overruns.push(took.saturating_sub(deadline));
         }

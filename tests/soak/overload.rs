@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use kenning_tests::report::{Samples, Table, memory, mib, ms};
+use kenning_tests::report::{Table, Timings, memory, mib, ms};
 use kenning_tests::{Caller, Server, Setup};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -124,8 +124,8 @@ async fn call_until(caller: Caller, end: Instant) -> Met {
 
 fn cells(name: &str, met: &Met, peak: u64) -> Vec<String> {
     let offered = met.answered.len() + met.refused.len() + met.others.len();
-    let answered = Samples::new(met.answered.clone());
-    let refused = Samples::new(met.refused.clone());
+    let answered = Timings::new(met.answered.clone());
+    let refused = Timings::new(met.refused.clone());
     vec![
         name.into(),
         offered.to_string(),

@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-/// A logic that behaves unless a text names a deed.
+/// A logic that behaves unless a text names a command.
 fn hostile() -> Result<Vec<u8>> {
     Ok(std::fs::read(component("hostile")?)?)
 }

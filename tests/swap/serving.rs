@@ -115,7 +115,7 @@ async fn a_tenant_has_a_logic_of_its_own(backend: &Backend) -> Result<()> {
     let (own, other) = (server.tenant("own"), server.tenant("other"));
     let answer = server.swap_logic(hostile()?, "?tenant=own").await?;
     promoted(&answer, 2);
-    // A deed to the one, words to the other.
+    // A command to the one, words to the other.
     own.post("/v1/search", json!({ "query": "trap" })).await?.assert_error(502, "guest_trapped");
     assert_eq!(other.post("/v1/search", json!({ "query": "trap" })).await?.status, 200);
     let named = [

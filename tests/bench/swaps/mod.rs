@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use kenning_tests::report::{Samples, Table, ms, us};
+use kenning_tests::report::{Table, Timings, ms, us};
 use kenning_tests::{Answer, Server, Setup};
 use serde_json::json;
 use tokio::time::sleep;
@@ -183,8 +183,8 @@ impl Report {
 
     fn add(&mut self, backend: Backend, guest: Guest, series: &Series) {
         let Series { swaps, account, promotions, .. } = series;
-        let took = Samples::new(swaps.iter().map(|swap| swap.took).collect());
-        let promotion = Samples::new(swaps.iter().map(|swap| swap.promotion).collect());
+        let took = Timings::new(swaps.iter().map(|swap| swap.took).collect());
+        let promotion = Timings::new(swaps.iter().map(|swap| swap.promotion).collect());
         let count = |wanted: &dyn Fn(&marks::Seen) -> bool| -> usize {
             account.seen.iter().filter(|(seen, _)| wanted(seen)).map(|(_, count)| count).sum()
         };
@@ -223,14 +223,14 @@ impl Report {
     ) -> Duration {
         let within = |from: Duration, to: Duration| {
             let calls = series.account.calls.iter().filter(|(at, _)| (from..to).contains(at));
-            Samples::new(calls.map(|(_, took)| *took).collect())
+            Timings::new(calls.map(|(_, took)| *took).collect())
         };
         let (all, mut windows, mut at) = (within(from, to), Vec::new(), from);
         while at + WINDOW <= to {
             windows.push(within(at, at + WINDOW).percentile(99.0));
             at += WINDOW;
         }
-        let (windows, p99) = (Samples::new(windows), all.percentile(99.0));
+        let (windows, p99) = (Timings::new(windows), all.percentile(99.0));
         let ratio = before.map_or(1.0, |before| p99.as_secs_f64() / before.as_secs_f64());
         self.calls.row(names.iter().cloned().chain([
             phase.into(),

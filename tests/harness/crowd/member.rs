@@ -22,7 +22,7 @@ pub enum Cut {
     /// It is not.
     Not,
     /// The caller closes its connection after so long.
-    Leave(Duration),
+    CallerLeaves(Duration),
     /// The call gets so little time, in milliseconds.
     Deadline(u32),
     /// A store whose guest does this when it has written, where the logic is hostile.
@@ -33,9 +33,9 @@ impl Cut {
     fn name(self) -> Option<&'static str> {
         match self {
             Self::Not => None,
-            Self::Leave(_) => Some("caller left"),
+            Self::CallerLeaves(_) => Some("caller left"),
             Self::Deadline(_) => Some("deadline"),
-            Self::Deed(deed) => Some(deed),
+            Self::Deed(command) => Some(command),
         }
     }
 }
@@ -96,8 +96,8 @@ impl Member {
     /// The next verb.
     pub(super) async fn call(&mut self, cut: impl Fn(&mut fastrand::Rng) -> Cut) {
         let cut = cut(&mut self.random);
-        if let Cut::Deed(deed) = cut {
-            return self.store(deed, cut).await;
+        if let Cut::Deed(command) = cut {
+            return self.store(command, cut).await;
         }
         let verb = self.verbs[self.turn % self.verbs.len()];
         self.turn += 1;
@@ -267,7 +267,7 @@ impl Member {
         }
         let begun = Instant::now();
         let answer = match cut {
-            Cut::Leave(after) => timeout(after, send(request)).await.ok(),
+            Cut::CallerLeaves(after) => timeout(after, send(request)).await.ok(),
             Cut::Deadline(ms) => Some(send(request.header("x-kenning-timeout-ms", ms)).await),
             Cut::Not | Cut::Deed(_) => Some(send(request).await),
         };

@@ -6,5 +6,5 @@ mod sample;
 mod table;
 
 pub use machine::{Memory, describe, memory, processor_time};
-pub use sample::{Samples, mib, micros, ms, us};
+pub use sample::{Timings, mib, micros, ms, us};
 pub use table::Table;

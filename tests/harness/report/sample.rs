@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// Times of calls of one kind, sorted.
 #[derive(Clone)]
-pub struct Samples(Vec<Duration>);
+pub struct Timings(Vec<Duration>);
 
-impl Samples {
+impl Timings {
     pub fn new(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         Self(times)

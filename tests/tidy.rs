@@ -37,7 +37,7 @@ const ELSEWHERE: [(&str, &str); 7] = [
 ];
 
 /// Names of types and functions that gave way to the field's terms; docs/GLOSSARY.md says to which.
-const RETIRED: [&str; 34] = [
+const RETIRED: [&str; 33] = [
     "Shares",
     "Standing",
     "Places",
@@ -64,7 +64,6 @@ const RETIRED: [&str; 34] = [
     "condemn",
     "bury",
     "keeping_up",
-    "forward_rs",
     "worded",
     "for_newcomers",
     "visit_with",

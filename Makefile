@@ -13,10 +13,14 @@ COMPONENTIZE_PY := $(LANGUAGES)/python/bin/componentize-py
 CLIENTS := tests/openapi/clients
 CLIENTS_PY := $(LANGUAGES)/python/bin/openapi-python-client
 CLIENTS_TS := $(LANGUAGES)/node_modules/.bin/openapi-typescript
+HTTPX_SSE := $(LANGUAGES)/python/.httpx-sse
+SCHEMATHESIS := $(LANGUAGES)/schemathesis/bin/schemathesis
+PLAYWRIGHT := $(LANGUAGES)/node_modules/playwright-core/package.json
 PEERS := target/peers
 FUZZ := $(CURDIR)/target/fuzz
 TOOLS := $(CURDIR)/target/tools
 CARGO_FUZZ_VERSION := 0.13.2
+PROMETHEUS := $(TOOLS)/prometheus
 
 # Without a sanitizer, which no stable compiler has: what is looked for is a panic.
 FUZZ_BUILD := --sanitizer none --codegen-units 16 --features libfuzzer --target-dir $(FUZZ)
@@ -49,7 +53,7 @@ MOVE_DEBUG = if readelf --sections $(KENNING) | grep -q '\.debug_info'; then \
 export PATH := $(PATH):$(CURDIR)/$(LANGUAGES)/python/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run build programs logic components examples languages model test test-build test-one lint fuzz bench soak bench-peers demo clean target redis
+.PHONY: help run build programs logic components examples languages model test test-build test-one lint fuzz bench soak eval bench-peers demo clean target redis chromium proxies promtool
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +84,7 @@ examples: languages ## Build and test the examples in JavaScript and Python
 	  COMPONENTIZE=$(abspath $(COMPONENTIZE_PY))
 	@for example in synonyms tag-rules; do $(MAKE) --no-print-directory -C guest/examples/$$example test || exit 1; done
 
-languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS)
+languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT)
 
 $(COMPONENTIZE_PY): guest/examples/tag-rules/requirements.txt
 	@echo 'installing componentize-py into $(LANGUAGES): it makes components of Python'
@@ -108,12 +112,30 @@ $(CLIENTS_TS): $(CLIENTS)/package.json | $(COMPONENTIZE_JS)
 	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
 	@touch $@
 
+$(HTTPX_SSE): tests/changes/clients/requirements.txt | $(CLIENTS_PY)
+	@echo 'installing httpx-sse into $(LANGUAGES): the tests follow changes with it'
+	@$(LANGUAGES)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# In an environment of its own: it pins packages that the others want in other versions.
+$(SCHEMATHESIS): tests/openapi/schemathesis/requirements.txt
+	@echo 'installing schemathesis into $(LANGUAGES): the tests hold the server to /openapi.json with it'
+	@python3 -m venv $(LANGUAGES)/schemathesis
+	@$(LANGUAGES)/schemathesis/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(PLAYWRIGHT): tests/browser/package.json | $(COMPONENTIZE_JS)
+	@echo 'installing playwright-core into $(LANGUAGES): the tests drive a browser with it'
+	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
+	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
+	@touch $@
+
 model: build ## Fetch the embedding model, unless it is there
 	@$(PULL_MODEL)
 
-test: test-build examples redis ## Install what is missing, build, and run every test
+test: test-build examples redis chromium proxies promtool ## Install what is missing, build, and run every test
 	@$(PULL_MODEL)
-	$(CARGO) test --release --workspace
+	@CARGO=$(CARGO) tests/tools/run-tests
 
 test-one: test-build examples ## Run the tests whose name contains name=...
 	$(CARGO) test --release --workspace -- $(name)
@@ -144,7 +166,12 @@ bench: programs model redis examples ## Measure: the sandbox's cost, HTTP, swaps
 	@target/release/bench $(PARTS)
 
 soak: programs model redis ## Break everything for ten minutes, check every answer, print the tables
-	@target/release/soak $(PARTS)
+	@target/release/soak $(DATA:%=DATA=%) $(PARTS)
+
+eval: programs model ## Judge search on DATA=DIR, BEIR's layout; docs/SEARCH.md lists what else it takes
+	@target/release/eval $(DATA) $(SPLIT:%=--split %) $(HALF:%=--half %) $(TITLE:%=--title %) \
+	  $(OPTIONS:%=--option %) $(SAVE:%=--save %) $(AGAINST:%=--against %) $(BINARY:%=--binary %) \
+	  $(if $(CHECKS),--checks)
 
 bench-peers: programs redis $(PEERS)/.installed ## Measure beside redis-py on the same Redis
 	@target/release/bench peers $(PEERS)/bin/python
@@ -171,3 +198,28 @@ redis:
 	  { echo 'installing redis-server: the tests run against a real one'; \
 	    SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
 	    $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq redis-server; }
+
+chromium:
+	@command -v chromium > /dev/null || \
+	  { echo 'installing chromium: the tests open pages in a real browser'; \
+	    SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
+	    $$SUDO apt-get update -qq && \
+	    $$SUDO apt-get install -y -qq --no-install-recommends chromium; }
+
+# Their services are not started: the tests start processes of their own.
+proxies:
+	@export PATH=$$PATH:/usr/sbin; \
+	  command -v nginx > /dev/null && command -v haproxy > /dev/null && command -v openssl > /dev/null || \
+	  { echo 'installing nginx-light and haproxy: the tests import through them'; \
+	    SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
+	    $$SUDO apt-get update -qq && $$SUDO env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
+	      nginx-light haproxy openssl; }
+
+# Unpacked and not installed: the package would start a service.
+promtool:
+	@command -v promtool > /dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || \
+	  { echo 'fetching promtool into $(PROMETHEUS): the tests check /metrics with it'; \
+	    SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
+	    $$SUDO apt-get update -qq && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && \
+	    apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb . && \
+	    rm prometheus_*.deb; }

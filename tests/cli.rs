@@ -157,8 +157,9 @@ async fn an_export_imported_elsewhere_is_the_same_export() -> Result<()> {
     let (_server, shell) = shell().await?;
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/facts.jsonl");
     let samples = samples.to_str().context("a path")?;
-    let said = shell.done(&["import", samples]).await?;
+    let said = shell.done(&["import", samples, "--wait"]).await?;
     assert!(said.starts_with("imported\t336\nfailed\t0\n"), "{said}");
+    assert!(said.ends_with("pending\t0\n"), "{said}");
     let odd = "{\"text\":\"tab\\t, NUL \\u0000, 🦀\\n\",\"metadata\":{\"n\":1.10,\"z\":[null]}}\n";
     assert_eq!(shell.feed(&["import", "-"], odd).await?.code, Some(0));
     shell.done(&["export", "--output", "facts.jsonl"]).await?;
@@ -191,9 +192,9 @@ async fn bad_lines_of_an_import_are_told_and_counted() -> Result<()> {
     assert_eq!(ran.out, "imported\t1\nfailed\t2\nlines\t3\n");
     assert!(ran.err.contains("line 2") && ran.err.contains("line 3"), "{ran:?}");
     let ran = shell.run(&["import", "facts.jsonl", "--json"]).await?;
-    let lines = ran.out.lines().map(str::parse).collect::<Result<Vec<Value>, _>>()?;
-    assert_eq!((&lines[0]["line"], &lines[1]["line"]), (&json!(2), &json!(3)));
-    assert_eq!(lines[2]["failed"], 2);
+    let said: Value = ran.out.parse()?;
+    let line = |at: usize| said["errors"][at]["line"].clone();
+    assert_eq!((line(0), line(1), &said["failed"]), (json!(2), json!(3), &json!(2)));
     assert_eq!(server.export().await?.lines().count(), 2);
     Ok(())
 }
@@ -219,6 +220,10 @@ async fn serve_refuses_what_it_cannot_serve_and_says_why() -> Result<()> {
         (["--storage", "redis+cluster://h:1"], "redis+cluster://"),
         (["--storage", &in_a_file], "cannot open"),
         (["--layout", "flat"], "flat"),
+        (["--log", "wran"], "did you mean warn?"),
+        (["--log", "verbose"], "is no level"),
+        (["--log", ""], "--log has an empty value"),
+        (["--model-dir", "nowhere"], "--model-dir nowhere"),
         (["--config", "nothing.toml"], "nothing.toml"),
         (["--logic", "nothing.wasm"], "nothing.wasm"),
         (["--logic", "file"], "component"),
@@ -230,6 +235,8 @@ async fn serve_refuses_what_it_cannot_serve_and_says_why() -> Result<()> {
         ("[limits]\nserach_ms = 5\n", "serach_ms"),
         ("[limits]\nsearch_ms = \"5 s\"\n", "search_ms"),
         ("[limits]\nguests = 0\n", "guests"),
+        ("[limits]\nsearch_ms = 0\n", "search_ms must be 1 to"),
+        ("storage = \"\"\n", "storage is empty"),
         // Not repeated: an address may hold a password.
         ("embedder = \"magic\"\n", "openai:BASE_URL"),
         ("listen = \n", "kenning.toml"),
@@ -321,5 +328,32 @@ async fn model_pull_verify_reports_whether_the_model_is_installed() -> Result<()
     }
     let wrong = shell.run(&["model", "pull", "--verify", "--dir", "model"]).await?;
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_candidate_that_is_refused_fails_the_command_and_its_check_is_named() -> Result<()> {
+    let server = Server::start().await?;
+    let shell = Shell::new(server.url())?;
+    let path = |name: &str| kenning_tests::component(name).map(|path| path.display().to_string());
+    for query in ["cat", "trap"] {
+        server.post("/v1/search", json!({ "query": query, "mode": "text" })).await?;
+    }
+    let staged = shell.run(&["logic", "stage", &path("hostile")?]).await?;
+    assert_eq!(staged.code, Some(1), "{staged:?}");
+    assert!(
+        staged.out.starts_with("refused\t2\t") && staged.err.contains("errors: "),
+        "{staged:?}"
+    );
+    let staged = shell.run(&["logic", "stage", &path("hooks")?]).await?;
+    assert_eq!(staged.code, Some(1), "{staged:?}");
+    assert!(staged.err.contains("the check `exports`"), "{staged:?}");
+    let hooks = path("hooks")?;
+    let install = ["extension", "install", "x", &hooks];
+    assert!(shell.done(&install).await?.starts_with("promoted\t1\t"));
+    assert!(shell.done(&install).await?.starts_with("unchanged\t1\t"));
+    let set = shell.done(&["extension", "set", "x", "--order", "-2", "--on-failure", "close"]);
+    assert_eq!(set.await?.trim(), "x\trunning\t-2\t\tclose");
+    assert!(shell.done(&["extension", "pause", "x"]).await?.starts_with("x\tpaused\t-2"));
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use kenning_tests::{Ran, Server, Setup, command, component, run};
+use kenning_tests::{Ran, Server, Setup, command, component, run, with_parts};
 use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
@@ -147,6 +147,21 @@ async fn more_memory_or_larger_tables_than_a_guest_may_have_are_refused() -> Res
     ];
     for (memory, items, because) in cases {
         assert_refused(&serve(&trapping_logic(memory, items)?, "").await?, because);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_parts_than_a_component_may_have_are_refused_naming_the_limit() -> Result<()> {
+    let logic = trapping_logic(NO_MEMORY, "")?;
+    let cases = [
+        ("(memory 1)", 5, "and guest_memories allows 4"),
+        ("(table 1 funcref)", 20, "and guest_tables allows 16"),
+        ("", 33, "and guest_core_instances allows 32"),
+    ];
+    for (items, instances, because) in cases {
+        let ran = serve(&with_parts(&logic, items, instances)?, "").await?;
+        assert_refused(&ran, because);
     }
     Ok(())
 }

@@ -86,6 +86,28 @@ async fn facts_that_come_and_go_while_the_server_runs_are_followed() -> Result<(
 }
 
 #[tokio::test]
+async fn facts_that_are_changed_in_place_are_found_by_what_they_say_now() -> Result<()> {
+    let redis = RedisServer::start();
+    store_as_python(&redis, "theirs", "python wrote about rivers", "2025-10-10T12:30:00.5");
+    store_as_python(&redis, "other", "unrelated words", "2025-10-10T12:30:00.6");
+    let server = Server::start_with(setup(&redis)).await?;
+    found(&server, "theirs", "python wrote about rivers").await?;
+    let stats = server.get("/v1/stats").await?.json;
+    assert!(stats["foreign_changes_seen_within_ms"].as_u64().is_some(), "{stats}");
+
+    let edited = ["HSET", "fact:theirs", "content", "now of mountains", "metadata", "{\"n\": 2}"];
+    assert_eq!(redis.command(&edited), ":0\r\n");
+    until("the new words are found", async || {
+        let query = json!({ "query": "mountains", "mode": "text", "filter": { "n": 2 } });
+        Ok((server.search(query).await? == ["theirs"]).then_some(()))
+    })
+    .await?;
+    let query = json!({ "query": "rivers", "mode": "text" });
+    assert_eq!(server.search(query).await?, Vec::<String>::new());
+    found(&server, "theirs", "now of mountains").await
+}
+
+#[tokio::test]
 async fn side_keys_are_no_facts() -> Result<()> {
     let redis = RedisServer::start();
     store_as_python(&redis, "real", "a real fact", "2025-10-10T12:30:00");

@@ -2,6 +2,8 @@
 //! process of its own. This is the table of contents.
 
 mod authoring;
+mod browser;
+mod changes;
 mod cli;
 mod components;
 mod crash;
@@ -11,16 +13,23 @@ mod examples;
 mod extensions;
 mod faults;
 mod flat_layout;
+mod hosts;
 mod http;
 mod layout;
 mod limits;
+mod logs;
+mod long_facts;
 mod openapi;
 mod overload;
+mod proxies;
 mod retrieval;
 mod samples;
 mod sandbox;
 mod seed;
+mod settings;
+mod storage;
 mod swap;
 mod tenants;
 mod tidy;
 mod wit;
+mod words;

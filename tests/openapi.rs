@@ -2,6 +2,7 @@
 //! answers every one it names, and its text is checked in.
 
 mod clients;
+mod schemathesis;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -84,8 +85,12 @@ async fn every_described_route_is_answered_with_a_described_status() -> Result<(
     for route in described(&document) {
         let (method, path) = route.split_once(' ').context("a route")?;
         let place = path.replace("{id}", "a").replace("{t}", "a").replace("{name}", "a");
+        // What has no end by itself.
+        let place = place.replace("/v1/changes", "/v1/changes?follow=false");
         let request = server.request(Method::from_bytes(method.as_bytes())?, &place);
-        let answer = send(request.body("{}")).await?;
+        let is_typed = !["GET", "DELETE"].contains(&method);
+        let request = if is_typed { request.body("{}") } else { request };
+        let answer = send(request).await?;
         assert!(![405, 500].contains(&answer.status), "{route}: {}", answer.text);
         assert!(!answer.text.contains("there is no route"), "{route}");
         let responses = &document["paths"][path][method.to_lowercase()]["responses"];

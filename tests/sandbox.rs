@@ -1,7 +1,7 @@
 //! What a misbehaving guest can do to the host and to others: fail its own call.
 
 use anyhow::Result;
-use kenning_tests::{Backend, Server, Setup, all_indexed, component, on_both_backends};
+use kenning_tests::{Backend, Server, Setup, all_indexed, component, on_both_backends, spelled};
 use serde_json::json;
 
 async fn hostile() -> Result<Server> {
@@ -119,7 +119,7 @@ async fn one_tenants_hostile_calls_do_not_fail_anothers() -> Result<()> {
             .spawn(async move { hostile.post("/v1/search", json!({ "query": command })).await });
     }
     for number in 0..20 {
-        let word = format!("word{number}");
+        let word = spelled("word", number);
         honest.store(json!({ "fact_id": word, "text": word })).await?;
         assert_eq!(honest.search(json!({ "query": word })).await?, [word]);
     }

@@ -3,7 +3,8 @@
 //!
 //! Every version in `wit/released/` is compared with `wit/`, world by world, by shape
 //! and not by prose. A component built against a released version must fit the
-//! present one; a version that is released has one shape for ever.
+//! present one; a version that is released has one shape for ever. The package in
+//! `wit/retrieval` is held to the same, once a version of it is in `wit/retrieval/released/`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -41,13 +42,23 @@ fn contract() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")
 }
 
-fn released() -> Result<Vec<PathBuf>> {
-    let versions = fs::read_dir(contract().join("released")).context("wit/released")?;
-    let paths: Result<Vec<_>, _> = versions.map(|entry| entry.map(|entry| entry.path())).collect();
+/// The further package, which uses the contract's types.
+fn retrieval() -> PathBuf {
+    contract().join("retrieval")
+}
+
+/// The versions of the package in `folder` that are released.
+fn released(folder: &Path) -> Result<Vec<PathBuf>> {
+    let folder = folder.join("released");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let paths: Result<Vec<_>, _> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect();
     Ok(paths?)
 }
 
-/// Two versions of the contract, side by side.
+/// Two versions of a package, side by side.
 struct Both {
     resolve: Resolve,
     old: PackageId,
@@ -63,6 +74,9 @@ impl Both {
         // One set of packages holds each name once.
         new.main.name.version = None;
         let mut resolve = Resolve::default();
+        if new.main.name.name != "knowledge" {
+            resolve.push_dir(contract())?;
+        }
         let (old, new) = (resolve.push_group(old)?, resolve.push_group(new)?);
         Ok(Self { resolve, old, new, same_version })
     }
@@ -99,17 +113,18 @@ fn compare(old: &Path, new: &Path) -> Result<()> {
 
 #[test]
 fn what_was_built_against_a_released_version_fits_the_present_one() -> Result<()> {
-    let released = released()?;
-    ensure!(!released.is_empty(), "no version is released");
-    for version in released {
-        compare(&version, &contract()).with_context(|| version.display().to_string())?;
+    ensure!(!released(&contract())?.is_empty(), "no version is released");
+    for folder in [contract(), retrieval()] {
+        for version in released(&folder)? {
+            compare(&version, &folder).with_context(|| version.display().to_string())?;
+        }
     }
     Ok(())
 }
 
 #[test]
 fn a_released_version_lies_in_the_folder_of_its_name() -> Result<()> {
-    for path in released()? {
+    for path in [released(&contract())?, released(&retrieval())?].concat() {
         let group = UnresolvedPackageGroup::parse_dir(&path)?;
         let version = group.main.name.version.context("a version")?.to_string();
         assert_eq!(path.file_name().and_then(|name| name.to_str()), Some(&*version));
@@ -119,15 +134,15 @@ fn a_released_version_lies_in_the_folder_of_its_name() -> Result<()> {
 
 /// The contract with one place in one file changed, as the next version.
 fn edited(file: &str, from: &str, to: &str) -> Result<TempDir> {
-    let copy = copied()?;
+    let copy = copied(&contract())?;
     replace(copy.path(), "world.wit", "@0.1.0;", "@0.1.1;")?;
     replace(copy.path(), file, from, to)?;
     Ok(copy)
 }
 
-fn copied() -> Result<TempDir> {
+fn copied(folder: &Path) -> Result<TempDir> {
     let copy = tempfile::tempdir()?;
-    for entry in fs::read_dir(contract())? {
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_file() {
             fs::copy(&path, copy.path().join(path.file_name().context("a name")?))?;
@@ -204,12 +219,36 @@ fn a_change_that_breaks_nothing_passes_as_a_new_version() -> Result<()> {
 
 #[test]
 fn a_released_version_may_not_even_grow() -> Result<()> {
-    let copy = copied()?;
+    let copy = copied(&contract())?;
     let remaining = "  remaining: func() -> allowance;";
     replace(copy.path(), "host.wit", remaining, &format!("{remaining}\n  more: func();"))?;
     let compared = compare(&contract(), copy.path()).unwrap_err();
     assert!(format!("{compared:#}").contains("give the package a new version"), "{compared:#}");
     Ok(())
+}
+
+#[test]
+fn a_breaking_change_of_the_further_package_is_noticed() -> Result<()> {
+    let file = "retrieval.wit";
+    let edits = [
+        ("    rarest: list<u32>,\n", ""),
+        ("    facts: u32,\n", "    facts: u32,\n    terms: u32,\n"),
+        ("    limit: u32,\n", "    limit: u64,\n"),
+        ("  import retrieval;\n", ""),
+    ];
+    for (from, to) in edits {
+        let new = copied(&retrieval())?;
+        replace(
+            new.path(),
+            file,
+            "package kenning:retrieval@0.1.0;",
+            "package kenning:retrieval@0.1.1;",
+        )?;
+        replace(new.path(), file, from, to)?;
+        let compared = compare(&retrieval(), new.path());
+        assert!(compared.is_err(), "{from:?} became {to:?} and nobody noticed");
+    }
+    compare(&retrieval(), &retrieval())
 }
 
 /// The interfaces that a world names, each with its version.
@@ -228,8 +267,11 @@ fn the_logic_imports_and_exports_what_the_contract_says() -> Result<()> {
     };
     let logic = &resolve.worlds[*world];
     let mut offered = Resolve::default();
-    let (package, _) = offered.push_dir(contract())?;
-    let contract = &offered.worlds[offered.select_world(&[package], Some("logic"))?];
+    let (knowledge, _) = offered.push_dir(contract())?;
+    let (ranking, _) = offered.push_dir(retrieval())?;
+    let released = &offered.worlds[offered.select_world(&[knowledge], Some("logic"))?];
+    let contract = &offered.worlds[offered.select_world(&[ranking], Some("ranking-logic"))?];
+    assert_eq!(interfaces(&offered, &contract.exports), interfaces(&offered, &released.exports));
 
     let exports = interfaces(resolve, &logic.exports);
     assert_eq!(exports, interfaces(&offered, &contract.exports));

@@ -9,10 +9,13 @@ use bindings::exports::kenning::knowledge::{facts, search};
 use bindings::kenning::knowledge::{
     budget, embedding, index, index_write, log, storage, storage_write, types,
 };
+use bindings::kenning::retrieval::retrieval;
 
 use crate::fact::{Change, Draft, Entry, Fact, FactPage, Stored};
 use crate::fusion::Contribution;
-use crate::ports::{self, Candidate, Embeddings, EntryRef, Hash, HashWrite, IdPage};
+use crate::ports::{
+    self, Candidate, Embeddings, EntryRef, Evidence, Hash, HashWrite, IdPage, Retrieved,
+};
 use crate::search::{Answer, Fusion, Hit, Mode, Query};
 use crate::{Error, Logic, Result, error};
 
@@ -20,8 +23,10 @@ mod bindings {
     #![expect(unsafe_code, reason = "the generated glue crosses the component boundary")]
 
     wit_bindgen::generate!({
-        path: "../wit",
-        world: "logic",
+        path: ["../wit", "../wit/retrieval"],
+        world: "kenning:retrieval/ranking-logic",
+        // The world includes interfaces of the other package.
+        generate_all,
         // Pass arguments of imports by reference instead of copying them.
         ownership: Borrowing { duplicate_if_necessary: true },
     });
@@ -146,6 +151,20 @@ impl ports::Index for Imports {
         Ok(found.into_iter().map(Into::into).collect())
     }
 
+    fn examine(&self, text: &str, filter: Option<&str>) -> Result<Option<f32>> {
+        Ok(retrieval::examine(text, filter)?)
+    }
+
+    fn retrieve(
+        &self,
+        text: &str,
+        target: Option<&Embeddings>,
+        filter: Option<&str>,
+        limit: u32,
+    ) -> Result<Retrieved> {
+        Ok(retrieval::retrieve(text, target.map(Into::into), filter, limit)?.into())
+    }
+
     fn upsert(&self, entries: &[EntryRef<'_>], vectors: Option<&Embeddings>) -> Result<()> {
         let entries = entries.iter().map(|&EntryRef { id, text, metadata }| types::EntryParam {
             id,
@@ -267,6 +286,24 @@ impl From<types::Hash> for Hash {
 impl From<types::Candidate> for Candidate {
     fn from(types::Candidate { id, score }: types::Candidate) -> Self {
         Self { id, score }
+    }
+}
+
+impl From<retrieval::Retrieved> for Retrieved {
+    fn from(found: retrieval::Retrieved) -> Self {
+        let retrieval::Retrieved { ids, similarities, words, coverage, rarest, .. } = found;
+        let scores = similarities.into_iter().zip(words).zip(coverage).zip(rarest);
+        let evidence =
+            |(id, (((similarity, words), coverage), rarest)): (_, (((f32, _), _), _))| {
+                let similarity = (!similarity.is_nan()).then_some(similarity);
+                Evidence { id, similarity, words, coverage, rarest }
+            };
+        Self {
+            candidates: ids.into_iter().zip(scores).map(evidence).collect(),
+            facts: found.facts,
+            vectors: found.vectors,
+            attainable: found.attainable,
+        }
     }
 }
 

@@ -25,10 +25,11 @@ impl Needle {
     }
 }
 
-/// Unicode lower case, one letter at a time.
-///
-/// `str::to_lowercase` also looks at neighbouring letters, which differ at the edges of a
-/// substring: it lower-cases a final sigma to `ς`, so here `ς` and `σ` are the same.
+/// Unicode's full case folding, one letter at a time, so that `STRASSE` is in `Straße` and a
+/// final sigma is a sigma: letters that fold alike are alike in lower case, made upper case, made
+/// lower case again. The exception is the dotless i, whose upper case is that of `i`.
 fn fold(letter: char) -> impl Iterator<Item = char> {
-    letter.to_lowercase().map(|lower| if lower == 'ς' { 'σ' } else { lower })
+    let folded = letter.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    let dotless = letter == 'ı';
+    folded.map(move |folded| if dotless { letter } else { folded })
 }

@@ -61,9 +61,15 @@ impl Fact {
         Some(Self { id: id.into(), text, metadata, timestamp })
     }
 
-    /// What the index needs of it.
-    pub fn entry(&self) -> EntryRef<'_> {
-        EntryRef { id: &self.id, text: &self.text, metadata: &self.metadata }
+    /// What the index needs of it, with the result of
+    /// [`indexed_metadata`](Self::indexed_metadata).
+    pub(crate) fn entry<'a>(&'a self, metadata: &'a str) -> EntryRef<'a> {
+        EntryRef { id: &self.id, text: &self.text, metadata }
+    }
+
+    /// What filters apply to: the metadata, and the fact's own time.
+    pub(crate) fn indexed_metadata(&self) -> String {
+        metadata::with_time(&self.metadata, &self.timestamp)
     }
 
     /// Approximate size in a call's arguments or result, in bytes.
@@ -91,8 +97,9 @@ pub struct Entry {
 }
 
 impl From<Fact> for Entry {
-    fn from(Fact { id, text, metadata, timestamp: _ }: Fact) -> Self {
-        Self { id, text, metadata }
+    fn from(fact: Fact) -> Self {
+        let metadata = fact.indexed_metadata();
+        Self { id: fact.id, text: fact.text, metadata }
     }
 }
 

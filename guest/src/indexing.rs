@@ -2,13 +2,17 @@
 //! not indexed, and the host indexes it later.
 
 use crate::budget::batches;
+use crate::fact::Fact;
 use crate::ports::{Embeddings, EntryRef, Level, Ports, Purpose};
 use crate::{Error, Logic, Result};
 
 impl<P: Ports> Logic<P> {
-    /// Embeds and upserts `entries`, in one call each unless they are too large. Returns
-    /// for each whether it can be found by meaning now.
-    pub(crate) fn index(&self, entries: &[EntryRef<'_>]) -> Vec<bool> {
+    /// Embeds and upserts `facts`, in one call each unless they are too large. Returns for
+    /// each whether it can be found by meaning now.
+    pub(crate) fn index(&self, facts: &[&Fact]) -> Vec<bool> {
+        let metadata: Vec<_> = facts.iter().map(|fact| fact.indexed_metadata()).collect();
+        let both = facts.iter().zip(&metadata);
+        let entries: Vec<_> = both.map(|(fact, metadata)| fact.entry(metadata)).collect();
         let sizes: Vec<_> = entries
             .iter()
             .map(|entry| {

@@ -52,8 +52,8 @@ pub const PAGE_ATTEMPTS: u32 = 3;
 /// Candidates requested from each retriever of a hybrid search, per requested hit. A fact
 /// that only one retriever ranks within `top_k` can still win by its sum.
 pub const POOL_PER_HIT: u32 = 4;
-/// Minimum number of candidates from each retriever of a hybrid search. With fewer, the
-/// mean and the spread used to standardise scores would be unreliable.
+/// Minimum number of candidates from each retriever of a hybrid search. The spread by which scores
+/// are standardised is that of so many of the best of each: with fewer it would be unreliable.
 pub const POOL_MIN: u32 = 50;
 /// Maximum number of candidates from each retriever.
 pub const POOL_MAX: u32 = 1_000;
@@ -64,9 +64,23 @@ pub const SPARE_CANDIDATES: u32 = 10;
 /// The k of reciprocal rank fusion: Cormack, Clarke and Büttcher, "Reciprocal Rank
 /// Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009.
 pub const RANK_FUSION_K: f64 = 60.0;
-/// Weight of the vector retriever when scores are fused; the text retriever has the other
-/// 0.3. Tuned on nine judged sets with all-MiniLM-L6-v2 and plain BM25.
-pub const VECTOR_WEIGHT: f64 = 0.7;
+/// Weight of the vector retriever when scores are fused; the text retriever has the rest.
+/// `docs/SEARCH.md` says on what the weights were tuned, and how much each matters.
+pub const VECTOR_WEIGHT: f64 = 0.65;
+/// If the fact with the most words of the query has less than this share of their weight, the text
+/// scores count less. Of questions in other words than the facts', the best has 0.1 to 0.3, of
+/// others mostly 0.4 to 1.
+pub const TRUSTED_COVERAGE: f64 = 0.4;
+/// What a fact gains that has all words of the query. Shares are in weighted standard deviations,
+/// of which the best candidate has 2 to 4.
+pub const COVERAGE_WEIGHT: f64 = 0.6;
+/// What it gains in addition if no other fact has one of them: enough to outdo any similarity.
+pub const EXACT_WEIGHT: f64 = 3.0;
+/// A fact that alone has a word of the query is among so many first hits: as many as people and
+/// agents usually look at.
+pub const EXACT_RANK: usize = 10;
+/// Maximum number of facts that are moved there. On judged sets, 1 to 3 make no difference.
+pub const EXACT_KEPT: usize = 2;
 
 /// The fraction of `remaining.bytes` that a result or an argument list is planned to use.
 /// The rest is a margin for what the size estimates ignore.
@@ -85,5 +99,6 @@ pub const LOW_MILLISECONDS: u64 = 250;
 pub const LOW_HOST_CALLS: u32 = 8;
 
 const _: () = assert!(POOL_MIN <= POOL_MAX && TOP_K <= POOL_MAX);
+const _: () = assert!(EXACT_KEPT <= EXACT_RANK);
 const _: () = assert!(PAGE_END_ATTEMPTS + 3 < LOW_HOST_CALLS);
 const _: () = assert!(FIRST_SCAN_IDS <= PAGE_FACTS && TOP_K + SPARE_CANDIDATES <= 10_000);

@@ -139,6 +139,26 @@ pub trait Index {
     /// If the index fails or rejects the filter.
     fn matching(&self, text: &str, filter: Option<&str>, limit: u32) -> Result<Vec<Candidate>>;
 
+    /// Checks the filter of a query, and tells the share of the tokens of its text that the
+    /// embedder's model knows, 0 to 1; `None` if that cannot be told.
+    ///
+    /// # Errors
+    /// If the index rejects the filter.
+    fn examine(&self, text: &str, filter: Option<&str>) -> Result<Option<f32>>;
+
+    /// The facts that [`nearest`](Self::nearest) and [`matching`](Self::matching) find, at most
+    /// `limit` each, with what both know of each. Without a target, only words are searched for.
+    ///
+    /// # Errors
+    /// If the index fails, or rejects the filter or the vector's profile.
+    fn retrieve(
+        &self,
+        text: &str,
+        target: Option<&Embeddings>,
+        filter: Option<&str>,
+        limit: u32,
+    ) -> Result<Retrieved>;
+
     /// Indexes at most 100 facts: by words, and by meaning if there are `vectors`, one per
     /// entry.
     ///
@@ -160,6 +180,35 @@ pub struct Candidate {
     pub id: String,
     /// Cosine similarity or BM25; larger is better.
     pub score: f32,
+}
+
+/// What the index knows of one fact, for one query.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evidence {
+    /// The fact's id.
+    pub id: String,
+    /// Cosine similarity; `None` if the fact or the query has no vector.
+    pub similarity: Option<f32>,
+    /// BM25; 0 if it shares no word with the query.
+    pub words: f32,
+    /// The share of the query's word weight that the fact's words cover, 0 to 1.
+    pub coverage: f32,
+    /// How many facts have the rarest of the query's words that this fact has; 0 if it has
+    /// none of them.
+    pub rarest: u32,
+}
+
+/// The best facts of either retriever.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Retrieved {
+    /// In no particular order, each once.
+    pub candidates: Vec<Evidence>,
+    /// Number of facts that pass the filter.
+    pub facts: u32,
+    /// Number of facts that pass the filter and have a vector.
+    pub vectors: u32,
+    /// A bound on the BM25 score of any text for this query, also by words that no fact has.
+    pub attainable: f32,
 }
 
 /// What the index needs of one fact, borrowed.

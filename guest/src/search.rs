@@ -1,14 +1,15 @@
-//! Searching: ask both retrievers, merge their results, read the best facts.
+//! Searching: ask both retrievers, merge what they know, read the best facts.
 //!
-//! A retriever that fails is left out and named in the answer, because a partial answer
-//! is more useful than none. The text retriever is asked first: it is fast, and a wrong
-//! filter is rejected before anything is embedded.
+//! A vector retriever that fails, or that knows no word of the query, is left out and named
+//! in the answer, because a partial answer is more useful than none. The query is examined
+//! first: a wrong filter is rejected, and a query that means nothing to the model is known,
+//! before anything is embedded.
 
 use crate::budget::{Deadline, Fit, ResponseBudget};
 use crate::fact::Fact;
-use crate::fusion::{self, Contribution, Fused, RankedList, Retriever};
+use crate::fusion::{self, Contribution, Fused, Retriever};
 use crate::limits;
-use crate::ports::{Hash, Ports, Purpose};
+use crate::ports::{Candidate, Embeddings, Evidence, Hash, Ports, Purpose};
 use crate::{Error, Logic, Result};
 
 /// A search request.
@@ -97,10 +98,31 @@ pub struct Answer {
     pub degraded: Vec<String>,
 }
 
+/// What the retrievers found.
+enum Found {
+    /// By one retriever.
+    One(Retriever, Vec<Candidate>),
+    /// By either, with what both know of each.
+    Both(Vec<Evidence>),
+}
+
+impl Found {
+    /// Best first.
+    fn ranked(&self, query: &Query) -> Vec<Fused<'_>> {
+        match (self, query.fusion) {
+            (Self::One(retriever, candidates), _) => fusion::single(*retriever, candidates),
+            (Self::Both(found), Fusion::Score) => fusion::fuse(found, fusion::Fusion::SCORE),
+            (Self::Both(found), Fusion::Rank) => {
+                fusion::fuse(found, fusion::Fusion::rank(query.pool()))
+            }
+        }
+    }
+}
+
 impl<P: Ports> Logic<P> {
     /// Finds the facts that answer `query`, best first.
     ///
-    /// If one retriever of a hybrid search fails, the answer comes from the other and
+    /// If the vector retriever of a hybrid search fails, the answer comes from the words and
     /// `degraded` names the failure.
     ///
     /// # Errors
@@ -109,57 +131,76 @@ impl<P: Ports> Logic<P> {
     pub fn search(&self, query: &Query) -> Result<Answer> {
         query.validate()?;
         let mut degraded = Vec::new();
-        let lists = self.retrieve(query, &mut degraded)?;
-        let ranked = match (query.mode, query.fusion, &lists[..]) {
-            (Mode::Vector | Mode::Text, _, [list]) => fusion::single(list),
-            (_, Fusion::Score, lists) => fusion::fuse(lists, fusion::Fusion::SCORE),
-            (_, Fusion::Rank, lists) => fusion::fuse(lists, fusion::Fusion::RANK),
+        let found = match query.mode {
+            Mode::Text => Found::One(Retriever::Text, self.matching(query)?),
+            Mode::Vector => Found::One(Retriever::Vector, self.nearest(query, &mut degraded)?),
+            Mode::Hybrid => self.retrieve(query, &mut degraded)?,
         };
         let mut builder = AnswerBuilder::new(self, query, degraded);
-        builder.read(&ranked)?;
+        builder.read(&found.ranked(query))?;
         Ok(builder.answer)
     }
 
-    /// The results of the retrievers that succeeded.
-    fn retrieve(&self, query: &Query, degraded: &mut Vec<String>) -> Result<Vec<RankedList>> {
-        match query.mode {
-            Mode::Vector => return Ok(vec![self.nearest(query)?]),
-            Mode::Text => return Ok(vec![self.matching(query)?]),
-            Mode::Hybrid => {}
-        }
-        let text = self.matching(query);
-        if let Err(error @ Error::InvalidFilter(_)) = text {
-            return Err(error);
-        }
-        let vector = self.nearest(query);
-        match (vector, text) {
-            (Ok(vector), Ok(text)) => Ok(vec![vector, text]),
-            (Err(error @ Error::InvalidFilter(_)), _) | (Err(error), Err(_)) => Err(error),
-            (Ok(list), Err(error)) => {
-                degraded.push(left_out(Retriever::Text, &error));
-                Ok(vec![list])
+    fn matching(&self, query: &Query) -> Result<Vec<Candidate>> {
+        self.ports.matching(&query.text, query.filter.as_deref(), query.pool())
+    }
+
+    fn nearest(&self, query: &Query, degraded: &mut Vec<String>) -> Result<Vec<Candidate>> {
+        let Some(target) = self.target(query, degraded)? else { return Ok(Vec::new()) };
+        self.ports.nearest(&target, query.filter.as_deref(), query.pool())
+    }
+
+    /// Asks both retrievers. If that fails with the vector, the words are searched alone.
+    fn retrieve(&self, query: &Query, degraded: &mut Vec<String>) -> Result<Found> {
+        let target = match self.target(query, degraded) {
+            Ok(target) => target,
+            Err(error @ Error::InvalidFilter(_)) => return Err(error),
+            Err(error) => return self.only_words(query, error, degraded),
+        };
+        let filter = query.filter.as_deref();
+        match self.ports.retrieve(&query.text, target.as_ref(), filter, query.pool()) {
+            Ok(found) => Ok(both_if_known(found.candidates)),
+            Err(error) if target.is_some() && !matches!(error, Error::InvalidFilter(_)) => {
+                self.only_words(query, error, degraded)
             }
-            (Err(error), Ok(list)) => {
-                degraded.push(left_out(Retriever::Vector, &error));
-                Ok(vec![list])
-            }
+            Err(error) => Err(error),
         }
     }
 
-    fn nearest(&self, query: &Query) -> Result<RankedList> {
-        let target = self.ports.embed(&[&query.text], Purpose::Query)?;
-        let found = self.ports.nearest(&target, query.filter.as_deref(), query.pool())?;
-        Ok(RankedList::new(Retriever::Vector, found))
+    /// The words' part of a hybrid search whose vector part failed with `error`.
+    fn only_words(&self, query: &Query, error: Error, degraded: &mut Vec<String>) -> Result<Found> {
+        let filter = query.filter.as_deref();
+        let found = match self.ports.retrieve(&query.text, None, filter, query.pool()) {
+            Ok(found) => found,
+            Err(wrong @ Error::InvalidFilter(_)) => return Err(wrong),
+            Err(_) => return Err(error),
+        };
+        degraded.push(format!("{}: {error}", Retriever::Vector.name()));
+        Ok(both_if_known(found.candidates))
     }
 
-    fn matching(&self, query: &Query) -> Result<RankedList> {
-        let found = self.ports.matching(&query.text, query.filter.as_deref(), query.pool())?;
-        Ok(RankedList::new(Retriever::Text, found))
+    /// The query's vector; `None`, and a sentence in `degraded`, if the model knows none of its
+    /// words. Its vector would be that of any such text.
+    fn target(&self, query: &Query, degraded: &mut Vec<String>) -> Result<Option<Embeddings>> {
+        let known_share = self.ports.examine(&query.text, query.filter.as_deref())?;
+        if known_share == Some(0.0) {
+            degraded.push(format!("{}: {NOTHING_KNOWN}", Retriever::Vector.name()));
+            return Ok(None);
+        }
+        self.ports.embed(&[&query.text], Purpose::Query).map(Some)
     }
 }
 
-fn left_out(retriever: Retriever, error: &Error) -> String {
-    format!("{}: {error}", retriever.name())
+/// Why a query is not searched for by meaning.
+const NOTHING_KNOWN: &str = "the embedding model knows none of the query's words";
+
+/// Where no vector was compared, the words alone rank.
+fn both_if_known(found: Vec<Evidence>) -> Found {
+    if found.iter().any(|fact| fact.similarity.is_some()) {
+        return Found::Both(found);
+    }
+    let candidate = |fact: Evidence| Candidate { id: fact.id, score: fact.words };
+    Found::One(Retriever::Text, found.into_iter().map(candidate).collect())
 }
 
 /// Reads ranked facts until the answer is complete, full or out of budget.

@@ -114,15 +114,15 @@ impl<P: Ports> Logic<P> {
     }
 
     fn index_written(&self, drafts: &[&NewFact], writes: &mut [Write]) {
-        let (entries, flags): (Vec<_>, Vec<_>) = drafts
+        let (facts, flags): (Vec<_>, Vec<_>) = drafts
             .iter()
             .zip(writes)
             .filter_map(|(draft, write)| match write {
-                Write::Written { indexed } => Some((draft.fact.entry(), indexed)),
+                Write::Written { indexed } => Some((&draft.fact, indexed)),
                 _ => None,
             })
             .unzip();
-        for (flag, indexed) in flags.into_iter().zip(self.index(&entries)) {
+        for (flag, indexed) in flags.into_iter().zip(self.index(&facts)) {
             *flag = indexed;
         }
     }

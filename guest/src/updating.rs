@@ -32,7 +32,7 @@ impl<P: Ports> Logic<P> {
     /// field.
     fn reindex(&self, id: &str) -> bool {
         match self.read_fact(id) {
-            Ok(fact) => self.index(&[fact.entry()]) == [true],
+            Ok(fact) => self.index(&[&fact]) == [true],
             Err(error) => {
                 self.log_error(Level::Warn, "a fact was changed but not indexed", &error);
                 false

@@ -1,20 +1,33 @@
 //! The settings: from flags, else the environment, else `kenning.toml`, else the defaults. All of
 //! them are checked before anything is opened.
+//!
+//! An empty value is an error in the file and in a flag; an empty environment variable counts as
+//! unset, except for the admin key, without which the server would be open.
+
+mod check;
+mod log_filter;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use kenning_index::limits::DIMENSIONS;
 use serde::Deserialize;
 
+use crate::origin::{Authority, Origin};
 use kenning_core::limits::Limits;
 use kenning_embedder::{EmbedderChoice, Key, RemoteSettings};
+use kenning_storage::Layout;
 use kenning_tenants::AdminKey;
+
+pub use check::check;
 
 const LISTEN: &str = "127.0.0.1:7171";
 const LOG: &str = "info";
+/// The most threads that make vectors: more than any machine has cores.
+const EMBEDDER_THREADS: usize = 1_024;
 const ADMIN_KEY: &str = "KENNING_ADMIN_KEY";
 
 /// Flags of `kenning serve`; each has an environment variable and a key of the same
@@ -37,6 +50,20 @@ pub struct Settings {
     #[arg(long, env = "KENNING_LAYOUT", value_name = "LAYOUT")]
     pub layout: Option<LayoutWord>,
 
+    /// Serve on a Redis that evicts facts when its memory is full (maxmemory-policy allkeys-*),
+    /// and accept that they vanish; without this the server does not start there
+    #[arg(
+        long,
+        env = "KENNING_ALLOW_EVICTION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+    )]
+    #[serde(alias = "allow-eviction")]
+    pub allow_eviction: Option<bool>,
+
     /// What embeds: local (all-MiniLM-L6-v2 in this process), openai:BASE_URL,
     /// ollama:BASE_URL or tei:BASE_URL (a remote one, such as
     /// openai:https://api.openai.com/v1 or ollama:http://127.0.0.1:11434), or hash (for
@@ -48,23 +75,28 @@ pub struct Settings {
     /// The remote embedder's model; with tei, which serves only one, any name for it. After a
     /// change of the name all vectors are computed again
     #[arg(long, env = "KENNING_EMBEDDING_MODEL", value_name = "NAME")]
+    #[serde(alias = "embedding-model")]
     pub embedding_model: Option<String>,
 
     /// Numbers in each of the remote embedder's vectors, if its model lets you choose
     /// [default: the model's own]
     #[arg(long, env = "KENNING_EMBEDDING_DIMENSIONS", value_name = "N")]
+    #[serde(alias = "embedding-dimensions")]
     pub embedding_dimensions: Option<usize>,
 
     /// Threads of the local embedder [default: one for each core]
     #[arg(long, env = "KENNING_EMBEDDER_THREADS", value_name = "N")]
+    #[serde(alias = "embedder-threads")]
     pub embedder_threads: Option<usize>,
 
     /// Directory of the embedding model's files [default: found in the cache]
     #[arg(long, env = "KENNING_MODEL_DIR", value_name = "DIR")]
+    #[serde(alias = "model-dir")]
     pub model_dir: Option<PathBuf>,
 
     /// Directory for facts and compiled components [default: ~/.local/share/kenning]
     #[arg(long, env = "KENNING_DATA_DIR", value_name = "DIR")]
+    #[serde(alias = "data-dir")]
     pub data_dir: Option<PathBuf>,
 
     /// A component to use as the logic instead of the built-in one
@@ -77,11 +109,26 @@ pub struct Settings {
 
     /// How to log [default: text]
     #[arg(long, env = "KENNING_LOG_FORMAT", value_name = "FORMAT")]
+    #[serde(alias = "log-format")]
     pub log_format: Option<LogFormat>,
+
+    /// Hosts that requests may be for, besides loopback, with or without a port and separated by
+    /// commas, such as kb.internal. Without keys all other hosts are refused, so that no web page
+    /// can use the server by pointing its own name at it; with keys only if this is set
+    #[arg(long, env = "KENNING_ALLOWED_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    #[serde(alias = "allowed-hosts")]
+    pub allowed_hosts: Option<Vec<String>>,
+
+    /// Origins whose web pages may use a server without keys, besides its own, separated by
+    /// commas, such as http://localhost:3000
+    #[arg(long, env = "KENNING_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    #[serde(alias = "allowed-origins")]
+    pub allowed_origins: Option<Vec<String>>,
 
     /// The operator's key. Only from KENNING_ADMIN_KEY or the file: other users of the machine can
     /// read flags
     #[arg(skip)]
+    #[serde(alias = "admin-key")]
     pub admin_key: Option<AdminKey>,
 
     /// The limits, which only the file can set
@@ -97,6 +144,15 @@ pub enum LayoutWord {
     Tenant,
     /// The facts of the tenant `default` are at `fact:ID`.
     Flat,
+}
+
+impl From<LayoutWord> for Layout {
+    fn from(word: LayoutWord) -> Self {
+        match word {
+            LayoutWord::Tenant => Self::Tenant,
+            LayoutWord::Flat => Self::Flat,
+        }
+    }
 }
 
 /// The values of `--log-format`.
@@ -118,6 +174,8 @@ pub struct Config {
     pub storage: String,
     /// How facts are laid out in Redis.
     pub layout: LayoutWord,
+    /// Whether Redis may evict facts.
+    pub allow_eviction: bool,
     /// What computes vectors.
     pub embedder: EmbedderChoice,
     /// Model of the remote embedder.
@@ -136,10 +194,16 @@ pub struct Config {
     pub log: String,
     /// Format of the log.
     pub log_format: LogFormat,
+    /// Hosts that requests may be for, besides loopback.
+    pub allowed_hosts: Vec<Authority>,
+    /// Origins whose pages may use a server without keys, besides its own.
+    pub allowed_origins: Vec<Origin>,
     /// Without a key anyone may do anything, and the server listens on loopback only.
     pub admin_key: Option<AdminKey>,
     /// The limits.
     pub limits: Limits,
+    /// What the operator should know before anything is served, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -150,6 +214,7 @@ impl Config {
     pub fn load(flags: Settings, path: Option<&Path>) -> anyhow::Result<Self> {
         let admin_key = admin_key_of_environment()?.or(flags.admin_key);
         let file = path.map(read_file).transpose()?.unwrap_or_default();
+        let warnings = path.and_then(|path| check::exposed(path, &file)).into_iter().collect();
         let data_dir = match flags.data_dir.or(file.data_dir) {
             Some(directory) => directory,
             None => default_data_dir()?,
@@ -160,6 +225,7 @@ impl Config {
             listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
             storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
+            allow_eviction: flags.allow_eviction.or(file.allow_eviction).unwrap_or(false),
             embedder: {
                 // A mistake in the file is an error even if a flag overrides it.
                 let in_file = embedder(file.embedder.as_deref())?;
@@ -176,8 +242,11 @@ impl Config {
             logic: flags.logic.or(file.logic),
             log: flags.log.or(file.log).unwrap_or_else(|| LOG.into()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            allowed_hosts: allowed_hosts(flags.allowed_hosts.or(file.allowed_hosts))?,
+            allowed_origins: allowed_origins(flags.allowed_origins.or(file.allowed_origins))?,
             admin_key: admin_key.or(file.admin_key),
             limits: file.limits.unwrap_or_default(),
+            warnings,
         };
         config.check()?;
         Ok(config)
@@ -191,9 +260,11 @@ impl Config {
                 self.listen
             );
         }
-        if self.embedder_threads == 0 {
-            bail!("--embedder-threads must be 1 or more");
+        if !(1..=EMBEDDER_THREADS).contains(&self.embedder_threads) {
+            let given = self.embedder_threads;
+            bail!("--embedder-threads must be 1 to {EMBEDDER_THREADS}, and is {given}");
         }
+        log_filter::check(&self.log)?;
         if matches!(self.embedder, EmbedderChoice::Remote { .. }) {
             self.remote_embedder()?;
         } else if self.embedding_model.is_some() || self.embedding_dimensions.is_some() {
@@ -246,6 +317,7 @@ impl Config {
             key: embedding_key()?,
             requests: self.limits.embedding_requests,
             texts: self.limits.embedding_queue,
+            window_bytes: self.limits.embedding_window_bytes,
         })
     }
 }
@@ -272,6 +344,7 @@ fn admin_key_of_environment() -> anyhow::Result<Option<AdminKey>> {
 fn read_file(path: &Path) -> anyhow::Result<Settings> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    check::no_empty_values(path, &text)?;
     toml::from_str(&text).map_err(|error| {
         let location = location(&text, error.span().map_or(0, |span| span.start));
         anyhow::anyhow!("in {}, {location}: {}", path.display(), error.message())
@@ -294,6 +367,28 @@ fn listen(address: &str) -> anyhow::Result<SocketAddr> {
     addresses.next().with_context(|| format!("--listen {address:?} names no address"))
 }
 
+fn allowed_hosts(listed: Option<Vec<String>>) -> anyhow::Result<Vec<Authority>> {
+    parse_list(listed, Authority::parse, "--allowed-hosts", "a host such as kb.internal:7171")
+}
+
+fn allowed_origins(listed: Option<Vec<String>>) -> anyhow::Result<Vec<Origin>> {
+    parse_list(listed, Origin::parse, "--allowed-origins", "an origin such as https://app.example")
+}
+
+/// Empty elements are left out: an empty environment variable is a list of one of them.
+fn parse_list<T>(
+    listed: Option<Vec<String>>,
+    parse: impl Fn(&str) -> Option<T>,
+    setting: &str,
+    expected: &str,
+) -> anyhow::Result<Vec<T>> {
+    let listed = listed.unwrap_or_default();
+    let named = listed.iter().map(|one| one.trim()).filter(|one| !one.is_empty());
+    named
+        .map(|one| parse(one).with_context(|| format!("{setting}: {one:?} is not {expected}")))
+        .collect()
+}
+
 /// The user's data directory, by the XDG base directory specification.
 fn default_data_dir() -> anyhow::Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -305,79 +400,4 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(flags: Settings, file: &str) -> anyhow::Result<Config> {
-        let directory = tempfile::tempdir()?;
-        let path = directory.path().join("kenning.toml");
-        std::fs::write(&path, file)?;
-        Config::load(flags, Some(&path))
-    }
-
-    #[test]
-    fn flags_override_the_file_and_the_file_overrides_the_defaults() {
-        let flags = Settings { log: Some("debug".into()), ..Settings::default() };
-        let file = "log = \"warn\"\nembedder = \"hash\"\ndata_dir = \"somewhere\"";
-        let config = load(flags, file).unwrap();
-        assert_eq!(config.log, "debug");
-        assert_eq!(config.embedder, EmbedderChoice::Hash);
-        assert_eq!(config.storage, "embedded:somewhere/facts");
-        assert_eq!(config.layout, LayoutWord::Tenant);
-    }
-
-    #[test]
-    fn limits_come_from_the_file() {
-        let config = load(Settings::default(), "[limits]\nsearch_ms = 1500\n").unwrap();
-        assert_eq!(config.limits.search.as_millis(), 1_500);
-        assert_eq!(config.limits.call, Limits::default().call);
-    }
-
-    #[test]
-    fn unknown_settings_are_refused() {
-        for file in ["lissten = \"x\"", "[limits]\nserach_ms = 1", "embedder = \"magic\""] {
-            assert!(load(Settings::default(), file).is_err(), "{file}");
-        }
-    }
-
-    #[test]
-    fn a_remote_embedder_needs_a_model() {
-        let file = "embedder = \"ollama:http://127.0.0.1:11434\"";
-        let error = load(Settings::default(), file).unwrap_err().to_string();
-        assert!(error.contains("--embedding-model"), "{error}");
-        let named = format!("{file}\nembedding_model = \"nomic-embed-text\"");
-        let config = load(Settings::default(), &named).unwrap();
-        assert_eq!(config.remote_embedder().unwrap().model, "nomic-embed-text");
-        for wrong in ["embedding_dimensions = 0", "embedding_dimensions = 8193"] {
-            let error = load(Settings::default(), &format!("{named}\n{wrong}")).unwrap_err();
-            assert!(error.to_string().contains("1 to 8192"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_model_without_a_remote_embedder_is_refused() {
-        let error = load(Settings::default(), "embedding_model = \"m\"").unwrap_err();
-        assert!(error.to_string().contains("remote embedder"), "{error}");
-    }
-
-    #[test]
-    fn addresses_other_than_loopback_are_refused_without_keys() {
-        let flags = Settings { listen: Some("0.0.0.0:7171".into()), ..Settings::default() };
-        assert!(load(flags.clone(), "").unwrap_err().to_string().contains("loopback"));
-        let config = load(flags, "admin_key = \"0123456789abcdef\"").unwrap();
-        assert!(config.admin_key.unwrap().is("0123456789abcdef"));
-    }
-
-    #[test]
-    fn errors_do_not_repeat_a_refused_admin_key() {
-        for (file, why) in [
-            ("\nadmin_key = \"hunter2\"", "16 bytes"),
-            ("\nadmin_key = 1002200", "in quotes"),
-            ("\nadmin_key = \"1002200", "line 2"),
-        ] {
-            let error = format!("{:#}", load(Settings::default(), file).unwrap_err());
-            assert!(error.contains(why) && error.contains("line 2"), "{error}");
-            assert!(!error.contains("hunter2") && !error.contains("1002200"), "{error}");
-        }
-    }
-}
+mod tests;

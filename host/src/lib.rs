@@ -4,11 +4,14 @@
 //! In reading order:
 //!
 //! 1. [`serve`] puts the parts together; [`config`] reads the settings.
-//! 2. [`server`] accepts connections, [`http`] turns requests into calls of [`kb`].
+//! 2. [`server`] accepts connections, [`http`] turns requests into calls of [`kb`]. [`origin`] says
+//!    which hosts and web pages they may come from.
 //! 3. [`kb`] is the knowledge base: each call runs a pipeline of hooks and logic.
+//!    [`feed`] has tenants' changes as they happen.
 //! 4. [`registry`] knows which generation of each guest is active, [`swap`] replaces them.
 //! 5. [`tasks`] run in the background: the indexer, following other hosts, the heartbeat.
-//! 6. [`telemetry`] starts logs and metrics.
+//! 6. [`journal`] keeps records: what operators did, and what is known of failed calls.
+//! 7. [`telemetry`] starts logs and metrics.
 //!
 //! Below this crate, `kenning_runtime` runs guests, `kenning_tenants` has keys and quotas, and
 //! `kenning_embedder`, `kenning_storage` and `kenning_index` do the work behind the guests'
@@ -23,11 +26,17 @@
 //! # anyhow::Ok(())
 //! ```
 
+#![deny(missing_docs)]
+
 pub mod config;
+pub mod feed;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod http;
+pub mod journal;
 pub mod kb;
+pub mod nearest;
+pub mod origin;
 pub mod registry;
 pub mod serve;
 pub mod server;

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("kenning: {error:#}");
+            cli::output::complain(&format!("kenning: {error:#}"));
             ExitCode::FAILURE
         }
     }

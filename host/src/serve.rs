@@ -1,26 +1,33 @@
 //! `kenning serve`: puts the parts together, in the order of their dependencies.
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
-use kenning_storage::{Layout, Storage, StorageLimits};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kenning_storage::{Storage, StorageLimits, private};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, LayoutWord};
-use crate::http::App;
-use crate::http::BodyBudget;
+use crate::config::Config;
+use crate::feed::Feeds;
+use crate::http::{App, BodyBudget, Imports, OriginPolicy, Uploads};
+use crate::journal::{Audit, Failures, host_name};
 use crate::kb::Kb;
-use crate::registry::{Archive, Registry};
+use crate::registry::{Archive, Owner, Preparation, Registry};
 use crate::server::Routes;
 use crate::swap::Swapper;
 use crate::tasks::follow_registry::follow_registry;
+use crate::tasks::keep_journals::keep_journals;
 use crate::tasks::purge_tenants::purge_tenants;
 use crate::tasks::{heartbeat, indexer};
 use crate::{http, server, telemetry};
@@ -30,7 +37,7 @@ use kenning_embedder::{
 };
 use kenning_runtime::compiler::{self, Compiler};
 use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
-use kenning_runtime::{Generation, Guest, Loader, Runtime, Services, engine};
+use kenning_runtime::{Demand, Generation, Guest, Loader, Runtime, Services, Urgency, engine};
 use kenning_tenants::Tenants;
 
 /// The built-in logic; empty when its component did not exist at build time.
@@ -40,35 +47,78 @@ const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 /// printed, and a storage that is down must not delay it for ever.
 const READY_WAIT: Duration = Duration::from_secs(30);
 
+/// Where compiled components are, below the data directory.
+const COMPONENTS: &str = "components";
+
+/// Files that are open besides connections: storage, the log, loaded components.
+const OTHER_FILES: u64 = 64;
+
 /// Most quarantines that wait to be recorded; of more, the oldest are dropped.
-const QUARANTINES_QUEUED: usize = 256;
+const FAILING_QUEUED: usize = 256;
 
 /// Serves until SIGTERM or SIGINT, then drains.
 ///
 /// # Errors
 /// When the server cannot start: the address is taken, a setting is wrong, or storage, model or
 /// logic cannot be opened.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
+pub fn serve(config: Config) -> BoxFuture<'static, anyhow::Result<()>> {
+    // Boxed, so that its code is generated with this crate, not once more with the binary.
+    Box::pin(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    config.check_directories()?;
     telemetry::start_logs(&config.log, config.log_format)?;
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let metrics = telemetry::start_metrics()?;
-    allow_open_files();
+    allow_open_files(config.limits.connections as u64);
+    survive_file_size_limit()?;
+    keep_to_this_user(&config.data_dir)
+        .with_context(|| format!("cannot use {}", config.data_dir.display()))?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     let kb = Arc::new(knowledge_base(&config).await?);
     let indexer = indexer::start(kb.clone());
-    let following = tokio::spawn(follow_registry(kb.registry().clone()));
+    let host = host_name(address);
+    let following = tokio::spawn(follow_registry(kb.registry().clone(), host.clone()));
+    let (before_ready, compiles) = (config.limits.compile_before_ready, config.limits.compiles);
+    let preparing = tokio::spawn(kb.registry().clone().prepare(before_ready, compiles));
     let tenants = tokio::spawn(purge_tenants(kb.clone()));
     let swapper = Swapper::new(kb.clone());
-    let quarantines = tokio::spawn(swapper.clone().follow_quarantines());
+    let quarantines = tokio::spawn(swapper.clone().follow_failing());
     let limits = config.limits.clone();
     let bodies = BodyBudget::new(limits.bodies_bytes);
-    let app = Arc::new(App { kb: kb.clone(), swapper, limits, bodies, metrics });
+    let storage = &kb.services().storage;
+    let audit = Arc::new(Audit::new(storage.clone(), host.clone(), &limits));
+    let failures = Arc::new(Failures::new(storage.clone(), host, &limits));
+    let journals = tokio::spawn(keep_journals(audit.clone(), failures.clone()));
+    let origins = origin_policy(&config);
+    let uploads = Uploads::new(&limits);
+    let feeds = Feeds::new(kb.clone(), &limits);
+    let reading = tokio::spawn(feeds.clone().read());
+    let (imports, stopping) = (Imports::default(), CancellationToken::new());
+    let app = App {
+        kb: kb.clone(),
+        swapper,
+        limits,
+        bodies,
+        uploads,
+        origins,
+        audit,
+        failures,
+        imports,
+        feeds,
+        stopping: stopping.clone(),
+        metrics,
+    };
+    let app = Arc::new(app);
+    let failures = app.failures.clone();
     warn_of_exposure(&config);
     let heartbeat = heartbeat::start();
     // Before "listening on" is printed: who waits for that line may send a signal at once.
-    let stopped = stopped()?;
+    let stopped = stopped()?.inspect(move |()| stopping.cancel());
     let announcing = tokio::spawn(announce(address.to_string(), kb.clone()));
     let routes = Routes { all: http::router(app.clone()), rejected: http::without_place(app) };
     let drained = server::run(listener, routes, &config.limits, stopped).await;
@@ -79,8 +129,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     heartbeat.abort();
     indexer.abort();
     following.abort();
+    reading.abort();
+    preparing.abort();
     tenants.abort();
     quarantines.abort();
+    journals.abort();
+    let until = Instant::now() + config.limits.storage_operation;
+    // Otherwise others would wait for this host until its lease ends.
+    let _ = kb.services().storage.end_lease(until).await;
+    // What cannot be written is lost with this process.
+    let _ = timeout(config.limits.storage_operation, failures.flush()).await;
     if timeout(config.limits.storage_operation, kb.services().indexes.flush()).await.is_err() {
         tracing::warn!("some vectors were not stored; they are computed again at the next start");
     }
@@ -88,14 +146,57 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nobody else may read what this process writes, whatever the umask was, nor what earlier
+/// versions wrote.
+fn keep_to_this_user(data_dir: &Path) -> io::Result<()> {
+    umask(Mode::RWXG | Mode::RWXO);
+    private::directory(data_dir)?;
+    let components = data_dir.join(COMPONENTS);
+    // What is behind a link may be somebody else's too.
+    if std::fs::symlink_metadata(&components).is_ok_and(|found| found.is_dir()) {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", components.display()))
+        };
+        private::directory(&components).map_err(named)?;
+        private::files_in(&components).map_err(named)?;
+    }
+    Ok(())
+}
+
 /// Raises the limit of open files to the system's maximum: each connection and each loaded
 /// component needs one, and the usual default is 1,024.
-fn allow_open_files() {
+fn allow_open_files(connections: u64) {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     if let Err(error) = raised {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
+    let maximum = limit.maximum.unwrap_or(u64::MAX);
+    if maximum < connections + OTHER_FILES {
+        tracing::warn!(
+            maximum,
+            connections,
+            "this process may open fewer files (RLIMIT_NOFILE, `ulimit -n`) than its connections \
+             need; raise that limit, or lower `connections`"
+        );
+    }
+}
+
+fn origin_policy(config: &Config) -> OriginPolicy {
+    OriginPolicy {
+        is_open: config.admin_key.is_none(),
+        hosts: config.allowed_hosts.clone(),
+        origins: config.allowed_origins.clone(),
+    }
+}
+
+/// Lets a write beyond the limit of a file's size (`ulimit -f`) fail, like one on a full disk. By
+/// default the system ends the process.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    /// SIGXFSZ on Linux.
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    // The handler stays when the value is dropped.
+    signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)).map(drop)
 }
 
 fn warn_of_exposure(config: &Config) {
@@ -119,35 +220,45 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let storage = storage(config).await?;
     let embedder = embedder(config)?;
     let limits = config.limits.clone();
-    let indexes = TenantIndexes::start(storage.clone(), embedder.clone(), limits.storage_operation);
+    let indexes = TenantIndexes::start(
+        storage.clone(),
+        embedder.clone(),
+        limits.storage_operation,
+        limits.fact_windows,
+    );
     let io = tokio::runtime::Handle::current();
     let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
     if let Err(error) = tenants.refresh().await {
         tracing::warn!(%error, "cannot read the tenants yet");
     }
-    let quarantined = broadcast::Sender::new(QUARANTINES_QUEUED);
-    let services = Services { storage, embedder, indexes, tenants, limits, quarantined, io };
+    let failing = broadcast::Sender::new(FAILING_QUEUED);
+    let services = Services { storage, embedder, indexes, tenants, limits, failing, io };
     let services = Arc::new(services);
     let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let loader = Loader::new(compiler(config)?, engine.clone());
+    let loader = Loader::new(compiler(config)?, engine.clone(), &config.limits);
     let built_in = load_logic(config, &loader).await?;
     tracing::info!(digest = &*built_in.guest.reference.digest, "logic loaded");
     let limits = &services.limits;
     let archive =
         Archive::new(services.storage.clone(), limits.storage_operation, limits.component_bytes);
-    let registry = Arc::new(Registry::new(archive, loader, Arc::new(built_in)));
+    let records = services.tenants.clone();
+    let registry = Arc::new(Registry::new(archive, loader, Arc::new(built_in), records));
     let runtime = Runtime::new(engine, services.clone())?;
     Ok(Kb::new(runtime, registry, services))
 }
 
 async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {
-    let layout = match config.layout {
-        LayoutWord::Tenant => Layout::Tenant,
-        LayoutWord::Flat => Layout::Flat,
-    };
     let operation = config.limits.storage_operation;
-    let limits = StorageLimits { operation, ..StorageLimits::default() };
-    Ok(kenning_storage::open(&config.storage, layout, limits).await?)
+    let allow_eviction = config.allow_eviction;
+    let (changes, change_age) = (config.limits.stream_changes, config.limits.stream_age);
+    let limits = StorageLimits {
+        operation,
+        allow_eviction,
+        changes,
+        change_age,
+        ..StorageLimits::default()
+    };
+    Ok(kenning_storage::open(&config.storage, config.layout.into(), limits).await?)
 }
 
 fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
@@ -173,9 +284,10 @@ fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
 }
 
 fn compiler(config: &Config) -> anyhow::Result<Compiler> {
-    let directory = config.data_dir.join("components");
-    Compiler::new(this_program()?, directory.clone(), config.limits.clone())
-        .with_context(|| format!("cannot use {}", directory.display()))
+    Compiler::new(this_program()?, &config.data_dir, config.limits.clone()).with_context(|| {
+        let folder = config.data_dir.join(COMPONENTS);
+        format!("cannot keep compiled components in {}", folder.display())
+    })
 }
 
 async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generation> {
@@ -184,7 +296,8 @@ async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generati
         read.with_context(|| format!("cannot read the logic {}", path.display()))
     });
     let bytes = given.transpose()?.map_or_else(built_in_logic, |bytes| Ok(Bytes::from(bytes)))?;
-    let loaded = loader.load(bytes).await?;
+    let demand = Demand { tenant: Owner::Server.tenant(), urgency: Urgency::First };
+    let loaded = loader.load(demand, bytes).await?;
     let reference = GenerationRef { number: 1, digest: loaded.digest.clone() };
     let linked = loaded.logic();
     linked
@@ -209,16 +322,22 @@ fn this_program() -> anyhow::Result<PathBuf> {
 async fn announce(address: String, kb: Arc<Kb>) {
     let mut progress = kb.services().indexes.progress();
     let mut ready = kb.registry().ready();
+    let mut preparation = kb.registry().preparation();
     let settled = async {
         let _ = progress.wait_for(|now| !matches!(now, Progress::Building { .. })).await;
         let stalled = matches!(&*progress.borrow(), Progress::Stalled { .. });
         if !stalled {
             let _ = ready.wait_for(|ready| *ready).await;
+            let _ = preparation.wait_for(|now| *now == Preparation::Over).await;
         }
     };
     // The server responds by now, whether or not everything is ready.
     let _ = timeout(READY_WAIT, settled).await;
-    println!("listening on http://{address}");
+    // Whoever started the server may have closed this end; that is no reason not to serve.
+    let line = writeln!(std::io::stdout(), "listening on http://{address}");
+    if let Err(error) = line.and_then(|()| std::io::stdout().flush()) {
+        tracing::warn!(%address, %error, "listening, which cannot be written to standard output");
+    }
 }
 
 fn stopped() -> anyhow::Result<impl Future<Output = ()>> {

@@ -1,13 +1,17 @@
 //! Logs on standard error and metrics for `/metrics`. Neither contains the text of a fact or a
 //! query, and no metric has a tenant as a label.
 
-use std::io::{self, IsTerminal, Write};
+mod families;
+mod log_writer;
+
+use std::io::IsTerminal;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+use log_writer::LogLines;
 
 /// Buckets in seconds: from 10 µs, which a guest call takes, to the limit of a search.
 const SECONDS: &[f64] = &[
@@ -22,37 +26,19 @@ const SECONDS: &[f64] = &[
 pub fn start_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
         .with_context(|| format!("--log {filter:?} is not a filter such as \"info\""))?;
+    let is_styled = format == LogFormat::Text && std::io::stderr().is_terminal();
+    let lines = LogLines::new(is_styled);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| OneLineEach(std::io::stderr()))
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_writer(move || lines.to(std::io::stderr()))
+        // The subscriber would report its failures with a macro that panics if that fails too.
+        .log_internal_errors(false)
+        .with_ansi(is_styled);
     match format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
     }
     Ok(())
-}
-
-/// Writes each event as one line. Text of guests, callers or backends may contain line breaks, and
-/// must not be able to forge an event.
-struct OneLineEach<W>(W);
-
-impl<W: Write> Write for OneLineEach<W> {
-    /// `event` is complete: the subscriber writes each event with one call.
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let text = event.strip_suffix(b"\n").unwrap_or(event);
-        let mut line: Vec<u8> = text
-            .iter()
-            .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })
-            .collect();
-        line.extend(&event[text.len()..]);
-        self.0.write_all(&line)?;
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
 }
 
 /// Installs the metrics recorder.
@@ -63,18 +49,6 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
         .install_recorder()?;
+    families::describe();
     Ok(handle)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_one_line_whatever_its_text() {
-        let mut written = OneLineEach(Vec::new());
-        written.write_all(b"told: one\r\n2001-02-03 ERROR forged\n").unwrap();
-        written.write_all(b"next\n").unwrap();
-        assert_eq!(written.0, b"told: one  2001-02-03 ERROR forged\nnext\n");
-    }
 }

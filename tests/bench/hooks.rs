@@ -185,6 +185,7 @@ impl Bench {
             digest: None,
             bounds,
             dry_run: false,
+            sent_by: "the benchmark".into(),
             forced_by: None,
         };
         let promotion = self.swapper.promote_extension(place, proposal);
@@ -238,7 +239,7 @@ impl Bench {
                 let mut query = query(self.texts.query(random), HITS);
                 query.mode = mode;
                 let begun = Instant::now();
-                let answer = server.block_on(kb.search(&caller, query)).map_err(failed)?;
+                let answer = server.block_on(kb.search(&caller, query.into())).map_err(failed)?;
                 let took = begun.elapsed();
                 ensure!(answer.value.hits.len() == HITS as usize, "too few hits");
                 ensure!(answer.value.degraded.is_empty(), "{:?}", answer.value.degraded);

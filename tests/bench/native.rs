@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use kenning::kb::Kb;
 use kenning_embedder::Lane;
-use kenning_index::{FactIndex, Filter};
+use kenning_index::{FactIndex, Filter, Work};
 use kenning_logic::error::Problem;
 use kenning_logic::ports::{
-    Allowance, Budget, Candidate, Clock, Condition, Embedder, Embeddings, EntryRef, Hash,
-    HashWrite, IdPage, Ids, Index, Level, Log, Purpose, Storage, random_id, system_now,
+    Allowance, Budget, Candidate, Clock, Condition, Embedder, Embeddings, EntryRef, Evidence, Hash,
+    HashWrite, IdPage, Ids, Index, Level, Log, Purpose, Retrieved, Storage, random_id, system_now,
 };
 use kenning_logic::{Error, Result};
 use kenning_runtime::Services;
@@ -170,6 +170,32 @@ impl Index for Native {
         Ok(found.map_err(failed)?.into_iter().map(to_candidate).collect())
     }
 
+    fn examine(&self, text: &str, filter: Option<&str>) -> Result<Option<f32>> {
+        parse_filter(filter)?;
+        Ok(self.services().embedder.known_share(text))
+    }
+
+    fn retrieve(
+        &self,
+        text: &str,
+        target: Option<&Embeddings>,
+        filter: Option<&str>,
+        limit: u32,
+    ) -> Result<Retrieved> {
+        let filter = parse_filter(filter)?;
+        let index = self.services().indexes.index(&self.tenant);
+        let (target, limit) = (target.map(|target| &target.values[..]), limit as usize);
+        let work = Work::unbounded();
+        let found = index.retrieve_within(text, target, filter.as_ref(), limit, &work);
+        let found = found.map_err(failed)?;
+        Ok(Retrieved {
+            candidates: found.candidates.into_iter().map(to_evidence).collect(),
+            facts: found.facts as u32,
+            vectors: found.vectors as u32,
+            attainable: found.attainable,
+        })
+    }
+
     fn upsert(&self, entries: &[EntryRef<'_>], vectors: Option<&Embeddings>) -> Result<()> {
         let dimensions = self.services().embedder.space().map_or(0, |space| space.dimensions);
         let mut new = Vec::with_capacity(entries.len());
@@ -180,7 +206,8 @@ impl Index for Native {
             };
             let vector = vectors.map(of_entry);
             let (text, metadata) = (entry.text.into(), entry.metadata.into());
-            new.push(NewEntry { id, revision, text, metadata, vector });
+            let embedded_bytes = entry.text.len();
+            new.push(NewEntry { id, revision, text, metadata, vector, embedded_bytes });
         }
         self.wait(self.services().indexes.upsert(&self.tenant, new)).map_err(failed)
     }
@@ -193,6 +220,11 @@ impl Index for Native {
         }
         Ok(())
     }
+}
+
+fn to_evidence((id, known): (Arc<str>, kenning_index::Evidence)) -> Evidence {
+    let kenning_index::Evidence { similarity, words, coverage, rarest } = known;
+    Evidence { id: id.to_string(), similarity, words, coverage, rarest }
 }
 
 fn to_candidate(found: kenning_index::Candidate) -> Candidate {

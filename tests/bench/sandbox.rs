@@ -143,7 +143,8 @@ impl Call {
             }
             Self::Get(id) => drop(kb.get(caller, id).await.map_err(failed)?),
             Self::Search(text) => {
-                let answer = kb.search(caller, query(text, HITS)).await.map_err(failed)?.value;
+                let answer =
+                    kb.search(caller, query(text, HITS).into()).await.map_err(failed)?.value;
                 ensure!(answer.hits.len() == HITS as usize, "too few hits");
             }
             Self::Store { text, metadata } => {

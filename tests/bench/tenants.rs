@@ -27,6 +27,9 @@ const SPAN: Duration = Duration::from_secs(4);
 /// Tenants whose extension is compiled again.
 const COMPILED_AGAIN: usize = 8;
 
+/// A start compiles nothing, and a first call waits for its guest.
+const COMPILED_WHEN_CALLED: &str = "[limits]\ncompile_before_ready_ms = 0\nguest_wait_ms = 60000\n";
+
 /// What tenants have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -75,7 +78,11 @@ impl Measured {
     async fn of(kind: Kind) -> Result<Self> {
         let place = Place::new(Backend::Embedded)?;
         // What is compiled here is nobody else's.
-        let setup = Setup { compile: true, ..place.setup("hash") };
+        let setup = Setup {
+            compile: true,
+            config: Some(COMPILED_WHEN_CALLED.into()),
+            ..place.setup("hash")
+        };
         let server = Server::start_with(setup.clone()).await?;
         let mut resident = vec![resident_of(&server)?];
         store(&server).await?;

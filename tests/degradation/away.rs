@@ -128,9 +128,17 @@ async fn a_batch_and_an_import_are_taken_without_an_embedder() -> Result<()> {
     let import = server.post_raw("/v1/import", lines).await?;
     assert!(import.text.contains("\"imported\":150"), "{}", import.text);
     assert_eq!(server.export().await?.lines().count(), 200);
-    assert_eq!(
-        server.search(json!({ "query": "batch49 line149", "mode": "text" })).await?.len(),
-        2
+    let both = search(&server, "batch49", "hybrid").await?;
+    let degraded = both.json["degraded"].as_array().map_or(&[][..], Vec::as_slice);
+    assert!(
+        degraded.contains(&json!("vector: 200 of 200 facts have no vector yet")),
+        "{}",
+        both.text
     );
+    assert_eq!(search(&server, "batch49", "text").await?.json["degraded"], json!([]));
+    let query = json!({ "query": "batch49 line149", "mode": "text", "top_k": 2 });
+    let found = server.post("/v1/search", query).await?;
+    let contents = [0, 1].map(|at| found.json["results"][at]["content"].clone());
+    assert!(contents.contains(&json!("batch49")) && contents.contains(&json!("line149")));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What happens to a call when a hook of it fails.
 
 use anyhow::Result;
-use kenning_tests::{Setup, until};
+use kenning_tests::{Answer, Setup, until};
 use serde_json::json;
 
 use super::{serve, serve_with};
@@ -43,6 +43,38 @@ async fn what_improves_is_left_out_and_the_answer_says_so() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_is_left_out_is_named_and_not_among_what_ran() -> Result<()> {
+    let server = serve_with(Setup::patient(), "?on_failure=leave-out").await?;
+    let named = |answer: &Answer| {
+        let header = |name| answer.header(name).to_string();
+        (header("x-kenning-extensions"), header("x-kenning-left-out"))
+    };
+    let is = |ran: &str, left_out: &str| (ran.to_string(), left_out.to_string());
+    let fact = json!({ "text": "trap-on-store", "fact_id": "a" });
+    let stored = server.post("/v1/facts", fact).await?;
+    assert_eq!((stored.status, named(&stored)), (201, is("", "hooks=on-store")));
+    let fact = json!({ "text": "tea trap-on-read", "fact_id": "b" });
+    let stored = server.post("/v1/facts", fact).await?;
+    assert_eq!(named(&stored), is("hooks=1", ""));
+    let read = server.get("/v1/facts/b").await?;
+    assert_eq!((read.status, named(&read)), (200, is("", "hooks=on-read")));
+
+    let query = json!({ "query": "tea trap-on-query", "mode": "text" });
+    let found = server.post("/v1/search", query).await?;
+    assert_eq!(named(&found), is("hooks=1", "hooks=on-query,hooks=on-read"), "rerank ran");
+    let degraded = found.json["degraded"].as_array().map(Vec::as_slice).unwrap_or_default();
+    assert_eq!(degraded.len(), 2, "{}", found.text);
+    for (sentence, hook) in degraded.iter().zip(["on-query", "on-read"]) {
+        let begins = format!("extension hooks: {hook} was left out: the extension hooks trapped");
+        assert!(sentence.as_str().is_some_and(|it| it.starts_with(&begins)), "{sentence}");
+    }
+    let metrics = server.get("/metrics").await?.text;
+    let counted = "kenning_hooks_left_out_total{hook=\"on-store\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_hook_has_limits_of_its_own() -> Result<()> {
     let server = serve_with(Setup::patient_but(LITTLE_FUEL), "").await?;
     let answer = server.post("/v1/facts", json!({ "text": "spin-on-store" })).await?;
@@ -61,7 +93,7 @@ async fn a_hook_has_limits_of_its_own() -> Result<()> {
 async fn an_answer_of_no_draft_is_the_extensions_fault() -> Result<()> {
     let server = serve().await?;
     let answer = server.post("/v1/facts", json!({ "text": "nothing" })).await?;
-    answer.assert_error(502, "guest_limit");
+    answer.assert_error(502, "guest_invalid");
     assert!(answer.text.contains("the extension hooks gave no draft"), "{}", answer.text);
     Ok(())
 }
@@ -83,8 +115,11 @@ async fn an_operator_decides_what_a_failure_does() -> Result<()> {
 async fn an_extension_that_keeps_trapping_is_quarantined_and_returns() -> Result<()> {
     let server = serve().await?;
     let path = "/v1/admin/tenants/default/extensions";
+    let mut number = 0;
     until("it is in quarantine", async || {
-        let answer = server.post("/v1/facts", json!({ "text": "trap-on-store" })).await?;
+        number += 1;
+        let text = format!("trap-on-store {number}");
+        let answer = server.post("/v1/facts", json!({ "text": text })).await?;
         answer.assert_error(502, "guest_trapped");
         Ok(answer.text.contains("quarantine").then_some(answer))
     })
@@ -109,5 +144,18 @@ async fn an_extension_that_keeps_trapping_is_quarantined_and_returns() -> Result
     let metrics = server.get("/metrics").await?.text;
     let counted = "kenning_quarantines_total{component=\"extension\"} ";
     assert!(metrics.contains(counted), "{metrics}");
+    Ok(())
+}
+
+/// A caller who repeats what an extension fails on keeps nobody else from it.
+#[tokio::test]
+async fn one_bad_input_that_is_repeated_puts_no_extension_into_quarantine() -> Result<()> {
+    let server = serve().await?;
+    for _ in 0..12 {
+        let answer = server.post("/v1/facts", json!({ "text": "trap-on-store" })).await?;
+        answer.assert_error(502, "guest_trapped");
+        assert!(!answer.text.contains("quarantine"), "{}", answer.text);
+    }
+    server.store(json!({ "text": "harmless" })).await?;
     Ok(())
 }

@@ -113,13 +113,14 @@ async fn rerank_orders_hits_and_cannot_invent_any() -> Result<()> {
 #[tokio::test]
 async fn extensions_run_in_the_operators_order() -> Result<()> {
     let server = serve().await?;
+    server.store(json!({ "text": "plain" })).await?;
     // A second one before it; both split lines, and only one finds the word in a line.
     installed(&server, "default", "earlier", "?order=-1").await?;
     let answer = server.get("/v1/facts").await?;
     assert_eq!(answer.header("x-kenning-extensions"), "earlier=1,hooks=1");
     installed(&server, "default", "earlier", "?order=5").await?;
     let answer = server.get("/v1/facts").await?;
-    assert_eq!(answer.header("x-kenning-extensions"), "hooks=1,earlier=2");
+    assert_eq!(answer.header("x-kenning-extensions"), "hooks=1,earlier=1");
     let listed = server.get("/v1/admin/tenants/default/extensions").await?;
     let names: Vec<&Value> = listed.json["extensions"]
         .as_array()

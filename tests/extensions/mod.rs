@@ -1,9 +1,16 @@
 //! Tenants' extensions: what each hook does to facts and queries, what happens when
 //! one fails, and how they come and go.
 
+mod blame;
+mod compiling;
 mod failing;
+mod filters;
 mod hooks;
 mod installing;
+mod lost;
+mod options;
+mod revoking;
+mod settings;
 mod stubborn;
 
 use anyhow::Result;

@@ -89,7 +89,9 @@ async fn a_batch_of_which_redis_refuses_a_part() -> Result<()> {
     world.proxy.count_only(FACTS);
     // A later refusal does not undo the writes before it.
     world.proxy.set_for(Fault::Answer("OOM command not allowed"), 30..usize::MAX);
-    assert_in_doubt(&world.server.post("/v1/facts/batch", batch(50)).await?);
+    let answer = world.server.post("/v1/facts/batch", batch(50)).await?;
+    assert_in_doubt(&answer);
+    assert!(answer.text.contains("out of memory (maxmemory) (OOM"), "{}", answer.text);
     world.proxy.heal();
     let written = world.server.export().await?.lines().count();
     assert!(0 < written && written < 50, "{written} of 50 were written");
@@ -123,13 +125,18 @@ async fn a_batch_whose_connection_breaks_in_its_middle() -> Result<()> {
     Ok(())
 }
 
-/// One fact's key is another program's: the others are stored, and the answer says that some may
-/// be.
+/// One fact's key is another program's: the others are stored, and the answer says which is not.
 #[tokio::test]
 async fn a_batch_with_a_key_that_holds_something_else() -> Result<()> {
     let world = World::start(Setup::patient()).await?;
     world.redis.command(&["SET", "kenning:{default}:fact:b7", "a text"]);
-    assert_in_doubt(&world.server.post("/v1/facts/batch", batch(10)).await?);
+    let answer = world.server.post("/v1/facts/batch", batch(10)).await?;
+    let results = answer.json["results"].as_array().cloned().unwrap_or_default();
+    for (n, result) in results.iter().enumerate() {
+        let expected = if n == 7 { "conflict" } else { "" };
+        assert_eq!(result["code"].as_str().unwrap_or_default(), expected, "{}", answer.text);
+    }
+    assert_eq!((answer.status, results.len()), (200, 10), "{}", answer.text);
     assert_eq!(world.redis.command(&["DEL", "kenning:{default}:fact:b7"]), ":1\r\n");
     completes(&world, 10).await
 }

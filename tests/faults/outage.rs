@@ -1,9 +1,13 @@
 //! A Redis that is away, hangs, or comes back.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use http::Method;
-use kenning_tests::{Answer, Caller, RedisServer, Server, Setup, all_indexed, send, until};
-use serde_json::json;
+use kenning_tests::{
+    Answer, Caller, Fault, FaultProxy, RedisServer, Server, Setup, all_indexed, send, until,
+};
+use serde_json::{Value, json};
 
 use super::support::World;
 
@@ -27,12 +31,17 @@ async fn try_everything(caller: &Caller) -> Result<Vec<Answer>> {
 
 #[track_caller]
 fn assert_unavailable(answer: &Answer) {
+    assert_unavailable_until(answer, true);
+}
+
+#[track_caller]
+fn assert_unavailable_until(answer: &Answer, retryable: bool) {
     answer.assert_error(503, "storage_unavailable");
     let message = answer.json["message"].as_str().unwrap_or_default();
     assert!(message.starts_with("Redis not available"), "{message}");
     assert_eq!(
         (&answer.json["retryable"], &answer.json["blame"]),
-        (&json!(true), &json!("backend"))
+        (&json!(retryable), &json!("backend"))
     );
 }
 
@@ -79,7 +88,7 @@ async fn refused_and_let_in_again() -> Result<()> {
 async fn a_server_starts_without_redis_and_serves_when_it_comes() -> Result<()> {
     let mut redis = RedisServer::start();
     let server = Server::start_with(patient(&redis)).await?;
-    server.store(json!({ "text": "word before", "fact_id": "before" })).await?;
+    server.store(json!({ "text": "word morning", "fact_id": "morning" })).await?;
     server.kill().await?;
     redis.kill();
 
@@ -92,16 +101,20 @@ async fn a_server_starts_without_redis_and_serves_when_it_comes() -> Result<()> 
     assert_unavailable(&server.post("/v1/search", json!({ "query": "word" })).await?);
 
     redis.restart();
-    stores_at_last(&server, "after").await?;
+    stores_at_last(&server, "evening").await?;
     is_ready(&server).await?;
     all_indexed(&server).await?;
     for (id, mode) in
-        [("before", "text"), ("before", "vector"), ("after", "text"), ("after", "vector")]
+        [("morning", "text"), ("morning", "vector"), ("evening", "text"), ("evening", "vector")]
     {
         let query = json!({ "query": format!("word {id}"), "mode": mode, "top_k": 1 });
         assert_eq!(server.search(query).await?, [id], "{mode}");
     }
-    assert_eq!(server.get("/v1/facts/before").await?.status, 200, "nothing of the outage happened");
+    assert_eq!(
+        server.get("/v1/facts/morning").await?.status,
+        200,
+        "nothing of the outage happened"
+    );
     server.get("/v1/facts/during").await?.assert_error(404, "not_found");
     Ok(())
 }
@@ -208,14 +221,66 @@ async fn a_callers_timeout_ends_a_call_that_hangs() -> Result<()> {
 #[tokio::test]
 async fn an_import_without_redis_gives_up_and_says_where() -> Result<()> {
     let mut redis = RedisServer::start();
-    let server = Server::start_with(patient(&redis)).await?;
+    let storage = Some(redis.url());
+    let server =
+        Server::start_with(Setup { storage, ..Setup::patient_but("import_retry_ms = 500") })
+            .await?;
     redis.kill();
     let body = "{\"text\":\"x\"}\n".repeat(1_000);
     let answer = server.post_raw("/v1/import", body).await?;
-    let summary: serde_json::Value = answer.text.lines().last().unwrap_or_default().parse()?;
-    assert_eq!((&summary["status"], &summary["imported"]), (&json!("error"), &json!(0)));
-    let message = summary["message"].as_str().unwrap_or_default();
-    assert!(message.contains("stopped after line") && message.contains("Redis"), "{message}");
+    assert!([503, 504].contains(&answer.status), "{}", answer.text);
+    let counts = ["imported", "failed", "first_refused_line", "last_line", "lines"];
+    let counts = counts.map(|name| answer.json[name].clone());
+    assert_eq!(counts, [0, 1_000, 1, 0, 1_000].map(Value::from), "{}", answer.text);
+    let message = answer.json["message"].as_str().unwrap_or_default();
+    assert!(message.contains("stopped after line 0") && message.contains("Redis"), "{message}");
+    Ok(())
+}
+
+/// Its lines have no ids, so none may be stored twice.
+#[tokio::test]
+async fn an_import_goes_on_when_storage_is_back_and_stores_every_line_once() -> Result<()> {
+    for fault in [Fault::HangUp, Fault::LoseReply, Fault::Answer("BUSY somebody runs a script")] {
+        let redis = RedisServer::start();
+        let proxy = FaultProxy::start(redis.port()).await?;
+        let storage = Some(proxy.url());
+        let server = Server::start_with(Setup { storage, ..Setup::patient() }).await?;
+        let line = |n: usize| format!("{{\"text\":\"line {n}\"}}\n");
+        let (lines, body) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1);
+        let body = futures::stream::unfold(body, async |mut body| Some((body.recv().await?, body)));
+        let request = server.request(Method::POST, "/v1/import");
+        let request = request.header("x-kenning-import-id", "slow");
+        let import = tokio::spawn(send(request.body(reqwest::Body::wrap_stream(body))));
+        lines.send(Ok((0..50).map(line).collect())).await?;
+        let progress = async || Ok::<_, anyhow::Error>(server.get("/v1/imports/slow").await?.json);
+        until(
+            "a group is stored",
+            async || Ok((progress().await?["imported"] == 50).then_some(())),
+        )
+        .await?;
+        proxy.set(fault);
+        lines.send(Ok((50..200).map(line).collect())).await?;
+        let waiting = until("the import waits", async || {
+            Ok(progress().await?["waiting_for"].as_str().map(str::to_owned))
+        })
+        .await?;
+        assert!(waiting.contains("Redis"), "{waiting}");
+        proxy.set(Fault::None);
+        drop(lines);
+        let answer = import.await??;
+        assert_eq!(
+            (answer.status, &answer.json["imported"]),
+            (200, &json!(200)),
+            "{}",
+            answer.text
+        );
+        let export = server.export().await?;
+        let texts: BTreeSet<String> = export
+            .lines()
+            .filter_map(|line| line.parse::<Value>().ok()?["content"].as_str().map(str::to_owned))
+            .collect();
+        assert_eq!((export.lines().count(), texts.len()), (200, 200), "{fault:?}");
+    }
     Ok(())
 }
 
@@ -226,7 +291,8 @@ async fn a_wrong_password_is_said_and_no_password_is() -> Result<()> {
         |password| Setup { storage: Some(redis.url_with_password(password)), ..Setup::default() };
     let server = Server::start_with(with("battery-staple")).await?;
     let answer = server.post("/v1/facts", json!({ "text": "x" })).await?;
-    assert_unavailable(&answer);
+    // Trying again is of no use until the password is right.
+    assert_unavailable_until(&answer, false);
     assert!(
         answer.text.contains("password") && !answer.text.contains("battery"),
         "{}",

@@ -1,6 +1,6 @@
 //! What an operator does: guests in and out.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use reqwest::Method;
 
 use crate::{Answer, Caller, send};
@@ -19,6 +19,14 @@ pub fn noted(component: &[u8], note: &str) -> Vec<u8> {
     noted.extend_from_slice(&[CUSTOM_SECTION, section.len() as u8]);
     noted.extend(section);
     noted
+}
+
+/// `component` with `instances` more instances of a module that defines `items`.
+pub fn with_parts(component: &[u8], items: &str, instances: usize) -> Result<Vec<u8>> {
+    let text = wasmprinter::print_bytes(component)?;
+    let text = text.trim_end().strip_suffix(')').context("a component ends with a parenthesis")?;
+    let more = "(core instance (instantiate $more))".repeat(instances);
+    Ok(wat::parse_str(format!("{text} (core module $more {items}) {more})"))?)
 }
 
 impl Caller {

@@ -1,6 +1,7 @@
 //! Speaks HTTP to a server.
 
 use anyhow::{Context, Result, ensure};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
@@ -83,7 +84,10 @@ impl Caller {
     /// A caller of the server at `url`, as the tenant `default`.
     pub fn new(url: &str) -> Self {
         kenning_model::install_tls_provider();
-        Self { client: Client::new(), url: url.to_string(), tenant: None, key: None }
+        // A server that takes in an import slowly does not read the rest for longer than the 30 s
+        // that a client waits by default.
+        let client = Client::builder().tcp_user_timeout(None).build().unwrap_or_default();
+        Self { client, url: url.to_string(), tenant: None, key: None }
     }
 
     /// The same server, as another tenant.
@@ -105,7 +109,10 @@ impl Caller {
 
     /// A request that is not sent yet.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let sends = ![Method::GET, Method::DELETE].contains(&method);
         let request = self.client.request(method, format!("{}{path}", self.url));
+        let request =
+            if sends { request.header(CONTENT_TYPE, content_type(path)) } else { request };
         let request = match &self.tenant {
             Some(tenant) => request.header("x-kenning-tenant", tenant),
             None => request,
@@ -157,6 +164,17 @@ impl Caller {
     /// A body as it stands, for what is no JSON.
     pub async fn post_raw(&self, path: &str, body: impl Into<reqwest::Body>) -> Result<Answer> {
         send(self.request(Method::POST, path).body(body)).await
+    }
+}
+
+/// What a route takes, for bodies that are sent as they stand.
+fn content_type(path: &str) -> &'static str {
+    if path.starts_with("/v1/import") {
+        "application/x-ndjson"
+    } else if path.starts_with("/v1/admin/logic") || path.contains("/extensions/") {
+        "application/wasm"
+    } else {
+        "application/json"
     }
 }
 

@@ -12,26 +12,45 @@
 mod admin;
 mod backend;
 mod caller;
+mod changes;
+pub mod checks;
 mod command;
 pub mod crash;
 mod crowd;
+pub mod eval;
 mod fake_embedder;
 mod fault_proxy;
+mod random;
 pub mod report;
 mod retrieval;
 mod server;
+mod slow_compiler;
 mod until;
 mod wire;
 
-pub use admin::noted;
+pub use admin::{noted, with_parts};
 pub use backend::Backend;
 pub use caller::{Answer, Caller, assert_error_body, error_body_fault, send};
+pub use changes::{ChangeEvent, ChangeStream};
 pub use command::{Ran, command, run};
 pub use crowd::{Crowd, Cut, Tally, VERBS};
 pub use fake_embedder::{FakeEmbedder, Mood};
 pub use fault_proxy::{Fault, FaultProxy};
 pub use kenning_storage::testing::RedisServer;
+pub use random::Random;
 pub use retrieval::{Collection, Quality, Question};
 pub use server::{Server, Setup, component, kenning};
+pub use slow_compiler::SlowCompiler;
 pub use until::{all_indexed, until};
 pub use wire::Wire;
+
+/// A word for each number that has no part of another: letters instead of digits, which would be
+/// words of their own, and none that stemming takes away.
+pub fn spelled(word: &str, number: impl std::fmt::Display) -> String {
+    let letter = |digit: u8| char::from(b"bcdfghjkmn"[usize::from(digit - b'0')]);
+    number
+        .to_string()
+        .bytes()
+        .map(letter)
+        .fold(word.into(), |spelled: String, next| spelled + next.encode_utf8(&mut [0; 4]))
+}

@@ -1,14 +1,16 @@
 //! Facts with questions and judgements, and how well a server answers them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::Caller;
+use crate::eval::{self, Document, JudgedQuery, JudgedSet, lines};
 
 /// Hits looked at: nDCG@10, the measure of BEIR (Thakur et al., NeurIPS 2021).
 const DEPTH: usize = 10;
@@ -49,47 +51,29 @@ impl Collection {
             query: String,
             fact_ids: Vec<String>,
         }
-        let questions = lines::<Line>(&directory.join("questions.jsonl"))?;
+        let questions = all::<Line>(&directory.join("questions.jsonl"))?;
         let to_question = |line: Line| Question {
             query: line.query,
             relevant: line.fact_ids.into_iter().map(|id| (id, 1.0)).collect(),
         };
         Ok(Self {
-            facts: lines(&directory.join("facts.jsonl"))?,
+            facts: all(&directory.join("facts.jsonl"))?,
             questions: questions.into_iter().map(to_question).collect(),
         })
     }
 
-    /// A folder as BEIR lays it out: `corpus.jsonl`, `queries.jsonl`, and `qrels.tsv`
-    /// or `qrels/test.tsv`.
+    /// A folder as BEIR lays it out; titles are metadata.
     pub fn beir(directory: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Document {
-            _id: String,
-            #[serde(default)]
-            title: String,
-            text: String,
-        }
-        #[derive(Deserialize)]
-        struct Query {
-            _id: String,
-            text: String,
-        }
-        let documents: Vec<Document> = lines(&directory.join("corpus.jsonl"))?;
-        let to_fact = |document: Document| {
-            let metadata = json!({ "title": document.title });
-            json!({ "fact_id": document._id, "text": document.text, "metadata": metadata })
+        let set = JudgedSet::open(directory, None)?;
+        let to_fact = |line: Result<(usize, Document)>| {
+            let (_, document) = line?;
+            let metadata = json!({ "title": document.title() });
+            Ok(json!({ "fact_id": document.id, "text": document.text, "metadata": metadata }))
         };
-        let mut judged = judgements(directory)?;
-        let queries: Vec<Query> = lines(&directory.join("queries.jsonl"))?;
-        let questions = queries.into_iter().filter_map(|query| {
-            let relevant = judged.remove(&query._id)?;
-            Some(Question { query: query.text, relevant })
-        });
-        Ok(Self {
-            facts: documents.into_iter().map(to_fact).collect(),
-            questions: questions.collect(),
-        })
+        let facts = set.corpus()?.map(to_fact).collect::<Result<_>>()?;
+        let to_question =
+            |query: JudgedQuery| Question { query: query.text, relevant: query.relevant };
+        Ok(Self { facts, questions: set.queries.into_iter().map(to_question).collect() })
     }
 
     /// Imports all facts; every one must be taken.
@@ -113,9 +97,10 @@ impl Collection {
             latencies.push(begun.elapsed());
             ensure!(answer.status == 200, "{}", answer.text);
             let hits = answer.json["results"].as_array().context("no results")?;
-            let ids: Vec<&str> = hits.iter().filter_map(|hit| hit["doc_id"].as_str()).collect();
-            ndcg += ndcg_of(&ids, &question.relevant);
-            recall += recall_of(&ids, &question.relevant);
+            let ids = hits.iter().filter_map(|hit| Some(hit["doc_id"].as_str()?.to_string()));
+            let ids: Vec<String> = ids.collect();
+            ndcg += eval::ndcg(&ids, &question.relevant, DEPTH);
+            recall += eval::recall(&ids, &question.relevant, DEPTH);
         }
         latencies.sort();
         let count = self.questions.len() as f64;
@@ -123,46 +108,6 @@ impl Collection {
     }
 }
 
-/// Järvelin and Kekäläinen, "Cumulated Gain-Based Evaluation of IR Techniques",
-/// 2002, with linear gain as trec_eval has it.
-fn ndcg_of(ids: &[&str], relevant: &HashMap<String, f64>) -> f64 {
-    let discounted = |gains: &mut dyn Iterator<Item = f64>| -> f64 {
-        gains.take(DEPTH).enumerate().map(|(rank, gain)| gain / (rank as f64 + 2.0).log2()).sum()
-    };
-    let mut ideal: Vec<f64> = relevant.values().copied().collect();
-    ideal.sort_by(|one, other| other.total_cmp(one));
-    let best = discounted(&mut ideal.into_iter());
-    let got = discounted(&mut ids.iter().map(|id| relevant.get(*id).copied().unwrap_or(0.0)));
-    if best == 0.0 { 0.0 } else { got / best }
-}
-
-fn recall_of(ids: &[&str], relevant: &HashMap<String, f64>) -> f64 {
-    let found: HashSet<&str> =
-        ids.iter().take(DEPTH).filter(|id| relevant.contains_key(**id)).copied().collect();
-    found.len() as f64 / relevant.len().max(1) as f64
-}
-
-fn judgements(directory: &Path) -> Result<HashMap<String, HashMap<String, f64>>> {
-    let flat = directory.join("qrels.tsv");
-    let path = if flat.is_file() { flat } else { directory.join("qrels").join("test.tsv") };
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-    let mut judged: HashMap<String, HashMap<String, f64>> = HashMap::new();
-    for line in text.lines().skip(1) {
-        let mut columns = line.split('\t');
-        let columns = (columns.next(), columns.next(), columns.next());
-        let (Some(query), Some(fact), Some(score)) = columns else { continue };
-        let score: f64 = score.trim().parse().with_context(|| format!("{line:?}"))?;
-        if score > 0.0 {
-            judged.entry(query.into()).or_default().insert(fact.into(), score);
-        }
-    }
-    Ok(judged)
-}
-
-fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
-    let parse = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).with_context(|| format!("{}:{}", path.display(), number + 1))
-    };
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect()
+fn all<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    lines(path)?.map(|line| Ok(line?.1)).collect()
 }

@@ -1,8 +1,9 @@
 //! A server in a process of its own.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::ErrorKind;
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// its own, and the `hash` embedder, which needs no model.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
+    /// The address; otherwise one that is free.
+    pub listen: Option<String>,
     pub storage: Option<String>,
     pub layout: Option<&'static str>,
     /// `local` for the real model.
@@ -36,9 +39,13 @@ pub struct Setup {
     pub data_dir: Option<PathBuf>,
     /// Compile the logic again, rather than take what another server compiled.
     pub compile: bool,
+    /// Another path of the program.
+    pub program: Option<PathBuf>,
     /// Where its log goes and what is in it, as `--log` says; otherwise errors, to
     /// this process's standard error.
     pub log: Option<(PathBuf, &'static str)>,
+    /// The largest file that it may write, in units of 1,024 bytes.
+    pub file_kilobytes: Option<u64>,
     /// Further variables of its environment.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -137,8 +144,22 @@ impl Server {
 
     /// SIGTERM, and does not wait.
     pub async fn terminate(&self) -> Result<()> {
+        self.signal("TERM").await
+    }
+
+    /// Suspends the process (SIGSTOP): its sockets stay open, and nothing answers.
+    pub async fn pause(&self) -> Result<()> {
+        self.signal("STOP").await
+    }
+
+    /// Resumes a suspended process (SIGCONT).
+    pub async fn resume(&self) -> Result<()> {
+        self.signal("CONT").await
+    }
+
+    async fn signal(&self, name: &str) -> Result<()> {
         let pid = self.child.id().context("it has ended already")?;
-        let sent = Command::new("kill").arg(pid.to_string()).status().await?;
+        let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().await?;
         anyhow::ensure!(sent.success(), "cannot signal {pid}");
         Ok(())
     }
@@ -155,9 +176,13 @@ fn command(setup: &Setup, directory: &Path) -> Result<Command> {
     if !setup.compile {
         share_components(&data_dir)?;
     }
-    let mut command = Command::new(kenning()?);
+    let program = setup.program.clone().map_or_else(kenning, Ok)?;
+    let mut command = match setup.file_kilobytes {
+        None => Command::new(program),
+        Some(kilobytes) => limited(&program, kilobytes),
+    };
     command
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["serve", "--listen", setup.listen.as_deref().unwrap_or("127.0.0.1:0")])
         .arg("--data-dir")
         .arg(data_dir)
         .env("KENNING_EMBEDDER", setup.embedder.unwrap_or("hash"))
@@ -189,11 +214,27 @@ fn command(setup: &Setup, directory: &Path) -> Result<Command> {
     Ok(command)
 }
 
+/// The binary, started by a shell that first sets the limit, which shells count in units of 512
+/// bytes.
+fn limited(program: &Path, kilobytes: u64) -> Command {
+    let mut command = Command::new("sh");
+    let blocks = (2 * kilobytes).to_string();
+    command.args(["-c", "ulimit -f \"$0\" && exec \"$@\"", &blocks]).arg(program);
+    command
+}
+
 /// A hundred servers compile the same logic once. The names there are digests.
+/// A hundred servers compile the same logic once. The names there are digests, and the servers have
+/// the same key, so that each takes what the others compiled.
 fn share_components(data_dir: &Path) -> Result<()> {
     let shared = kenning()?.with_file_name("compiled-for-tests");
     std::fs::create_dir_all(&shared)?;
     std::fs::create_dir_all(data_dir)?;
+    let key = data_dir.join("components.key");
+    if !key.exists() {
+        std::fs::write(&key, [7; 32])?;
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600))?;
+    }
     match std::os::unix::fs::symlink(&shared, data_dir.join("components")) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
         _ => Ok(()),

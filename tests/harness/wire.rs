@@ -35,9 +35,24 @@ impl Wire {
     /// The head of a POST whose body is to have `length` bytes, once its call is under way.
     pub async fn begin_call(&mut self, path: &str, length: usize) -> Result<()> {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: kenning\r\nconnection: close\r\n\
-             expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\nexpect: 100-continue\r\n\
+             content-length: {length}\r\n\r\n"
         );
+        self.begin(&head).await
+    }
+
+    /// The same for a component, to a server on this machine.
+    pub async fn begin_upload(&mut self, path: &str, length: usize) -> Result<()> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/wasm\r\nexpect: 100-continue\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        self.begin(&head).await
+    }
+
+    async fn begin(&mut self, head: &str) -> Result<()> {
         self.send(head.as_bytes()).await?;
         // The server asks for a body when a handler wants it.
         let mut said = [0; CONTINUE.len()];
@@ -49,7 +64,7 @@ impl Wire {
     /// The head of a POST whose body is to have `length` bytes.
     pub async fn begin_post(&mut self, path: &str, length: usize) -> Result<()> {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: kenning\r\nconnection: close\r\n\
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
              content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         );
         self.send(head.as_bytes()).await

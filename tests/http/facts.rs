@@ -1,13 +1,16 @@
 //! `/v1/facts`: one at a time.
 
-use anyhow::Result;
-use kenning_tests::{Backend, all_indexed, on_both_backends};
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use kenning_tests::{Backend, all_indexed, on_both_backends, spelled};
 use serde_json::json;
 
 on_both_backends!(
     a_stored_fact_is_read_back_as_it_was_sent,
     a_fact_without_an_id_gets_one_of_its_own,
     the_callers_id_is_kept_and_repeating_the_store_changes_nothing,
+    every_legal_id_works_on_every_route,
     the_same_id_with_other_content_is_a_conflict,
     a_patch_changes_what_it_names_and_nothing_else,
     a_patched_fact_is_found_by_its_new_text_only,
@@ -78,6 +81,30 @@ async fn the_callers_id_is_kept_and_repeating_the_store_changes_nothing(
         let reordered = json!({ "fact_id": id, "metadata": { "b": 2, "a": 1 }, "text": id });
         assert_eq!(server.store(reordered).await?, id);
         assert_eq!(server.export().await?, before);
+    }
+    Ok(())
+}
+
+/// Also the words that routes are made of.
+async fn every_legal_id_works_on_every_route(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    let document = server.get("/openapi.json").await?.json;
+    let paths = document["paths"].as_object().context("paths")?.keys();
+    let words = paths.flat_map(|path| path.split('/')).filter(|word| !word.contains('{'));
+    let long = "x".repeat(128);
+    let edges = ["_", "0", "a..b", "A-.", "%62atch", &long];
+    let ids: BTreeSet<&str> = words.filter(|word| !word.is_empty()).chain(edges).collect();
+    assert!(ids.contains("batch"), "{ids:?}");
+    for id in ids {
+        let (path, named) = (format!("/v1/facts/{id}"), id.replace("%62", "b"));
+        server.store(json!({ "text": "said once", "fact_id": named })).await?;
+        let fact = server.get(&path).await?;
+        assert_eq!((fact.status, &fact.json["id"]), (200, &json!(named)), "{}", fact.text);
+        let changed = server.patch(&path, json!({ "text": "said twice" })).await?;
+        assert_eq!((changed.status, &changed.json["fact_id"]), (200, &json!(named)), "{id}");
+        assert_eq!(server.get(&path).await?.json["content"], "said twice");
+        assert_eq!(server.delete(&path).await?.status, 200, "{id}");
+        assert_eq!(server.get(&path).await?.status, 404, "{id}");
     }
     Ok(())
 }
@@ -216,7 +243,7 @@ async fn changes_at_once_leave_what_is_stored_and_what_is_found_the_same(
         let mut changing = tokio::task::JoinSet::new();
         for number in 0..12 {
             let caller = server.clone();
-            let change = json!({ "text": format!("round{round}number{number}") });
+            let change = json!({ "text": spelled("round", 100 * round + number) });
             changing.spawn(async move { caller.patch("/v1/facts/a", change).await });
         }
         for answer in changing.join_all().await {
@@ -225,7 +252,7 @@ async fn changes_at_once_leave_what_is_stored_and_what_is_found_the_same(
         let text = server.get("/v1/facts/a").await?.json["content"].clone();
         all_indexed(&server).await?;
         for number in 0..12 {
-            let word = format!("round{round}number{number}");
+            let word = spelled("round", 100 * round + number);
             let found = server.search(json!({ "query": word, "mode": "text" })).await?;
             assert_eq!(found.len(), usize::from(text == word), "{word}, stored: {text}");
         }

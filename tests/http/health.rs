@@ -1,7 +1,9 @@
 //! `/livez`, `/healthz`, `/readyz`, `/metrics`, `/openapi.json`.
 
-use anyhow::Result;
-use kenning_tests::Server;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use kenning_tests::{Server, kenning};
 use serde_json::json;
 
 #[tokio::test]
@@ -39,6 +41,40 @@ async fn metrics_count_what_happened() -> Result<()> {
         assert!(metrics.text.lines().any(|known| known == line), "{line}\n{}", metrics.text);
     }
     assert!(metrics.text.contains("kenning_guest_fuel_total{operation=\"store\"}"));
+    Ok(())
+}
+
+/// `promtool` of the machine, or the one that `make promtool` fetched.
+fn promtool() -> Result<Command> {
+    let on_path = Command::new("promtool").arg("--version").stdout(Stdio::null()).status().is_ok();
+    let fetched = kenning()?.with_file_name("../tools/prometheus/usr/bin/promtool");
+    Ok(Command::new(if on_path { "promtool".into() } else { fetched }))
+}
+
+#[tokio::test]
+async fn metrics_have_a_help_and_a_type_and_pass_promtool() -> Result<()> {
+    let server = Server::start().await?;
+    server.store(json!({ "text": "x", "fact_id": "a" })).await?;
+    server.search(json!({ "query": "x" })).await?;
+    server.get("/v1/facts/nothing").await?;
+    let metrics = server.get("/metrics").await?.text;
+    let named = |line: &str, kind: &str| {
+        line.strip_prefix(kind).and_then(|rest| rest.split(' ').next()).map(str::to_owned)
+    };
+    let of = |kind: &str| metrics.lines().filter_map(|line| named(line, kind)).collect::<Vec<_>>();
+    assert!(of("# TYPE ").len() > 5, "{metrics}");
+    assert_eq!(of("# HELP "), of("# TYPE "), "{metrics}");
+
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("metrics");
+    std::fs::write(&path, &metrics)?;
+    let checked = promtool()?
+        .args(["check", "metrics"])
+        .stdin(std::fs::File::open(&path)?)
+        .output()
+        .context("there is no promtool: run `make promtool`")?;
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.is_empty(), "{said}\n{metrics}");
     Ok(())
 }
 

@@ -1,8 +1,10 @@
-//! `POST /v1/import`: lines in, lines back.
+//! `POST /v1/import`: lines in, one answer back.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use http::Method;
 use kenning_tests::{
-    Answer, Backend, Caller, Server, Wire, all_indexed, assert_error_body, on_both_backends, until,
+    Answer, Backend, Caller, Server, Wire, all_indexed, assert_error_body, on_both_backends, send,
+    until,
 };
 use serde_json::{Value, json};
 
@@ -12,44 +14,45 @@ on_both_backends!(
     what_was_imported_is_found,
 );
 
-/// What an import said: the reports of bad lines, and the summary.
-struct Said {
-    reports: Vec<Value>,
-    summary: Value,
-}
+/// What an import said.
+struct Said(Answer);
 
 impl Said {
-    fn read(text: &str) -> Result<Self> {
-        let mut reports = text.lines().map(str::parse).collect::<Result<Vec<Value>, _>>()?;
-        let summary = reports.pop().context("no summary")?;
-        reports.iter().for_each(assert_error_body);
-        Ok(Self { reports, summary })
+    fn errors(&self) -> &[Value] {
+        self.0.json["errors"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// Each report's line, code and pointer.
+    /// Each refused line's number, code and pointer.
     fn problems(&self) -> Vec<String> {
-        let problem = |report: &Value| {
-            let pointer = report["details"]["pointer"].as_str().unwrap_or_default();
-            let code = report["code"].as_str().unwrap_or_default();
-            format!("{} {code} {pointer}", report["line"])
+        let problem = |error: &Value| {
+            let pointer = error["details"]["pointer"].as_str().unwrap_or_default();
+            let code = error["code"].as_str().unwrap_or_default();
+            format!("{} {code} {pointer}", error["line"])
         };
-        self.reports.iter().map(problem).collect()
+        self.errors().iter().map(problem).collect()
     }
 
     #[track_caller]
-    fn assert_summary(&self, status: &str, imported: u64, failed: u64, lines: u64) {
-        let mut summary = self.summary.clone();
-        assert!(summary["took_ms"].is_u64(), "{summary}");
-        let fields = ["status", "imported", "failed", "lines"].map(|name| summary[name].take());
-        assert_eq!(fields, [json!(status), imported.into(), failed.into(), lines.into()]);
+    fn assert_counts(&self, status: u16, imported: u64, failed: u64, lines: u64) {
+        let Answer { json, text, .. } = &self.0;
+        assert_eq!(self.0.status, status, "{text}");
+        assert!(json["took_ms"].is_u64(), "{text}");
+        let counts = ["imported", "failed", "lines"].map(|name| json[name].clone());
+        assert_eq!(counts, [imported, failed, lines].map(Value::from), "{text}");
+        let first = self.errors().first().map_or(&Value::Null, |error| &error["line"]);
+        assert_eq!(&json["first_refused_line"], first, "{text}");
+        self.errors().iter().for_each(assert_error_body);
+        match status {
+            200 => assert_eq!(json["status"], "success"),
+            _ => assert_error_body(json),
+        }
     }
 }
 
 async fn import(caller: &Caller, body: impl Into<reqwest::Body>) -> Result<Said> {
-    let answer: Answer = caller.post_raw("/v1/import", body).await?;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(answer.header("content-type"), "application/x-ndjson");
-    Said::read(&answer.text)
+    let answer = caller.post_raw("/v1/import", body).await?;
+    assert_eq!(answer.header("content-type"), "application/json");
+    Ok(Said(answer))
 }
 
 async fn both_shapes_of_a_line_are_imported(backend: &Backend) -> Result<()> {
@@ -63,7 +66,7 @@ async fn both_shapes_of_a_line_are_imported(backend: &Backend) -> Result<()> {
         "\n",
         r#"{"content":"the last line needs no break","id":"d"}"#,
     );
-    import(&server, body).await?.assert_summary("success", 4, 0, 7);
+    import(&server, body).await?.assert_counts(200, 4, 0, 7);
     let read = async |id: &str| server.get(&format!("/v1/facts/{id}")).await;
     assert!(read("a").await?.text.contains(r#""metadata":{"n":1.10}"#));
     let exported = read("b").await?.json;
@@ -80,12 +83,12 @@ async fn an_export_can_be_imported_again_and_elsewhere(backend: &Backend) -> Res
     let server = backend.serve().await?;
     let lines: String =
         (0..120).map(|n| format!("{}\n", json!({ "text": format!("t{n}") }))).collect();
-    import(&server, lines).await?.assert_summary("success", 120, 0, 120);
+    import(&server, lines).await?.assert_counts(200, 120, 0, 120);
     let export = server.export().await?;
-    import(&server, export.clone()).await?.assert_summary("success", 120, 0, 120);
+    import(&server, export.clone()).await?.assert_counts(200, 120, 0, 120);
     assert_eq!(server.export().await?, export, "importing it again changes nothing");
     let other = server.tenant("other");
-    import(&other, export.clone()).await?.assert_summary("success", 120, 0, 120);
+    import(&other, export.clone()).await?.assert_counts(200, 120, 0, 120);
     assert_eq!(other.export().await?, export, "ids, times and order are kept");
     Ok(())
 }
@@ -150,7 +153,7 @@ async fn a_bad_line_is_reported_by_its_number_and_the_rest_goes_on() -> Result<(
         "15 conflict ",
     ];
     assert_eq!(said.problems(), expected);
-    said.assert_summary("partial", 3, 14, 17);
+    said.assert_counts(422, 3, 14, 17);
     let export = server.export().await?;
     assert_eq!(export.lines().count(), 2);
     assert!(export.contains("\"first\"") && export.contains("\"last\""));
@@ -162,9 +165,9 @@ async fn only_the_first_thousand_bad_lines_are_reported_and_all_are_counted() ->
     let server = Server::start().await?;
     let body = "bad\n".repeat(2_500) + "{\"text\":\"good\"}\n";
     let said = import(&server, body).await?;
-    assert_eq!(said.reports.len(), 1_000);
+    assert_eq!(said.errors().len(), 1_000);
     assert_eq!(said.problems()[999], "1000 invalid_request ");
-    said.assert_summary("partial", 1, 2_500, 2_501);
+    said.assert_counts(422, 1, 2_500, 2_501);
     assert_eq!(server.export().await?.lines().count(), 1);
     Ok(())
 }
@@ -174,7 +177,7 @@ async fn a_line_at_its_bound_obeyed() -> Result<()> {
     let server = Server::start().await?;
     let line = "{\"text\":\"x\"}";
     let body = format!("{line}{}\n{line}\n", " ".repeat(1024 * 1024 - line.len()));
-    import(&server, body).await?.assert_summary("success", 2, 0, 2);
+    import(&server, body).await?.assert_counts(200, 2, 0, 2);
     Ok(())
 }
 
@@ -186,16 +189,18 @@ async fn a_line_at_its_bound_violated() -> Result<()> {
     let said = import(&server, body).await?;
     assert_eq!(said.problems(), ["1 too_large "]);
     let details = json!({ "limit": "import_line_bytes", "allowed": 1_048_576, "used": 1_048_577 });
-    assert_eq!(said.reports[0]["details"], details);
-    said.assert_summary("partial", 1, 1, 2);
+    assert_eq!(said.errors()[0]["details"], details);
+    let message = said.errors()[0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("this line has 1048577"), "{message}");
+    said.assert_counts(422, 1, 1, 2);
     Ok(())
 }
 
 #[tokio::test]
 async fn an_import_of_nothing_says_so() -> Result<()> {
     let server = Server::start().await?;
-    import(&server, "").await?.assert_summary("success", 0, 0, 0);
-    import(&server, "\n\r\n  \n").await?.assert_summary("success", 0, 0, 3);
+    import(&server, "").await?.assert_counts(200, 0, 0, 0);
+    import(&server, "\n\r\n  \n").await?.assert_counts(200, 0, 0, 3);
     Ok(())
 }
 
@@ -222,14 +227,86 @@ async fn a_body_cut_in_the_middle_keeps_its_whole_lines() -> Result<()> {
 
 /// A caller that reads nothing until it has sent everything must not hang.
 #[tokio::test]
-async fn an_import_is_answered_while_it_is_sent_and_after() -> Result<()> {
+async fn a_caller_may_send_everything_before_it_reads() -> Result<()> {
     let server = Server::start().await?;
     let body = "{\"text\":\"\"}\n".repeat(20_000);
     let mut wire = Wire::open(server.url()).await?;
     wire.begin_post("/v1/import", body.len()).await?;
     wire.send(body.as_bytes()).await?;
     let answer = wire.rest().await?;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:.200}");
-    assert!(answer.contains("\"failed\":20000"), "a summary at the end");
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer:.200}");
+    assert!(answer.contains("\"failed\":20000") && answer.contains("\"line\":1000}"));
+    Ok(())
+}
+
+/// A proxy that sees a response stops sending the rest of the request.
+#[tokio::test]
+async fn nothing_is_answered_before_the_body_was_read() -> Result<()> {
+    let server = Server::start().await?;
+    let line = |n: usize| format!("{{\"text\":\"line {n:03}\"}}\n");
+    let lines: Vec<String> = (0..200).map(line).collect();
+    let mut wire = Wire::open(server.url()).await?;
+    wire.begin_post("/v1/import", lines.concat().len()).await?;
+    wire.send(b"not json\n").await?;
+    wire.send(lines[1..150].concat().as_bytes()).await?;
+    until("lines are stored", async || {
+        Ok((server.get("/v1/stats").await?.json["facts"].as_u64() >= Some(100)).then_some(()))
+    })
+    .await?;
+    assert!(wire.is_silent(), "nothing is known before the end");
+    let rest = lines[150..].concat();
+    let sent = 9 + lines[1..150].concat().len();
+    let padding = " ".repeat(lines.concat().len() - sent - rest.len());
+    wire.send(format!("{rest}{padding}").as_bytes()).await?;
+    let answer = wire.rest().await?;
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer:.200}");
+    assert!(answer.contains("\"imported\":199,\"failed\":1,\"first_refused_line\":1"), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_belongs_to_no_line() -> Result<()> {
+    let server = Server::start().await?;
+    let lines = [json!({ "id": "b1", "content": "x" }), json!({ "id": "b2", "content": "y" })];
+    let lines = format!("\u{feff}{}\n{}", lines[0], lines[1]);
+    import(&server, lines).await?.assert_counts(200, 2, 0, 2);
+    import(&server, "\u{feff}\n\u{feff}").await?.assert_counts(422, 0, 1, 2);
+    let fact = json!({ "text": "x", "fact_id": "one" }).to_string();
+    let stored = server.post_raw("/v1/facts", format!("\u{feff}{fact}")).await?;
+    assert_eq!(stored.status, 201, "{}", stored.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_import_can_be_followed_by_its_id() -> Result<()> {
+    let server = Server::start().await?;
+    let named = |id: &str| {
+        let request = server.request(Method::POST, "/v1/import");
+        request.header("x-kenning-import-id", id)
+    };
+    let (lines, body) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1);
+    let body = futures::stream::unfold(body, async |mut body| Some((body.recv().await?, body)));
+    let import = tokio::spawn(send(named("mine").body(reqwest::Body::wrap_stream(body))));
+    let path = "/v1/imports/mine";
+    lines.send(Ok("bad\n".to_owned() + &"{\"text\":\"x\"}\n".repeat(60))).await?;
+    let running = until("a group is stored", async || {
+        let progress = server.get(path).await?.json;
+        Ok((progress["imported"] == 50).then_some(progress))
+    })
+    .await?;
+    assert_eq!((&running["state"], &running["http_status"]), (&json!("running"), &Value::Null));
+    let counts = ["failed", "first_refused_line", "lines"].map(|name| running[name].clone());
+    assert_eq!(counts, [1, 1, 61].map(Value::from), "{running}");
+    send(named("mine").body("")).await?.assert_error(409, "conflict");
+    server.tenant("other").get(path).await?.assert_error(404, "not_found");
+    drop(lines);
+    let answer = import.await??;
+    assert_eq!((answer.status, answer.header("x-kenning-import-id")), (422, "mine"));
+    let ended = server.get(path).await?.json;
+    assert_eq!((&ended["state"], &ended["http_status"]), (&json!("ended"), &json!(422)));
+    assert_eq!((&ended["imported"], &ended["message"]), (&json!(60), &answer.json["message"]));
+    assert_eq!(send(named("mine").body("")).await?.status, 200, "it is free again");
+    send(named("no good").body("")).await?.assert_invalid("/headers/x-kenning-import-id");
+    server.get("/v1/imports/unknown").await?.assert_error(404, "not_found");
     Ok(())
 }

@@ -150,16 +150,20 @@ async fn a_failure_of_the_guests_own_is_blamed_on_it_and_not_told() -> Result<()
 #[tokio::test]
 async fn metadata_that_is_no_json_object_is_the_guests_fault() -> Result<()> {
     let server = with_facts(1).await?;
-    let no_object = "the logic gave metadata that is no JSON object";
     for metadata in ["{", "[]", "", "{} {}", "null", "{\"a\":1}}"] {
         let answer = tell(&server, &format!("answer-metadata {metadata}")).await?;
-        assert_refused(&answer, no_object);
+        assert_eq!((answer.status, &answer.json["withheld"]), (200, &json!(1)), "{}", answer.text);
+        assert_eq!(answer.json["results"], json!([]), "{metadata}");
     }
     let fact = json!({ "fact_id": "odd", "text": "answer-metadata nonsense" });
     server.store(fact).await?;
-    assert_refused(&server.get("/v1/facts/odd").await?, no_object);
-    assert_refused(&server.get("/v1/facts").await?, no_object);
-    assert_refused(&server.get("/v1/export").await?, no_object);
+    let answer = server.get("/v1/facts/odd").await?;
+    answer.assert_error(502, "guest_invalid");
+    let details = &answer.json["details"];
+    assert_eq!((&details["component"], &details["generation"]), (&json!("logic"), &json!(1)));
+    let listed = server.get("/v1/facts").await?;
+    assert_eq!((listed.status, &listed.json["withheld"]), (200, &json!(1)), "{}", listed.text);
+    assert!(server.export().await?.ends_with("\n{\"withheld\":1}\n"));
     serves_on(&server).await
 }
 

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use kenning_tests::{Server, Setup, component};
+use serde_json::json;
 
-use super::support::{assert_done, assert_guest_broke, hostile, serves_on, tell};
+use super::support::{assert_done, assert_guest_broke, hostile, limited, serves_on, tell};
 use crate::components::{NO_MEMORY, trapping_logic};
 
 /// The same for every call, whatever its input.
@@ -114,5 +115,27 @@ async fn a_smaller_stack_is_a_smaller_stack() -> Result<()> {
     let server = Server::start_with(Setup { logic, config, ..Setup::default() }).await?;
     let answer = tell(&server, "recurse-to 1000").await?;
     assert_guest_broke(&answer, "guest_limit", "guest_stack_bytes", 65_536);
+    serves_on(&server).await
+}
+
+/// The index works for the guest, and its work is the guest's.
+#[tokio::test]
+async fn fuel_violated_by_what_the_index_does_for_the_guest() -> Result<()> {
+    let server = limited("fuel_base = 60000000\nfuel_per_unit = 0").await?;
+    let note = "filler ".repeat(8_000);
+    for batch in 0..10 {
+        let fact =
+            |n| json!({ "text": "tea", "metadata": { "note": format!("{batch} {n} {note}") } });
+        let facts: Vec<_> = (0..10).map(fact).collect();
+        let answer = server.post("/v1/facts/batch", json!({ "facts": facts })).await?;
+        anyhow::ensure!(answer.status == 200, "{}", answer.text);
+    }
+    let search = |filter| json!({ "query": "tea", "mode": "text", "top_k": 1, "filter": filter });
+    let within = search(json!({ "note": { "contains": "absent" } }));
+    assert_eq!(server.search(within).await?, [""; 0]);
+    let scans: Vec<_> =
+        (0..16).map(|n| json!({ "note": { "icontains": format!("absent{n}") } })).collect();
+    let answer = server.post("/v1/search", search(json!({ "OR": scans }))).await?;
+    assert_guest_broke(&answer, "guest_out_of_fuel", "fuel", 60_000_000);
     serves_on(&server).await
 }

@@ -14,7 +14,7 @@ const FEW_HANDLES: &str = "guest_handles = 30";
 #[tokio::test]
 async fn host_calls_is_obeyed() -> Result<()> {
     let server = hostile("host_calls = 50").await?;
-    for command in ["ask-budget 50", "page 50", "log 50"] {
+    for command in ["ask-budget 50", "page 50", "log 50", "log 51"] {
         assert_done(&tell(&server, command).await?);
     }
     Ok(())
@@ -23,7 +23,7 @@ async fn host_calls_is_obeyed() -> Result<()> {
 #[tokio::test]
 async fn host_calls_violated() -> Result<()> {
     let server = hostile("host_calls = 50").await?;
-    for command in ["ask-budget 51", "page 51", "log 51", "ask-budget", "page", "log"] {
+    for command in ["ask-budget 51", "page 51", "ask-budget", "page"] {
         let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_limit", "host_calls", 50);
         assert_eq!(answer.json["details"]["used"], 51, "{}", answer.text);
@@ -85,7 +85,7 @@ async fn host_call_bytes_violated_by_all_that_a_large_guest_has() -> Result<()> 
 #[tokio::test]
 async fn host_calls_violated_a_million_times() -> Result<()> {
     let server = hostile("").await?;
-    for command in ["ask-budget 1000000", "page 1000000", "log 1000000"] {
+    for command in ["ask-budget 1000000", "page 1000000"] {
         let answer = tell(&server, command).await?;
         assert_guest_broke(&answer, "guest_limit", "host_calls", 1_000);
         serves_on(&server).await?;

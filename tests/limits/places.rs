@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kenning_tests::{Answer, Caller, Server, Setup, Wire, component, until};
+use kenning_tests::{Answer, Caller, Server, Setup, Wire, component, until, with_parts};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -122,6 +122,25 @@ async fn the_last_places_are_for_tenants_that_have_none() -> Result<()> {
     Ok(())
 }
 
+/// Each of these guests has more memories than there are guests for each of them.
+#[tokio::test]
+async fn guests_of_many_memories_leave_room_in_the_pool_for_other_tenants() -> Result<()> {
+    let limits = "guests = 8\nguests_per_tenant = 6\nguest_wait_ms = 60000\nsearch_ms = 60000";
+    let (server, directory) = logging(limits).await?;
+    let (greedy, other) = (server.tenant("greedy"), server.tenant("other"));
+    other.store(json!({ "text": "honest", "fact_id": "a" })).await?;
+    let hostile = std::fs::read(component("hostile")?)?;
+    let swapped = server.swap_logic(with_parts(&hostile, "(memory 1)", 3)?, "?tenant=greedy");
+    assert_eq!(swapped.await?.status, 200);
+    let sleepers = begin("sleep 600", &greedy, 6);
+    asleep(directory.path(), 6).await?;
+    for _ in 0..20 {
+        assert_eq!(other.get("/v1/facts/a").await?.status, 200);
+    }
+    drop(sleepers);
+    Ok(())
+}
+
 /// Were it not for their turns, those who spin would keep every core.
 #[tokio::test]
 async fn who_computes_for_long_has_its_turn_among_those_who_never_end() -> Result<()> {
@@ -167,7 +186,7 @@ async fn shutdown_drain_ms_violated_by_a_call_that_does_not_end() -> Result<()> 
 
 /// A request on a connection that stays open.
 async fn ask(wire: &mut Wire) -> Result<()> {
-    wire.send(b"GET /readyz HTTP/1.1\r\nhost: kenning\r\n\r\n").await
+    wire.send(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await
 }
 
 async fn answered(wire: &mut Wire) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
-use kenning_tests::{Answer, Caller, Server, Setup, component};
+use kenning_tests::{Answer, Caller, Server, Setup, component, spelled};
 use serde_json::json;
 
 /// A server with the built-in logic under these lines of `[limits]`.
@@ -29,7 +29,7 @@ pub(super) async fn tell(server: &Caller, command: &str) -> Result<Answer> {
 /// Stores a fact and finds it, each at the first try.
 pub(super) async fn serves_on(server: &Caller) -> Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let word = format!("honest{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let word = spelled("honest", NEXT.fetch_add(1, Ordering::Relaxed));
     let id = server.store(json!({ "fact_id": word, "text": word })).await?;
     let found = server.search(json!({ "query": word, "mode": "text" })).await?;
     ensure!(found == [id], "stored {word} and found {found:?}");

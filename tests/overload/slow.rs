@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use kenning_tests::{Server, Wire, until};
+use kenning_tests::{Caller, Server, Setup, Wire, until};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -35,6 +35,32 @@ async fn a_head_that_trickles_is_cut() -> Result<()> {
     wire.send(b"GET /livez HTTP/1.1\r\nx-slow: ").await?;
     assert_eq!(trickle(wire, b'a', "HTTP").await, "", "it was closed");
     serves_again(&server).await
+}
+
+/// More connections than there are places, each with the beginning of a head, opened again when
+/// they are closed: a tenant is served all the same.
+#[tokio::test]
+async fn heads_that_never_end_do_not_shut_a_tenant_out() -> Result<()> {
+    let key = "an-admin-key-for-tests-only";
+    let limits = "connections = 8\nrequest_ms = 600000";
+    let setup = Setup { admin_key: Some(key), ..Setup::patient_but(limits) };
+    let server = Server::start_with(setup).await?;
+    let created = server.key(key).post("/v1/admin/tenants", json!({ "name": "acme" })).await?;
+    let acme = created.json["key"].as_str().unwrap_or_default().to_owned();
+    let mut heads = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..12 {
+            let mut wire = Wire::open(server.url()).await?;
+            wire.send(b"GET /v1/stats HTTP/1.1\r\nhost: localhost\r\nx-slow: a").await?;
+            heads.push(wire);
+        }
+        until("the tenant is served on a connection of its own", async || {
+            let answer = Caller::new(server.url()).key(&acme).get("/v1/stats").await?;
+            Ok((answer.status == 200).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -77,7 +103,7 @@ async fn a_caller_who_says_nothing_loses_the_connection() -> Result<()> {
 async fn with_place(server: &Server) -> Result<Wire> {
     until("the one place is free", async || {
         let mut wire = Wire::open_narrow(server.url()).await?;
-        wire.send(b"GET /readyz HTTP/1.1\r\nhost: kenning\r\n\r\n").await?;
+        wire.send(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
         Ok(wire.receive().await?.starts_with("HTTP/1.1 200").then_some(wire))
     })
     .await
@@ -98,7 +124,7 @@ async fn much_to_read(limits: &str) -> Result<Server> {
     Ok(server)
 }
 
-const EXPORT: &[u8] = b"GET /v1/export HTTP/1.1\r\nhost: kenning\r\nconnection: close\r\n\r\n";
+const EXPORT: &[u8] = b"GET /v1/export HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn answer_ms_is_obeyed_by_a_caller_who_reads_it_all() -> Result<()> {
@@ -128,7 +154,7 @@ async fn answer_ms_violated_by_a_caller_who_never_reads() -> Result<()> {
 async fn answer_ms_violated_by_a_caller_who_only_asks() -> Result<()> {
     let server = limited(DEAF).await?;
     let mut wire = with_place(&server).await?;
-    let asked = "GET /openapi.json HTTP/1.1\r\nhost: kenning\r\n\r\n".repeat(1_000);
+    let asked = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
     // The server reads no further request before it is rid of an answer.
     let asking = tokio::spawn(async move { while wire.send(asked.as_bytes()).await.is_ok() {} });
     asking.await?;
@@ -140,7 +166,7 @@ async fn thousands_of_requests_sent_ahead_are_answered_in_turn() -> Result<()> {
     let server = limited("connections = 1").await?;
     let id = server.store(json!({ "text": "asked for again and again" })).await?;
     let mut wire = with_place(&server).await?;
-    let ask = |more: &str| format!("GET /v1/facts/{id} HTTP/1.1\r\nhost: kenning\r\n{more}\r\n");
+    let ask = |more: &str| format!("GET /v1/facts/{id} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
     wire.send(ask("").repeat(2_999).as_bytes()).await?;
     wire.send(ask("connection: close\r\n").as_bytes()).await?;
     let said = wire.rest().await?;
@@ -156,7 +182,7 @@ async fn huge_heads_are_refused() -> Result<()> {
     let many: String = (0..1_000).map(|n| format!("x-{n}: v\r\n")).collect();
     for fields in [one, many] {
         let mut wire = Wire::open(server.url()).await?;
-        let head = format!("GET /livez HTTP/1.1\r\nhost: kenning\r\n{fields}\r\n");
+        let head = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{fields}\r\n");
         // The server may close before it has read it all; then the answer may be lost.
         let _ = wire.send(head.as_bytes()).await;
         let said = wire.rest().await.unwrap_or_default();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use kenning_tests::report::{Table, Timings, memory, mib, ms, us};
-use kenning_tests::{Caller, Server, Setup, component, send};
+use kenning_tests::{Caller, Server, Setup, component, send, spelled};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -105,7 +105,7 @@ async fn measure((name, command, fuel, code): Kind) -> Result<Vec<String>> {
     let pid = server.pid().context("the server has ended")?;
     let (neighbour, bad) = (server.tenant("neighbour"), server.tenant("misbehaving"));
     for number in 0..FACTS {
-        let fact = json!({ "fact_id": id(number), "text": format!("word{number}") });
+        let fact = json!({ "fact_id": id(number), "text": spelled("word", number) });
         neighbour.store(fact.clone()).await?;
         bad.store(fact).await?;
     }
@@ -160,7 +160,7 @@ async fn search_for(neighbour: &Caller, time: Duration) -> Result<Timings> {
     let (begun, mut times) = (Instant::now(), Vec::new());
     while begun.elapsed() < time || times.is_empty() {
         let number = times.len() % FACTS;
-        let query = json!({ "query": format!("word{number}"), "mode": "text" });
+        let query = json!({ "query": spelled("word", number), "mode": "text" });
         let asked = Instant::now();
         let found = neighbour.search(query).await?;
         times.push(asked.elapsed());

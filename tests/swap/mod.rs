@@ -1,6 +1,7 @@
 //! Replacing the logic while it serves.
 
 mod crash;
+mod earlier;
 mod proof;
 mod refused;
 mod serving;

@@ -1,8 +1,11 @@
 //! What a candidate must show before it is promoted.
 
-use anyhow::Result;
-use kenning_tests::{Server, Setup};
-use serde_json::json;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use kenning_logic::limits::VECTOR_WEIGHT;
+use kenning_tests::{Server, Setup, component};
+use serde_json::{Value, json};
 
 use super::{asked, generation, hostile, logic, promoted};
 
@@ -92,6 +95,48 @@ async fn a_candidate_that_ranks_worse_is_refused_unless_it_is_forced() -> Result
     assert!(listed.json["generations"][0]["forced_by"].is_string(), "{}", listed.text);
     let why = listed.json["events"][0]["why"].as_str().unwrap_or_default();
     assert!(why.contains("overlap"), "{}", listed.text);
+    Ok(())
+}
+
+/// The lines of a file in `samples/`.
+fn samples(file: &str) -> Result<Vec<Value>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples").join(file);
+    let lines = std::fs::read_to_string(path)?;
+    lines.lines().map(|line| serde_json::from_str(line).context("JSON")).collect()
+}
+
+/// The logic that comes with the server, with another weight of the vector retriever. The weight
+/// of the words is computed from it.
+fn weighing(vectors: f64) -> Result<Vec<u8>> {
+    let mut logic = std::fs::read(component("logic")?)?;
+    let usual = VECTOR_WEIGHT.to_le_bytes();
+    let places: Vec<usize> =
+        (0..logic.len() - 8).filter(|at| logic[*at..].starts_with(&usual)).collect();
+    let [at] = places[..] else { bail!("the weight stands in the logic at {places:?}") };
+    logic[at..at + 8].copy_from_slice(&vectors.to_le_bytes());
+    Ok(logic)
+}
+
+/// On real texts and vectors, with what callers ask for: a few hits of a hybrid search.
+#[tokio::test]
+async fn the_logic_with_a_vector_weight_of_a_twentieth_is_refused() -> Result<()> {
+    let setup = Setup { embedder: Some("local"), ..Setup::patient_but(ANY_TIME) };
+    let server = Server::start_with(setup).await?;
+    for facts in samples("facts.jsonl")?.chunks(100) {
+        let answer = server.post("/v1/facts/batch", json!({ "facts": facts })).await?;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    for question in samples("questions.jsonl")? {
+        let search = json!({ "query": question["query"], "top_k": 5 });
+        let answer = server.post("/v1/search", search).await?;
+        assert_eq!((answer.status, &answer.json["degraded"]), (200, &json!([])), "{}", answer.text);
+    }
+    let answer = server.swap_logic(weighing(0.05)?, "").await?;
+    answer.assert_error(422, "incompatible_component");
+    assert!(answer.text.contains("overlap: searches overlap by"), "{}", answer.text);
+    // A weight that ranks nearly the same is none the worse.
+    let answer = server.swap_logic(weighing(0.6)?, "").await?;
+    promoted(&answer, 2);
     Ok(())
 }
 

@@ -90,6 +90,37 @@ async fn a_logic_that_only_fails_is_rolled_back_long_after_its_promotion() -> Re
     Ok(())
 }
 
+/// The others keep what works for them; a rollback by hand never goes forward again.
+#[tokio::test]
+async fn a_tenant_on_which_a_logic_always_traps_goes_back_alone() -> Result<()> {
+    let server = Server::start_with(Setup::patient_but("watch_ms = 1")).await?;
+    let (bad, other) = (server.tenant("bad"), server.tenant("other"));
+    asked(&other, &[]).await?;
+    promoted(&server.swap_logic(hostile()?, "?force=true").await?, 2);
+    let trap = json!({ "query": "trap" });
+    let good = until("it goes back for this tenant", async || {
+        let answer = bad.post("/v1/search", trap.clone()).await?;
+        Ok((answer.status == 200).then_some(answer))
+    })
+    .await?;
+    assert_eq!(good.header("x-kenning-generation"), "1");
+    assert_eq!((generation(&bad).await?, generation(&other).await?), ("1".into(), "2".into()));
+    let listed = server.get("/v1/admin/logic?tenant=bad").await?.json;
+    assert_eq!(listed["pinned"], json!({ "from": 2, "to": 1 }), "{listed}");
+    // Now several fail.
+    until("it goes back for all", async || {
+        let answer = other.post("/v1/search", trap.clone()).await?;
+        Ok((answer.status == 200).then_some(()))
+    })
+    .await?;
+    assert_eq!(generation(&server.tenant("third")).await?, "1");
+    promoted(&server.swap_logic(super::logic("fixed")?, "").await?, 3);
+    assert_eq!(generation(&bad).await?, "3", "it follows the others again");
+    let back = server.post("/v1/admin/logic/rollback", json!({})).await?.json;
+    assert_eq!((&back["from"], &back["to"]), (&json!(3), &json!(1)), "not to the second: {back}");
+    Ok(())
+}
+
 /// It is not its doing that the server's logic is swapped.
 #[tokio::test]
 async fn the_tenant_that_a_logic_is_tried_for_may_have_its_own() -> Result<()> {

@@ -4,13 +4,14 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::Method;
-use kenning_tests::{Backend, Caller, component, on_both_backends, until};
+use kenning_tests::{Backend, Caller, component, on_both_backends, send, until};
 use serde_json::{Value, json};
 
 use super::support::{assert_exceeded, serve, serve_hostile, tenant};
 
 on_both_backends!(
     facts_obeyed_and_violated,
+    an_import_stores_what_fits_into_a_quota,
     bytes_obeyed_and_violated,
     what_is_kept_is_counted_across_a_restart,
 );
@@ -41,6 +42,34 @@ async fn facts_obeyed_and_violated(backend: &Backend) -> Result<()> {
     let lifted = json!({ "limits": { "facts": null } });
     assert_eq!(admin.patch("/v1/admin/tenants/acme", lifted).await?.status, 200);
     acme.store(json!({ "text": "e" })).await.context("a changed limit holds at once")?;
+    Ok(())
+}
+
+async fn an_import_stores_what_fits_into_a_quota(backend: &Backend) -> Result<()> {
+    let (_server, admin) = serve(backend).await?;
+    let acme = tenant(&admin, "acme", json!({ "facts": 49 })).await?;
+    let line = |n: usize| format!("{{\"text\":\"fact {n}\",\"fact_id\":\"f{n}\"}}\n");
+    let lines: String = (1..=336).map(line).collect();
+    let answer = acme.post_raw("/v1/import", lines.clone()).await?;
+    assert_exceeded(&answer, "facts", 49);
+    let counts = ["imported", "failed", "first_refused_line", "last_line", "lines"];
+    let counts = counts.map(|name| answer.json[name].clone());
+    assert_eq!(counts, [49, 287, 50, 49, 336].map(Value::from), "{}", answer.text);
+    assert_eq!(answer.json["errors"].as_array().map(Vec::len), Some(1));
+    assert_eq!(answer.json["errors"][0]["line"], 50);
+    assert_eq!(acme.export().await?.lines().count(), 49);
+    acme.get("/v1/facts/f49").await?;
+    let again = acme.post_raw("/v1/import", lines).await?;
+    assert_eq!(again.json["imported"], 49, "they are there already: {}", again.text);
+
+    let small = tenant(&admin, "small", json!({ "bytes": 20_000 })).await?;
+    let line = |n: usize| format!("{{\"text\":\"{}\",\"fact_id\":\"f{n}\"}}\n", "x".repeat(1_000));
+    let answer = small.post_raw("/v1/import", (1..=60).map(line).collect::<String>()).await?;
+    assert_exceeded(&answer, "bytes", 20_000);
+    let stored = small.export().await?.lines().count() as u64;
+    assert!((15..20).contains(&stored), "{stored}");
+    assert_eq!(answer.json["imported"], stored);
+    assert_eq!(answer.json["first_refused_line"], stored + 1);
     Ok(())
 }
 
@@ -112,10 +141,15 @@ async fn concurrent_calls_obeyed_and_violated() -> Result<()> {
     // An import is under way until its body ends.
     let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from("{\"text\": \"x\"}\n"))]);
     let body = reqwest::Body::wrap_stream(body.chain(stream::pending()));
-    let import = acme.request(Method::POST, "/v1/import").body(body).send().await?;
-    assert_eq!(import.status(), 200);
+    let import = tokio::spawn(send(acme.request(Method::POST, "/v1/import").body(body)));
+    // Asked of the operator's route, as a call of the tenant's own would take the place.
+    until("it is under way", async || {
+        let usage = admin.get("/v1/admin/tenants/acme").await?.json["usage"].clone();
+        Ok((usage["concurrent_calls"]["used"] == 1).then_some(()))
+    })
+    .await?;
     assert_exceeded(&acme.get("/v1/stats").await?, "concurrent_calls", 1);
-    drop(import);
+    import.abort();
     until("its place is free", async || {
         Ok((acme.get("/v1/stats").await?.status == 200).then_some(()))
     })
@@ -176,6 +210,20 @@ async fn embedding_tokens_per_minute_obeyed_and_violated() -> Result<()> {
     let refused = acme.post("/v1/facts", json!({ "text": "more" })).await?;
     assert_exceeded(&refused, "embedding_tokens_per_minute", 4);
     assert_eq!(acme.get("/v1/facts/f").await?.status, 200, "it embeds nothing");
+    Ok(())
+}
+
+/// What is embedded twice counts twice, and what is beyond the last window does not count.
+#[tokio::test]
+async fn the_windows_of_a_long_fact_count_in_embedding_tokens_per_minute() -> Result<()> {
+    let (_server, admin) = serve(&Backend::embedded()?).await?;
+    let acme = tenant(&admin, "acme", json!({})).await?;
+    acme.store(json!({ "text": "word ".repeat(4_000) })).await?;
+    let used_by_all = used(&admin, "embedding_tokens_per_minute").await?;
+    assert!((5_200..6_200).contains(&used_by_all), "{used_by_all}");
+    acme.store(json!({ "text": "other ".repeat(40_000) })).await?;
+    let used_by_part = used(&admin, "embedding_tokens_per_minute").await? - used_by_all;
+    assert!((38_000..43_000).contains(&used_by_part), "160 windows of 1 KiB: {used_by_part}");
     Ok(())
 }
 

@@ -44,6 +44,10 @@ pub enum Call {
     Nearest,
     /// [`Index::matching`](crate::ports::Index::matching)
     Matching,
+    /// [`Index::examine`](crate::ports::Index::examine)
+    Examine,
+    /// [`Index::retrieve`](crate::ports::Index::retrieve)
+    Retrieve,
     /// [`Index::upsert`](crate::ports::Index::upsert)
     Upsert,
     /// [`Index::remove`](crate::ports::Index::remove)
@@ -62,6 +66,7 @@ pub struct State {
     interferences: Vec<(Call, Interference)>,
     /// Results to return from index calls instead of searching.
     candidates: Vec<(Call, Vec<Candidate>)>,
+    known_share: Option<f32>,
     lines: Vec<(Level, String)>,
     remaining: Allowance,
     cost: Allowance,
@@ -95,6 +100,7 @@ impl Default for State {
             faults: Vec::new(),
             interferences: Vec::new(),
             candidates: Vec::new(),
+            known_share: None,
             lines: Vec::new(),
             remaining,
             cost: Allowance { milliseconds: 0, fuel: 0, host_calls: 1, bytes: 0 },
@@ -164,7 +170,13 @@ impl Memory {
         self.state().interferences.push((call, Box::new(interference)));
     }
 
-    /// Makes an index call return these candidates.
+    /// Sets what the model knows of every query.
+    pub fn set_known_share(&self, share: Option<f32>) {
+        self.state().known_share = share;
+    }
+
+    /// Makes an index call return these candidates. [`Call::Retrieve`] takes its scores from
+    /// those of [`Call::Nearest`] and [`Call::Matching`].
     pub fn set_candidates(&self, call: Call, candidates: &[(&str, f32)]) {
         let candidate = |&(id, score): &(&str, f32)| Candidate { id: id.into(), score };
         let candidates = candidates.iter().map(candidate).collect();
@@ -198,11 +210,15 @@ impl Memory {
         self.state().order_of(id).map(|(order, _)| order)
     }
 
-    /// The text and metadata that the index holds for a fact, and whether it has a vector.
+    /// The text and metadata that the index holds for a fact, without the fact's own time, and
+    /// whether it has a vector.
     pub fn indexed(&self, id: &str) -> Option<(String, String, bool)> {
         let state = self.state();
         let entry = state.index.get(id)?;
-        Some((entry.text.clone(), entry.metadata.clone(), entry.vector.is_some()))
+        let mut metadata: serde_json::Map<_, _> = serde_json::from_str(&entry.metadata).ok()?;
+        metadata.remove(crate::metadata::OWN_TIME);
+        let metadata = serde_json::Value::Object(metadata).to_string();
+        Some((entry.text.clone(), metadata, entry.vector.is_some()))
     }
 
     /// The lines logged at `level`.

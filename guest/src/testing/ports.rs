@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{Call, DIMENSIONS, Indexed, Memory, State};
 use crate::ports::{
-    Allowance, Budget, Candidate, Clock, Condition, Embedder, Embeddings, EntryRef, Hash,
-    HashWrite, IdPage, Ids, Index, Level, Log, Purpose, Storage,
+    Allowance, Budget, Candidate, Clock, Condition, Embedder, Embeddings, EntryRef, Evidence, Hash,
+    HashWrite, IdPage, Ids, Index, Level, Log, Purpose, Retrieved, Storage,
 };
 use crate::{Error, Result};
 
@@ -106,21 +106,47 @@ impl Index for Memory {
         filter: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Candidate>> {
-        let state = self.enter(Call::Nearest, limit as usize)?;
-        top_k(&state, Call::Nearest, filter, limit, |entry| {
-            let pairs = entry.vector.as_ref()?.iter().zip(&target.values);
-            Some(pairs.map(|(one, other)| one * other).sum())
-        })
+        nearest(&*self.enter(Call::Nearest, limit as usize)?, target, filter, limit)
     }
 
     fn matching(&self, text: &str, filter: Option<&str>, limit: u32) -> Result<Vec<Candidate>> {
-        let state = self.enter(Call::Matching, limit as usize)?;
-        let words: Vec<_> = text.split_whitespace().map(str::to_lowercase).collect();
-        top_k(&state, Call::Matching, filter, limit, |entry| {
-            let shared = |word: &&str| words.contains(&word.to_lowercase());
-            let count = entry.text.split_whitespace().filter(shared).count();
-            (count > 0).then_some(count as f32)
-        })
+        matching(&*self.enter(Call::Matching, limit as usize)?, text, filter, limit)
+    }
+
+    fn examine(&self, _text: &str, filter: Option<&str>) -> Result<Option<f32>> {
+        let state = self.enter(Call::Examine, 1)?;
+        filter.map(object).transpose()?;
+        Ok(state.known_share)
+    }
+
+    fn retrieve(
+        &self,
+        text: &str,
+        target: Option<&Embeddings>,
+        filter: Option<&str>,
+        limit: u32,
+    ) -> Result<Retrieved> {
+        let state = self.enter(Call::Retrieve, limit as usize)?;
+        let by_vector = |limit| {
+            let nearest = target.map(|target| nearest(&state, target, filter, limit));
+            nearest.unwrap_or_else(|| Ok(Vec::new()))
+        };
+        let by_words = |limit| matching(&state, text, filter, limit);
+        let (near, shared) = (by_vector(u32::MAX)?, by_words(u32::MAX)?);
+        let score = |found: &[Candidate], id: &str| {
+            found.iter().find(|candidate| candidate.id == id).map(|candidate| candidate.score)
+        };
+        let mut ids: Vec<_> =
+            by_vector(limit)?.into_iter().chain(by_words(limit)?).map(|found| found.id).collect();
+        ids.sort();
+        ids.dedup();
+        let candidates = ids.into_iter().map(|id| Evidence {
+            similarity: score(&near, &id),
+            words: score(&shared, &id).unwrap_or(0.0),
+            id,
+            ..Evidence::default()
+        });
+        Ok(Retrieved { candidates: candidates.collect(), ..Retrieved::default() })
     }
 
     fn upsert(&self, entries: &[EntryRef<'_>], vectors: Option<&Embeddings>) -> Result<()> {
@@ -140,6 +166,27 @@ impl Index for Memory {
         ids.iter().for_each(|id| drop(state.index.remove(*id)));
         Ok(())
     }
+}
+
+fn nearest(
+    state: &State,
+    target: &Embeddings,
+    filter: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Candidate>> {
+    top_k(state, Call::Nearest, filter, limit, |entry| {
+        let pairs = entry.vector.as_ref()?.iter().zip(&target.values);
+        Some(pairs.map(|(one, other)| one * other).sum())
+    })
+}
+
+fn matching(state: &State, text: &str, filter: Option<&str>, limit: u32) -> Result<Vec<Candidate>> {
+    let words: Vec<_> = text.split_whitespace().map(str::to_lowercase).collect();
+    top_k(state, Call::Matching, filter, limit, |entry| {
+        let shared = |word: &&str| words.contains(&word.to_lowercase());
+        let count = entry.text.split_whitespace().filter(shared).count();
+        (count > 0).then_some(count as f32)
+    })
 }
 
 /// The candidates set by the test, or the best entries that pass `filter`, an object of

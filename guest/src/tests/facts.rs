@@ -141,6 +141,22 @@ fn metadata_is_compared_as_json() {
 }
 
 #[test]
+fn the_index_gets_a_facts_own_time_beside_its_metadata() {
+    for (given, expected) in [
+        ("{}", r#"{"$timestamp":"now"}"#),
+        (" { } ", r#" { "$timestamp":"now"}"#),
+        (r#"{"timestamp":"then"}"#, r#"{"timestamp":"then","$timestamp":"now"}"#),
+    ] {
+        assert_eq!(metadata::with_time(given, "now"), expected);
+        assert_eq!(metadata::validate(expected), Ok(()));
+        assert_eq!(metadata::with_time(given, ""), given);
+    }
+    let hidden = metadata::with_time(r#"{"$timestamp":"forged"}"#, "a \"quote\"");
+    let value: serde_json::Value = serde_json::from_str(&hidden).expect("JSON");
+    assert_eq!(value, serde_json::json!({"$timestamp": "a \"quote\""}));
+}
+
+#[test]
 fn malformed_metadata_in_a_hash_is_returned_as_an_object() {
     let cases = [
         (None, "{}"),
@@ -152,11 +168,17 @@ fn malformed_metadata_in_a_hash_is_returned_as_an_object() {
         (Some("{'a': None}"), r#"{"value":"{'a': None}"}"#),
         (Some("{\"a\": NaN}"), r#"{"value":"{\"a\": NaN}"}"#),
         (Some("say \"hi\"\n"), r#"{"value":"say \"hi\"\n"}"#),
+        (Some(r#"{"a": "\ud83e\udd80"}"#), r#"{"a": "\ud83e\udd80"}"#),
+        (Some(r#"{"a": "\ud83e"}"#), r#"{"value":"{\"a\": \"\\ud83e\"}"}"#),
+        (Some(r#"{"a": 1e9}"#), r#"{"a": 1e9}"#),
+        (Some(r#"{"a": 1e999}"#), r#"{"value":"{\"a\": 1e999}"}"#),
     ];
     for (given, expected) in cases {
         assert_eq!(metadata::from_hash(given.map(Into::into)), expected);
         assert_eq!(metadata::validate(expected), Ok(()));
     }
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(1_000), "]".repeat(1_000));
+    assert_eq!(metadata::validate(&metadata::from_hash(Some(deep))), Ok(()));
 }
 
 #[test]
@@ -178,7 +200,9 @@ fn substring_search_ignores_case_in_any_script() {
     let cases = [
         ("redis", "Redis is a database", true),
         ("REDIS IS", "redis is", true),
-        ("straße", "Die STRASSE", false),
+        ("straße", "Die STRASSE", true),
+        ("STRASSE", "Die Straße", true),
+        ("ı", "I", false),
         ("übung", "Eine ÜBUNG", true),
         ("ΔΟΣ", "ΟΔΟΣ", true),
         ("δος", "ΟΔΟΣΑ", true),

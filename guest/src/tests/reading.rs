@@ -73,7 +73,9 @@ fn hashes_of_other_programs_do_not_fail_the_call() {
 fn an_entry_holds_what_the_index_needs() {
     let logic = logic();
     fill(&logic, 1, |_| "the text".into());
-    let entry = Entry { id: "f000".into(), text: "the text".into(), metadata: "{}".into() };
+    let timestamp = logic.ports().field("f000", "timestamp").expect("a time");
+    let metadata = format!(r#"{{"$timestamp":"{timestamp}"}}"#);
+    let entry = Entry { id: "f000".into(), text: "the text".into(), metadata };
     assert_eq!(logic.entries(&["f000"]), Ok(vec![Some(entry)]));
 }
 

@@ -39,16 +39,22 @@ fn three_facts() -> Logic<Memory> {
 
 #[test]
 fn each_mode_asks_its_retrievers() {
-    for (mode, embeds, matches) in [(Mode::Hybrid, 1, 1), (Mode::Vector, 1, 0), (Mode::Text, 0, 1)]
-    {
+    let asked = [
+        (Mode::Hybrid, [Call::Examine, Call::Embed, Call::Retrieve].as_slice()),
+        (Mode::Vector, &[Call::Examine, Call::Embed, Call::Nearest]),
+        (Mode::Text, &[Call::Matching]),
+    ];
+    for (mode, asked) in asked {
         let logic = three_facts();
-        let embedded = logic.ports().calls(Call::Embed).len();
+        let count = |call| logic.ports().calls(call).len();
+        let calls = [Call::Examine, Call::Embed, Call::Nearest, Call::Matching, Call::Retrieve];
+        let before = calls.map(count);
         let answer = search(&logic, &query(mode));
         assert_eq!(ids(&answer)[..2], ["both", "some"], "{mode:?}");
         assert_eq!(answer.degraded, [""; 0]);
-        assert_eq!(logic.ports().calls(Call::Embed).len() - embedded, embeds);
-        assert_eq!(logic.ports().calls(Call::Nearest).len(), embeds);
-        assert_eq!(logic.ports().calls(Call::Matching).len(), matches);
+        for (call, before) in calls.into_iter().zip(before) {
+            assert_eq!(count(call) - before, usize::from(asked.contains(&call)), "{call:?}");
+        }
     }
 }
 
@@ -93,24 +99,18 @@ fn a_hybrid_search_asks_for_more_candidates_than_hits() {
     for (top_k, pool) in [(1, 50), (13, 52), (250, 1_000), (1_000, 1_000)] {
         let logic = logic();
         search(&logic, &Query::new("text", top_k));
-        assert_eq!(logic.ports().calls(Call::Nearest), [pool]);
-        assert_eq!(logic.ports().calls(Call::Matching), [pool]);
+        assert_eq!(logic.ports().calls(Call::Retrieve), [pool]);
     }
 }
 
 #[test]
-fn a_failing_retriever_is_left_out_and_named() {
-    let cases = [
-        (Call::Embed, "vector: the backend timed out"),
-        (Call::Nearest, "vector: the backend timed out"),
-        (Call::Matching, "text: the backend timed out"),
-    ];
-    for (call, sentence) in cases {
+fn a_failing_vector_retriever_is_left_out_and_named() {
+    for call in [Call::Embed, Call::Retrieve] {
         let logic = three_facts();
-        logic.ports().fail(call, timeout(Backend::Embedding));
+        logic.ports().fail_once(call, timeout(Backend::Embedding));
         let answer = search(&logic, &query(Mode::Hybrid));
-        assert_eq!(ids(&answer)[..2], ["both", "some"]);
-        assert_eq!(answer.degraded, [sentence]);
+        assert_eq!(ids(&answer), ["both", "some"], "only by words");
+        assert_eq!(answer.degraded, ["vector: the backend timed out"]);
     }
 }
 
@@ -118,9 +118,10 @@ fn a_failing_retriever_is_left_out_and_named() {
 fn a_profile_mismatch_degrades_a_hybrid_search_and_fails_a_vector_search() {
     let logic = three_facts();
     let mismatch = Error::ProfileMismatch("old is not new".into());
-    logic.ports().fail(Call::Nearest, mismatch.clone());
+    logic.ports().fail_once(Call::Retrieve, mismatch.clone());
     let answer = search(&logic, &query(Mode::Hybrid));
     assert_eq!(answer.degraded, ["vector: old is not new"]);
+    logic.ports().fail(Call::Nearest, mismatch.clone());
     assert_eq!(logic.search(&query(Mode::Vector)), Err(mismatch));
 }
 
@@ -128,10 +129,45 @@ fn a_profile_mismatch_degrades_a_hybrid_search_and_fails_a_vector_search() {
 fn a_search_fails_if_all_its_retrievers_fail() {
     let logic = three_facts();
     logic.ports().fail(Call::Embed, timeout(Backend::Embedding));
+    logic.ports().fail(Call::Retrieve, unavailable(Backend::Storage));
     logic.ports().fail(Call::Matching, unavailable(Backend::Storage));
     assert_eq!(logic.search(&query(Mode::Hybrid)), Err(timeout(Backend::Embedding)));
     assert_eq!(logic.search(&query(Mode::Vector)), Err(timeout(Backend::Embedding)));
     assert_eq!(logic.search(&query(Mode::Text)), Err(unavailable(Backend::Storage)));
+}
+
+#[test]
+fn a_query_of_which_the_model_knows_nothing_is_searched_for_by_words_only() {
+    let sentence = "vector: the embedding model knows none of the query's words";
+    let logic = three_facts();
+    let embedded = logic.ports().calls(Call::Embed);
+    logic.ports().set_known_share(Some(0.0));
+    let answer = search(&logic, &query(Mode::Hybrid));
+    assert_eq!(ids(&answer), ["both", "some"]);
+    assert_eq!(answer.degraded, [sentence]);
+    let answer = search(&logic, &query(Mode::Vector));
+    assert_eq!(ids(&answer), [""; 0]);
+    assert_eq!(answer.degraded, [sentence]);
+    assert_eq!(logic.ports().calls(Call::Embed), embedded, "its vector would say nothing");
+    for known in [Some(0.01), Some(1.0), None] {
+        logic.ports().set_known_share(known);
+        let answer = search(&logic, &query(Mode::Hybrid));
+        assert_eq!(answer.hits.len(), 3, "{known:?}");
+        assert_eq!(answer.degraded, [""; 0]);
+    }
+}
+
+#[test]
+fn where_nothing_has_a_vector_the_words_rank_as_they_do_alone() {
+    let logic = logic();
+    logic.ports().fail(Call::Embed, timeout(Backend::Embedding));
+    fill(&logic, 20, |n| format!("redis {}", "database ".repeat(n % 7)));
+    logic.ports().clear_faults();
+    let alone = search(&logic, &Query { top_k: 20, ..query(Mode::Text) });
+    for fusion in [Fusion::Score, Fusion::Rank] {
+        let both = search(&logic, &Query { top_k: 20, fusion, ..query(Mode::Hybrid) });
+        assert_eq!(ids(&both), ids(&alone));
+    }
 }
 
 #[test]
@@ -155,7 +191,7 @@ fn an_invalid_filter_is_rejected_before_anything_is_embedded() {
 #[test]
 fn an_invalid_filter_is_reported_whatever_else_fails() {
     let problem = Problem { pointer: "/filter".into(), message: "no such operator".into() };
-    for (wrong, failing) in [(Call::Nearest, Call::Matching), (Call::Matching, Call::Nearest)] {
+    for (wrong, failing) in [(Call::Examine, Call::Retrieve), (Call::Retrieve, Call::Embed)] {
         let logic = three_facts();
         logic.ports().fail(wrong, Error::InvalidFilter(problem.clone()));
         logic.ports().fail(failing, timeout(Backend::Storage));

@@ -7,6 +7,7 @@
 //! The crate root has the world of the logic ([`Logic`]). Each hook of an extension has its own
 //! module ([`on_store`], [`on_query`], [`on_read`], [`rerank`]); the modules share the types and
 //! the import traits of the root, so one implementation of an import serves every world.
+//! [`retrieval`] is the interface of a package of its own that only a logic may import.
 //! [`self_test`] calls the optional test that a component may export.
 //!
 //! ```
@@ -53,6 +54,22 @@ macro_rules! hook_modules {
 }
 
 for_each_hook!(hook_modules);
+
+/// What a logic that ranks by both retrievers' scores may import, on the logic's types.
+pub mod retrieval {
+    wasmtime::component::bindgen!({
+        path: ["../../wit", "../../wit/retrieval"],
+        inline: "
+            package kenning:host;
+            world retrieving { import kenning:retrieval/retrieval@0.1.0; }
+        ",
+        world: "kenning:host/retrieving",
+        imports: { default: async | trappable },
+        with: { "kenning:knowledge/types": crate::kenning::knowledge::types },
+    });
+
+    pub use kenning::retrieval::retrieval::*;
+}
 
 /// The world of a component that exports a test of itself.
 pub mod self_test {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
 
 use crate::{Call, Connection};
 
@@ -16,22 +17,41 @@ pub enum LogicCommand {
     /// Validate and test a component, and make it the active logic
     #[command(after_help = PROMOTE_EXAMPLES)]
     Promote(Call<PromoteArgs>),
-    /// Return to the generation that was active before
+    /// Return to the newest older generation that was not rolled back from
     Rollback(Call<RollbackLogicArgs>),
+    /// Show which tenants run a component, as logic or as extension
+    Where(Call<DigestArgs>),
+    /// Refuse a component everywhere: replace it where it is live, and accept it no more
+    #[command(after_help = REVOKE_HELP)]
+    Revoke(Call<RevokeDigestArgs>),
 }
 
 /// The commands of `kenning extension`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ExtensionCommand {
-    /// Show the extensions in order, with their generations and their health
+    /// Show the extensions in order, with their hooks, grants, generations and health
+    #[command(after_help = LIST_HELP)]
     List(Call<NoArgs>),
     /// Install a component, or replace the extension of that name
     #[command(after_help = INSTALL_EXAMPLES)]
     Install(Call<InstallArgs>),
     /// Remove an extension
     Remove(Call<ExtensionName>),
-    /// Return to the generation that was active before
+    /// Return to the newest older generation that was not rolled back from
+    #[command(after_help = ROLLBACK_HELP)]
     Rollback(Call<RollbackExtensionArgs>),
+    /// Change an extension's order, grants or policy without sending its component
+    #[command(after_help = SET_EXAMPLES)]
+    Set(Call<SetArgs>),
+    /// Skip an extension's hooks, as if it were not installed, until it is resumed
+    Pause(Call<ExtensionName>),
+    /// End a pause
+    Resume(Call<ExtensionName>),
+    /// Show which tenants run a component, as logic or as extension
+    Where(Call<DigestArgs>),
+    /// Refuse a component everywhere: replace it where it is live, and accept it no more
+    #[command(after_help = REVOKE_HELP)]
+    Revoke(Call<RevokeDigestArgs>),
     /// Show the latest log lines of an extension
     Logs(Call<LogsArgs>),
 }
@@ -47,12 +67,40 @@ tenant without one. The candidate replays recent requests and is compared with t
 If it does worse than the thresholds allow, it is rejected, unless --force is given; the history
 then shows who forced it.";
 
+const LIST_HELP: &str = "\
+Each generation is one line, its fields separated by tabs: name, number, `active` or nothing, digest
+and time of staging. The active one goes on, each field with its name: calls, failures and
+quarantine of the generation that is live on the host that answers; order; hooks, each with what its
+failure does (close or leave-out); grants. On a terminal the latest events follow.";
+
 const INSTALL_EXAMPLES: &str = "\
 Examples:
   kenning extension install redact-pii target/components/redact-pii.wasm
   kenning extension install dedupe dedupe.wasm --tenant acme --grant index --order 10
 
 Without --grant, an extension may only import `log` and `budget`.";
+
+const ROLLBACK_HELP: &str = "\
+The extension gets the order and the policy that it had in that generation. It gets no grant that
+the live generation does not have; a generation that does not run without one is skipped. With
+--generation it gets what that generation was granted.";
+
+const SET_EXAMPLES: &str = "\
+Examples:
+  kenning extension set dedupe --order 5 --on-failure close
+  kenning extension set dedupe --grant index,storage --tenant acme
+  kenning extension set redact-pii --grant none --on-failure default
+
+--grant replaces all grants. What is not given stays. No generation is made.";
+
+const REVOKE_HELP: &str = "\
+Examples:
+  kenning extension revoke sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  kenning logic revoke sha256:9f86... --reason 'leaks metadata'
+
+Where it is live, a logic is replaced by an older generation, and an extension by an older
+generation or, without one, by none. The exit code is 1 if it is still live somewhere: run the
+command again.";
 
 /// No arguments of its own: `--tenant` is a connection option.
 #[derive(Clone, Debug, Args)]
@@ -116,7 +164,7 @@ pub struct PromoteArgs {
 /// The arguments of `kenning logic rollback`.
 #[derive(Clone, Debug, Args)]
 pub struct RollbackLogicArgs {
-    /// Return to this generation instead of the previous one; 1 is the logic built into the server,
+    /// Return to this generation instead; 1 is the logic built into the server,
     /// or for a tenant the logic of the server
     #[arg(long, value_name = "N")]
     pub generation: Option<u64>,
@@ -178,9 +226,91 @@ pub struct RollbackExtensionArgs {
     /// The extension.
     #[command(flatten)]
     pub extension: ExtensionName,
-    /// Return to this generation instead of the previous one
+    /// Return to this generation instead, with what it was granted
     #[arg(long, value_name = "N")]
     pub generation: Option<u64>,
+}
+
+/// The arguments of `kenning extension set`.
+#[derive(Clone, Debug, Args)]
+pub struct SetArgs {
+    /// The extension.
+    #[command(flatten)]
+    pub extension: ExtensionName,
+    /// What to change.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// The settings to change: at least one of them is required.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct SettingsArgs {
+    /// Position among the tenant's extensions, smallest first
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub order: Option<i32>,
+    /// All imports to allow, besides `log` and `budget`: storage, embedding, index; or none
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub grant: Option<Vec<String>>,
+    /// What happens to a call when a hook fails
+    #[arg(long, value_enum)]
+    pub on_failure: Option<Policy>,
+}
+
+/// What happens to a call when a hook fails, or the default of each hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// The call fails
+    Close,
+    /// The call continues without the hook
+    LeaveOut,
+    /// Each hook's own: leave-out for rerank, close for the others
+    Default,
+}
+
+impl SetArgs {
+    /// The body of the request.
+    pub(crate) fn change(&self) -> Value {
+        let SettingsArgs { order, grant, on_failure } = &self.settings;
+        let mut change = json!({});
+        if let Some(order) = order {
+            change["order"] = json!(order);
+        }
+        if let Some(grant) = grant {
+            let named = |grant: &&String| !matches!(grant.as_str(), "none" | "");
+            change["grants"] = grant.iter().filter(named).cloned().collect();
+        }
+        if let Some(policy) = on_failure {
+            change["on_failure"] = match policy {
+                Policy::Close => json!("close"),
+                Policy::LeaveOut => json!("leave-out"),
+                Policy::Default => Value::Null,
+            };
+        }
+        change
+    }
+}
+
+/// The arguments of `where`.
+#[derive(Clone, Debug, Args)]
+pub struct DigestArgs {
+    /// The component's digest, as reports and lists show it
+    #[arg(value_name = "sha256:HEX")]
+    pub digest: String,
+}
+
+/// The arguments of `revoke`.
+#[derive(Clone, Debug, Args)]
+pub struct RevokeDigestArgs {
+    /// The component.
+    #[command(flatten)]
+    pub component: DigestArgs,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT", conflicts_with = "undo")]
+    pub reason: Option<String>,
+    /// Accept the component again; what was replaced stays replaced
+    #[arg(long)]
+    pub undo: bool,
 }
 
 /// The arguments of `kenning extension logs`.
@@ -192,6 +322,9 @@ pub struct LogsArgs {
     /// Keep showing new lines until Ctrl-C
     #[arg(long, short)]
     pub follow: bool,
+    /// Also show what it wrote while requests were replayed for a proof
+    #[arg(long)]
+    pub replays: bool,
 }
 
 impl LogicCommand {
@@ -200,6 +333,8 @@ impl LogicCommand {
             Self::List(call) => &call.connection,
             Self::Stage(call) | Self::Promote(call) => &call.connection,
             Self::Rollback(call) => &call.connection,
+            Self::Where(call) => &call.connection,
+            Self::Revoke(call) => &call.connection,
         }
     }
 }
@@ -211,6 +346,10 @@ impl ExtensionCommand {
             Self::Install(call) => &call.connection,
             Self::Remove(call) => &call.connection,
             Self::Rollback(call) => &call.connection,
+            Self::Set(call) => &call.connection,
+            Self::Pause(call) | Self::Resume(call) => &call.connection,
+            Self::Where(call) => &call.connection,
+            Self::Revoke(call) => &call.connection,
             Self::Logs(call) => &call.connection,
         }
     }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::admin::{ExtensionCommand, LogicCommand};
 use crate::dev::{DEV_HELP, DevArgs};
+use crate::tenant::AdminCall;
 use crate::{Call, Connection, TenantCommand};
 
 /// The commands. Each has its own [`Connection`], so the connection options follow the command.
@@ -28,15 +29,21 @@ pub enum Command {
     /// Change a fact's text, its metadata, or both
     #[command(after_help = "Example:\n  kenning update port-7 --text 'The port is 7171.'")]
     Update(Call<UpdateArgs>),
-    /// Delete a fact
-    #[command(after_help = "Example:\n  kenning delete port-7")]
+    /// Delete a fact, or the facts that a filter matches
+    #[command(after_help = DELETE_EXAMPLES)]
     Delete(Call<DeleteArgs>),
+    /// Count facts
+    #[command(after_help = "Example:\n  kenning count --filter '{\"topic\":\"people\"}'")]
+    Count(Call<CountArgs>),
     /// Store facts in bulk from JSON Lines
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(Call<ImportArgs>),
-    /// Write all facts as JSON Lines
+    /// Write all facts, or those that a filter matches, as JSON Lines
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(Call<ExportArgs>),
+    /// Print what changed, oldest first, and with --follow what changes from now on
+    #[command(after_help = CHANGES_HELP)]
+    Changes(Call<ChangesArgs>),
     /// Show counts, model and storage, and the limits and quotas with their usage
     Stats(Call<StatsArgs>),
     /// Manage the logic, which defines what a fact is and how a search ranks
@@ -51,6 +58,12 @@ pub enum Command {
     /// Manage tenants, their quotas and their keys
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Show what is known of a failed request: guests, limits, where time and fuel went
+    #[command(after_help = WHY_HELP)]
+    Why(AdminCall<WhyArgs>),
+    /// Show what operators did, newest first
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AdminCall<AuditArgs>),
 }
 
 const STORE_EXAMPLES: &str = "\
@@ -65,11 +78,21 @@ const LIST_EXAMPLES: &str = "\
 Examples:
   kenning list --limit 20
   kenning list --query frankfurt
+  kenning list --filter '{\"topic\":\"people\"}'
   kenning list --all --json > facts.jsonl
 
 If the output is not a terminal, each fact is one line: id, time, text and metadata, separated by
 tabs; in the text, tab, newline and backslash are written as \\t, \\n and \\\\. The cursor of the
 next page goes to standard error.";
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  kenning delete port-7
+  kenning delete --filter '{\"$timestamp\":{\"lt\":\"2025-01-01\"}}'
+
+With --filter, the facts that match are counted first, and the deletion has to be confirmed on the
+terminal or with --yes. It goes on until none is left. If the output is not a terminal, only the
+number of deleted facts is printed.";
 
 const SEARCH_EXAMPLES: &str = "\
 Examples:
@@ -84,20 +107,49 @@ as \\t, \\n and \\\\.";
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   kenning import facts.jsonl
+  kenning import facts.jsonl --wait && kenning search 'where does staging run?'
   zcat facts.jsonl.gz | kenning import -
 
 Each line is a JSON object: \"content\", and optionally \"id\", \"metadata\" and
 \"timestamp\", as `kenning export` writes it; or \"text\", and optionally \"fact_id\" and
 \"metadata\". An invalid line is reported with its number, the other lines are imported, and the
-exit code is 1. Lines with an id can be imported again: existing facts do not change.";
+exit code is 1. Lines with an id can be imported again: existing facts do not change.
+
+Facts are found by their words at once, and by meaning when they have their vectors, which are made
+in the background; --wait waits for them.";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
   kenning export > facts.jsonl
   kenning export --output facts.jsonl
+  kenning export --filter '{\"$timestamp\":{\"gte\":\"2026-11-01\"}}'
   kenning export | jq -r .content
 
 With --output, the file is created or replaced only when the export is complete.";
+
+const CHANGES_HELP: &str = "\
+Examples:
+  kenning changes --after 4711
+  kenning changes --follow | jq -r 'select(.kind == \"stored\").id'
+
+On a terminal each change is one line: its revision, its kind and the fact's id. Otherwise it is one
+line of JSON. Changes are kept for a while; those that are gone are a change of the kind gap, after
+which all facts have to be read again.";
+
+const WHY_HELP: &str = "\
+Example:
+  kenning why 0d9c2f5e-7a41-4a6e-9f0e-2f6d3c1b8a77
+
+The id is the x-request-id of the answer. The last 1,000 failures of each host are kept for 24
+hours, except those that the caller caused.";
+
+const AUDIT_HELP: &str = "\
+Example:
+  kenning audit --limit 20
+
+If the output is not a terminal, each act is one line: time, who, key id, address, method, path,
+parameters, and the status of the answer, separated by tabs. An act without a status was
+interrupted.";
 
 impl Command {
     /// The connection options of this command.
@@ -109,13 +161,17 @@ impl Command {
             Self::Search(call) => &call.connection,
             Self::Update(call) => &call.connection,
             Self::Delete(call) => &call.connection,
+            Self::Count(call) => &call.connection,
             Self::Import(call) => &call.connection,
             Self::Export(call) => &call.connection,
+            Self::Changes(call) => &call.connection,
             Self::Stats(call) => &call.connection,
             Self::Logic(command) => return command.connection().clone().into_admin(),
             Self::Extension(command) => return command.connection().clone().into_admin(),
             Self::Dev(call) => return call.connection.clone().into_admin(),
             Self::Tenant(command) => return command.connection().into(),
+            Self::Why(call) => return (&call.connection).into(),
+            Self::Audit(call) => return (&call.connection).into(),
         };
         connection.clone()
     }
@@ -150,6 +206,9 @@ pub struct ListArgs {
     /// Only facts whose text contains this, ignoring case
     #[arg(long, value_name = "TEXT")]
     pub query: Option<String>,
+    /// Only facts whose metadata match, as in `kenning search`; `$timestamp` is the fact's own time
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub filter: Option<JsonObject>,
     /// Facts per page, 1 to 1000 [default: 100, or 1000 with --all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: Option<u32>,
@@ -183,6 +242,36 @@ pub struct SearchArgs {
     /// Explain the score of each hit
     #[arg(long)]
     pub explain: bool,
+    /// Leave out hits that are less likely to answer the query, 0 to 1
+    #[arg(long, value_name = "0..1", value_parser = fraction)]
+    pub min_relevance: Option<f64>,
+    /// How much a hit loses that repeats a better one, 0 to 1 [default: 0]
+    #[arg(long, value_name = "0..1", value_parser = fraction)]
+    pub diversity: Option<f64>,
+    /// Prefer recent facts; after this time half of a fact's freshness is left, such as 7d or 12h
+    #[arg(long, value_name = "HALF-LIFE")]
+    pub recency: Option<String>,
+    /// The metadata field that holds a fact's time [default: when it was stored]
+    #[arg(long, value_name = "FIELD", requires = "recency")]
+    pub recency_field: Option<String>,
+    /// How much a fact without any freshness loses, 0 to 1 [default: 0.5]
+    #[arg(long, value_name = "0..1", value_parser = fraction, requires = "recency")]
+    pub recency_weight: Option<f64>,
+    /// Show the passages with the query's words instead of the whole text
+    #[arg(long)]
+    pub highlights: bool,
+    /// Count the values of these metadata fields, over all facts that match the filter
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
+    pub facets: Vec<String>,
+    /// The next page: the cursor that the page before ended with
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+/// A number from 0 to 1.
+fn fraction(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "it is no number from 0 to 1".to_string())
 }
 
 /// Which index a search uses.
@@ -229,11 +318,26 @@ pub struct ChangeArgs {
     pub metadata: Option<JsonObject>,
 }
 
-/// The arguments of `kenning delete`.
+/// The arguments of `kenning delete`: an id or a filter.
 #[derive(Clone, Debug, Args)]
 pub struct DeleteArgs {
     /// The fact's id
-    pub id: String,
+    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
+    pub id: Option<String>,
+    /// All facts whose metadata match, as in `kenning search`; `$timestamp` is the fact's own time
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub filter: Option<JsonObject>,
+    /// Delete without asking
+    #[arg(long, requires = "filter")]
+    pub yes: bool,
+}
+
+/// The arguments of `kenning count`.
+#[derive(Clone, Debug, Args)]
+pub struct CountArgs {
+    /// Only facts whose metadata match, as in `kenning search`; `$timestamp` is the fact's own time
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub filter: Option<JsonObject>,
 }
 
 /// The arguments of `kenning import`.
@@ -242,6 +346,10 @@ pub struct ImportArgs {
     /// A file of JSON Lines; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Return only when every fact of the tenant has its vector, so that searches by meaning are
+    /// complete
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// The arguments of `kenning export`.
@@ -250,6 +358,39 @@ pub struct ExportArgs {
     /// Write to this file instead of standard output; it is replaced only on success
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Only facts whose metadata match, as in `kenning search`; `$timestamp` is the fact's own time
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub filter: Option<JsonObject>,
+}
+
+/// The arguments of `kenning changes`.
+#[derive(Clone, Debug, Args)]
+pub struct ChangesArgs {
+    /// Only changes after this revision [default: all that are kept, or with --follow none]
+    #[arg(long, value_name = "REVISION")]
+    pub after: Option<u64>,
+    /// Go on with changes as they happen; connects again when the server is restarted
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+/// The arguments of `kenning why`.
+#[derive(Clone, Debug, Args)]
+pub struct WhyArgs {
+    /// The request's id
+    #[arg(value_name = "REQUEST-ID")]
+    pub id: String,
+}
+
+/// The arguments of `kenning audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// How many acts, 1 to 1000 [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: Option<u32>,
+    /// Only acts before the one with this id, from `--json`
+    #[arg(long, value_name = "ID")]
+    pub before: Option<String>,
 }
 
 /// `kenning stats` has no arguments of its own.

@@ -42,6 +42,12 @@ pub enum Error {
     /// The server returned an error.
     #[error("{}: {}", .0.code, .0.message)]
     Api(Box<ApiError>),
+    /// The candidate failed checks; nothing was promoted.
+    #[error("the candidate is refused: {0}")]
+    Refused(String),
+    /// A revoked component is still live somewhere.
+    #[error("revoked, but still live; run the command again: {0}")]
+    StillLive(String),
     /// The response is not in Kenning's format.
     #[error(
         "{address} responded {status} with a body that is not Kenning's: {excerpt}\n\
@@ -82,6 +88,18 @@ pub enum Error {
         /// How long the command waited.
         waited: Duration,
     },
+    /// Facts were imported, and vectors are not made any more.
+    #[error(
+        "{pending} of the tenant's facts have no vector yet, and none was made for {} s; the \
+         server goes on by itself, see `kenning stats`",
+        .waited.as_secs_f32()
+    )]
+    StillPending {
+        /// Facts without a vector.
+        pending: u64,
+        /// How long none was made.
+        waited: Duration,
+    },
     /// A file or standard input cannot be read.
     #[error("cannot read {what}: {cause}")]
     Input {
@@ -118,9 +136,13 @@ impl Error {
                 Exit::Unreachable
             }
             Self::WithConsequence { cause, .. } => cause.exit(),
-            Self::Api(_) | Self::NotKenning { .. } | Self::Input { .. } | Self::Output { .. } => {
-                Exit::Failed
-            }
+            Self::Api(_)
+            | Self::Refused(_)
+            | Self::StillLive(_)
+            | Self::StillPending { .. }
+            | Self::NotKenning { .. }
+            | Self::Input { .. }
+            | Self::Output { .. } => Exit::Failed,
         }
     }
 

@@ -11,12 +11,18 @@
 //! 2. [`Server`]: sends one request and classifies what can go wrong.
 //! 3. [`Terminal`]: the streams of a command and its [`OutputFormat`].
 //! 4. `commands`: one file per command or family of commands; `dev` is interactive.
-//! 5. `input`, `progress`: streaming for import and export, without buffering the whole.
-//! 6. [`Error`] and [`Exit`]: every way a command can end.
+//! 5. `clean`, `text`: what makes strangers' text safe to print, and formats it.
+//! 6. `input`, `progress`, `events`: streaming for import, export and changes, without buffering
+//!    the whole.
+//! 7. [`Error`] and [`Exit`]: every way a command can end.
 //!
 //! The three output formats make different promises. On a terminal, output is aligned, wrapped and
 //! coloured, and may change with any release. Otherwise it is one record per line, separated by
-//! tabs, and stable for `cut` and `awk`. With `--json` it is the server's response, byte for byte.
+//! tabs, and stable for `cut` and `awk`; facts and changes are lines of JSON. With `--json` it is
+//! the server's response, byte for byte, and of changes the data.
+//!
+//! Text of strangers reaches a terminal only after `clean` has made it safe: control characters are
+//! replaced for people, written as `\u001b` in lines for scripts, and in JSON on a terminal.
 //!
 //! ```
 //! use clap::Parser;
@@ -42,10 +48,12 @@
 
 pub mod admin;
 mod args;
+mod clean;
 mod commands;
 mod connection;
 mod dev;
 mod error;
+mod events;
 mod input;
 mod progress;
 mod responses;
@@ -57,10 +65,14 @@ mod text;
 
 use std::process::ExitCode;
 
+use futures::future::BoxFuture;
+
 pub use args::{
-    ChangeArgs, Command, DeleteArgs, ExportArgs, Fusion, GetArgs, ImportArgs, JsonObject, ListArgs,
-    Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs,
+    AuditArgs, ChangeArgs, ChangesArgs, Command, CountArgs, DeleteArgs, ExportArgs, Fusion,
+    GetArgs, ImportArgs, JsonObject, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs,
+    WhyArgs,
 };
+pub use clean::{clean_lines, clean_styled, escape_controls, is_unprintable};
 pub use connection::{AdminConnection, Call, Connection, Key};
 pub use dev::DevArgs;
 pub use error::{ApiError, Error, Exit};
@@ -68,12 +80,14 @@ pub use server::{JsonResponse, Server, Timeouts};
 pub use table::table;
 pub use tenant::TenantCommand;
 pub use terminal::{OutputFormat, Terminal};
+pub use text::sanitize;
 
 /// The exit codes, for the help text of the binary.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  the server returned an error, lines of an import failed, or a file could not be read or written
+  1  the server returned an error, a candidate or lines of an import failed, or a file could not be
+     read or written
   2  the command line is invalid
   3  the fact, tenant or extension does not exist
   4  the server cannot be reached, timed out, or sent an incomplete or invalid response";
@@ -81,9 +95,12 @@ Exit codes:
 /// Runs a command on the process's standard streams and returns its exit code.
 ///
 /// Prints errors itself. Needs a tokio runtime with I/O and time enabled.
-pub async fn run(command: Command) -> ExitCode {
-    let mut terminal = Terminal::standard(command.connection().json);
-    execute(command, &mut terminal, Timeouts::default()).await.into()
+pub fn run(command: Command) -> BoxFuture<'static, ExitCode> {
+    // Boxed, so that its code is generated with this crate, not with the binary.
+    Box::pin(async {
+        let mut terminal = Terminal::standard(command.connection().json);
+        execute(command, &mut terminal, Timeouts::default()).await.into()
+    })
 }
 
 /// Runs a command on the given terminal; unlike [`run`], it does not touch the process.

@@ -1,29 +1,33 @@
 //! Progress of an import or export, on standard error and only on a terminal.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::text::{count, thousands};
+use crate::text::{count, sanitize, thousands, truncate};
 
 const OF_KNOWN_BYTES: &str =
     "{elapsed_precise} [{bar:30}] {bytes} of {total_bytes}, {msg}, {eta} left";
 const OF_UNKNOWN_BYTES: &str = "{elapsed_precise} {spinner} {bytes}, {msg}";
 const OF_KNOWN_FACTS: &str = "{elapsed_precise} [{bar:30}] {human_pos} of {human_len} facts, {msg}";
 const OF_UNKNOWN_FACTS: &str = "{elapsed_precise} {spinner} {human_pos} facts, {msg}";
+const OF_VECTORS: &str =
+    "{elapsed_precise} [{bar:30}] {human_pos} of {human_len} vectors, {eta} left";
 
 /// A progress line, shared by everyone who updates it. It disappears when the last one is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
     lines: Arc<AtomicU64>,
+    /// What the server said last of an upload.
+    reported: Arc<Mutex<String>>,
 }
 
 impl Progress {
     /// Counts without drawing.
     pub(crate) fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden(), lines: Arc::default() }
+        Self { bar: ProgressBar::hidden(), lines: Arc::default(), reported: Arc::default() }
     }
 
     /// Counts bytes sent, of `total` if known.
@@ -38,6 +42,11 @@ impl Progress {
         Self::drawn(total, visible, template)
     }
 
+    /// Counts vectors that are made, of `total`.
+    pub(crate) fn vectors(total: u64, visible: bool) -> Self {
+        Self::drawn(Some(total), visible, OF_VECTORS)
+    }
+
     fn drawn(total: Option<u64>, visible: bool, template: &str) -> Self {
         if !visible {
             return Self::hidden();
@@ -46,14 +55,38 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, lines: Arc::default() }
+        Self { bar, lines: Arc::default(), reported: Arc::default() }
     }
 
     /// Adds bytes that were sent.
     pub(crate) fn sent(&self, chunk: &[u8]) {
         let lines = self.add_lines(chunk);
-        self.bar.set_message(format!("{}, {}/s", count(lines, "line"), self.rate(lines)));
         self.bar.inc(chunk.len() as u64);
+        self.describe(lines);
+    }
+
+    /// Shows what the server says of an upload.
+    pub(crate) fn report(&self, imported: u64, failed: u64, waiting_for: Option<&str>) {
+        let mut text = format!(", {} stored", thousands(imported));
+        if failed > 0 {
+            text += &format!(", {} refused", thousands(failed));
+        }
+        if let Some(reason) = waiting_for {
+            text += &format!(", waiting: {}", truncate(&sanitize(reason), 60));
+        }
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        self.describe(self.lines());
+    }
+
+    fn describe(&self, lines: u64) {
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = count(lines, "line");
+        self.bar.set_message(format!("{sent}, {}/s{reported}", self.rate(lines)));
+    }
+
+    /// Shows how many vectors are made.
+    pub(crate) fn made(&self, vectors: u64) {
+        self.bar.set_position(vectors);
     }
 
     /// Adds received bytes; each line is a fact.
@@ -66,11 +99,6 @@ impl Progress {
     /// How many lines were sent or received.
     pub(crate) fn lines(&self) -> u64 {
         self.lines.load(Ordering::Relaxed)
-    }
-
-    /// Hides the line while `write` writes to standard error.
-    pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.bar.suspend(write)
     }
 
     /// Removes the line.

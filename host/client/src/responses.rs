@@ -2,6 +2,8 @@
 //!
 //! Fields that a later release may omit are optional, and unknown fields are ignored.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Map;
 use serde_json::value::{RawValue, Value};
@@ -22,6 +24,8 @@ pub(crate) struct Page {
     pub(crate) facts: Vec<Box<RawValue>>,
     #[serde(default)]
     pub(crate) next_cursor: Option<String>,
+    #[serde(default)]
+    pub(crate) withheld: u64,
 }
 
 /// The response to a store, an update or a delete.
@@ -36,6 +40,8 @@ pub(crate) struct WriteResponse {
     pub(crate) fact_ids: Vec<String>,
     #[serde(default)]
     pub(crate) indexed: Option<bool>,
+    #[serde(default)]
+    pub(crate) embedded_bytes: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,7 +50,42 @@ pub(crate) struct SearchResponse {
     #[serde(default)]
     pub(crate) degraded: Vec<String>,
     #[serde(default)]
+    pub(crate) withheld: u64,
+    #[serde(default)]
     pub(crate) took_ms: Option<f64>,
+    #[serde(default)]
+    pub(crate) facets: BTreeMap<String, Facet>,
+    #[serde(default)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// How often the values of a metadata field occur.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Facet {
+    pub(crate) values: Vec<FacetValue>,
+    pub(crate) distinct: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct FacetValue {
+    pub(crate) value: Value,
+    pub(crate) count: u64,
+}
+
+/// A passage of a hit; places are in characters.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Highlight {
+    pub(crate) text: String,
+    #[serde(default)]
+    pub(crate) start: usize,
+    #[serde(default)]
+    pub(crate) matches: Vec<Match>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Match {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,25 +97,44 @@ pub(crate) struct Hit {
     pub(crate) score: f64,
     #[serde(default)]
     pub(crate) explain: Option<Map<String, Value>>,
+    #[serde(default)]
+    pub(crate) highlights: Vec<Highlight>,
 }
 
-/// One line of an import's response: a failed line (with `line`), the error that ended the import,
-/// or the summary.
+/// What an import took; in a successful response, and in an error after the body was read.
 #[derive(Debug, Deserialize)]
-pub(crate) struct ImportLine {
-    pub(crate) status: String,
-    #[serde(default)]
-    pub(crate) line: Option<u64>,
-    #[serde(default)]
-    pub(crate) code: Option<String>,
-    #[serde(default)]
-    pub(crate) message: Option<String>,
-    #[serde(default)]
+pub(crate) struct ImportResponse {
     pub(crate) imported: u64,
+    pub(crate) failed: u64,
+    pub(crate) lines: u64,
     #[serde(default)]
+    pub(crate) errors: Vec<RefusedLine>,
+    #[serde(default)]
+    pub(crate) took_ms: Option<f64>,
+}
+
+/// A line that an import refused.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RefusedLine {
+    pub(crate) line: u64,
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) message: String,
+}
+
+/// How far an import is.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct ImportProgress {
+    pub(crate) imported: u64,
     pub(crate) failed: u64,
     #[serde(default)]
     pub(crate) lines: u64,
     #[serde(default)]
-    pub(crate) took_ms: Option<f64>,
+    pub(crate) waiting_for: Option<String>,
+}
+
+/// How many facts are still without a vector.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PendingStats {
+    pub(crate) pending: u64,
 }

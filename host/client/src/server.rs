@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -15,6 +16,9 @@ use crate::{ApiError, Connection, Error};
 const TENANT: HeaderName = HeaderName::from_static("x-kenning-tenant");
 const TIMEOUT_MS: HeaderName = HeaderName::from_static("x-kenning-timeout-ms");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The content type of a component.
+pub(crate) const COMPONENT_TYPE: &str = "application/wasm";
 
 /// Limit in bytes for the body of an error. Kenning's errors have a few hundred.
 const MAX_ERROR_BODY: usize = 64 * 1024;
@@ -27,6 +31,9 @@ pub struct Timeouts {
     /// For a complete response, except streams. Longer than the server's own deadlines, so that the
     /// server can report what took too long; a longer `--timeout-ms` extends it.
     pub response: Duration,
+    /// For the report of a swap. The server may wait for other swaps before it compiles the
+    /// component and proves it; its own bounds end each of these.
+    pub swap: Duration,
     /// For the next bytes of a stream. The stream itself has no time limit.
     pub idle: Duration,
 }
@@ -36,6 +43,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             response: Duration::from_secs(60),
+            swap: Duration::from_secs(600),
             idle: Duration::from_secs(60),
         }
     }
@@ -45,8 +53,8 @@ impl Timeouts {
     fn extended_to(self, requested_ms: Option<u32>) -> Self {
         // The margin leaves time for the server's own error to arrive.
         let extended = |ms: u32| Duration::from_millis(ms.into()) + Duration::from_secs(5);
-        let response = requested_ms.map_or(self.response, |ms| extended(ms).max(self.response));
-        Self { response, ..self }
+        let at_least = |own: Duration| requested_ms.map_or(own, |ms| extended(ms).max(own));
+        Self { response: at_least(self.response), swap: at_least(self.swap), ..self }
     }
 }
 
@@ -75,6 +83,16 @@ impl JsonResponse {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body)
             .map_err(|_| not_kenning(&self.address, self.status, &self.body))
+    }
+
+    /// The hosts that do not follow what this response says was changed.
+    pub fn behind(&self) -> Vec<String> {
+        #[derive(Default, Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            behind: Vec<String>,
+        }
+        serde_json::from_slice::<Answer>(&self.body).unwrap_or_default().behind
     }
 }
 
@@ -136,13 +154,28 @@ impl Server {
     /// [`Error::Api`] or [`Error::NotKenning`] for an error status; [`Error::Unreachable`],
     /// [`Error::BadResponse`] or [`Error::IdleTimeout`] if there is no complete response in time.
     pub async fn call(&self, request: RequestBuilder) -> Result<JsonResponse, Error> {
+        self.call_within(request, self.timeouts.response).await
+    }
+
+    /// The same for a swap of a guest, which may take minutes.
+    ///
+    /// # Errors
+    /// The same as [`Server::call`].
+    pub async fn swap(&self, request: RequestBuilder) -> Result<JsonResponse, Error> {
+        self.call_within(request, self.timeouts.swap).await
+    }
+
+    async fn call_within(
+        &self,
+        request: RequestBuilder,
+        waited: Duration,
+    ) -> Result<JsonResponse, Error> {
         let complete = async {
             let response = self.open(request).await?;
             let status = response.status();
             let body = response.bytes().await.map_err(|error| self.failed(&error))?;
             Ok(JsonResponse { body, address: self.address(), status })
         };
-        let waited = self.timeouts.response;
         timeout(waited, complete).await.unwrap_or_else(|_| Err(self.idle_timeout(waited)))
     }
 
@@ -151,11 +184,16 @@ impl Server {
     /// # Errors
     /// The same as [`Server::call`], except [`Error::IdleTimeout`].
     pub async fn open(&self, request: RequestBuilder) -> Result<Response, Error> {
-        let response = request.send().await.map_err(|error| self.failed(&error))?;
+        let response = self.send(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
         Err(self.api_error(response).await)
+    }
+
+    /// Sends `request` and returns the response before its body, whatever its status is.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        request.send().await.map_err(|error| self.failed(&error))
     }
 
     /// The next chunk of a streamed response; `None` after its complete end.
@@ -195,10 +233,7 @@ impl Server {
 
     /// Reads the error in a response with an error status.
     async fn api_error(&self, mut response: Response) -> Error {
-        let status = response.status();
-        let header = |name| header_text(response.headers(), name);
-        let (retry_after, request_id) = (header(RETRY_AFTER), header(REQUEST_ID));
-        let location = header(LOCATION);
+        let (status, headers) = (response.status(), response.headers().clone());
         let mut body = BytesMut::new();
         while body.len() < MAX_ERROR_BODY {
             match self.chunk(&mut response).await {
@@ -207,7 +242,14 @@ impl Server {
                 Ok(None) | Err(_) => break,
             }
         }
-        let body = body.freeze();
+        self.error_in(status, &headers, body.freeze())
+    }
+
+    /// The error in a response with an error status.
+    pub(crate) fn error_in(&self, status: StatusCode, headers: &HeaderMap, body: Bytes) -> Error {
+        let header = |name| header_text(headers, name);
+        let (retry_after, request_id) = (header(RETRY_AFTER), header(REQUEST_ID));
+        let location = header(LOCATION);
         if let Ok(error) = serde_json::from_slice::<ApiError>(&body) {
             return Error::Api(Box::new(ApiError { retry_after, request_id, body, ..error }));
         }

@@ -16,6 +16,9 @@ pub enum TenantCommand {
     // The alias is for scripts written for 0.1; remove it after the next release.
     #[command(visible_alias = "limits", after_help = QUOTA_EXAMPLES)]
     Quota(AdminCall<QuotaArgs>),
+    /// Show the language of a tenant's texts, or change it
+    #[command(after_help = LANGUAGE_EXAMPLES)]
+    Language(AdminCall<LanguageArgs>),
     /// Create another key for a tenant and print it; it cannot be shown again
     #[command(after_help = ROTATE_EXAMPLES)]
     RotateKey(AdminCall<RotateArgs>),
@@ -29,6 +32,7 @@ const CREATE_EXAMPLES: &str = "\
 Examples:
   kenning tenant create acme
   kenning tenant create acme facts=100000 requests_per_second=50
+  kenning tenant create acme --language de
 
 If the output is not a terminal, only the key is printed.";
 
@@ -40,6 +44,15 @@ Examples:
 The quotas are facts, bytes, requests_per_second, concurrent_calls, fuel_per_minute,
 embedding_tokens_per_minute, extensions and proof_requests. If the output is not a terminal, each is
 one line: name, usage and quota, separated by tabs.";
+
+const LANGUAGE_EXAMPLES: &str = "\
+Examples:
+  kenning tenant language acme
+  kenning tenant language acme de
+  kenning tenant language acme none
+
+The language decides which words are stemmed, and which words of a query are left out as stop words.
+After a change the tenant's facts are indexed again in the background, and found meanwhile.";
 
 const ROTATE_EXAMPLES: &str = "\
 Examples:
@@ -56,6 +69,7 @@ impl TenantCommand {
             Self::List(call) => &call.connection,
             Self::Create(call) => &call.connection,
             Self::Quota(call) => &call.connection,
+            Self::Language(call) => &call.connection,
             Self::RotateKey(call) => &call.connection,
             Self::RevokeKey(call) => &call.connection,
             Self::Delete(call) => &call.connection,
@@ -93,6 +107,19 @@ pub struct CreateArgs {
     /// Quotas to set
     #[arg(value_name = "QUOTA=N", value_parser = quota)]
     pub quotas: Vec<Quota>,
+    /// The language of the tenant's texts, such as `de`, or `none`
+    #[arg(long, value_name = "CODE")]
+    pub language: Option<String>,
+}
+
+/// The arguments of `kenning tenant language`.
+#[derive(Clone, Debug, Args)]
+pub struct LanguageArgs {
+    /// The tenant's name
+    pub name: String,
+    /// The new language, such as `de`, or `none`
+    #[arg(value_name = "CODE")]
+    pub language: Option<String>,
 }
 
 /// The arguments of `kenning tenant quota`.

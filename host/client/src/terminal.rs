@@ -1,16 +1,20 @@
 //! The streams of a command and the format of its output.
 
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
+use crate::clean::{clean_styled, escape_controls};
 use crate::text::{sanitize, sanitize_lines};
 use crate::{ApiError, Error, Exit};
 
 /// Minimum width in columns. In a narrower terminal lines wrap, because text truncated to fit would
 /// be too short to be useful.
 const MIN_WIDTH: usize = 40;
+
+/// How much of an answer to a question is read.
+const ANSWER_BYTES: u64 = 1024;
 
 /// The format of a command's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +38,13 @@ pub struct Terminal {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     format: OutputFormat,
+    out_is_terminal: bool,
     err_is_terminal: bool,
+    /// Whether a person reads `err` and writes `input`.
+    can_ask: bool,
     err_colour: bool,
+    /// The start of a line that was printed without its end, for a terminal.
+    partial: Vec<u8>,
 }
 
 impl Terminal {
@@ -51,8 +60,11 @@ impl Terminal {
             (false, false) => OutputFormat::Plain,
         };
         Self {
+            partial: Vec::new(),
+            out_is_terminal: out.is_terminal(),
             err_is_terminal: err.is_terminal(),
             err_colour: AutoStream::choice(&err) != ColorChoice::Never,
+            can_ask: io::stdin().is_terminal() && err.is_terminal(),
             input: Some(Box::new(io::stdin())),
             out: Box::new(BufWriter::with_capacity(64 * 1024, out)),
             err: Box::new(err),
@@ -60,7 +72,8 @@ impl Terminal {
         }
     }
 
-    /// Uses the given streams, which are not a terminal: no progress, no colours in `err`.
+    /// Uses the given streams, which are not a terminal: no progress, no colours in `err`. With the
+    /// format for people, questions are asked all the same.
     pub fn new(
         input: impl Read + Send + 'static,
         out: impl Write + Send + 'static,
@@ -71,6 +84,9 @@ impl Terminal {
             input: Some(Box::new(input)),
             out: Box::new(out),
             err: Box::new(err),
+            partial: Vec::new(),
+            out_is_terminal: matches!(format, OutputFormat::Human { .. }),
+            can_ask: matches!(format, OutputFormat::Human { .. }),
             format,
             err_is_terminal: false,
             err_colour: false,
@@ -87,28 +103,70 @@ impl Terminal {
         self.err_is_terminal
     }
 
+    /// Whether there is a person to [`ask`](Self::ask).
+    pub(crate) fn can_ask(&self) -> bool {
+        self.can_ask
+    }
+
+    /// Asks a question on standard error; only `y` or `yes` is a yes.
+    pub(crate) fn ask(&mut self, question: &str) -> Result<bool, Error> {
+        // Without standard error nobody reads the question, and no answer is a no.
+        let _ = write!(self.err, "{}", sanitize(question)).and_then(|()| self.err.flush());
+        let mut answer = String::new();
+        BufReader::new(self.take_input())
+            .take(ANSWER_BYTES)
+            .read_line(&mut answer)
+            .map_err(|cause| Error::Input { what: "standard input".to_owned(), cause })?;
+        let answer = answer.trim();
+        Ok(["y", "yes"].iter().any(|yes| answer.eq_ignore_ascii_case(yes)))
+    }
+
     /// Standard input the first time, then an empty stream.
     pub(crate) fn take_input(&mut self) -> Box<dyn Read + Send> {
         self.input.take().unwrap_or_else(|| Box::new(io::empty()))
     }
 
-    /// Writes one line to standard output.
+    /// Writes one line to standard output, or several, cleaned for the format.
     ///
     /// # Errors
     /// [`Error::Output`] if it cannot be written.
     pub fn print_line(&mut self, line: &str) -> Result<(), Error> {
-        self.print(line.as_bytes()).and_then(|()| self.print(b"\n"))
+        let line = match self.format {
+            OutputFormat::Human { .. } => clean_styled(line),
+            OutputFormat::Plain => escape_controls(line),
+            OutputFormat::Json => return self.print_document(line.as_bytes()),
+        };
+        self.write(line.as_bytes()).and_then(|()| self.write(b"\n"))
     }
 
-    /// Writes bytes to standard output, unchanged.
+    /// Writes part of a stream of JSON to standard output: unchanged, except that a terminal gets
+    /// escapes for what it would act on.
     ///
     /// # Errors
-    /// [`Error::Output`] if they cannot be written.
+    /// [`Error::Output`] if it cannot be written.
     pub fn print(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if !self.out_is_terminal {
+            return self.write(bytes);
+        }
+        self.partial.extend_from_slice(bytes);
+        // A character may be split between two parts, and a line break is in none.
+        match memchr::memrchr(b'\n', &self.partial) {
+            Some(end) => self.write_escaped(end + 1),
+            None => Ok(()),
+        }
+    }
+
+    fn write_escaped(&mut self, length: usize) -> Result<(), Error> {
+        let bytes: Vec<u8> = self.partial.drain(..length).collect();
+        let text = String::from_utf8_lossy(&bytes);
+        self.write(escape_controls(&text).as_bytes())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.out.write_all(bytes).map_err(output_failed)
     }
 
-    /// Writes one JSON document unchanged, on its own lines.
+    /// Writes one JSON document on its own lines, as [`Terminal::print`] does.
     ///
     /// # Errors
     /// [`Error::Output`] if it cannot be written.
@@ -121,6 +179,7 @@ impl Terminal {
     /// # Errors
     /// [`Error::Output`] if it cannot be written.
     pub fn flush(&mut self) -> Result<(), Error> {
+        self.write_escaped(self.partial.len())?;
         self.out.flush().map_err(output_failed)
     }
 

@@ -1,16 +1,14 @@
-//! Formats text for output.
-//!
-//! Facts are untrusted: on a terminal their control characters are replaced, so that an escape
-//! sequence in a fact cannot move the cursor or rename the window. In tab-separated output only
-//! characters that would split a record are escaped.
+//! Formats text for output. What is untrusted in it is cleaned by `clean`.
 
 use std::borrow::Cow;
 
 use textwrap::core::display_width;
 
+use crate::clean::is_unprintable;
+
 /// The text on one line: runs of white space become one space, and control characters and
 /// characters that change the text direction become U+FFFD.
-pub(crate) fn sanitize(text: &str) -> String {
+pub fn sanitize(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !cleaned.is_empty() {
@@ -28,13 +26,11 @@ pub(crate) fn sanitize_lines(text: &str) -> Vec<String> {
 }
 
 fn printable(c: char) -> char {
-    let changes_direction =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if changes_direction || c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
+    if is_unprintable(c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 /// One field of a tab-separated line: backslash, tab, newline and carriage return are written as
-/// `\\ \t \n \r`.
+/// `\\ \t \n \r`. Printing the line escapes what else a terminal would act on.
 pub(crate) fn escape_field(text: &str) -> Cow<'_, str> {
     if !text.contains(['\\', '\t', '\n', '\r']) {
         return Cow::Borrowed(text);

@@ -26,6 +26,8 @@ pub enum Code {
     NotFound,
     /// The path exists, but not with this HTTP method.
     MethodNotAllowed,
+    /// The body's type or encoding is not one that the server reads.
+    UnsupportedMediaType,
     /// The request contradicts what is there, or a concurrent change came first.
     Conflict,
     /// A limit on one request was exceeded.
@@ -44,8 +46,12 @@ pub enum Code {
     GuestOutOfMemory,
     /// A guest exceeded another of its limits, or returned a result that breaks a rule.
     GuestLimit,
+    /// A guest returned a value that the contract does not allow.
+    GuestInvalid,
     /// Storage cannot be reached.
     StorageUnavailable,
+    /// The disk that storage is on is full.
+    StorageFull,
     /// The embedder cannot be reached.
     EmbeddingUnavailable,
     /// A deadline passed.
@@ -75,8 +81,10 @@ impl Code {
     /// The value of `code` in a response.
     pub fn as_str(self) -> &'static str {
         match self {
-            // A wrong method is an invalid request; only the HTTP status differs.
-            Self::InvalidRequest | Self::MethodNotAllowed => "invalid_request",
+            // A wrong method or type is an invalid request; only the HTTP status differs.
+            Self::InvalidRequest | Self::MethodNotAllowed | Self::UnsupportedMediaType => {
+                "invalid_request"
+            }
             Self::InvalidFilter => "invalid_filter",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
@@ -90,7 +98,9 @@ impl Code {
             Self::GuestOutOfFuel => "guest_out_of_fuel",
             Self::GuestOutOfMemory => "guest_out_of_memory",
             Self::GuestLimit => "guest_limit",
+            Self::GuestInvalid => "guest_invalid",
             Self::StorageUnavailable => "storage_unavailable",
+            Self::StorageFull => "storage_full",
             Self::EmbeddingUnavailable => "embedding_unavailable",
             Self::Timeout => "timeout",
             Self::DimensionMismatch => "dimension_mismatch",
@@ -109,15 +119,18 @@ impl Code {
             Self::MethodNotAllowed => 405,
             Self::Conflict | Self::DimensionMismatch => 409,
             Self::TooLarge => 413,
+            Self::UnsupportedMediaType => 415,
             Self::IncompatibleComponent | Self::Rejected => 422,
             Self::QuotaExceeded => 429,
             Self::Internal => 500,
             Self::GuestTrapped
             | Self::GuestOutOfFuel
             | Self::GuestOutOfMemory
-            | Self::GuestLimit => 502,
+            | Self::GuestLimit
+            | Self::GuestInvalid => 502,
             Self::Overloaded | Self::StorageUnavailable | Self::EmbeddingUnavailable => 503,
             Self::Timeout => 504,
+            Self::StorageFull => 507,
         }
     }
 
@@ -127,6 +140,7 @@ impl Code {
             Self::QuotaExceeded
                 | Self::Overloaded
                 | Self::StorageUnavailable
+                | Self::StorageFull
                 | Self::EmbeddingUnavailable
                 | Self::Timeout
         )
@@ -138,8 +152,12 @@ impl Code {
             | Self::GuestOutOfFuel
             | Self::GuestOutOfMemory
             | Self::GuestLimit
+            | Self::GuestInvalid
             | Self::IncompatibleComponent => Blame::Guest,
-            Self::StorageUnavailable | Self::EmbeddingUnavailable | Self::Timeout => Blame::Backend,
+            Self::StorageUnavailable
+            | Self::StorageFull
+            | Self::EmbeddingUnavailable
+            | Self::Timeout => Blame::Backend,
             Self::Overloaded | Self::Internal | Self::DimensionMismatch => Blame::Host,
             _ => Blame::Caller,
         }
@@ -166,15 +184,19 @@ pub struct Error {
     pub message: String,
     /// Who has to act.
     pub blame: Blame,
+    /// Whether the same request may succeed later without anybody acting.
+    pub retryable: bool,
     /// A JSON object with particulars, such as a limit or a JSON pointer. Boxed because it is
     /// large and rare, and most results hold an error type.
     pub details: Option<Box<Value>>,
     /// The value of `Retry-After`.
     pub retry_after: Option<Duration>,
     /// Which guests ran, if any did.
-    pub served_by: Option<ServedBy>,
+    pub served_by: Option<Box<ServedBy>>,
     /// The cause, for the log only.
     pub source: Option<String>,
+    /// What the failed call did, for its record: a JSON object without the text of a fact.
+    pub trace: Option<Box<Value>>,
 }
 
 impl Error {
@@ -185,10 +207,12 @@ impl Error {
             code,
             message: message.into(),
             blame: code.blame(),
+            retryable: code.retryable(),
             details: None,
             retry_after,
             served_by: None,
             source: None,
+            trace: None,
         }
     }
 
@@ -256,10 +280,24 @@ impl Error {
         self
     }
 
+    /// Says that repeating the request is of no use until somebody acts.
+    #[must_use]
+    pub fn not_retryable(mut self) -> Self {
+        self.retryable = false;
+        self
+    }
+
     /// Names the guests that ran, unless they are named already.
     #[must_use]
     pub fn from_guests(mut self, served_by: ServedBy) -> Self {
-        self.served_by.get_or_insert(served_by);
+        self.served_by.get_or_insert_with(|| Box::new(served_by));
+        self
+    }
+
+    /// Adds what the failed call did.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Value) -> Self {
+        self.trace = Some(Box::new(trace));
         self
     }
 
@@ -269,7 +307,7 @@ impl Error {
             "status": "error",
             "code": self.code.as_str(),
             "message": self.message,
-            "retryable": self.code.retryable(),
+            "retryable": self.retryable || self.retry_after.is_some(),
             "blame": self.blame.as_str(),
         });
         if let Some(details) = &self.details {

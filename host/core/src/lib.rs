@@ -1,11 +1,12 @@
-//! The definitions that every crate of the host shares: errors, limits and provenance.
+//! What every crate of the host shares: errors, limits, provenance, and the semaphore that is fair
+//! to tenants.
 //!
 //! - [`error`]: [`error::Error`], the one error that callers see, with its [`error::Code`].
 //! - [`limits`]: [`limits::Limits`], every number that the server enforces.
 //! - [`provenance`]: [`provenance::ServedBy`], the guests that served a call.
+//! - [`fair_semaphore`]: [`fair_semaphore::FairSemaphore`], by which tenants share what is scarce.
 //!
-//! Nothing here does any work; the crate exists so that the crates above it need not depend on
-//! each other to name these types.
+//! The crate exists so that the crates above it need not depend on each other to name these types.
 //!
 //! ```
 //! use kenning_core::error::{Code, Error};
@@ -23,5 +24,7 @@
 #![deny(missing_docs)]
 
 pub mod error;
+pub mod fair_semaphore;
+mod limit_ranges;
 pub mod limits;
 pub mod provenance;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limit_ranges;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -45,6 +47,10 @@ pub struct Limits {
     /// system's buffer is full.
     #[serde(rename = "answer_ms", with = "milliseconds")]
     pub answer: Duration,
+    /// How long an import that cannot store anything keeps trying. Less than what proxies and
+    /// clients usually wait for the next byte.
+    #[serde(rename = "import_retry_ms", with = "milliseconds")]
+    pub import_retry: Duration,
     /// How long a shutdown waits for calls in progress.
     #[serde(rename = "shutdown_drain_ms", with = "milliseconds")]
     pub shutdown_drain: Duration,
@@ -59,6 +65,12 @@ pub struct Limits {
     pub page_facts: usize,
     /// Hits of one search.
     pub search_hits: usize,
+    /// Metadata fields whose values one search counts.
+    pub search_facets: usize,
+    /// Values of one such field in the answer.
+    pub facet_values: usize,
+    /// Searches in one batch.
+    pub batch_searches: usize,
     /// One query's text.
     pub query_bytes: usize,
     /// One request's body: room for sixteen facts of the largest size. Imports are streamed and
@@ -72,12 +84,22 @@ pub struct Limits {
     pub bodies_bytes: usize,
     /// Connections open at once.
     pub connections: usize,
+    /// Of `connections`, those of one peer on which no request's head has arrived yet. Behind a
+    /// proxy all callers are one peer, but a proxy sends whole heads.
+    pub heads_per_peer: usize,
 
     /// A guest's linear memories and tables, summed; a table element counts as
     /// eight bytes.
     pub guest_memory_bytes: usize,
     /// Elements of one table.
     pub guest_table_elements: usize,
+    /// Linear memories of one component. The instance pool holds so many for each of `guests`.
+    pub guest_memories: u32,
+    /// Tables of one component, pooled as its memories are.
+    pub guest_tables: u32,
+    /// Core instances of one component, pooled as its memories are: the guest itself, the shims of
+    /// the WASI adapter, and what a language's runtime adds.
+    pub guest_core_instances: u32,
     /// A guest's call stack.
     pub guest_stack_bytes: usize,
     /// Open resource handles in one call.
@@ -101,7 +123,8 @@ pub struct Limits {
     pub extension_memory_bytes: usize,
     /// Fuel of one call to an extension's hook, whatever its input. The default is about 0.1 s.
     pub extension_fuel_base: u64,
-    /// Guests that run at once. Each holds one slot of the instance pool, which is address space.
+    /// Guests that run at once. The instance pool has room for so many of the largest components.
+    /// That is address space: 48 GiB by default.
     pub guests: usize,
     /// Of `guests`, the most that one tenant may have: its calls may be slow, or loop.
     pub guests_per_tenant: usize,
@@ -121,7 +144,7 @@ pub struct Limits {
     pub proof: Duration,
     /// How many of the replayed requests may fail with the candidate only.
     pub proof_errors_percent: u64,
-    /// How much of the order of hits the candidate must keep: the mean average overlap.
+    /// How much of the order of hits the candidate must keep: the mean rank-biased overlap.
     pub proof_overlap_percent: u64,
     /// The candidate's maximum fuel, relative to the live generation's.
     pub proof_fuel_percent: u64,
@@ -143,19 +166,74 @@ pub struct Limits {
     /// How long a component may take to arrive.
     #[serde(rename = "component_upload_ms", with = "milliseconds")]
     pub component_upload: Duration,
+    /// The least that must arrive of it in a second, measured over five of them.
+    pub component_upload_bytes_per_second: usize,
+    /// Components in memory at once: on their way to the server, or waiting to be compiled.
+    pub component_uploads: usize,
+    /// Of `component_uploads`, those of one tenant.
+    pub component_uploads_per_tenant: usize,
+    /// Components that are compiled at once, of each tenant one. A rollback and the server-wide
+    /// logic may be one more.
+    pub compiles: usize,
+    /// How long a component waits to be compiled.
+    #[serde(rename = "compile_wait_ms", with = "milliseconds")]
+    pub compile_wait: Duration,
+    /// How long a start reports that it is not ready while the guests on record are compiled; 0
+    /// compiles each when it is first called.
+    #[serde(rename = "compile_before_ready_ms", with = "milliseconds")]
+    pub compile_before_ready: Duration,
+    /// Machine code on disk. What was not used for longest is deleted first.
+    pub compiled_cache_bytes: usize,
     /// Compiling one component, in a child process.
     #[serde(rename = "compile_ms", with = "milliseconds")]
     pub compile: Duration,
     /// Address space of that child process.
     pub compile_memory_bytes: usize,
 
-    /// Texts that wait for the embedder, in each of its three lanes.
+    /// Administrative acts that are on record, of all hosts on the same storage.
+    pub audit_records: usize,
+    /// How long an administrative act stays on record.
+    #[serde(rename = "audit_age_ms", with = "milliseconds")]
+    pub audit_age: Duration,
+
+    /// Changes that are kept of each tenant, for callers and other hosts to follow. A host that has
+    /// missed more reads the whole tenant again. About 100 bytes each.
+    pub stream_changes: usize,
+    /// How long a change is kept.
+    #[serde(rename = "stream_age_ms", with = "milliseconds")]
+    pub stream_age: Duration,
+    /// Callers who follow changes at once, each on a connection of its own: half of `connections`,
+    /// so that others can connect.
+    pub subscribers: usize,
+    /// Of `subscribers`, those of one tenant.
+    pub subscribers_per_tenant: usize,
+    /// How long a caller who follows changes hears nothing at most. Less than what proxies and
+    /// clients usually wait for the next byte.
+    #[serde(rename = "stream_keep_alive_ms", with = "milliseconds")]
+    pub stream_keep_alive: Duration,
+    /// How long this host's index may be behind other hosts' changes before searches and `/readyz`
+    /// say so.
+    #[serde(rename = "follow_lag_ms", with = "milliseconds")]
+    pub follow_lag: Duration,
+    /// How long an act of the operator waits until all living hosts have loaded what it changed; 0
+    /// asks once. Longer than the three seconds for which a host that died counts as living.
+    #[serde(rename = "follow_ms", with = "milliseconds")]
+    pub follow: Duration,
+
+    /// Texts that wait for the embedder, in each of its three lanes. Half of them may be of one
+    /// tenant.
     pub embedding_queue: usize,
     /// Requests to a remote embedder at once. Of every eight, stores and background work together
-    /// may have six, and background work alone three.
+    /// may have six, and background work alone three; one is reserved for tenants that have none.
     pub embedding_requests: usize,
     /// Memory of the embedding cache.
     pub embedding_cache_bytes: usize,
+    /// Windows of one fact's text, each embedded on its own. With the default, 30,000 characters of
+    /// Chinese are covered, a token each, and about 150,000 of English.
+    pub fact_windows: usize,
+    /// One window of a text for a remote embedder, whose tokens are not known: the default is about
+    /// 512 tokens of English, which most models read. The local model's window is 256 tokens.
+    pub embedding_window_bytes: usize,
 }
 
 impl Default for Limits {
@@ -168,6 +246,7 @@ impl Default for Limits {
             call: Duration::from_secs(5),
             request: Duration::from_secs(10),
             answer: Duration::from_secs(30),
+            import_retry: Duration::from_secs(40),
             shutdown_drain: Duration::from_secs(15),
 
             fact_text_bytes: 256 * KIB,
@@ -175,14 +254,21 @@ impl Default for Limits {
             batch_facts: 100,
             page_facts: 1_000,
             search_hits: 1_000,
+            search_facets: 10,
+            facet_values: 100,
+            batch_searches: 20,
             query_bytes: 64 * KIB,
             body_bytes: 16 * (256 + 64) * KIB,
             import_line_bytes: MIB,
             bodies_bytes: 128 * MIB,
             connections: 1_024,
+            heads_per_peer: 512,
 
             guest_memory_bytes: 64 * MIB,
             guest_table_elements: 20_000,
+            guest_memories: 4,
+            guest_tables: 16,
+            guest_core_instances: 32,
             guest_stack_bytes: 512 * KIB,
             guest_handles: 256,
             host_call_bytes: 4 * MIB,
@@ -213,12 +299,32 @@ impl Default for Limits {
 
             component_bytes: 50 * MIB,
             component_upload: Duration::from_secs(60),
+            component_upload_bytes_per_second: 64 * KIB,
+            component_uploads: 8,
+            component_uploads_per_tenant: 2,
+            compiles: 2,
+            compile_wait: Duration::from_secs(120),
+            compile_before_ready: Duration::from_secs(60),
+            compiled_cache_bytes: 1024 * MIB,
             compile: Duration::from_secs(60),
             compile_memory_bytes: 4 * 1024 * MIB,
+
+            audit_records: 10_000,
+            audit_age: Duration::from_secs(90 * 24 * 60 * 60),
+
+            stream_changes: 20_000,
+            stream_age: Duration::from_secs(60 * 60),
+            subscribers: 512,
+            subscribers_per_tenant: 64,
+            stream_keep_alive: Duration::from_secs(15),
+            follow_lag: Duration::from_secs(2),
+            follow: Duration::from_secs(5),
 
             embedding_queue: 1_024,
             embedding_requests: 8,
             embedding_cache_bytes: 64 * MIB,
+            fact_windows: 160,
+            embedding_window_bytes: 2 * KIB,
         }
     }
 }
@@ -244,6 +350,10 @@ impl Limits {
     /// # Errors
     /// Names the limit that breaks a rule, and the rule.
     pub fn validate(&self) -> Result<(), String> {
+        // First the values alone: the sums below rely on their bounds.
+        if let Ok(serde_json::Value::Object(values)) = serde_json::to_value(self) {
+            limit_ranges::check(&values).map_err(|rule| format!("[limits]: {rule}"))?;
+        }
         let largest_fact = self.fact_text_bytes + self.fact_metadata_bytes;
         let rules = [
             (
@@ -269,11 +379,6 @@ impl Limits {
                 self.import_line_bytes <= self.bodies_bytes,
                 "bodies_bytes must hold the largest line of an import",
             ),
-            (self.connections > 0, "connections must be at least 1"),
-            (self.guests > 0, "guests must be at least 1"),
-            (self.embedding_queue > 0, "embedding_queue must be at least 1"),
-            (self.embedding_requests > 0, "embedding_requests must be at least 1"),
-            (self.guests_per_tenant > 0, "guests_per_tenant must be at least 1"),
             (
                 (1..=100).contains(&self.batch_facts),
                 "batch_facts must be 1 to 100, the contract's maximum",
@@ -318,6 +423,38 @@ mod tests {
     fn limits_that_contradict_each_other_are_refused() {
         let limits = Limits { host_call_bytes: 300 * KIB, ..Limits::default() };
         assert!(limits.validate().unwrap_err().contains("host_call_bytes"));
+    }
+
+    fn names() -> Vec<String> {
+        let Ok(serde_json::Value::Object(limits)) = serde_json::to_value(Limits::default()) else {
+            panic!("limits are an object");
+        };
+        limits.into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn with(name: &str, number: u64) -> Result<(), String> {
+        let limits = serde_json::json!({ name: number });
+        // A number that its type cannot hold is refused before its range is looked at.
+        let limits = serde_json::from_value::<Limits>(limits);
+        limits.map_err(|error| format!("{name}: {error}"))?.validate()
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_refused_unless_zero_means_something() {
+        let refused = |name: &str| with(name, 0).is_err_and(|why| why.contains("and is 0"));
+        let named = with("search_ms", 0).unwrap_err();
+        assert!(named.starts_with("[limits]: search_ms must be 1 to "), "{named}");
+        for name in names() {
+            let has_meaning = limit_ranges::MAY_BE_ZERO.contains(&name.as_str());
+            assert_eq!(refused(&name), !has_meaning, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_no_machine_has_is_refused() {
+        for name in names().iter().filter(|name| !name.contains("fuel")) {
+            assert!(with(name, 1 << 45).unwrap_err().contains(name.as_str()), "{name}");
+        }
     }
 
     #[test]

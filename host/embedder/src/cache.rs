@@ -3,6 +3,7 @@
 //! The tenant is part of the key: with a shared cache, a tenant could tell by the response time
 //! that another tenant had embedded the same text.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -80,6 +81,14 @@ impl<E: Embedder> Embedder for Cached<E> {
         vectors.into_iter().map(|vector| vector.ok_or_else(short)).collect()
     }
 
+    fn window_bytes(&self) -> usize {
+        self.embedder.window_bytes()
+    }
+
+    fn windows(&self, text: &str, most: usize) -> Vec<Range<usize>> {
+        self.embedder.windows(text, most)
+    }
+
     fn forget(&self, tenant: &TenantId) {
         self.cache.retain(|key, _| key.0 != *tenant);
     }
@@ -94,6 +103,14 @@ impl<E: Embedder> Embedder for Cached<E> {
 
     fn owns(&self, profile: &str) -> bool {
         self.embedder.owns(profile)
+    }
+
+    fn known_share(&self, text: &str) -> Option<f32> {
+        self.embedder.known_share(text)
+    }
+
+    fn knows_nothing(&self, text: &str) -> bool {
+        self.embedder.knows_nothing(text)
     }
 
     fn kind(&self) -> &'static str {
@@ -147,6 +164,14 @@ mod tests {
         let texts = texts.iter().map(ToString::to_string).collect();
         let until = Instant::now() + Duration::from_secs(60);
         cached.embed(&tenant, texts, Lane::Query, until).await.unwrap()
+    }
+
+    #[test]
+    fn what_the_model_knows_is_asked_of_the_embedder() {
+        let cached = Cached::new(HashEmbedder, 1 << 20);
+        assert_eq!(cached.known_share("a word"), Some(1.0));
+        assert_eq!(cached.known_share("?!"), Some(0.0));
+        assert_eq!(Cached::new(Counting(AtomicUsize::new(0)), 1 << 20).known_share("word"), None);
     }
 
     #[tokio::test]

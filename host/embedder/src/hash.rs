@@ -4,15 +4,20 @@
 //! share words or spelling (Weinberger et al., "Feature Hashing for Large Scale Multitask
 //! Learning", ICML 2009).
 
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use kenning_storage::TenantId;
 
+use super::windows::cut_bytes;
 use super::{EmbedError, Embedder, Lane, Space, Vector};
 
 const DIMENSIONS: usize = 384;
+
+/// Bytes of one window: as many words as the local model reads.
+const WINDOW_BYTES: usize = 1_024;
 
 /// A whole word counts as much as this many letter trigrams.
 const WORD_WEIGHT: i32 = 3;
@@ -35,8 +40,21 @@ impl Embedder for HashEmbedder {
         Ok(texts.iter().map(|text| hash_text(text)).collect())
     }
 
+    fn window_bytes(&self) -> usize {
+        WINDOW_BYTES
+    }
+
+    fn windows(&self, text: &str, most: usize) -> Vec<Range<usize>> {
+        cut_bytes(text, WINDOW_BYTES, most)
+    }
+
     fn space(&self) -> Option<&Space> {
         Some(&SPACE)
+    }
+
+    /// It knows every word, and a text without one not at all.
+    fn known_share(&self, text: &str) -> Option<f32> {
+        Some(if text.contains(char::is_alphanumeric) { 1.0 } else { 0.0 })
     }
 
     fn kind(&self) -> &'static str {

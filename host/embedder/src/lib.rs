@@ -35,9 +35,13 @@ mod cache;
 mod choice;
 mod hash;
 mod local;
+mod passes;
 mod queue;
 mod remote;
+mod waiting;
+mod windows;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -123,6 +127,20 @@ pub trait Embedder: Send + Sync {
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError>;
 
+    /// Texts of at most so many bytes are read whole. Longer ones may have several windows.
+    fn window_bytes(&self) -> usize {
+        usize::MAX
+    }
+
+    /// The windows of a text, as ranges of its bytes, at most `most` of them: pieces that are each
+    /// read whole by [`Embedder::embed`], which ignores what it cannot read of a longer text. They
+    /// cover the text from its beginning, overlap a little, and there is at least one.
+    ///
+    /// Tokenizes the text, which takes milliseconds for a long one.
+    fn windows(&self, text: &str, _most: usize) -> Vec<Range<usize>> {
+        std::iter::once(0..text.len()).collect()
+    }
+
     /// Drops a tenant's cached vectors.
     fn forget(&self, _tenant: &TenantId) {}
 
@@ -149,6 +167,20 @@ pub trait Embedder: Send + Sync {
     /// have made. So the index can be rebuilt while the embedder is down.
     fn owns(&self, profile: &str) -> bool {
         self.space().is_some_and(|space| space.profile == profile)
+    }
+
+    /// The share of the tokens of `text` that the model knows, 0 to 1; `None` if it cannot be told.
+    ///
+    /// A model replaces what it does not know by one and the same token. So at 0, the vector says
+    /// nothing of the text: all such texts have about the same one.
+    fn known_share(&self, _text: &str) -> Option<f32> {
+        None
+    }
+
+    /// Whether the model is known to know no token of `text`, which is quicker to find out than how
+    /// many it knows.
+    fn knows_nothing(&self, text: &str) -> bool {
+        self.known_share(text) == Some(0.0)
     }
 
     /// The name of this kind of embedder in `--embedder` and `/v1/stats`.

@@ -5,28 +5,32 @@
 //! what is queued and never waits for more: waiting for a fuller batch halved the throughput of
 //! a single caller when it was measured.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::RefCell;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use kenning_minilm::{DIMENSIONS, LoadError, MiniLm, Precision, Scratch};
+use kenning_minilm::{DIMENSIONS, LoadError, MAX_TOKENS, MiniLm, Precision, Scratch};
 use kenning_storage::TenantId;
 use tokio::time::timeout_at;
 
-use super::queue::{Job, Queue};
+use super::passes::work;
+use super::queue::Queue;
+use super::waiting::Waiting;
+use super::windows::cut;
 use super::{EmbedError, Embedder, Lane, Space, Vector};
 
-/// The maximum of texts in one forward pass, and of their bytes: about 4,096 tokens, which take
-/// a tenth of a second at most.
-const BATCH_TEXTS: usize = 32;
-const BATCH_BYTES: usize = 16 * 1024;
+/// A token stands for one byte at least, and each sequence has two that stand for no text.
+const WINDOW_BYTES: usize = MAX_TOKENS - 2;
 
 /// The model, its threads and the queue before them. Dropping it ends the threads.
 pub struct LocalEmbedder {
+    waiting: Waiting,
     queue: Arc<Queue>,
+    model: Arc<MiniLm>,
     space: Space,
 }
 
@@ -41,16 +45,20 @@ impl LocalEmbedder {
     /// If the system refuses to start a thread.
     pub fn load(directory: &Path, threads: usize, queued: usize) -> Result<Self, LoadError> {
         let model = Arc::new(MiniLm::load(directory, Precision::best())?);
-        let queue = Arc::new(Queue::new(queued));
+        let queue = Arc::new(Queue::new(threads));
         for number in 0..threads {
             let (model, queue) = (model.clone(), queue.clone());
             thread::Builder::new()
                 .name(format!("embed-{number}"))
-                .spawn(move || work(&model, &queue))
+                .spawn(move || {
+                    // Of the passes that are in the middle of one another, each has its own.
+                    let idle = RefCell::default();
+                    work(&queue, &|texts, pause| embed(&model, texts, &idle, pause));
+                })
                 .expect("the system can start the embedder's threads");
         }
         let space = Space { profile: model.profile().to_string(), dimensions: DIMENSIONS };
-        Ok(Self { queue, space })
+        Ok(Self { waiting: Waiting::new(queued), queue, model, space })
     }
 }
 
@@ -64,14 +72,15 @@ impl Drop for LocalEmbedder {
 impl Embedder for LocalEmbedder {
     async fn embed(
         &self,
-        _tenant: &TenantId,
+        tenant: &TenantId,
         texts: Vec<String>,
         lane: Lane,
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError> {
+        let _room = self.waiting.enter(tenant, lane, texts.len(), until).await?;
         let mut answers = Vec::with_capacity(texts.len());
         for text in texts {
-            answers.push(self.queue.push(text, lane, until).await?);
+            answers.push(self.queue.push(tenant, text, lane, until).await?);
         }
         let mut vectors = Vec::with_capacity(answers.len());
         for answer in answers {
@@ -82,8 +91,25 @@ impl Embedder for LocalEmbedder {
         Ok(vectors)
     }
 
+    fn window_bytes(&self) -> usize {
+        WINDOW_BYTES
+    }
+
+    fn windows(&self, text: &str, most: usize) -> Vec<Range<usize>> {
+        // What cannot be tokenized cannot be embedded either, and the error is returned there.
+        cut(text, most, |rest| self.model.reach(rest).unwrap_or(rest.len()))
+    }
+
     fn space(&self) -> Option<&Space> {
         Some(&self.space)
+    }
+
+    fn known_share(&self, text: &str) -> Option<f32> {
+        self.model.known_share(text).ok()
+    }
+
+    fn knows_nothing(&self, text: &str) -> bool {
+        self.model.knows_nothing(text).unwrap_or(false)
     }
 
     fn kind(&self) -> &'static str {
@@ -95,38 +121,21 @@ impl Embedder for LocalEmbedder {
     }
 }
 
-fn work(model: &MiniLm, queue: &Queue) {
-    let mut scratch = Scratch::default();
-    while let Some(jobs) = queue.pop(BATCH_TEXTS, BATCH_BYTES) {
-        let texts: Vec<&str> = jobs.iter().map(|job| job.text.as_str()).collect();
-        let begun = Instant::now();
-        let computed = catch_unwind(AssertUnwindSafe(|| embed(model, &texts, &mut scratch)));
-        metrics::histogram!("kenning_embedding_seconds").record(begun.elapsed().as_secs_f64());
-        metrics::counter!("kenning_embedded_texts_total").increment(jobs.len() as u64);
-        let answer = computed.unwrap_or_else(|_| {
-            // The next pass must not read buffers that a panic left half written.
-            scratch = Scratch::default();
-            Err(EmbedError::Unavailable("the embedder failed on this text".into()))
-        });
-        answer_all(jobs, answer);
-    }
-}
-
-fn embed(model: &MiniLm, texts: &[&str], scratch: &mut Scratch) -> Result<Vec<Vector>, EmbedError> {
+/// Embeds texts in one forward pass. A panic in it loses its buffers, which may be half written.
+fn embed(
+    model: &MiniLm,
+    texts: &[&str],
+    idle: &RefCell<Vec<Scratch>>,
+    pause: &mut dyn FnMut(),
+) -> Result<Vec<Vector>, EmbedError> {
     let failed = |error: &dyn std::fmt::Display| EmbedError::Unavailable(error.to_string());
     let sequences: Result<Vec<Vec<u32>>, _> =
         texts.iter().map(|text| model.tokenize(text)).collect();
     let sequences = sequences.map_err(|error| failed(&error))?;
     let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-    let values = model.forward(&sequences, scratch).map_err(|error| failed(&error))?;
+    let mut scratch = idle.borrow_mut().pop().unwrap_or_default();
+    let values = model.forward_with_pauses(&sequences, &mut scratch, pause);
+    idle.borrow_mut().push(scratch);
+    let values = values.map_err(|error| failed(&error))?;
     Ok(values.chunks_exact(DIMENSIONS).map(Vector::from).collect())
-}
-
-fn answer_all(jobs: Vec<Job>, answer: Result<Vec<Vector>, EmbedError>) {
-    match answer {
-        Ok(vectors) => jobs.into_iter().zip(vectors).for_each(|(job, vector)| {
-            job.finish(Ok(vector));
-        }),
-        Err(error) => jobs.into_iter().for_each(|job| job.finish(Err(error.clone()))),
-    }
 }

@@ -32,4 +32,7 @@ pub enum IndexError {
     /// The index holds [`limits::FACTS`] facts already.
     #[error("the index is full: it holds {max} facts", max = limits::FACTS)]
     Full,
+    /// The caller of the search stopped it; see [`Work`](crate::Work).
+    #[error("the search was stopped")]
+    Stopped,
 }

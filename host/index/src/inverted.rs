@@ -129,6 +129,21 @@ impl<K: Eq, P: Copy> Inverted<K, P> {
         &self.lists[list as usize]
     }
 
+    /// How many keys both slots have, and how many at least one of them has.
+    pub(crate) fn shared(&self, left: u32, right: u32) -> (usize, usize) {
+        let (left, right) = (&self.links[left as usize], &self.links[right as usize]);
+        let has = |link: &&Link| right.binary_search_by_key(&link.list, |link| link.list).is_ok();
+        let both = left.iter().filter(has).count();
+        (both, left.len() + right.len() - both)
+    }
+
+    /// The posting of `slot` in `list`, if it has that key.
+    pub(crate) fn posting(&self, list: u32, slot: u32) -> Option<&Posting<P>> {
+        let links = &self.links[slot as usize];
+        let found = links.binary_search_by_key(&list, |link| link.list).ok()?;
+        self.lists[list as usize].postings.get(links[found].at as usize)
+    }
+
     /// Number of postings: pairs of a fact and a key it has.
     pub(crate) fn postings(&self) -> usize {
         self.postings

@@ -38,11 +38,16 @@
 //! # Layout
 //! In reading order:
 //! - `index`: the lock, and how revisions replace each other. `removals`: recent removals.
-//! - `vectors`: nearest-neighbour search. `quantized`: a vector and its 8-bit copy. `kernels`: dot
-//!   products of 8-bit vectors.
+//! - `vectors`: nearest-neighbour search. `shortlist`: the rows that may be in its result.
+//!   `quantized`: a vector and its 8-bit copy. `kernels`: dot products of 8-bit vectors.
 //! - `bm25`: full-text search. `analysis`: the terms of a text.
+//!   `languages`: the language for which the facts are analysed.
 //! - [`filter`]: the filter language; its parser and evaluation. `metadata_index`: the facts that
-//!   match a filter. `metadata` and `number`: parsed metadata.
+//!   match a filter. `metadata`, `number` and `time`: parsed metadata. `fold`: case folding.
+//! - `facets`: how many facts have which value. `diversity`: hits that do not repeat one another.
+//!   `passages`: parts of a text with the words of a query. `places`: where those words are.
+//! - `retrieve`: both searches at once, with both scores of each fact.
+//! - `work`: how a search is bounded.
 //! - `inverted`: the inverted index below `bm25` and `metadata_index`. `top_k`: the highest scores.
 //! - [`limits`]: every limit.
 
@@ -50,26 +55,44 @@
 
 mod analysis;
 mod bm25;
+mod diversity;
 mod error;
+mod facets;
 pub mod filter;
+mod fold;
+mod ids;
 mod index;
 mod inverted;
 mod kernels;
+mod languages;
 pub mod limits;
 mod metadata;
 mod metadata_index;
 mod number;
+mod passages;
+mod places;
 mod quantized;
 mod removals;
+mod retrieve;
+mod shortlist;
+mod time;
 mod top_k;
 mod vectors;
+mod work;
 
 use std::sync::Arc;
 
+pub use analysis::Language;
+pub use diversity::Picked;
 pub use error::IndexError;
+pub use facets::{Facet, FacetValue};
 pub use filter::{Filter, FilterError};
 pub use index::Index;
 pub use metadata::Metadata;
+pub use passages::{PASSAGE_CHARS, PASSAGES, Passage};
+pub use retrieve::{Evidence, Retrieved};
+pub use time::parse_time;
+pub use work::Work;
 
 /// An index of one tenant's facts. All methods may be called concurrently.
 pub trait FactIndex: Send + Sync {
@@ -87,6 +110,13 @@ pub trait FactIndex: Send + Sync {
     /// unchanged then.
     fn upsert(&self, entry: &Entry<'_>) -> Result<bool, IndexError>;
 
+    /// The same for a fact whose text has several windows: its `vector` holds the vector of each,
+    /// of so many dimensions, one after another. The best one counts for the fact.
+    ///
+    /// # Errors
+    /// As [`upsert`](Self::upsert), also if the vector ends within a window's.
+    fn upsert_windows(&self, entry: &Entry<'_>, dimensions: usize) -> Result<bool, IndexError>;
+
     /// Removes a fact, unless the stored one is newer than `revision`, and remembers the removal
     /// for a while (see [`limits::REMOVALS`]). Returns whether a fact was removed.
     ///
@@ -101,8 +131,8 @@ pub trait FactIndex: Send + Sync {
     fn has_vector(&self, id: &str) -> bool;
 
     /// The up to `limit` facts with the highest cosine similarity to `vector`, highest first, and
-    /// by id where scores are equal. Facts that do not match `filter` are left out. Exact: no fact
-    /// with a higher similarity is missed.
+    /// by id where scores are equal. The best vector of a fact counts. Facts that do not
+    /// match `filter` are left out. Exact: no fact with a higher similarity is missed.
     ///
     /// `vector` has as many values as the vectors of the facts; its length does not matter.
     ///
@@ -114,6 +144,20 @@ pub trait FactIndex: Send + Sync {
         vector: &[f32],
         filter: Option<&Filter>,
         limit: usize,
+    ) -> Result<Vec<Candidate>, IndexError> {
+        self.nearest_within(vector, filter, limit, &Work::unbounded())
+    }
+
+    /// The same, bounded by `work`.
+    ///
+    /// # Errors
+    /// As [`nearest`](Self::nearest), and [`IndexError::Stopped`] if `work` was stopped.
+    fn nearest_within(
+        &self,
+        vector: &[f32],
+        filter: Option<&Filter>,
+        limit: usize,
+        work: &Work<'_>,
     ) -> Result<Vec<Candidate>, IndexError>;
 
     /// The up to `limit` facts with the highest BM25 score for `text`, highest first, and by id
@@ -127,7 +171,52 @@ pub trait FactIndex: Send + Sync {
         text: &str,
         filter: Option<&Filter>,
         limit: usize,
+    ) -> Result<Vec<Candidate>, IndexError> {
+        self.matching_within(text, filter, limit, &Work::unbounded())
+    }
+
+    /// The same, bounded by `work`.
+    ///
+    /// # Errors
+    /// As [`matching`](Self::matching), and [`IndexError::Stopped`] if `work` was stopped.
+    fn matching_within(
+        &self,
+        text: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+        work: &Work<'_>,
     ) -> Result<Vec<Candidate>, IndexError>;
+
+    /// The up to `limit` facts that [`nearest`](Self::nearest) finds for `vector` and the up to
+    /// `limit` that [`matching`](Self::matching) finds for `text`, with what both know of each,
+    /// all at one moment. Facts that alone have a word of `text` are among them, up to 16 more.
+    /// Without a vector, only the text is searched for.
+    ///
+    /// # Errors
+    /// As [`nearest_within`](Self::nearest_within).
+    fn retrieve_within(
+        &self,
+        text: &str,
+        vector: Option<&[f32]>,
+        filter: Option<&Filter>,
+        limit: usize,
+        work: &Work<'_>,
+    ) -> Result<Retrieved, IndexError>;
+
+    /// What is known of given facts, in their order; `None` for facts that are not in the index.
+    ///
+    /// The scores equal those that [`nearest`](Self::nearest) and [`matching`](Self::matching) give
+    /// the same facts for `vector` and `text`.
+    ///
+    /// # Errors
+    /// As [`nearest_within`](Self::nearest_within).
+    fn evidence_within(
+        &self,
+        text: &str,
+        vector: Option<&[f32]>,
+        ids: &[&str],
+        work: &Work<'_>,
+    ) -> Result<Vec<Option<Evidence>>, IndexError>;
 
     /// What the index holds, in numbers.
     fn sizes(&self) -> Sizes;
@@ -145,7 +234,8 @@ pub struct Entry<'a> {
     /// The metadata that filters test, as the text of a JSON object.
     pub metadata: &'a str,
     /// The text's embedding, if it is known yet: 1 to [`limits::DIMENSIONS`] finite values of any
-    /// scale.
+    /// scale. An empty one says that the text means nothing to the model: the fact counts as one
+    /// with a vector, and no search by vector finds it.
     pub vector: Option<&'a [f32]>,
 }
 
@@ -165,6 +255,8 @@ pub struct Sizes {
     pub facts: usize,
     /// Number of facts that have a vector.
     pub vectors: usize,
+    /// Number of vectors: one for each window of a text.
+    pub windows: usize,
     /// Number of distinct terms in all texts.
     pub terms: usize,
     /// Number of postings: pairs of a fact and a term of its text or a value of its metadata.

@@ -11,13 +11,19 @@ use std::hash::{BuildHasher, RandomState};
 
 use fixedbitset::FixedBitSet;
 
-use crate::filter::{Condition, Filter, Lookup, Node, Predicate, first_text};
+use crate::filter::{Condition, Filter, Lookup, Node, Predicate};
 use crate::inverted::{Inverted, Item};
 use crate::metadata::{Metadata, Object, Scalar, Value};
+use crate::work::Work;
+
+/// The work of finding a list, of reading a posting, and of testing a text without its bytes.
+const LIST_UNITS: u64 = 20;
+const POSTING_UNITS: u64 = 2;
+const TEXT_UNITS: u64 = 60;
 
 /// The path to a field through nested objects, as a 128-bit hash, so that long or deeply nested
 /// names take no memory. Two paths collide with probability 2^-128.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 struct FieldPath(u64, u64);
 
 impl FieldPath {
@@ -26,8 +32,9 @@ impl FieldPath {
     }
 }
 
-/// What a fact has at a path. A list also has one `Element` per distinct scalar in it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What a fact has at a path. A list also has one `Element` per distinct scalar in it, and an
+/// `Object` if it has objects, whose members are at the paths below.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum FieldValue {
     Scalar(Scalar),
     Element(Scalar),
@@ -36,7 +43,7 @@ enum FieldValue {
 }
 
 /// An entry of the index: a path, and what a fact has there.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MetadataKey {
     path: FieldPath,
     value: FieldValue,
@@ -49,6 +56,9 @@ pub(crate) type MetadataKeys = Vec<Item<MetadataKey, ()>>;
 pub(crate) fn keys(metadata: &Metadata, hasher: &RandomState) -> MetadataKeys {
     let mut keys = Vec::new();
     collect(metadata.object(), FieldPath::default(), hasher, &mut keys);
+    // Objects of one list may have equal members.
+    keys.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+    keys.dedup_by(|left, right| left.key == right.key);
     keys
 }
 
@@ -68,10 +78,12 @@ fn collect(object: &Object, path: FieldPath, hasher: &RandomState, keys: &mut Me
                 elements.dedup();
                 elements.into_iter().for_each(|element| add(FieldValue::Element(element.clone())));
             }
-            Value::Object(inner) => {
-                add(FieldValue::Object);
-                collect(inner, path, hasher, keys);
-            }
+            Value::Object(_) => {}
+        }
+        for inner in value.objects() {
+            let key = MetadataKey { path, value: FieldValue::Object };
+            keys.push(Item { hash: hasher.hash_one(&key), key, payload: () });
+            collect(inner, path, hasher, keys);
         }
     }
 }
@@ -125,46 +137,44 @@ impl FieldLists {
     }
 
     /// Calls `each` with lists that together hold every fact that satisfies `predicate`.
-    fn matching(&self, predicate: &Predicate, mut each: impl FnMut(u32)) {
+    fn matching(&self, predicate: &Predicate, work: &Work<'_>, mut each: impl FnMut(u32)) {
         if *predicate == Predicate::Exists {
             return self.existing(each);
         }
-        matching(
-            &self.values,
-            predicate.value_lookup(),
-            |scalar| predicate.holds_for(scalar),
-            &mut each,
-        );
-        matching(
-            &self.elements,
-            predicate.element_lookup(),
-            |scalar| predicate.holds_for_element(scalar),
-            each,
-        );
+        for lookup in predicate.value_lookups() {
+            let holds = |scalar: &Scalar| work.spend(units(scalar)) && predicate.holds_for(scalar);
+            matching(&self.values, lookup, holds, &mut each);
+        }
+        for lookup in predicate.element_lookups() {
+            let holds =
+                |scalar: &Scalar| work.spend(units(scalar)) && predicate.holds_for_element(scalar);
+            matching(&self.elements, lookup, holds, &mut each);
+        }
     }
 }
 
-/// Calls `each` with the lists of the scalars that `lookup` names and, where it names all texts,
-/// for which `holds` is true.
+/// The work of testing a scalar.
+fn units(scalar: &Scalar) -> u64 {
+    match scalar {
+        Scalar::Text(text) => TEXT_UNITS + text.len() as u64,
+        _ => TEXT_UNITS,
+    }
+}
+
+/// Calls `each` with the lists of the scalars in `lookup`, if it must test them only of those for
+/// which `holds` is true.
 fn matching(
     lists: &BTreeMap<Scalar, u32>,
-    lookup: Lookup<'_>,
+    lookup: Lookup,
     holds: impl Fn(&Scalar) -> bool,
-    mut each: impl FnMut(u32),
+    each: impl FnMut(u32),
 ) {
-    match lookup {
-        Lookup::Each(scalars) => {
-            scalars.iter().filter_map(|scalar| lists.get(scalar)).for_each(|&list| each(list));
-        }
-        Lookup::Range(first, last) => {
-            lists.range((first, last)).for_each(|(_, &list)| each(list));
-        }
-        Lookup::Texts => {
-            let texts = lists.range(first_text()..).filter(|(scalar, _)| holds(scalar));
-            texts.for_each(|(_, &list)| each(list));
-        }
-        Lookup::None => {}
+    if lookup.is_empty() {
+        return;
     }
+    let Lookup { from, to, all } = lookup;
+    let found = lists.range((from, to)).filter(|(scalar, _)| all || holds(scalar));
+    found.map(|(_, list)| *list).for_each(each);
 }
 
 impl MetadataIndex {
@@ -222,12 +232,19 @@ impl MetadataIndex {
     }
 
     /// The slots whose metadata matches `filter`, as decided by [`Filter::matches`].
-    pub(crate) fn select(&self, filter: &Filter, hasher: &RandomState) -> FixedBitSet {
-        self.select_node(filter.root(), hasher)
+    ///
+    /// If `work` is stopped, the result is not complete.
+    pub(crate) fn select(
+        &self,
+        filter: &Filter,
+        hasher: &RandomState,
+        work: &Work<'_>,
+    ) -> FixedBitSet {
+        self.select_node(filter.root(), hasher, work)
     }
 
-    fn select_node(&self, node: &Node, hasher: &RandomState) -> FixedBitSet {
-        let select = |node| self.select_node(node, hasher);
+    fn select_node(&self, node: &Node, hasher: &RandomState, work: &Work<'_>) -> FixedBitSet {
+        let select = |node| self.select_node(node, hasher, work);
         match node {
             Node::All(nodes) => {
                 let mut selected = self.none();
@@ -245,28 +262,73 @@ impl MetadataIndex {
                 selected.toggle_range(..);
                 selected
             }
-            Node::Condition(condition) => self.select_condition(condition, hasher),
+            Node::Condition(condition) => self.select_condition(condition, hasher, work),
         }
     }
 
-    /// Resolves the field as [`Object::get`] does, for all facts at once. The deepest path is
+    /// Resolves the field as [`Object::values`] does, for all facts at once. The deepest path is
     /// evaluated first, and each shallower one then overrides it for the facts that have it: a
     /// field named `a.b` hides the field `b` of the object `a`.
-    fn select_condition(&self, condition: &Condition, hasher: &RandomState) -> FixedBitSet {
+    fn select_condition(
+        &self,
+        condition: &Condition,
+        hasher: &RandomState,
+        work: &Work<'_>,
+    ) -> FixedBitSet {
         let mut selected = self.none();
         for path in self.paths(&condition.field, hasher).into_iter().rev() {
             let Some(field) = self.fields.get(&path) else { continue };
             if !selected.is_clear() {
-                field.existing(|list| self.slots(list).for_each(|slot| selected.remove(slot)));
+                field
+                    .existing(|list| self.slots(list, work).for_each(|slot| selected.remove(slot)));
             }
-            field.matching(&condition.predicate, |list| {
-                self.slots(list).for_each(|slot| selected.insert(slot));
+            field.matching(&condition.predicate, work, |list| {
+                self.slots(list, work).for_each(|slot| selected.insert(slot));
             });
         }
         selected
     }
 
-    /// The paths that a dotted name can stand for, in the order of [`Object::get`].
+    /// How many facts have each scalar at `field`, as its value or as an element of its list; of
+    /// the slots in `allowed` only, if given. The field is resolved as for a filter.
+    pub(crate) fn counts(
+        &self,
+        field: &str,
+        allowed: Option<&FixedBitSet>,
+        hasher: &RandomState,
+        work: &Work<'_>,
+    ) -> BTreeMap<Scalar, u64> {
+        let mut counts = BTreeMap::new();
+        // A field named `a.b` hides the field `b` of the object `a`.
+        let mut hidden = self.none();
+        for path in self.paths(field, hasher) {
+            let Some(field) = self.fields.get(&path) else { continue };
+            let is_counted = |slot: &usize| {
+                !hidden.contains(*slot) && allowed.is_none_or(|allowed| allowed.contains(*slot))
+            };
+            for (scalar, list) in &field.values {
+                let count = self.slots(*list, work).filter(is_counted).count();
+                add(&mut counts, scalar, count);
+            }
+            for (scalar, list) in &field.elements {
+                // Objects of one list may have the scalar and a list with it.
+                let counted = field.values.get(scalar).map(|list| self.slot_set(*list, work));
+                let is_new = |slot: &usize| counted.as_ref().is_none_or(|set| !set.contains(*slot));
+                let slots = self.slots(*list, work).filter(is_counted);
+                add(&mut counts, scalar, slots.filter(is_new).count());
+            }
+            field.existing(|list| self.slots(list, work).for_each(|slot| hidden.insert(slot)));
+        }
+        counts
+    }
+
+    fn slot_set(&self, list: u32, work: &Work<'_>) -> FixedBitSet {
+        let mut set = self.none();
+        self.slots(list, work).for_each(|slot| set.insert(slot));
+        set
+    }
+
+    /// The paths that a dotted name can stand for, in the order of [`Object::values`].
     fn paths(&self, field: &str, hasher: &RandomState) -> Vec<FieldPath> {
         let (mut parent, mut rest) = (FieldPath::default(), field);
         let mut paths = vec![parent.join(rest, hasher)];
@@ -280,8 +342,12 @@ impl MetadataIndex {
         paths
     }
 
-    fn slots(&self, list: u32) -> impl Iterator<Item = usize> {
-        self.inverted.list(list).postings().iter().map(|posting| posting.slot as usize)
+    /// The slots of a list; none if `work` is stopped.
+    fn slots(&self, list: u32, work: &Work<'_>) -> impl Iterator<Item = usize> {
+        let postings = self.inverted.list(list).postings();
+        let go_on = work.spend(LIST_UNITS + POSTING_UNITS * postings.len() as u64);
+        let postings = if go_on { postings } else { &[] };
+        postings.iter().map(|posting| posting.slot as usize)
     }
 
     fn none(&self) -> FixedBitSet {
@@ -289,13 +355,17 @@ impl MetadataIndex {
     }
 }
 
+fn add(counts: &mut BTreeMap<Scalar, u64>, scalar: &Scalar, count: usize) {
+    if count > 0 {
+        *counts.entry(scalar.clone()).or_default() += count as u64;
+    }
+}
+
 impl MetadataKey {
     fn bytes(&self) -> usize {
         match &self.value {
-            FieldValue::Scalar(Scalar::Text(text)) | FieldValue::Element(Scalar::Text(text)) => {
-                text.len()
-            }
-            _ => 0,
+            FieldValue::Scalar(scalar) | FieldValue::Element(scalar) => scalar.bytes(),
+            FieldValue::List | FieldValue::Object => 0,
         }
     }
 }

@@ -25,6 +25,14 @@ impl Number {
         }
     }
 
+    pub(crate) fn to_json(self) -> serde_json::Value {
+        match self {
+            Self::Whole(whole) => whole.into(),
+            Self::Large(large) => large.into(),
+            Self::Float(float) => float.into(),
+        }
+    }
+
     /// The integer as `Ok`, a float as `Err`.
     fn parts(self) -> Result<i128, f64> {
         match self {

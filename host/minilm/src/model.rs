@@ -130,6 +130,33 @@ impl MiniLm {
         self.tokenizer.tokenize(text)
     }
 
+    /// The share of a text's tokens that the model knows, 0 to 1; 0 if there are none. The rest is
+    /// `[UNK]` to it. As much of the text counts as [`tokenize`](Self::tokenize) reads.
+    ///
+    /// # Errors
+    /// Fails if the tokenizer rejects the text.
+    pub fn known_share(&self, text: &str) -> Result<f32, TokenizeError> {
+        self.tokenizer.known_share(text)
+    }
+
+    /// Whether [`known_share`](Self::known_share) is 0. Of most texts, only the first words are
+    /// read.
+    ///
+    /// # Errors
+    /// Fails if the tokenizer rejects the text.
+    pub fn knows_nothing(&self, text: &str) -> Result<bool, TokenizeError> {
+        self.tokenizer.knows_nothing(text)
+    }
+
+    /// How many bytes of the beginning of `text` are read by [`tokenize`](Self::tokenize): all of
+    /// them, or as many as [`MAX_TOKENS`] tokens stand for.
+    ///
+    /// # Errors
+    /// Fails if the tokenizer rejects the text.
+    pub fn reach(&self, text: &str) -> Result<usize, TokenizeError> {
+        self.tokenizer.reach(text)
+    }
+
     /// Computes one embedding per sequence of token ids: the mean of the sequence's hidden states,
     /// scaled to unit length. Returns `sequences.len()` rows of [`DIMENSIONS`] floats, in the order
     /// of the sequences.
@@ -148,6 +175,21 @@ impl MiniLm {
         sequences: &[&[u32]],
         scratch: &mut Scratch,
     ) -> Result<Vec<f32>, ForwardError> {
+        self.forward_with_pauses(sequences, scratch, &mut || ())
+    }
+
+    /// As [`forward`](Self::forward), and calls `pause` after each step, which takes up to about
+    /// half a millisecond. So a thread can do what is more urgent in the middle of a long batch:
+    /// for example another forward pass, with a [`Scratch`] of its own.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_with_pauses(
+        &self,
+        sequences: &[&[u32]],
+        scratch: &mut Scratch,
+        pause: &mut dyn FnMut(),
+    ) -> Result<Vec<f32>, ForwardError> {
         for (index, sequence) in sequences.iter().enumerate() {
             validate(index, sequence)?;
         }
@@ -156,17 +198,25 @@ impl MiniLm {
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(chunk_length(rest));
             let (target, after_target) = targets.split_at_mut(chunk.len() * DIMENSIONS);
-            self.forward_chunk(chunk, target, scratch);
+            self.forward_chunk(chunk, target, scratch, pause);
             (rest, targets) = (after, after_target);
         }
         Ok(vectors)
     }
 
-    fn forward_chunk(&self, sequences: &[&[u32]], vectors: &mut [f32], scratch: &mut Scratch) {
+    fn forward_chunk(
+        &self,
+        sequences: &[&[u32]],
+        vectors: &mut [f32],
+        scratch: &mut Scratch,
+        pause: &mut dyn FnMut(),
+    ) {
         self.embeddings.look_up(self.cpu, sequences, scratch);
         for layer in &self.layers {
             layer.attend(self.cpu, sequences, scratch);
+            pause();
             layer.feed_forward(self.cpu, scratch);
+            pause();
         }
         let mut hidden = scratch.hidden.as_slice();
         for (sequence, vector) in sequences.iter().zip(vectors.chunks_exact_mut(DIMENSIONS)) {

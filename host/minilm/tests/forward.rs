@@ -206,6 +206,24 @@ fn a_refused_batch_leaves_the_scratch_usable() {
 }
 
 #[test]
+fn another_pass_may_run_in_the_pauses_of_a_long_one() {
+    let model = load(Precision::F32);
+    let (long, short) = (vec![2000; MAX_TOKENS], [101, 2001, 102]);
+    let mut scratch = Scratch::default();
+    let expected = model.forward(&[&long, &short], &mut scratch).unwrap();
+    let (mut other, mut between) = (Scratch::default(), Vec::new());
+    let mut pause = || between.push(model.forward(&[&short], &mut other).unwrap());
+    let vectors = model.forward_with_pauses(&[&long, &short], &mut scratch, &mut pause).unwrap();
+    assert_eq!(vectors, expected);
+    // Two for each layer and chunk.
+    assert_eq!(between.len(), 2 * 6 * 2);
+    assert!(between.iter().all(|vector| vector[..] == between[0][..]));
+    let distance = |(a, b): (&f32, &f32)| (a - b).abs();
+    let greatest = between[0].iter().zip(&expected[DIMENSIONS..]).map(distance);
+    assert!(greatest.fold(0.0, f32::max) <= 1e-6);
+}
+
+#[test]
 fn a_text_of_megabytes_yields_the_tokens_of_its_beginning() {
     let model = load(Precision::F32);
     let beginning = "All work and no play. ".repeat(100);

@@ -13,10 +13,10 @@ const MOVE_AWAY: &str =
 
 /// Returns the directory that contains the model's files, verified.
 ///
-/// Searches `explicit` (the flag or `KENNING_MODEL_DIR`; it may contain the files or have the
-/// layout of the cache), then `$XDG_CACHE_HOME/kenning/models` or `~/.cache/kenning/models`, then
-/// the caches of Hugging Face tools. Blocking: the first call hashes 91 MB, later calls only
-/// compare sizes and modification times.
+/// Searches `explicit` alone, if it is given (the flag or `KENNING_MODEL_DIR`; it may contain the
+/// files or have the layout of the cache), and otherwise `$XDG_CACHE_HOME/kenning/models` or
+/// `~/.cache/kenning/models`, then the caches of Hugging Face tools. Blocking: the first call
+/// hashes 91 MB, later calls only compare sizes and modification times.
 ///
 /// # Errors
 /// [`ModelError::NotFound`] names the directories searched, [`ModelError::Corrupt`] the file that

@@ -45,11 +45,13 @@ impl SearchPaths {
         }
     }
 
-    /// Kenning's own directories for this model. An explicit directory may contain the files
-    /// themselves or have the layout of the cache.
+    /// Kenning's own directories for this model. An explicit directory is the only one; it may
+    /// contain the files themselves or have the layout of the cache.
     pub(crate) fn own(&self, model: &Model) -> Vec<PathBuf> {
-        let explicit = self.explicit.iter().flat_map(|root| [root.clone(), nested(root, model)]);
-        explicit.chain(self.cache.iter().map(|root| nested(root, model))).collect()
+        match &self.explicit {
+            Some(root) => vec![root.clone(), nested(root, model)],
+            None => self.cache.iter().map(|root| nested(root, model)).collect(),
+        }
     }
 
     /// The directory that a pull writes to.
@@ -67,13 +69,18 @@ impl SearchPaths {
 
     /// Snapshots of the model in Hugging Face caches, in a stable order.
     pub(crate) fn snapshots(&self, model: &Model) -> Vec<PathBuf> {
-        let roots = self.hubs.iter().map(|hub| hub.join(&model.hub_directory).join("snapshots"));
+        let roots = self.hubs().iter().map(|hub| hub.join(&model.hub_directory).join("snapshots"));
         roots.flat_map(|root| subdirectories(&root)).collect()
+    }
+
+    /// The caches of other tools, which are searched unless a directory was named.
+    fn hubs(&self) -> &[PathBuf] {
+        if self.explicit.is_some() { &[] } else { &self.hubs }
     }
 
     /// Every directory searched, for the error message.
     pub(crate) fn all(&self, model: &Model) -> Vec<PathBuf> {
-        let hubs = self.hubs.iter().map(|hub| hub.join(&model.hub_directory));
+        let hubs = self.hubs().iter().map(|hub| hub.join(&model.hub_directory));
         self.own(model).into_iter().chain(hubs).collect()
     }
 }

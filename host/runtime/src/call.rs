@@ -14,18 +14,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kenning_storage::TenantId;
+use kenning_storage::{RegistryRevision, TenantId};
 use tokio::time::timeout_at;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::component::linked::Pre;
-use crate::dry_run::CapturedWrites;
-use crate::guest::{Guest, Quarantined};
-use crate::outcome::{CallError, GuestError, GuestLimit, GuestRun, Waiting};
+use crate::guest::{Failing, Guest};
+use crate::health::{Begun, Counted};
+use crate::outcome::{CallError, DeadlinePassed, GuestError, GuestLimit, GuestRun, Waiting};
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
 use crate::state::State;
+use crate::trace::{CallTracer, Ran, stack};
+use crate::trap;
 
 /// Calls one export of a guest, given its bindings of type `B`, and returns the result.
 pub trait GuestCall<B, R>:
@@ -45,6 +47,9 @@ pub struct Invocation {
     pub operation: &'static str,
     /// The fuel it may use.
     pub fuel: u64,
+    /// A hash of what it is given, to tell failures on one input from failures on many; `None`
+    /// where that makes no difference.
+    pub input: Option<u64>,
 }
 
 /// What all guests of a call share.
@@ -52,10 +57,13 @@ pub(crate) struct CallContext {
     pub(crate) engine: Engine,
     pub(crate) services: Arc<Services>,
     pub(crate) tenant: TenantId,
+    /// The tenant's registry that the call goes by; `None` if that makes no difference.
+    pub(crate) registry: Option<RegistryRevision>,
     pub(crate) deadline: Instant,
     /// Whether writes are captured and dropped.
     pub(crate) dry_run: bool,
     pub(crate) slice: Slice,
+    pub(crate) tracer: Arc<CallTracer>,
 }
 
 /// Runs `run` in a fresh instance of `guest`, and reports how it went.
@@ -67,21 +75,29 @@ pub(crate) async fn run_guest<P: Pre, R>(
     run: impl GuestCall<P::Bindings, R>,
 ) -> GuestRun<R> {
     let begun = Instant::now();
+    context.tracer.begin(guest, invocation.operation);
     let mut store = new_store(context, guest, invocation.fuel);
     let outcome = timeout_at(context.deadline.into(), async {
         let bindings = pre.instantiate(&mut store).await?;
         run(&bindings, &mut store).await
     })
     .await;
+    let mut stacked = Vec::new();
     let result = match outcome {
         Ok(Ok(result)) => Ok(result),
-        Ok(Err(error)) => Err(classify(&error, &store, invocation.fuel)),
+        Ok(Err(error)) => {
+            store.data().log.finish();
+            stacked = stack(&error, &store.data().log.last_lines());
+            Err(classify(&error, &store, invocation.fuel))
+        }
         Err(_) => Err(deadline(store.data().waiting)),
     };
     let left = store.get_fuel().unwrap_or_default();
-    store.data_mut().fuel.left = left;
-    let fuel_used = invocation.fuel.saturating_sub(left);
-    report(guest, invocation.operation, &store, begun.elapsed(), fuel_used, result.as_ref().err());
+    store.data_mut().fuel.note_left(left);
+    let fuel_used = store.data().fuel.used();
+    let ran = ran(guest, invocation, &store, begun.elapsed(), fuel_used);
+    report(&ran, invocation.input, &store, result.as_ref().err(), &stacked);
+    context.tracer.end(ran, result.as_ref().err(), stacked);
     let state = store.data();
     if !state.unindexed.is_empty() {
         // These facts have pending marks; this tells the indexer where to look for them.
@@ -89,23 +105,26 @@ pub(crate) async fn run_guest<P: Pre, R>(
     }
     let outcome_unknown =
         store.data().outcome_unknown || stopped_after_writing(result.is_err(), store.data());
+    let revision = store.data().revisions.values().max().copied();
     let effects = store.data_mut().effects();
     let result = match result {
         Ok(value) => Ok((value, effects)),
         Err(cause) => Err(GuestError { cause, guest: guest.clone() }),
     };
-    GuestRun { result, outcome_unknown, fuel_used }
+    let validity = store.data().validity;
+    GuestRun { result, outcome_unknown, revision, validity, fuel_used }
 }
 
 /// A store with its limits set, which also bound what runs during instantiation.
 fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
     let services = context.services.clone();
     let (bytes, handles) = (services.limits.host_call_bytes, services.limits.guest_handles);
-    let mut state = State::new(services, context.tenant.clone(), context.deadline, guest);
-    match context.dry_run {
-        true => state.captured = Some(CapturedWrites::default()),
-        // The operator asked for a dry run, so the tenant is not charged.
-        false => state.fuel.charge(&state.services.tenants, &state.tenant, fuel),
+    let (tenant, slice, dry_run) = (context.tenant.clone(), context.slice.clone(), context.dry_run);
+    let mut state = State::new(services, tenant, context.deadline, guest, dry_run, fuel, slice);
+    state.registry = context.registry;
+    // The operator asked for a dry run, so the tenant is not charged.
+    if !dry_run {
+        state.fuel.charge(&state.services.tenants, &state.tenant);
     }
     let mut store = Store::new(&context.engine, state);
     store.limiter(|state| &mut state.memory);
@@ -116,7 +135,9 @@ fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
     let slice = context.slice.clone();
     store.epoch_deadline_callback(move |mut store| {
         let left = store.get_fuel()?;
-        store.data_mut().fuel.left = left;
+        if !store.data_mut().fuel.note_left(left) {
+            return Err(Trap::OutOfFuel.into());
+        }
         if Instant::now() >= store.data().deadline {
             return Err(DeadlinePassed.into());
         }
@@ -125,18 +146,14 @@ fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
     store
 }
 
-/// The guest was computing when its deadline passed.
-#[derive(Debug, thiserror::Error)]
-#[error("the deadline passed")]
-struct DeadlinePassed;
-
 fn classify(error: &wasmtime::Error, store: &Store<State>, fuel: u64) -> CallError {
     let state = store.data();
     if error.is::<DeadlinePassed>() {
         return deadline(Waiting::Nothing);
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return CallError::Overloaded { limit: "guests", allowed: state.services.limits.guests };
+        // The pool has room for every guest that holds a permit.
+        return CallError::Host(format!("the instance pool is too small: {error:#}"));
     }
     if let Some(exceeded) = error.downcast_ref::<GuestLimit>() {
         let used = Some(exceeded.used);
@@ -151,14 +168,12 @@ fn classify(error: &wasmtime::Error, store: &Store<State>, fuel: u64) -> CallErr
         _ if error.root_cause().to_string().contains("fuel allocated for hostcalls") => {
             exceeded("host_call_bytes", limits.host_call_bytes)
         }
-        trap => match state.memory.refused {
+        _ => match state.memory.refused {
             // A guest that is refused memory traps, or cannot be instantiated.
             Some(GuestLimit { limit, allowed, used }) => {
                 CallError::OutOfMemory { limit, allowed, used }
             }
-            None => CallError::Trapped(
-                trap.map_or_else(|| error.root_cause().to_string(), Trap::to_string),
-            ),
+            None => CallError::Trapped(trap::describe(error)),
         },
     }
 }
@@ -182,26 +197,40 @@ fn stopped_after_writing(was_stopped: bool, state: &State) -> bool {
     was_stopped && (state.waiting == Waiting::StorageWrite || !state.revisions.is_empty())
 }
 
-/// One log line and a few metrics for each guest; never the text of a fact or query.
-fn report(
+/// What a guest used.
+fn ran(
     guest: &Arc<Guest>,
-    operation: &'static str,
+    invocation: Invocation,
     store: &Store<State>,
     elapsed: Duration,
     fuel_used: u64,
+) -> Ran {
+    let state = store.data();
+    Ran {
+        guest: guest.clone(),
+        operation: invocation.operation,
+        fuel_limit: invocation.fuel,
+        fuel_used,
+        in_guest: elapsed.saturating_sub(state.host_time),
+        in_host: state.host_time,
+        host_calls: state.host_calls,
+        memory_bytes: state.memory.used(),
+    }
+}
+
+/// One log line and a few metrics for each guest; never the text of a fact or query. A replay
+/// counts nowhere: the operator's proof says nothing about callers.
+fn report(
+    ran: &Ran,
+    input: Option<u64>,
+    store: &Store<State>,
     error: Option<&CallError>,
+    stack: &[String],
 ) {
     let state = store.data();
     state.log.finish();
-    let in_guest = elapsed.saturating_sub(state.host_time);
-    if state.captured.is_none() {
-        let failed = error.is_some_and(CallError::is_guests);
-        if let Some(times) = guest.health.count(in_guest, fuel_used, failed) {
-            let (tenant, guest) = (state.tenant.clone(), guest.clone());
-            // Nobody subscribes in benchmarks.
-            let _ = state.services.quarantined.send(Quarantined { tenant, guest, times });
-        }
-    }
+    let replay = state.captured.is_some();
+    let Ran { guest, operation, fuel_used, in_guest, in_host, .. } = ran;
     tracing::debug!(
         tenant = %state.tenant,
         component = guest.component.name(),
@@ -209,14 +238,42 @@ fn report(
         operation,
         fuel_used,
         guest_us = in_guest.as_micros() as u64,
-        host_us = state.host_time.as_micros() as u64,
-        host_calls = state.host_calls,
+        host_us = in_host.as_micros() as u64,
+        host_calls = ran.host_calls,
+        replay,
         ?error,
         "guest call"
     );
+    if replay {
+        return;
+    }
+    let failed = error.is_some_and(CallError::is_guests);
+    if let Some(error) = error.filter(|_| failed) {
+        log_failure(ran, state, error, stack);
+    }
+    let (tenant, operation, took, fuel) = (&state.tenant, *operation, *in_guest, *fuel_used);
+    let counted = Counted { tenant, operation, input, took, fuel, failed };
+    let begun = guest.health.count(&counted);
+    if begun != Begun::default() {
+        let (tenant, guest) = (tenant.clone(), guest.clone());
+        // Nobody subscribes in benchmarks.
+        let _ = state.services.failing.send(Failing { tenant, guest, begun });
+    }
     metrics::histogram!("kenning_guest_seconds", "operation" => operation)
         .record(in_guest.as_secs_f64());
     metrics::histogram!("kenning_import_seconds", "operation" => operation)
-        .record(state.host_time.as_secs_f64());
-    metrics::counter!("kenning_guest_fuel_total", "operation" => operation).increment(fuel_used);
+        .record(in_host.as_secs_f64());
+    metrics::counter!("kenning_guest_fuel_total", "operation" => operation).increment(*fuel_used);
+}
+
+/// Says on one line where a guest failed, under the request's id.
+fn log_failure(ran: &Ran, state: &State, error: &CallError, stack: &[String]) {
+    tracing::error!(
+        tenant = %state.tenant,
+        component = ran.guest.component.name(),
+        generation = ran.guest.reference.number,
+        operation = ran.operation,
+        stack = stack.join("; "),
+        "guest failed: {error}"
+    );
 }

@@ -1,5 +1,6 @@
 //! The exports of guests as methods of a session: the logic's functions and the extensions' hooks.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use kenning_bindings::self_test::SelfTestedPre;
@@ -180,7 +181,7 @@ impl Session {
     }
 
     fn invocation(&self, operation: &'static str, bytes: usize, items: usize) -> Invocation {
-        Invocation { operation, fuel: self.services().limits.fuel(bytes, items) }
+        Invocation { operation, fuel: self.services().limits.fuel(bytes, items), input: None }
     }
 }
 
@@ -191,6 +192,9 @@ trait HookInput {
 
     /// Facts, hits, drafts or queries.
     fn items(&self) -> usize;
+
+    /// Hashes what a caller wrote; ids and times differ each time that the same is sent.
+    fn hash_content(&self, hasher: &mut DefaultHasher);
 }
 
 impl HookInput for Draft {
@@ -200,6 +204,10 @@ impl HookInput for Draft {
 
     fn items(&self) -> usize {
         1
+    }
+
+    fn hash_content(&self, hasher: &mut DefaultHasher) {
+        (&self.text, &self.metadata).hash(hasher);
     }
 }
 
@@ -211,6 +219,10 @@ impl HookInput for Query {
     fn items(&self) -> usize {
         1
     }
+
+    fn hash_content(&self, hasher: &mut DefaultHasher) {
+        (&self.text, &self.filter).hash(hasher);
+    }
 }
 
 impl HookInput for Vec<Fact> {
@@ -221,6 +233,10 @@ impl HookInput for Vec<Fact> {
     fn items(&self) -> usize {
         self.len()
     }
+
+    fn hash_content(&self, hasher: &mut DefaultHasher) {
+        self.iter().for_each(|fact| (&fact.text, &fact.metadata).hash(hasher));
+    }
 }
 
 impl HookInput for Vec<Hit> {
@@ -230,6 +246,10 @@ impl HookInput for Vec<Hit> {
 
     fn items(&self) -> usize {
         self.len()
+    }
+
+    fn hash_content(&self, hasher: &mut DefaultHasher) {
+        self.iter().for_each(|hit| (&hit.fact.text, &hit.fact.metadata).hash(hasher));
     }
 }
 
@@ -249,7 +269,10 @@ macro_rules! call_hooks {
                 $($argument: $type),+
             ) -> Result<Option<$output>, GuestError> {
                 let Some(pre) = &linked.$module else { return Ok(None) };
+                let mut hasher = DefaultHasher::new();
+                $($argument.hash_content(&mut hasher);)+
                 let invocation = self.hook_invocation($name, $input.bytes(), $input.items());
+                let invocation = Invocation { input: Some(hasher.finish()), ..invocation };
                 self.run(guest, pre, invocation, move |hook, store| {
                     Box::pin(async move { hook.$interface().$call(store, $(&$argument),+).await })
                 })
@@ -288,6 +311,7 @@ impl Session {
     }
 
     fn hook_invocation(&self, operation: &'static str, bytes: usize, items: usize) -> Invocation {
-        Invocation { operation, fuel: self.services().limits.extension_fuel(bytes, items) }
+        let fuel = self.services().limits.extension_fuel(bytes, items);
+        Invocation { operation, fuel, input: None }
     }
 }

@@ -1,10 +1,9 @@
 //! For the fuzz targets: compiles and links a component in one process, without a server.
 
-use std::io::Write;
-
 use kenning_core::limits::Limits;
 use wasmtime::Engine;
 
+use crate::component::code_cache::Compiled;
 use crate::component::compiler::{CompileError, compile, load_compiled, precheck, reason};
 use crate::component::engine::{compiling_engine, engine};
 use crate::component::linked::LinkedLogic;
@@ -36,12 +35,10 @@ impl Checker {
     pub fn check(&self, bytes: &[u8]) -> Result<usize, CompileError> {
         let refused =
             |error: anyhow::Error| CompileError::Refused(reason(format!("{error:#}").as_bytes()));
-        precheck(bytes).map_err(refused)?;
+        let outline = precheck(bytes).map_err(refused)?;
         let compiled = compile(&self.child, bytes).map_err(refused)?;
-        let failed = |error: std::io::Error| CompileError::Failed(error.to_string());
-        let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
-        file.write_all(&compiled).map_err(failed)?;
-        let component = load_compiled(&self.server, file.path())?;
+        let (component, _) =
+            load_compiled(&self.server, &Compiled::in_this_process(&outline, &compiled))?;
         LinkedLogic::link(&self.linkers, &component)
             .map_err(|error| CompileError::Refused(format!("{error:#}")))?;
         Ok(compiled.len())

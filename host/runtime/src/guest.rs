@@ -7,7 +7,7 @@ use kenning_core::limits::Limits;
 use kenning_core::provenance::GenerationRef;
 use kenning_storage::TenantId;
 
-use crate::health::Health;
+use crate::health::{Begun, Health};
 use crate::log_buffer::LogBuffer;
 
 /// Which guest of a tenant.
@@ -59,15 +59,15 @@ pub struct Guest {
     pub lines: Option<Arc<LogBuffer>>,
 }
 
-/// Announces that a guest went into quarantine.
+/// Announces that a guest fails on call after call.
 #[derive(Clone, Debug)]
-pub struct Quarantined {
-    /// The tenant whose call failed last.
+pub struct Failing {
+    /// The tenant whose calls fail.
     pub tenant: TenantId,
     /// The guest.
     pub guest: Arc<Guest>,
-    /// Which quarantine it is, from 1, without a successful call in between.
-    pub times: u32,
+    /// What the last failure began.
+    pub begun: Begun,
 }
 
 impl Guest {

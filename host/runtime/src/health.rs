@@ -1,55 +1,179 @@
-//! Health of one generation of a guest: its counts, and its quarantine.
+//! Health of one generation of a guest: its counts, its streaks of failures, and its quarantine.
 //!
-//! The counts are what a promoted generation is watched by. The quarantine keeps a guest that
-//! fails on every call from being run again and again.
+//! - The counts are what a promoted generation is watched by.
+//! - A streak is one tenant's calls of one export that all failed, whatever their input. A
+//!   generation with a good one before it is rolled back.
+//! - A quarantine follows one tenant's calls that all failed, on inputs that differ. An extension
+//!   is not called while it lasts.
+//!
+//! A caller who repeats the one input that a guest fails on makes a streak, but puts no extension
+//! out of the reach of others.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use kenning_storage::TenantId;
 
-/// Failures in a row that send a guest into quarantine.
-const FAILURES_TO_QUARANTINE: u32 = 5;
+/// Failures in a row that begin a streak or, on inputs that differ, a quarantine.
+const FAILURES: usize = 5;
 
-/// The first quarantine, and the longest; each is twice as long as the one before.
-const QUARANTINE_FIRST: Duration = Duration::from_secs(1);
-const QUARANTINE_LONGEST: Duration = Duration::from_secs(60);
+/// The first pause and the longest; each is twice as long as the one before.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_LONGEST: Duration = Duration::from_secs(60);
+
+/// Most tenants that are counted one by one. Those beyond are in the sums only.
+const TENANTS: usize = 4_096;
+
+/// Most inputs of a tenant that are remembered.
+const INPUTS: usize = 64;
 
 /// Counts the calls of one generation. Only failures that are the guest's fault count as such.
 #[derive(Debug, Default)]
 pub struct Health {
     calls: AtomicU64,
     failures: AtomicU64,
-    in_a_row: AtomicU32,
     guest_us: AtomicU64,
     fuel: AtomicU64,
-    /// The last quarantine, over or not, unless a call has succeeded since.
-    quarantine: Mutex<Option<Quarantine>>,
+    tenants: Mutex<HashMap<TenantId, TenantHealth>>,
+    /// Whether any tenant may have a quarantine, so that the common case takes no lock.
+    has_quarantine: AtomicBool,
 }
 
+/// One call, to be counted.
+pub(crate) struct Counted<'a> {
+    pub(crate) tenant: &'a TenantId,
+    /// The export.
+    pub(crate) operation: &'static str,
+    /// A hash of what it was given; `None` if each call's input counts as another.
+    pub(crate) input: Option<u64>,
+    pub(crate) took: Duration,
+    pub(crate) fuel: u64,
+    pub(crate) failed: bool,
+}
+
+/// What a failure began, if anything. Each is numbered from 1 without a success in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// Another part of a streak: all calls of one export failed since the part before it.
+    pub streak: Option<u32>,
+    /// A quarantine.
+    pub quarantine: Option<u32>,
+}
+
+/// The calls of one tenant.
+#[derive(Debug, Default)]
+struct TenantHealth {
+    calls: u64,
+    failures: u64,
+    /// By export, those whose last call failed.
+    streaks: HashMap<&'static str, Streak>,
+    /// The inputs that failed since the last success of any export.
+    inputs: Vec<u64>,
+    /// How many inputs that differ failed since then.
+    differing: usize,
+    /// The last quarantine, over or not, unless a call has succeeded since.
+    quarantine: Option<Pauses>,
+}
+
+#[derive(Debug, Default)]
+struct Streak {
+    failures: usize,
+    pauses: Option<Pauses>,
+}
+
+/// Pauses that get longer.
 #[derive(Debug)]
-struct Quarantine {
+struct Pauses {
     until: Instant,
-    /// Which one it is, from 1, without a successful call in between.
+    /// Which one it is, from 1.
     number: u32,
     backoff: ExponentialBackoff,
 }
 
-impl Quarantine {
+impl Pauses {
     /// One that has not begun.
     fn new(now: Instant) -> Self {
         let backoff = ExponentialBuilder::new()
-            .with_min_delay(QUARANTINE_FIRST)
-            .with_max_delay(QUARANTINE_LONGEST)
+            .with_min_delay(PAUSE_FIRST)
+            .with_max_delay(PAUSE_LONGEST)
             .without_max_times()
             .build();
         Self { until: now, number: 0, backoff }
     }
 
-    fn begin(&mut self, now: Instant) {
-        self.until = now + self.backoff.next().unwrap_or(QUARANTINE_LONGEST);
+    /// Begins the next one and returns its number, unless one has not ended. Calls that began
+    /// before it may fail during it; they do not prolong it.
+    fn begin(&mut self, now: Instant) -> Option<u32> {
+        if now < self.until {
+            return None;
+        }
+        self.until = now + self.backoff.next().unwrap_or(PAUSE_LONGEST);
         self.number += 1;
+        Some(self.number)
+    }
+}
+
+impl TenantHealth {
+    fn succeed(&mut self, operation: &'static str) {
+        self.streaks.remove(operation);
+        self.inputs.clear();
+        (self.differing, self.quarantine) = (0, None);
+    }
+
+    fn fail(&mut self, operation: &'static str, input: Option<u64>, now: Instant) -> Begun {
+        let streak = self.streaks.entry(operation).or_default();
+        streak.failures += 1;
+        let mut begun = Begun::default();
+        if streak.failures >= FAILURES {
+            begun.streak = streak.pauses.get_or_insert_with(|| Pauses::new(now)).begin(now);
+        }
+        // After a quarantine, one more input is enough for the next, but not one that is known.
+        if self.is_new(input) && self.differing >= FAILURES {
+            begun.quarantine = self.quarantine.get_or_insert_with(|| Pauses::new(now)).begin(now);
+        }
+        begun
+    }
+
+    /// Remembers an input; returns whether it had not failed before.
+    fn is_new(&mut self, input: Option<u64>) -> bool {
+        if let Some(input) = input {
+            if self.inputs.contains(&input) {
+                return false;
+            }
+            if self.inputs.len() == INPUTS {
+                self.inputs.remove(0);
+            }
+            self.inputs.push(input);
+        }
+        self.differing += 1;
+        true
+    }
+
+    fn in_streak(&self) -> bool {
+        self.streaks.values().any(|streak| streak.failures >= FAILURES)
+    }
+}
+
+/// The calls of one tenant at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantReading {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its calls that ended.
+    pub calls: u64,
+    /// Of those, the ones that failed by the guest's fault.
+    pub failures: u64,
+    /// Whether all its last calls of some export failed, five or more.
+    pub in_streak: bool,
+}
+
+impl TenantReading {
+    /// The fraction of its calls that failed, from 0 to 1.
+    pub fn failure_rate(&self) -> f64 {
+        self.failures as f64 / self.calls.max(1) as f64
     }
 }
 
@@ -106,48 +230,61 @@ impl Health {
         }
     }
 
-    /// Counts one call. If it sends the guest into quarantine, returns how many quarantines that
-    /// makes without a successful call in between.
-    pub(crate) fn count(&self, took: Duration, fuel: u64, failed: bool) -> Option<u32> {
-        self.guest_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
-        self.fuel.fetch_add(fuel, Ordering::Relaxed);
+    /// The counts of each tenant that called.
+    pub fn tenants(&self) -> Vec<TenantReading> {
+        let reading = |(tenant, health): (&TenantId, &TenantHealth)| TenantReading {
+            tenant: tenant.clone(),
+            calls: health.calls,
+            failures: health.failures,
+            in_streak: health.in_streak(),
+        };
+        self.by_tenant().iter().map(reading).collect()
+    }
+
+    /// Whether all last calls of some export by some tenant failed, five or more.
+    pub fn in_streak(&self) -> bool {
+        self.by_tenant().values().any(TenantHealth::in_streak)
+    }
+
+    /// Counts one call.
+    pub(crate) fn count(&self, call: &Counted<'_>) -> Begun {
+        self.guest_us.fetch_add(call.took.as_micros() as u64, Ordering::Relaxed);
+        self.fuel.fetch_add(call.fuel, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        if failed {
+        if call.failed {
             self.failures.fetch_add(1, Ordering::Relaxed);
-            if self.in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_TO_QUARANTINE {
-                return self.begin_quarantine();
-            }
-        } else if self.in_a_row.swap(0, Ordering::Relaxed) > 0 {
-            *self.quarantine() = None;
         }
-        None
+        let mut tenants = self.by_tenant();
+        if tenants.len() >= TENANTS && !tenants.contains_key(call.tenant) {
+            return Begun::default();
+        }
+        let tenant = tenants.entry(call.tenant.clone()).or_default();
+        tenant.calls += 1;
+        if !call.failed {
+            tenant.succeed(call.operation);
+            return Begun::default();
+        }
+        tenant.failures += 1;
+        let begun = tenant.fail(call.operation, call.input, Instant::now());
+        if begun.quarantine.is_some() {
+            self.has_quarantine.store(true, Ordering::Relaxed);
+        }
+        begun
     }
 
-    /// Until when the guest is in quarantine, if it is. After a quarantine, one failure is enough
-    /// for the next, which is longer.
+    /// Until when the guest is in quarantine, if it is: for the tenant with the longest.
     pub fn quarantined(&self) -> Option<Instant> {
-        // The common case takes no lock.
-        if self.in_a_row.load(Ordering::Relaxed) < FAILURES_TO_QUARANTINE {
+        if !self.has_quarantine.load(Ordering::Relaxed) {
             return None;
         }
-        let until = self.quarantine().as_ref()?.until;
-        (Instant::now() < until).then_some(until)
-    }
-
-    fn begin_quarantine(&self) -> Option<u32> {
-        let mut quarantine = self.quarantine();
         let now = Instant::now();
-        let quarantine = quarantine.get_or_insert_with(|| Quarantine::new(now));
-        // Calls that began before the quarantine may fail during it; they do not prolong it.
-        if now < quarantine.until {
-            return None;
-        }
-        quarantine.begin(now);
-        Some(quarantine.number)
+        let tenants = self.by_tenant();
+        let quarantines = tenants.values().filter_map(|tenant| tenant.quarantine.as_ref());
+        quarantines.map(|quarantine| quarantine.until).filter(|until| now < *until).max()
     }
 
-    fn quarantine(&self) -> MutexGuard<'_, Option<Quarantine>> {
-        self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_tenant(&self) -> MutexGuard<'_, HashMap<TenantId, TenantHealth>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -155,59 +292,115 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn fail(health: &Health, times: u32) {
-        (0..times).for_each(|_| {
-            let _ = health.count(Duration::ZERO, 0, true);
-        });
+    fn tenant(name: &str) -> TenantId {
+        TenantId::parse(name).unwrap()
     }
 
+    fn call(health: &Health, operation: &'static str, input: u64, failed: bool) -> Begun {
+        let (tenant, took) = (tenant("t"), Duration::from_micros(10));
+        let input = Some(input);
+        health.count(&Counted { tenant: &tenant, operation, input, took, fuel: 5, failed })
+    }
+
+    fn fail(health: &Health, inputs: std::ops::Range<u64>) -> Vec<Begun> {
+        inputs.map(|input| call(health, "on-store", input, true)).collect()
+    }
+
+    const NOTHING: Begun = Begun { streak: None, quarantine: None };
+
     #[test]
-    fn a_guest_that_fails_on_every_call_is_quarantined() {
+    fn a_guest_that_fails_on_five_inputs_is_quarantined() {
         let health = Health::default();
-        fail(&health, FAILURES_TO_QUARANTINE - 1);
+        assert_eq!(fail(&health, 0..4), [NOTHING; 4]);
         assert_eq!(health.quarantined(), None);
-        assert_eq!(health.count(Duration::ZERO, 0, true), Some(1), "reported once");
-        assert_eq!(health.count(Duration::ZERO, 0, true), None);
+        assert_eq!(fail(&health, 4..5), [Begun { streak: Some(1), quarantine: Some(1) }]);
+        assert_eq!(fail(&health, 5..6), [NOTHING], "reported once");
         assert!(health.quarantined().is_some());
     }
 
     #[test]
-    fn one_successful_call_resets_the_failures_in_a_row() {
+    fn one_input_that_is_repeated_quarantines_nobody_but_makes_a_streak() {
         let health = Health::default();
-        fail(&health, FAILURES_TO_QUARANTINE - 1);
-        health.count(Duration::ZERO, 0, false);
-        fail(&health, FAILURES_TO_QUARANTINE - 1);
+        let begun: Vec<_> = (0..20).map(|_| call(&health, "on-store", 7, true)).collect();
+        assert_eq!(begun[4], Begun { streak: Some(1), quarantine: None });
         assert_eq!(health.quarantined(), None);
+        assert!(health.in_streak());
+    }
+
+    #[test]
+    fn a_success_in_between_resets_the_inputs_and_its_own_exports_streak() {
+        let health = Health::default();
+        fail(&health, 0..4);
+        call(&health, "on-read", 0, false);
+        fail(&health, 0..4);
+        assert_eq!(health.quarantined(), None);
+        assert!(health.in_streak(), "no store succeeded");
+        call(&health, "on-store", 0, false);
+        assert!(!health.in_streak());
     }
 
     #[test]
     fn failures_during_a_quarantine_do_not_prolong_it() {
         let health = Health::default();
-        fail(&health, FAILURES_TO_QUARANTINE);
+        fail(&health, 0..5);
         let until = health.quarantined();
-        fail(&health, 100);
+        fail(&health, 5..100);
         assert_eq!(health.quarantined(), until);
     }
 
     #[test]
-    fn each_quarantine_is_longer_up_to_the_longest() {
-        let now = Instant::now();
-        let mut quarantine = Quarantine::new(now);
+    fn a_known_input_that_fails_again_begins_no_other_quarantine() {
+        let (mut tenant, now) = (TenantHealth::default(), Instant::now());
+        for input in 0..5 {
+            tenant.fail("on-store", Some(input), now);
+        }
+        let later = now + PAUSE_LONGEST;
+        assert_eq!(tenant.fail("on-store", Some(3), later).quarantine, None);
+        assert_eq!(tenant.fail("on-store", Some(9), later).quarantine, Some(2));
+    }
+
+    #[test]
+    fn each_pause_is_longer_up_to_the_longest() {
+        let mut now = Instant::now();
+        let mut pauses = Pauses::new(now);
         let lengths = (0..8).map(|_| {
-            quarantine.begin(now);
-            (quarantine.until - now).as_secs()
+            pauses.begin(now);
+            let length = pauses.until - now;
+            now = pauses.until;
+            length.as_secs()
         });
         assert_eq!(lengths.collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn each_tenant_is_counted_by_itself() {
+        let health = Health::default();
+        fail(&health, 0..5);
+        let (other, took) = (tenant("other"), Duration::ZERO);
+        let good = Counted {
+            tenant: &other,
+            operation: "on-store",
+            input: None,
+            took,
+            fuel: 0,
+            failed: false,
+        };
+        health.count(&good);
+        let mut tenants = health.tenants();
+        tenants.sort_by_key(|reading| reading.calls);
+        let seen: Vec<_> =
+            tenants.iter().map(|one| (one.calls, one.failures, one.in_streak)).collect();
+        assert_eq!(seen, [(1, 0, false), (5, 5, true)], "a success of another ends no streak");
     }
 
     #[test]
     fn a_reading_is_the_difference_of_the_counts() {
         let health = Health::default();
         let before = health.reading();
-        health.count(Duration::from_micros(30), 7, false);
-        health.count(Duration::from_micros(10), 5, true);
+        call(&health, "search", 0, false);
+        call(&health, "search", 0, true);
         let since = health.reading().since(before);
-        assert_eq!(since, Reading { calls: 2, failures: 1, guest_us: 40, fuel: 12 });
-        assert_eq!((since.failure_rate(), since.mean_us(), since.mean_fuel()), (0.5, 20.0, 6.0));
+        assert_eq!(since, Reading { calls: 2, failures: 1, guest_us: 20, fuel: 10 });
+        assert_eq!((since.failure_rate(), since.mean_us(), since.mean_fuel()), (0.5, 10.0, 5.0));
     }
 }

@@ -15,9 +15,12 @@
 //! | `state` | the data of a guest's wasmtime store; `memory` and `fuel` meter the guest |
 //! | `outcome` | the result and effects of a guest call, or why it failed |
 //! | `guest` | a guest's identity; `health` counts its failures, `log_buffer` keeps its log lines |
+//! | `trace` | which guests a call ran, and where its time and fuel went |
 //! | `dry_run` | captures what a guest writes in a dry run |
 //! | `services` | storage, embedder, indexes and tenants, as the imports use them |
+//! | `tenant_index` | one tenant's index, and the turns in which it is searched and written |
 //! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors to be stored |
+//! | [`windows`] | how a long text is cut, and its windows' vectors |
 //!
 //! Inspecting a component needs neither an engine nor a server:
 //!
@@ -37,6 +40,7 @@
 
 #![deny(missing_docs)]
 
+pub mod applied;
 pub mod component;
 
 mod call;
@@ -57,21 +61,29 @@ mod schedule;
 mod services;
 mod session;
 mod state;
+mod tenant_index;
 pub mod tenant_indexes;
+mod trace;
+mod trap;
+pub mod unreadable;
+pub mod windows;
 
 pub use call::{GuestCall, Invocation};
+pub use component::compile_permits::{Demand, Urgency};
 pub use component::engine::engine;
 pub use component::inspect::{Grant, Hook, OnFailure};
 pub use component::linked::{LinkedExtension, LinkedLogic, Loaded};
-pub use component::loader::Loader;
+pub use component::loader::{LoadError, Loader};
 pub use component::{compat, compiler, inspect};
 pub use exports::LogicResult;
 pub use generation::Generation;
-pub use guest::{Component, Guest, Quarantined};
-pub use health::{Health, Reading};
+pub use guest::{Component, Failing, Guest};
+pub use health::{Begun, Health, Reading, TenantReading};
 pub use kenning_bindings::kenning::knowledge::types as wit;
 pub use log_buffer::{LogBuffer, LogLine};
-pub use outcome::{CallEffects, CallError, GuestError, Waiting};
+pub use outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
 pub use schedule::admission::Priority;
 pub use services::Services;
 pub use session::{Runtime, Session};
+pub use tenant_index::TenantIndex;
+pub use trace::CallTracer;

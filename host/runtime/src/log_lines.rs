@@ -1,6 +1,7 @@
 //! A guest's log lines, from the import `log` and from stdout and stderr. Their number and length
 //! are bounded for each call.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -30,6 +31,8 @@ struct Shared {
     generation: u64,
     /// Where an extension's lines are kept for its author.
     buffer: Option<Arc<LogBuffer>>,
+    /// Whether the call replays a recorded request.
+    replay: bool,
     max_lines: u32,
     max_line_bytes: usize,
     progress: Mutex<Progress>,
@@ -38,18 +41,26 @@ struct Shared {
 #[derive(Default)]
 struct Progress {
     written: u32,
+    /// Lines over the limit.
+    dropped: u64,
     /// Bytes of stdout and stderr after the last newline.
     partial: Vec<u8>,
+    /// The last lines of stdout and stderr: what a guest says when it fails.
+    last: VecDeque<Vec<u8>>,
 }
 
+/// How many of the last lines of stdout and stderr are looked at when a guest fails.
+const LAST_LINES: usize = 32;
+
 impl LogLines {
-    pub(crate) fn new(tenant: &TenantId, guest: &Guest, limits: &Limits) -> Self {
+    pub(crate) fn new(tenant: &TenantId, guest: &Guest, limits: &Limits, replay: bool) -> Self {
         Self {
             shared: Arc::new(Shared {
                 tenant: tenant.clone(),
                 component: guest.component.clone(),
                 generation: guest.reference.number,
                 buffer: guest.lines.clone(),
+                replay,
                 max_lines: limits.log_lines,
                 max_line_bytes: limits.log_line_bytes,
                 progress: Mutex::default(),
@@ -76,6 +87,7 @@ impl LogLines {
             progress.partial.extend_from_slice(&part[..part.len().min(left)]);
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut progress.partial);
+                progress.remember(&line);
                 if count(&mut progress, self.shared.max_lines) {
                     lines.push(line);
                 }
@@ -87,23 +99,50 @@ impl LogLines {
         }
     }
 
-    /// Writes the last line of stdout or stderr, if it has no newline.
+    /// Writes the last line of stdout or stderr, if it has no newline, and how many lines were
+    /// dropped.
     pub(crate) fn finish(&self) {
         let mut progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let rest = std::mem::take(&mut progress.partial);
+        progress.remember(&rest);
         drop(progress);
         if !rest.is_empty() {
             self.write_line(Level::Info, &String::from_utf8_lossy(&rest));
         }
+        self.report_dropped();
+    }
+
+    fn report_dropped(&self) {
+        let mut progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let dropped = std::mem::take(&mut progress.dropped);
+        drop(progress);
+        if dropped > 0 {
+            let allowed = self.shared.max_lines;
+            let lines = if dropped == 1 { "line was" } else { "lines were" };
+            let told =
+                format!("{dropped} more {lines} dropped: log_lines allows {allowed} in a call");
+            self.emit(Level::Warn, &told);
+        }
+    }
+
+    /// The last lines of stdout and stderr, which may contain anything.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        let progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.last.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
     fn emit(&self, level: Level, line: &str) {
         let line = truncated(line, self.shared.max_line_bytes);
-        let Shared { tenant, component, generation, buffer, .. } = &*self.shared;
+        let Shared { tenant, component, generation, buffer, replay, .. } = &*self.shared;
         if let Some(buffer) = buffer {
-            buffer.push(name(level), *generation, line);
+            buffer.push(name(level), *generation, line, *replay);
         }
         let component = component.name();
+        if *replay {
+            let level = name(level);
+            tracing::debug!(target: "replay", %tenant, component, generation, level, "{line}");
+            return;
+        }
         match level {
             Level::Debug => {
                 tracing::debug!(target: "guest", %tenant, component, generation, "{line}");
@@ -121,6 +160,18 @@ impl LogLines {
     }
 }
 
+impl Progress {
+    fn remember(&mut self, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
+        if self.last.len() == LAST_LINES {
+            self.last.pop_front();
+        }
+        self.last.push_back(line.to_vec());
+    }
+}
+
 fn name(level: Level) -> &'static str {
     match level {
         Level::Debug => "debug",
@@ -132,8 +183,12 @@ fn name(level: Level) -> &'static str {
 
 /// Counts one line, and returns whether it may be written.
 fn count(progress: &mut Progress, max_lines: u32) -> bool {
-    progress.written = progress.written.saturating_add(1);
-    progress.written <= max_lines
+    let fits = progress.written < max_lines;
+    match fits {
+        true => progress.written += 1,
+        false => progress.dropped += 1,
+    }
+    fits
 }
 
 fn truncated(line: &str, bytes: usize) -> &str {

@@ -1,10 +1,8 @@
 //! The limit on a guest's memories and tables.
 
+use kenning_core::limits::Limits;
 use wasmtime::{ResourceLimiter, Result};
 
-use crate::component::engine::{
-    CORE_INSTANCES_PER_COMPONENT, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT,
-};
 use crate::outcome::GuestLimit;
 
 /// A table element's cost against the memory limit: one pointer.
@@ -17,14 +15,26 @@ const TABLE_ELEMENT_BYTES: usize = 8;
 pub(crate) struct Memory {
     bytes: usize,
     table_elements: usize,
+    memories: usize,
+    tables: usize,
+    instances: usize,
     used: usize,
     /// The limit that was last reached, and what the guest would have used.
     pub(crate) refused: Option<GuestLimit>,
 }
 
 impl Memory {
-    pub(crate) fn new(bytes: usize, table_elements: usize) -> Self {
-        Self { bytes, table_elements, used: 0, refused: None }
+    /// For a guest that may use `bytes`, and has parts within `limits`.
+    pub(crate) fn new(bytes: usize, limits: &Limits) -> Self {
+        Self {
+            bytes,
+            table_elements: limits.guest_table_elements,
+            memories: limits.guest_memories as usize,
+            tables: limits.guest_tables as usize,
+            instances: limits.guest_core_instances as usize,
+            used: 0,
+            refused: None,
+        }
     }
 
     /// With `beyond_maximum`, wasmtime will refuse to grow, because the memory or table declares a
@@ -39,6 +49,11 @@ impl Memory {
         }
         self.used = wanted;
         true
+    }
+
+    /// The bytes of all memories and tables.
+    pub(crate) fn used(&self) -> usize {
+        self.used
     }
 
     fn refuse(&mut self, limit: &'static str, allowed: usize, used: usize) -> bool {
@@ -73,15 +88,15 @@ impl ResourceLimiter for Memory {
     }
 
     fn instances(&self) -> usize {
-        CORE_INSTANCES_PER_COMPONENT as usize
+        self.instances
     }
 
     fn tables(&self) -> usize {
-        TABLES_PER_COMPONENT as usize
+        self.tables
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_PER_COMPONENT as usize
+        self.memories
     }
 }
 
@@ -89,9 +104,14 @@ impl ResourceLimiter for Memory {
 mod tests {
     use super::*;
 
+    /// May use so many bytes, and tables of 100 elements.
+    fn memory(bytes: usize) -> Memory {
+        Memory::new(bytes, &Limits { guest_table_elements: 100, ..Limits::default() })
+    }
+
     #[test]
     fn memories_and_tables_within_the_limit_grow_obeyed() {
-        let mut memory = Memory::new(1_000, 100);
+        let mut memory = memory(1_000);
         assert!(memory.memory_growing(0, 600, None).unwrap());
         assert!(memory.table_growing(0, 50, None).unwrap());
         assert!(memory.refused.is_none());
@@ -99,7 +119,7 @@ mod tests {
 
     #[test]
     fn memories_that_sum_above_the_limit_are_refused_violated() {
-        let mut memory = Memory::new(1_000, 100);
+        let mut memory = memory(1_000);
         assert!(memory.memory_growing(0, 600, None).unwrap());
         assert!(!memory.memory_growing(0, 600, None).unwrap());
         let refused = memory.refused.unwrap();
@@ -108,7 +128,7 @@ mod tests {
 
     #[test]
     fn growth_beyond_a_declared_maximum_is_not_counted() {
-        let mut memory = Memory::new(1_000, 100);
+        let mut memory = memory(1_000);
         assert!(!memory.memory_growing(0, 900, Some(800)).unwrap());
         assert!(memory.memory_growing(0, 600, Some(800)).unwrap());
         assert!(memory.refused.is_none());
@@ -116,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_table_of_too_many_elements_is_refused_violated() {
-        let mut memory = Memory::new(1_000_000, 100);
+        let mut memory = memory(1_000_000);
         assert!(!memory.table_growing(0, 101, None).unwrap());
         let refused = memory.refused.unwrap();
         assert_eq!((refused.limit, refused.used), ("guest_table_elements", 101));

@@ -1,8 +1,10 @@
 //! The outcome of a guest call: its result and its effects, or why it failed.
 
+use std::fmt;
 use std::sync::Arc;
 
-use kenning_storage::FactId;
+use kenning_embedder::Vector;
+use kenning_storage::{FactId, Revision, StorageError};
 
 use crate::guest::Guest;
 
@@ -76,6 +78,30 @@ pub enum CallError {
     Host(String),
 }
 
+impl fmt::Display for CallError {
+    /// Never holds the text of a fact or query.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trapped(trap) => write!(f, "trapped: {trap}"),
+            Self::OutOfFuel { limit } => write!(f, "used up its fuel of {limit}"),
+            Self::OutOfMemory { limit, allowed, used } => {
+                write!(f, "was refused memory: {limit} allows {allowed}, and it wanted {used}")
+            }
+            Self::Limit { limit, allowed, .. } => {
+                write!(f, "reached its limit {limit} of {allowed}")
+            }
+            Self::Deadline { in_guest: true, .. } => {
+                f.write_str("was computing when the deadline passed")
+            }
+            Self::Deadline { waiting, .. } => {
+                write!(f, "was waiting ({waiting:?}) when the deadline passed")
+            }
+            Self::Overloaded { limit, allowed } => write!(f, "all {allowed} {limit} are in use"),
+            Self::Host(_) => f.write_str("the host failed"),
+        }
+    }
+}
+
 impl CallError {
     /// Whether the guest is at fault.
     pub fn is_guests(&self) -> bool {
@@ -100,6 +126,27 @@ pub struct CallEffects {
     pub wrote: bool,
     /// Whether an import failed by a fault of the host.
     pub host_failed: bool,
+    /// The last failure of storage in this call.
+    pub storage_failure: Option<StorageError>,
+    /// The facts that storage could not read, because their records are damaged. The call saw them
+    /// as absent.
+    pub unreadable: Vec<FactId>,
+    /// The vector of the first query that the call embedded.
+    pub query_vector: Option<Vector>,
+}
+
+/// What storage said of the tenant's registry that a call goes by: whether it is the one in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Validity {
+    /// It was not asked.
+    #[default]
+    NotAsked,
+    /// It was asked, and failed.
+    Unknown,
+    /// It was in force when it was last asked.
+    InForce,
+    /// It is no longer: the guests, the keys or the quotas of the tenant were changed.
+    Stale,
 }
 
 /// One guest's part of a call.
@@ -107,8 +154,16 @@ pub(crate) struct GuestRun<R> {
     pub(crate) result: Result<(R, CallEffects), GuestError>,
     /// Whether a write timed out, or the guest was stopped after it wrote.
     pub(crate) outcome_unknown: bool,
+    /// The greatest revision that storage gave to its writes.
+    pub(crate) revision: Option<Revision>,
+    pub(crate) validity: Validity,
     pub(crate) fuel_used: u64,
 }
+
+/// The guest, or the host for it, was computing when its deadline passed; it ends the call.
+#[derive(Debug, thiserror::Error)]
+#[error("the deadline passed")]
+pub(crate) struct DeadlinePassed;
 
 /// A limit that a guest exceeded; it ends the call.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use kenning_tenants::Tenants;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
-use crate::guest::Quarantined;
+use crate::guest::Failing;
 use crate::tenant_indexes::TenantIndexes;
 
 /// The services behind the imports, shared by all calls.
@@ -24,8 +24,8 @@ pub struct Services {
     pub tenants: Arc<Tenants>,
     /// The limits of this server.
     pub limits: Limits,
-    /// Announces each guest that goes into quarantine.
-    pub quarantined: broadcast::Sender<Quarantined>,
+    /// Announces each guest that fails on call after call.
+    pub failing: broadcast::Sender<Failing>,
     /// The tokio runtime that owns sockets and timers. Guests run on another one, so that a busy
     /// guest cannot delay the responses of other calls.
     pub io: Handle,

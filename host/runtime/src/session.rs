@@ -8,20 +8,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kenning_storage::TenantId;
+use kenning_index::{Index, IndexError, Work};
+use kenning_storage::{RegistryRevision, Revision, TenantId};
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 use wasmtime::Engine;
 
 use crate::call::{CallContext, GuestCall, Invocation, run_guest};
 use crate::component::linked::Pre;
 use crate::guest::Guest;
-use crate::outcome::{CallEffects, CallError, GuestError, Waiting};
+use crate::imports::search::{self, Bounds};
+use crate::outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
 use crate::schedule::admission::{Admission, Priority};
 use crate::schedule::epoch::EpochClock;
-use crate::schedule::fair_semaphore::Permit;
 use crate::schedule::time_slice::{TimeSlicer, workers};
 use crate::services::Services;
+use crate::trace::CallTracer;
+use kenning_core::fair_semaphore::Permit;
 
 /// How long after its deadline a session may end by itself. Then the caller is answered without
 /// waiting for it any longer.
@@ -126,13 +130,18 @@ impl Runtime {
         let (engine, services) = (self.engine.clone(), self.services.clone());
         let slice = self.slicer.slice(tenant.clone());
         let slicing = slice.clone();
-        let context = CallContext { engine, services, tenant, deadline, dry_run, slice };
+        let tracer = Arc::new(CallTracer::new(tenant.clone(), deadline));
+        let registry = None;
+        let context =
+            CallContext { engine, services, tenant, registry, deadline, dry_run, slice, tracer };
         let ticking = self.clock.tick();
-        let session = Session { context, outcome_unknown: false, fuel_used: 0 };
-        let working = self.workers.handle().spawn(async move {
+        let session = Session::new(context);
+        let working = async move {
             let _held = (permit, ticking);
             slicing.run(work(session)).await
-        });
+        };
+        // What a guest says and how it fails is logged under the request's id.
+        let working = self.workers.handle().spawn(working.in_current_span());
         match timeout_at((deadline + GRACE).into(), AbortOnDropHandle::new(working)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panicked)) => Err(CallError::Host(panicked.to_string())),
@@ -146,10 +155,18 @@ pub struct Session {
     context: CallContext,
     /// Whether a guest's write timed out, or a guest was stopped after it wrote.
     outcome_unknown: bool,
+    /// The greatest revision that a guest was given for a write.
+    revision: Option<Revision>,
+    validity: Validity,
     fuel_used: u64,
 }
 
 impl Session {
+    fn new(context: CallContext) -> Self {
+        let validity = Validity::default();
+        Self { context, outcome_unknown: false, revision: None, validity, fuel_used: 0 }
+    }
+
     /// What the imports of the guests are served by.
     pub fn services(&self) -> &Services {
         &self.context.services
@@ -160,14 +177,70 @@ impl Session {
         &self.context.tenant
     }
 
+    /// Notes in `tracer` from now on what the guests of this session do.
+    #[must_use]
+    pub fn traced(mut self, tracer: Arc<CallTracer>) -> Self {
+        tracer.admitted();
+        self.context.tracer = tracer;
+        self
+    }
+
+    /// From now on storage refuses this session if `registry` is not the tenant's registry in
+    /// force.
+    #[must_use]
+    pub fn going_by(mut self, registry: Option<RegistryRevision>) -> Self {
+        self.context.registry = registry;
+        self
+    }
+
+    /// What storage said of the registry that this session goes by.
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// What the guests of this session did so far, as a JSON object.
+    pub fn trace(&self) -> serde_json::Value {
+        self.context.tracer.to_json()
+    }
+
+    /// Whether this session replays a request: nothing that it does counts.
+    pub fn is_dry_run(&self) -> bool {
+        self.context.dry_run
+    }
+
+    /// Lets other calls compute. For work of the host in this session, after each millisecond.
+    pub async fn next_slice(&self) {
+        self.context.slice.next().await;
+    }
+
     /// Whether a guest may have written something that it did not report.
     pub fn outcome_unknown(&self) -> bool {
         self.outcome_unknown
     }
 
+    /// The tenant's revision after the last write of this session, if it wrote.
+    pub fn revision(&self) -> Option<Revision> {
+        self.revision
+    }
+
     /// The fuel that all guests of this session have used so far.
     pub fn fuel_used(&self) -> u64 {
         self.fuel_used
+    }
+
+    /// What `search` finds in the tenant's index; `None` if the tenant has no index. A search that
+    /// takes long leaves time slices to others; then it runs a second time, from its beginning.
+    ///
+    /// # Errors
+    /// As `search`, and [`IndexError::Stopped`] at the session's deadline.
+    pub async fn search_index<T: Send + 'static>(
+        &self,
+        search: impl Fn(&Index, &Work<'_>) -> Result<T, IndexError> + Send + Sync + 'static,
+    ) -> Result<Option<T>, IndexError> {
+        let CallContext { services, tenant, deadline, slice, .. } = &self.context;
+        let Some(index) = services.indexes.existing(tenant) else { return Ok(None) };
+        let bounds = Bounds { fuel: u64::MAX, deadline: *deadline, slice: slice.clone() };
+        search::run::<T>(index, Arc::new(search), bounds).await.result.map(Some)
     }
 
     /// Calls one export of `guest`, in an instance of its own: `pre` makes the instance, `run`
@@ -184,6 +257,8 @@ impl Session {
     ) -> Result<(R, CallEffects), GuestError> {
         let ran = run_guest(&self.context, guest, pre, invocation, run).await;
         self.outcome_unknown |= ran.outcome_unknown;
+        self.revision = self.revision.max(ran.revision);
+        self.validity = self.validity.max(ran.validity);
         self.fuel_used += ran.fuel_used;
         ran.result
     }

@@ -4,16 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kenning_storage::{FactId, Revision, TenantId};
+use kenning_embedder::Vector;
+use kenning_storage::{FactId, RegistryRevision, Revision, StorageError, TenantId};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::dry_run::CapturedWrites;
 use crate::fuel::FuelMeter;
-use crate::guest::Guest;
+use crate::guest::{Component, Guest};
 use crate::log_lines::LogLines;
 use crate::memory::Memory;
-use crate::outcome::{CallEffects, Waiting};
+use crate::outcome::{CallEffects, Validity, Waiting};
+use crate::schedule::time_slice::Slice;
 use crate::services::Services;
+use crate::windows::CallWindows;
 
 /// How many random bytes a guest may ask WASI for at once.
 const RANDOM_BYTES: u64 = 64 * 1024;
@@ -22,6 +25,10 @@ const RANDOM_BYTES: u64 = 64 * 1024;
 pub struct State {
     pub(crate) services: Arc<Services>,
     pub(crate) tenant: TenantId,
+    /// The tenant's registry that the call goes by; `None` if that makes no difference.
+    pub(crate) registry: Option<RegistryRevision>,
+    /// What storage said of it.
+    pub(crate) validity: Validity,
     pub(crate) deadline: Instant,
     pub(crate) memory: Memory,
     pub(crate) waiting: Waiting,
@@ -35,12 +42,24 @@ pub struct State {
     pub(crate) revisions: HashMap<FactId, Revision>,
     /// The written facts that are not in the index yet.
     pub(crate) unindexed: HashSet<FactId>,
+    /// The vectors that this call embedded of its facts' texts; `None` if it may not index facts.
+    pub(crate) windows: Option<CallWindows>,
     /// The facts that storage gave to this call or that it wrote.
     pub(crate) facts: Vec<FactId>,
     /// Whether an import failed by a fault of the host.
     pub(crate) host_failed: bool,
+    /// The last failure of storage.
+    pub(crate) storage_failure: Option<StorageError>,
+    /// The facts whose records are damaged.
+    pub(crate) unreadable: Vec<FactId>,
+    /// The vector of the first query that this call embedded.
+    pub(crate) query_vector: Option<Vector>,
+    /// The facts that storage listed in this call.
+    pub(crate) listed: HashSet<FactId>,
     pub(crate) log: LogLines,
     pub(crate) fuel: FuelMeter,
+    /// The time slices of this call.
+    pub(crate) slice: Slice,
     /// The writes of a dry run; `None` if writes take effect.
     pub(crate) captured: Option<CapturedWrites>,
     wasi: WasiCtx,
@@ -53,28 +72,40 @@ impl State {
         tenant: TenantId,
         deadline: Instant,
         guest: &Guest,
+        dry_run: bool,
+        fuel: u64,
+        slice: Slice,
     ) -> Self {
         let limits = &services.limits;
-        let log = LogLines::new(&tenant, guest, limits);
+        let log = LogLines::new(&tenant, guest, limits, dry_run);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.guest_handles);
+        let indexes = guest.component == Component::Logic && !dry_run;
         Self {
-            fuel: FuelMeter::default(),
-            memory: Memory::new(guest.memory_bytes(limits), limits.guest_table_elements),
+            fuel: FuelMeter::new(fuel),
+            slice,
+            memory: Memory::new(guest.memory_bytes(limits), limits),
             wasi: wasi(&log),
             table,
             log,
             tenant,
+            registry: None,
+            validity: Validity::default(),
             deadline,
             waiting: Waiting::Nothing,
             host_calls: 0,
             host_time: Duration::ZERO,
             outcome_unknown: false,
             revisions: HashMap::new(),
-            captured: None,
+            captured: dry_run.then(CapturedWrites::default),
             facts: Vec::new(),
             host_failed: false,
+            storage_failure: None,
+            unreadable: Vec::new(),
+            query_vector: None,
+            listed: HashSet::new(),
             unindexed: HashSet::new(),
+            windows: indexes.then(CallWindows::default),
             services,
         }
     }
@@ -85,6 +116,9 @@ impl State {
             facts: std::mem::take(&mut self.facts),
             wrote: !self.revisions.is_empty(),
             host_failed: self.host_failed,
+            storage_failure: self.storage_failure.take(),
+            unreadable: std::mem::take(&mut self.unreadable),
+            query_vector: self.query_vector.take(),
         }
     }
 }

@@ -5,21 +5,32 @@
 //! the mark remains, and the host's indexer makes the vector again.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use kenning_embedder::Embedder;
-use kenning_index::{Entry, FactIndex, Index, IndexError};
+use kenning_index::{Entry, FactIndex, IndexError};
 use kenning_storage::{FactId, Revision, Storage, StoredVector, TenantId, Vector};
-use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use crate::applied::Applied;
+use crate::tenant_index::TenantIndex;
+use crate::unreadable::Unreadable;
+use crate::windows::{self, Cut, TextVectors};
 
 /// How many vectors may wait to be stored. The queue fills while storage is down; vectors that do
 /// not fit are made again later.
 const QUEUE_VECTORS: usize = 4_096;
 
+/// How many bytes of vectors may wait to be stored.
+const QUEUE_BYTES: usize = 64 << 20;
+
 /// How many vectors are stored in one operation.
 const BATCH_VECTORS: usize = 100;
+
+/// How many bytes of vectors are stored or read in one operation, unless one alone has more.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// A fact that is to be indexed.
 pub struct NewEntry {
@@ -31,8 +42,10 @@ pub struct NewEntry {
     pub text: String,
     /// The fact's metadata, a JSON object.
     pub metadata: String,
-    /// The embedding of `text`, in the embedder's dimensions; `None` if it is pending.
+    /// The vectors of all windows of `text`, one after another; `None` if they are pending.
     pub vector: Option<Vec<f32>>,
+    /// How many bytes of `text` the windows cover, from its beginning.
+    pub embedded_bytes: usize,
 }
 
 /// How far the rebuilding of the indexes has come.
@@ -61,35 +74,47 @@ enum Queued {
 
 /// The indexes of all tenants.
 pub struct TenantIndexes {
-    indexes: RwLock<HashMap<TenantId, Arc<Index>>>,
+    indexes: RwLock<HashMap<TenantId, Arc<TenantIndex>>>,
     embedder: Arc<dyn Embedder>,
+    /// The maximum of windows of one text.
+    fact_windows: usize,
     vectors: mpsc::Sender<Queued>,
+    queued_bytes: Arc<AtomicUsize>,
     /// Tenants that may have facts with pending marks.
     pending: Mutex<HashSet<TenantId>>,
     /// Notified when a tenant is added to `pending`.
     has_pending: Notify,
     progress: watch::Sender<Progress>,
+    unreadable: Unreadable,
+    applied: Applied,
 }
 
 impl TenantIndexes {
     /// Creates empty indexes for vectors of `embedder`, and starts the task that stores vectors.
-    /// `operation` bounds one storage operation. Must be called within a tokio runtime.
+    /// `operation` bounds one storage operation, `fact_windows` the windows of one text. Must be
+    /// called within a tokio runtime.
     pub fn start(
         storage: Arc<dyn Storage>,
         embedder: Arc<dyn Embedder>,
         operation: Duration,
+        fact_windows: usize,
     ) -> Arc<Self> {
         let (vectors, queued) = mpsc::channel(QUEUE_VECTORS);
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
         let indexes = Arc::new(Self {
             indexes: RwLock::default(),
             embedder,
+            fact_windows,
             vectors,
+            queued_bytes: queued_bytes.clone(),
             pending: Mutex::default(),
             has_pending: Notify::new(),
             progress: watch::Sender::new(Progress::Building { facts: 0 }),
+            unreadable: Unreadable::default(),
+            applied: Applied::default(),
         });
         let weak = Arc::downgrade(&indexes);
-        tokio::spawn(store_vectors(storage, queued, operation, move |tenant| {
+        tokio::spawn(store_vectors(storage, queued, queued_bytes, operation, move |tenant| {
             if let Some(indexes) = weak.upgrade() {
                 indexes.mark_pending(tenant);
             }
@@ -98,22 +123,49 @@ impl TenantIndexes {
     }
 
     /// A tenant's index, if there is one. It is not created, since requests may name any tenant.
-    pub fn existing(&self, tenant: &TenantId) -> Option<Arc<Index>> {
+    pub fn existing(&self, tenant: &TenantId) -> Option<Arc<TenantIndex>> {
         self.indexes.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }
 
     /// A tenant's index; an empty one is created if there is none.
-    pub fn index(&self, tenant: &TenantId) -> Arc<Index> {
+    pub fn index(&self, tenant: &TenantId) -> Arc<TenantIndex> {
         self.existing(tenant).unwrap_or_else(|| {
             let mut indexes = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
             indexes.entry(tenant.clone()).or_default().clone()
         })
     }
 
+    /// How far the indexes have come in the tenants' changes.
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// All indexes, with their tenants.
+    pub fn all(&self) -> Vec<(TenantId, Arc<TenantIndex>)> {
+        let indexes = self.indexes.read().unwrap_or_else(PoisonError::into_inner);
+        indexes.iter().map(|(tenant, index)| (tenant.clone(), index.clone())).collect()
+    }
+
+    /// The records that cannot be served.
+    pub fn unreadable(&self) -> &Unreadable {
+        &self.unreadable
+    }
+
+    /// Removes facts that storage has lost, with the revisions of their removals, and counts them.
+    pub async fn forget_lost(&self, tenant: &TenantId, lost: &[(FactId, Revision)]) {
+        for (id, revision) in lost {
+            self.remove_missing(tenant, id, revision.0).await;
+            self.unreadable.forget(tenant, id);
+        }
+        self.unreadable.count_lost(tenant, lost.len() as u64);
+    }
+
     /// Drops a tenant's index. Calls in progress keep using the one they have.
     pub fn forget(&self, tenant: &TenantId) {
         self.indexes.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.unreadable.forget_tenant(tenant);
+        self.applied.forget(tenant);
     }
 
     /// Indexes facts and queues their vectors to be stored. Facts without a vector are left to the
@@ -130,17 +182,21 @@ impl TenantIndexes {
         let mut pending = false;
         let mut refused = Ok(());
         for entry in entries {
-            let upserted = index.upsert(&Entry {
+            let turn = index.write().await;
+            let indexed = Entry {
                 id: entry.id.as_str(),
                 revision: entry.revision.0,
                 text: &entry.text,
                 metadata: &entry.metadata,
                 vector: entry.vector.as_deref(),
-            });
+            };
+            let upserted = self.upsert_entry(&index, &indexed, entry.embedded_bytes);
+            drop(turn);
             pending |= match (upserted, entry.vector) {
                 (Ok(_), Some(values)) => {
-                    let vector = self.stored_vector(entry.id, entry.revision, &entry.text, values);
-                    self.vectors.try_send(Queued::Vector(tenant.clone(), vector)).is_err()
+                    let vectors = TextVectors { values, embedded_bytes: entry.embedded_bytes };
+                    let vector = self.stored_vector(entry.id, entry.revision, &entry.text, vectors);
+                    !self.queue(tenant, vector)
                 }
                 (Ok(_), None) => true,
                 // The other facts must be indexed all the same.
@@ -156,6 +212,62 @@ impl TenantIndexes {
         refused
     }
 
+    /// Indexes a fact with the vectors of its windows, of which as many bytes of its text have one.
+    /// Returns whether the index changed.
+    ///
+    /// The vector of a text of which the model knows no token is left out of searches: it is that
+    /// of all such texts, and near to every text with a few unknown tokens.
+    ///
+    /// # Errors
+    /// If the index refuses the fact.
+    pub fn upsert_entry(
+        &self,
+        index: &TenantIndex,
+        entry: &Entry<'_>,
+        embedded_bytes: usize,
+    ) -> Result<bool, IndexError> {
+        // Who has a vector knows its dimensions.
+        let dimensions = self.embedder.space().map_or(0, |space| space.dimensions);
+        let has_one_window = entry.vector.is_some_and(|values| values.len() <= dimensions);
+        let is_meaningless = has_one_window && self.embedder.knows_nothing(entry.text);
+        let vector = if is_meaningless { Some(&[][..]) } else { entry.vector };
+        let changed = index.upsert_windows(&Entry { vector, ..*entry }, dimensions)?;
+        if changed {
+            index.note_embedded(entry.id, entry.text, embedded_bytes);
+        }
+        Ok(changed)
+    }
+
+    /// Queues a vector to be stored, unless too many are queued.
+    fn queue(&self, tenant: &TenantId, vector: StoredVector) -> bool {
+        let bytes = vector_bytes(&vector);
+        if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUE_BYTES
+            && self.vectors.try_send(Queued::Vector(tenant.clone(), vector)).is_ok()
+        {
+            return true;
+        }
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        false
+    }
+
+    /// Cuts a text into the windows that are embedded.
+    pub fn cut(&self, text: String) -> Cut {
+        Cut::new(&*self.embedder, text, self.fact_windows)
+    }
+
+    /// How many of the facts with these texts have their vectors read in one operation.
+    pub fn readable_vectors<'t>(&self, texts: impl Iterator<Item = &'t str>) -> usize {
+        let dimensions = self.embedder.space().map_or(0, |space| space.dimensions);
+        let window_bytes = self.embedder.window_bytes();
+        let mut bytes = 0;
+        let fits = |text: &&str| {
+            let windows = (text.len() / window_bytes + 1).min(self.fact_windows);
+            bytes += windows * dimensions * size_of::<f32>();
+            bytes <= BATCH_BYTES
+        };
+        texts.take(BATCH_VECTORS).take_while(fits).count().max(1)
+    }
+
     /// The revisions of `ids` in the index, in their order. To be read before storage is, for
     /// [`TenantIndexes::remove_missing`].
     pub fn revisions(&self, tenant: &TenantId, ids: &[FactId]) -> Vec<Option<u64>> {
@@ -166,32 +278,49 @@ impl TenantIndexes {
     /// Removes a fact that storage does not have, and that the index had at `revision` before
     /// storage was read. This happens if the response to a delete was lost, or another host deleted
     /// the fact.
-    pub fn remove_missing(&self, tenant: &TenantId, id: &FactId, revision: u64) {
+    pub async fn remove_missing(&self, tenant: &TenantId, id: &FactId, revision: u64) {
         // A fact that was stored again meanwhile has a newer revision, and stays.
         let Some(index) = self.existing(tenant) else { return };
-        if let Err(error) = index.remove(id.as_str(), revision) {
-            tracing::warn!(%tenant, %id, %error, "cannot remove a deleted fact from the index");
+        let _turn = index.write().await;
+        match index.remove(id.as_str(), revision) {
+            Ok(true) => index.forget_embedded(id.as_str()),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%tenant, %id, %error, "cannot remove a deleted fact from the index");
+            }
         }
     }
 
-    /// A vector of the embedder's space, in the form that storage keeps.
+    /// The vectors of a text's windows, in the form that storage keeps.
     pub fn stored_vector(
         &self,
         id: FactId,
         revision: Revision,
         text: &str,
-        values: Vec<f32>,
+        vectors: TextVectors,
     ) -> StoredVector {
         // An embedder that made a vector knows its space.
         let space = self.embedder.space();
         let profile = space.map(|space| space.profile.clone()).unwrap_or_default();
-        StoredVector { id, revision, vector: Vector { profile, digest: digest(text), values } }
+        let digest = windows::digest(&*self.embedder, text, vectors.embedded_bytes);
+        StoredVector { id, revision, vector: Vector { profile, digest, values: vectors.values } }
     }
 
-    /// The numbers of a stored vector, if it is the embedding of `text` in the embedder's space.
-    pub fn usable(&self, vector: Vector, text: &str) -> Option<Vec<f32>> {
-        let usable = vector.digest == digest(text) && self.embedder.owns(&vector.profile);
-        usable.then_some(vector.values)
+    /// The vectors of a stored one, if they are those of the windows of `text` in the embedder's
+    /// space.
+    pub fn usable(&self, vector: Vector, text: &str) -> Option<TextVectors> {
+        let usable = self.embedder.owns(&vector.profile) && self.is_well_formed(&vector.values);
+        usable.then(|| windows::usable(&*self.embedder, vector, text, self.fact_windows))?
+    }
+
+    /// Whether the index can hold these numbers as vectors.
+    fn is_well_formed(&self, values: &[f32]) -> bool {
+        let Some(space) = self.embedder.space() else { return false };
+        let vectors = values.chunks_exact(space.dimensions);
+        vectors.remainder().is_empty()
+            && values.iter().all(|value| value.is_finite())
+            && !values.is_empty()
+            && vectors.into_iter().all(|vector| vector.iter().any(|value| *value != 0.0))
     }
 
     /// Waits until each vector queued so far is stored, or failed to be. Failed ones are made again
@@ -233,14 +362,15 @@ impl TenantIndexes {
     }
 }
 
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text).into()
+fn vector_bytes(vector: &StoredVector) -> usize {
+    size_of_val(vector.vector.values.as_slice())
 }
 
 /// Stores queued vectors in batches. Facts whose vectors cannot be stored keep their pending marks.
 async fn store_vectors(
     storage: Arc<dyn Storage>,
     mut queued: mpsc::Receiver<Queued>,
+    queued_bytes: Arc<AtomicUsize>,
     operation: Duration,
     mark_pending: impl Fn(&TenantId) + Send + 'static,
 ) {
@@ -254,11 +384,17 @@ async fn store_vectors(
                 Queued::Flush(done) => flushes.push(done),
             }
         }
-        for (tenant, vectors) in tenants {
-            let until = Instant::now() + operation;
-            if let Err(error) = storage.put_vectors(&tenant, &vectors, until).await {
-                tracing::warn!(%tenant, %error, "vectors not stored; they will be made again");
-                mark_pending(&tenant);
+        for (tenant, mut vectors) in tenants {
+            while !vectors.is_empty() {
+                let rest = vectors.split_off(one_operation(&vectors));
+                let until = Instant::now() + operation;
+                if let Err(error) = storage.put_vectors(&tenant, &vectors, until).await {
+                    tracing::warn!(%tenant, %error, "vectors not stored; they will be made again");
+                    mark_pending(&tenant);
+                }
+                let stored = vectors.iter().map(vector_bytes).sum();
+                queued_bytes.fetch_sub(stored, Ordering::Relaxed);
+                vectors = rest;
             }
         }
         for done in flushes {
@@ -266,4 +402,14 @@ async fn store_vectors(
             let _ = done.send(());
         }
     }
+}
+
+/// How many of the first `vectors` are stored in one operation: at least one.
+fn one_operation(vectors: &[StoredVector]) -> usize {
+    let mut bytes = 0;
+    let fits = |vector: &&StoredVector| {
+        bytes += vector_bytes(vector);
+        bytes <= BATCH_BYTES
+    };
+    vectors.iter().take_while(fits).count().max(1)
 }

@@ -1,6 +1,10 @@
 //! The command line: parses the arguments and runs one command.
 
 mod authoring;
+mod environment;
+mod inherited;
+pub(crate) mod output;
+mod verify;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -8,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use kenning::config::{Config, Settings};
 use kenning::serve::serve;
@@ -34,7 +38,12 @@ enum Command {
         /// A configuration file; its keys have the names of the flags
         #[arg(long, env = "KENNING_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Check the settings and what they name, say what would be served, and exit
+        #[arg(long)]
+        check_config: bool,
     },
+    /// Look for damage in what is stored, without a server; the exit code is 1 if there is any
+    Verify(verify::Verify),
     #[command(flatten)]
     Client(kenning_client::Command),
     #[command(flatten)]
@@ -66,20 +75,49 @@ enum Model {
 
 /// Runs the command that the process arguments name.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
-        Command::Serve { settings, config } => {
-            let config = Config::load(*settings, config.as_deref())?;
-            runtime()?.block_on(serve(config))?;
-            Ok(ExitCode::SUCCESS)
+    let mut definition = environment::without_empty_variables(Cli::command());
+    let matches = definition.get_matches_mut();
+    let warnings = environment::warnings(&Cli::command());
+    if let Some((name @ "serve", matches)) = matches.subcommand()
+        && let Some(command) = definition.find_subcommand(name)
+    {
+        environment::refuse_empty_flags(command, matches)?;
+    }
+    let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
+    if !matches!(command, Command::Serve { .. }) {
+        complain_of(&warnings);
+    }
+    match command {
+        Command::Serve { settings, config, check_config } => {
+            let mut config = Config::load(*settings, config.as_deref())?;
+            config.warnings.extend(warnings);
+            match check_config {
+                true => check_settings(&config),
+                false => start(config).map_err(inherited::explain),
+            }
         }
+        Command::Verify(verify) => runtime()?.block_on(verify::run(verify)),
         Command::Client(command) => Ok(runtime()?.block_on(kenning_client::run(command))),
         Command::Authoring(command) => authoring::run(command),
         Command::Model(Model::Pull { dir, from, verify }) => pull(dir, from, verify),
-        Command::CompileComponent => {
-            compiler::run_as_child()?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::CompileComponent => compiler::run_as_child().map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn start(config: Config) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(serve(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn complain_of(warnings: &[String]) {
+    warnings.iter().for_each(|warning| output::complain(&format!("warning: {warning}")));
+}
+
+fn check_settings(config: &Config) -> anyhow::Result<ExitCode> {
+    complain_of(&config.warnings);
+    runtime()?.block_on(kenning::config::check(config))?;
+    output::print(&format!("{config}the configuration is valid\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
@@ -89,13 +127,13 @@ fn runtime() -> anyhow::Result<Runtime> {
 fn pull(dir: Option<PathBuf>, from: Option<Source>, verify: bool) -> anyhow::Result<ExitCode> {
     if verify {
         let found = kenning_model::verify(dir.as_deref())?;
-        println!("{}", found.display());
+        output::print(&format!("{}\n", found.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
     let options = PullOptions { directory: dir, from: from.unwrap_or_default() };
     let progress: Box<dyn Progress> = match std::io::stderr().is_terminal() {
         true => Box::new(Bar(Mutex::default())),
-        false => Box::new(PlainLines::new(|line: &str| eprintln!("{line}"))),
+        false => Box::new(PlainLines::new(output::complain)),
     };
     runtime()?.block_on(kenning_model::pull(options, &*progress))?;
     Ok(ExitCode::SUCCESS)
@@ -115,7 +153,7 @@ impl Progress for Bar {
                 if let Some(bar) = bar.take() {
                     bar.finish();
                 }
-                eprintln!("{step}");
+                output::complain(&step.to_string());
             }
         }
     }

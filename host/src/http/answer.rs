@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use kenning_storage::Revision;
 use serde::Serialize;
 
 use crate::http::App;
@@ -17,8 +18,14 @@ use kenning_core::provenance::ServedBy;
 
 pub(super) const GENERATION: HeaderName = HeaderName::from_static("x-kenning-generation");
 pub(super) const DIGEST: HeaderName = HeaderName::from_static("x-kenning-digest");
-/// `name=generation` of each extension, in their order.
+/// `name=generation` of each extension that ran, in their order.
 pub(super) const EXTENSIONS: HeaderName = HeaderName::from_static("x-kenning-extensions");
+
+/// `name=hook` of each hook that failed and was left out.
+pub(super) const LEFT_OUT: HeaderName = HeaderName::from_static("x-kenning-left-out");
+
+/// The tenant's revision after a write.
+pub(super) const REVISION: HeaderName = HeaderName::from_static("x-kenning-revision");
 
 /// How to authenticate (RFC 6750).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"kenning\"");
@@ -49,24 +56,39 @@ pub(super) fn reply<T, A: Serialize>(
     answered: kb::Response<T>,
     convert: impl FnOnce(T) -> Result<A, Error>,
 ) -> Reply {
-    let kb::Response { value, served_by } = answered;
+    let kb::Response { value, served_by, revision, .. } = answered;
     let value = convert(value).map_err(|error| error.from_guests(served_by.clone()))?;
     let mut response = (status, Json(value)).into_response();
     name_guests(&mut response, &served_by);
+    if let Some(Revision(revision)) = revision {
+        response.headers_mut().insert(REVISION, revision.into());
+    }
     Ok(response)
 }
 
-/// Names the guests that answered in the headers: the logic, and the extensions whose hooks ran.
+/// For members that are only there if there is something to count.
+pub(super) fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Names the guests that answered in the headers: the logic, the extensions that ran, and the hooks
+/// that were left out.
 pub(super) fn name_guests(response: &mut Response, served_by: &ServedBy) {
     let headers = response.headers_mut();
     headers.insert(GENERATION, served_by.logic.number.into());
     if let Ok(digest) = HeaderValue::from_str(&served_by.logic.digest) {
         headers.insert(DIGEST, digest);
     }
-    if let Some(Ok(extensions)) = served_by.extensions.as_deref().map(HeaderValue::from_str) {
-        headers.insert(EXTENSIONS, extensions);
+    for (name, list) in [(EXTENSIONS, &served_by.extensions), (LEFT_OUT, &served_by.left_out)] {
+        if let Some(Ok(list)) = list.as_deref().map(HeaderValue::from_str) {
+            headers.insert(name, list);
+        }
     }
 }
+
+/// The error in a response, for whoever keeps records of failures.
+#[derive(Clone)]
+pub(super) struct Failed(pub(super) Arc<Error>);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -85,6 +107,7 @@ impl IntoResponse for Refusal {
         if error.code == Code::Unauthorized {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
+        response.extensions_mut().insert(Failed(Arc::new(error)));
         response
     }
 }
@@ -95,7 +118,7 @@ fn log(error: &Error) {
     match error.code {
         Code::Internal => tracing::error!(code, source, "request failed"),
         _ if error.code.status() >= 500 => {
-            tracing::warn!(code, message = cut(&error.message), "request failed");
+            tracing::warn!(code, reason = cut(&error.message), "request failed");
         }
         _ => tracing::debug!(code, "request refused"),
     }

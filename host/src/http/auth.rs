@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use kenning_storage::TenantId;
+use kenning_storage::{Revision, TenantId};
 
 use super::answer::Refusal;
 use crate::http::App;
@@ -18,6 +18,7 @@ use kenning_tenants::{Permit, Principal, Tenants};
 
 const TENANT: &str = "x-kenning-tenant";
 const TIMEOUT: &str = "x-kenning-timeout-ms";
+const MIN_REVISION: &str = "x-kenning-min-revision";
 const API_KEY: &str = "x-api-key";
 
 /// An admitted caller. The request counts against the tenant's quotas until the last clone is
@@ -27,6 +28,9 @@ pub(super) struct Who {
     tenant: TenantId,
     timeout: Option<Duration>,
     permit: Option<Arc<Permit>>,
+    min_revision: Option<Revision>,
+    /// The key that it came with, on a server with keys.
+    key: Option<Arc<str>>,
 }
 
 impl Who {
@@ -34,11 +38,31 @@ impl Who {
         &self.tenant
     }
 
+    pub(super) fn permit(&self) -> Option<&Permit> {
+        self.permit.as_deref()
+    }
+
+    /// How long the request is to take at most, if it says so.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Whether the key that the request came with is still one of the tenant's.
+    pub(super) fn is_authentic(&self, tenants: &Tenants) -> bool {
+        let principal = self.key.as_deref().map(|key| tenants.authenticate(key));
+        match principal {
+            None => true,
+            Some(Ok(Principal::Tenant(tenant))) => tenant == self.tenant,
+            Some(_) => false,
+        }
+    }
+
     /// The caller with a deadline of `limit`, or less if the request asks for less.
     pub(super) fn within(&self, limit: Duration) -> Caller {
         let time = self.timeout.map_or(limit, |timeout| timeout.min(limit));
         let permit = self.permit.clone();
-        Caller { permit, ..Caller::within(self.tenant.clone(), time) }
+        let min_revision = self.min_revision;
+        Caller { permit, min_revision, ..Caller::within(self.tenant.clone(), time) }
     }
 }
 
@@ -46,12 +70,15 @@ impl FromRequestParts<Arc<App>> for Who {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        let tenants = &app.kb.services().tenants;
+        let tenants = app.kb.tenants();
         let tenant = tenant(&parts.headers, tenants)?;
         let timeout = parts.headers.get(TIMEOUT).map(|value| timeout(value.to_str().ok()));
         let timeout = timeout.transpose()?;
-        let permit = tenants.admit(&tenant)?.map(Arc::new);
-        Ok(Self { tenant, timeout, permit })
+        let min_revision = parts.headers.get(MIN_REVISION);
+        let min_revision = min_revision.map(|value| revision(value.to_str().ok())).transpose()?;
+        let key = key(&parts.headers).filter(|_| tenants.require_keys()).map(Arc::from);
+        let permit = tenants.admit(&tenant, key.as_deref())?.map(Arc::new);
+        Ok(Self { tenant, timeout, permit, min_revision, key })
     }
 }
 
@@ -104,8 +131,29 @@ fn key(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
+/// A number too large to count shortens nothing, as any other that is above the limit.
+fn whole_number(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn revision(value: Option<&str>) -> Result<Revision, Error> {
+    value.and_then(read_revision).ok_or_else(|| {
+        Error::invalid(
+            "/headers/x-kenning-min-revision",
+            "x-kenning-min-revision is a whole number, as x-kenning-revision of an answer is",
+        )
+    })
+}
+
+/// A revision, if the text is one.
+pub(super) fn read_revision(text: &str) -> Option<Revision> {
+    let number = whole_number(text.trim())?;
+    (number <= i64::MAX as u64).then_some(Revision(number))
+}
+
 fn timeout(value: Option<&str>) -> Result<Duration, Error> {
-    match value.and_then(|value| value.trim().parse().ok()) {
+    match value.and_then(|value| whole_number(value.trim())) {
         Some(milliseconds @ 1..) => Ok(Duration::from_millis(milliseconds)),
         _ => Err(Error::invalid(
             "/headers/x-kenning-timeout-ms",

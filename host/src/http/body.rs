@@ -101,6 +101,7 @@ pub(super) async fn discard(mut body: Body, mut bytes: usize) {
 
 /// Parses a JSON object; an error carries a JSON pointer to its place.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let bytes = without_mark(bytes);
     if bytes.trim_ascii_start().starts_with(b"[") {
         // serde accepts a list as a struct's values in their order.
         return Err(Error::invalid("", "the JSON must be an object, not a list"));
@@ -114,6 +115,11 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         Error::invalid("", format!("trailing data after the JSON value: {error}"))
     })?;
     Ok(value)
+}
+
+/// `text` without the byte order mark with which some programs begin UTF-8.
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// The JSON pointer (RFC 6901) of `path`, cut at the last segment that fits.

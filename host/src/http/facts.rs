@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Query, State};
-use http::request::Parts;
+use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::answer::{Refusal, Reply, reply};
+use super::answer::{Reply, is_zero, reply};
 use super::body::{Json, metadata};
+use super::id::Id;
+use super::matching::{self, Parameters};
 use super::openapi::{
     Conflict, DimensionMismatch, ErrorBody, FactId, FactInPath, IdempotencyKey, Metadata, NotFound,
     Rejected, Success, TooLarge, examples,
 };
 use crate::http::App;
 use crate::http::auth::Who;
-use crate::kb::StoreOutcome;
+use crate::kb::{Selection, StoreOutcome};
 use kenning_core::error::{Code, Error};
 use kenning_runtime::wit::{Change, Draft, Fact};
 
@@ -64,20 +65,6 @@ impl NewFact {
     }
 }
 
-/// The id in a path; the logic decides which ids are valid.
-pub(super) struct Id(String);
-
-impl FromRequestParts<Arc<App>> for Id {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        match Path::from_request_parts(parts, app).await {
-            Ok(Path(id)) => Ok(Self(id)),
-            Err(error) => Err(Error::invalid("/fact_id", error.body_text()).into()),
-        }
-    }
-}
-
 /// A stored fact.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Fact, examples(json!(examples::fact())))]
@@ -106,7 +93,7 @@ impl TryFrom<Fact> for FactAnswer {
 pub(super) fn object(metadata: String) -> Result<Box<RawValue>, Error> {
     match RawValue::from_string(metadata) {
         Ok(object) if object.get().starts_with('{') => Ok(object),
-        _ => Err(Error::new(Code::GuestLimit, "the logic gave metadata that is no JSON object")),
+        _ => Err(Error::new(Code::GuestInvalid, "the logic gave metadata that is no JSON object")),
     }
 }
 
@@ -158,17 +145,18 @@ pub(super) async fn store(
     headers: HeaderMap,
     Json(fact, _held): Json<NewFact>,
 ) -> Reply {
+    let from_key = id_from_key(&headers)?;
     let mut draft = fact.into_draft()?;
-    if draft.id.is_none() {
-        draft.id = id_from_key(&headers)?;
-    }
+    draft.id = draft.id.or(from_key);
     let answered = app.kb.store(&who.within(app.limits.call), vec![Ok(draft)]).await?;
     reply(StatusCode::CREATED, answered, |outcomes| {
         let outcome = outcomes.into_iter().next();
         let outcome = outcome.unwrap_or_else(|| Err(Error::internal("no outcome for a draft")));
-        outcome.map(Stored::new)
+        outcome.map(|kept| Stored::new(STORED, kept))
     })
 }
+
+const STORED: &str = "Fact stored successfully";
 
 /// What a write did.
 #[derive(Serialize, ToSchema)]
@@ -180,6 +168,12 @@ pub(super) struct Stored {
     /// Whether the fact can be found by meaning already. If not, text search finds it now, and
     /// its vector follows without another request.
     indexed: bool,
+    /// How many bytes of the text can be found by meaning, from its beginning, where that is not
+    /// all of it: a fact has at most `fact_windows` vectors. All of it is found by its words. Of
+    /// the first such fact, where an extension split the draft.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1)]
+    embedded_bytes: Option<usize>,
     /// All ids, where an extension split the draft.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<FactId>>, nullable = false, min_items = 2)]
@@ -187,13 +181,14 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    fn new(kept: StoreOutcome) -> Self {
-        let StoreOutcome { ids, indexed } = kept;
+    fn new(message: &'static str, kept: StoreOutcome) -> Self {
+        let StoreOutcome { ids, indexed, embedded_bytes } = kept;
         Self {
             status: Success::Success,
-            message: "Fact stored successfully",
+            message,
             fact_id: ids.first().cloned().unwrap_or_default(),
             indexed,
+            embedded_bytes,
             fact_ids: (ids.len() > 1).then_some(ids),
         }
     }
@@ -296,7 +291,7 @@ enum BatchResult {
 impl From<Result<StoreOutcome, Error>> for BatchResult {
     fn from(outcome: Result<StoreOutcome, Error>) -> Self {
         match outcome {
-            Ok(kept) => Self::Stored(Stored::new(kept)),
+            Ok(kept) => Self::Stored(Stored::new(STORED, kept)),
             Err(error) => Self::Refused(ErrorBody::from(&error)),
         }
     }
@@ -331,6 +326,9 @@ pub(super) struct ListParameters {
     /// Only facts whose content contains this, ignoring case. Empty is the same as left out.
     #[param(nullable = false, example = "staging")]
     query: Option<String>,
+    /// Only facts that match: a `Filter`, as JSON. It reads what the page shows.
+    #[param(nullable = false, example = r#"{"topic":"network"}"#)]
+    filter: Option<String>,
     /// How many facts the page holds at most.
     #[param(value_type = Option<u32>, nullable = false, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<String>,
@@ -349,12 +347,19 @@ struct FactPage {
     /// none, and still have a cursor.
     #[schema(required)]
     next_cursor: Option<String>,
+    /// Facts of this page that are left out because a guest returned them spoilt: with metadata
+    /// that is no JSON or nests too deep, or over a limit. Only if there are any; reading one of
+    /// them says what is wrong.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false, minimum = 1)]
+    withheld: u64,
 }
 
 /// List facts, newest first
 ///
 /// A fact that exists from the first page to the last is listed exactly once; one that is stored or
-/// deleted meanwhile may be listed or not.
+/// deleted meanwhile may be listed or not. A page with `filter` ends early after 10,000 facts or
+/// half of the call's time; a cursor goes on with whatever `query` and `filter` come with it.
 #[utoipa::path(
     get,
     path = "/v1/facts",
@@ -366,16 +371,23 @@ struct FactPage {
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     who: Who,
-    parameters: Result<Query<ListParameters>, axum::extract::rejection::QueryRejection>,
+    Parameters(parameters): Parameters<ListParameters>,
 ) -> Reply {
-    let Query(parameters) = parameters.map_err(|error| Error::invalid("", error.body_text()))?;
     let limit = list_limit(parameters.limit.as_deref(), app.limits.page_facts)?;
+    let filter = parameters.filter.as_deref().map(matching::filter).transpose()?;
     let containing = parameters.query.filter(|query| !query.is_empty());
-    let caller = who.within(app.limits.call);
-    let answered = app.kb.list(&caller, containing, limit, parameters.cursor).await?;
+    let (caller, cursor) = (who.within(app.limits.call), parameters.cursor);
+    let answered = match filter {
+        None => app.kb.list(&caller, containing, limit, cursor).await?,
+        Some(filter) => {
+            let selection = Selection { containing, filter };
+            app.kb.list_matching(&caller, selection, limit, cursor).await?
+        }
+    };
+    let withheld = answered.withheld;
     reply(StatusCode::OK, answered, |page| {
         let facts: Result<_, Error> = page.facts.into_iter().map(FactAnswer::try_from).collect();
-        Ok(FactPage { facts: facts?, next_cursor: page.cursor })
+        Ok(FactPage { facts: facts?, next_cursor: page.cursor, withheld })
     })
 }
 
@@ -445,15 +457,7 @@ pub(super) async fn update(
 ) -> Reply {
     let change = change.into_change()?;
     let answered = app.kb.update(&who.within(app.limits.call), id, change).await?;
-    reply(StatusCode::OK, answered, |updated| {
-        Ok(Stored {
-            status: Success::Success,
-            message: "Fact updated successfully",
-            fact_id: updated.id,
-            indexed: updated.indexed,
-            fact_ids: None,
-        })
-    })
+    reply(StatusCode::OK, answered, |updated| Ok(Stored::new("Fact updated successfully", updated)))
 }
 
 /// What a deletion did.
@@ -463,7 +467,7 @@ pub(super) async fn update(
     "message": "Fact deleted successfully",
     "fact_id": "port-7",
 })))]
-struct Deleted {
+pub(super) struct Deleted {
     status: Success,
     message: &'static str,
     #[schema(value_type = FactId)]

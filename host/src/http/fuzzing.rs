@@ -6,12 +6,14 @@ use super::body::parse;
 use super::facts::{Batch, FactChange, NewFact};
 use super::lines::{Line, Lines};
 use super::{import, search};
+use crate::kb::Search;
 use kenning_core::error::Error;
 use kenning_core::limits::Limits;
-use kenning_runtime::wit::{Change, Draft, Query};
+use kenning_runtime::wit::{Change, Draft};
 
 /// A route that takes JSON.
 #[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "each is named as its route")]
 pub enum Route {
     Store,
     Batch,
@@ -21,11 +23,12 @@ pub enum Route {
 
 /// What a route makes of its body.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "each is named as its route")]
 pub enum Read {
     Store(Draft),
     Batch(Vec<Result<Draft, Error>>),
     Update(Change),
-    Search(Query),
+    Search(Search),
 }
 
 /// Reads a body as `route` does.
@@ -34,7 +37,7 @@ pub fn read_body(route: Route, body: &[u8], limits: &Limits) -> Result<Read, Err
         Route::Store => parse::<NewFact>(body)?.into_draft().map(Read::Store),
         Route::Batch => parse::<Batch>(body)?.drafts(limits.batch_facts).map(Read::Batch),
         Route::Update => parse::<FactChange>(body)?.into_change().map(Read::Update),
-        Route::Search => parse::<search::Request>(body)?.into_query(limits).map(Read::Search),
+        Route::Search => parse::<search::Request>(body)?.into_search(limits).map(Read::Search),
     }
 }
 

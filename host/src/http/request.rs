@@ -12,29 +12,42 @@ use http::{HeaderName, HeaderValue};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::answer::Refusal;
+use super::answer::{Failed, Refusal};
 use super::body::discard;
 use crate::http::App;
+use crate::journal::FailedRequest;
+use crate::server::Rejection;
 use kenning_core::error::{Code, Error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES: usize = 128;
 
 /// Gives the request an id, or keeps the caller's, and reports it when it is done.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
+pub(super) async fn observe(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let begun = Instant::now();
     let id = request_id(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     // The route, not the path: a path holds ids and would be a metric label each.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     let route = route.to_string();
-    let span = tracing::info_span!("request", id = %id.to_str().unwrap_or_default());
+    // At the level of errors, so that their lines name the request whatever the filter.
+    let span = tracing::error_span!("request", id = %id.to_str().unwrap_or_default());
     let mut response = next.run(request).instrument(span.clone()).await;
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
     span.in_scope(|| {
         let duration_us = elapsed.as_micros() as u64;
         tracing::debug!(%method, route, status, duration_us, "answered");
     });
+    if let Some(Failed(error)) = response.extensions().get() {
+        let (id, method) = (id.to_str().unwrap_or_default(), method.as_str());
+        let failed = FailedRequest { id, method, route: &route, took: elapsed, error };
+        app.failures.add(&failed);
+    }
     metrics::histogram!("kenning_http_seconds", "route" => route.clone())
         .record(elapsed.as_secs_f64());
     let status = status.to_string();
@@ -43,6 +56,10 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
+
+/// The id of a request, for whoever handles it.
+#[derive(Clone)]
+pub(super) struct RequestId(pub(super) HeaderValue);
 
 fn request_id(request: &Request) -> HeaderValue {
     let given = request.headers().get(REQUEST_ID);
@@ -77,6 +94,9 @@ pub(super) async fn no_method(request: Request) -> Response {
 /// There is no place for the connection that this came on. Its body is read first: a
 /// caller who sends all before it listens would not hear the answer.
 pub(super) async fn no_place(State(app): State<Arc<App>>, request: Request) -> Response {
+    let reason = request.extensions().get::<Rejection>().copied();
     discard(request.into_body(), app.limits.body_bytes).await;
-    Refusal(Error::overloaded("connections", app.limits.connections)).into_response()
+    let all = Rejection { limit: "connections", allowed: app.limits.connections };
+    let Rejection { limit, allowed } = reason.unwrap_or(all);
+    Refusal(Error::overloaded(limit, allowed)).into_response()
 }

@@ -11,14 +11,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::health::Document;
-use super::{admin, answer, export, facts, health, import, openapi, request, search, stats};
+use super::{
+    admin, answer, batch_as_id, changes, export, facts, head, health, import, matching, openapi,
+    request, search, stats,
+};
 use crate::http::App;
 
 /// Everything that the server answers.
 pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(openapi::for_tenants(tenant_routes()))
-        .merge(openapi::for_admins(admin_routes()))
+        .merge(openapi::for_admins(admin_routes(app.clone())))
         .merge(operations_routes())
         .split_for_parts();
     routes
@@ -27,25 +30,35 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(Extension(Document::new(openapi::finish(document))))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(middleware::from_fn_with_state(app.clone(), answer::count_answer))
-        .layer(middleware::from_fn(request::observe))
+        .layer(middleware::from_fn_with_state(app.clone(), head::check))
+        .layer(middleware::from_fn_with_state(app.clone(), request::observe))
         .with_state(app)
 }
 
 /// Routes that take a tenant's key.
 fn tenant_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(facts::store, facts::list))
-        .routes(routes!(facts::store_batch))
+        .routes(routes!(facts::store, facts::list, matching::delete))
+        .routes(routes!(matching::count))
+        .routes(routes!(
+            facts::store_batch,
+            batch_as_id::get,
+            batch_as_id::update,
+            batch_as_id::delete
+        ))
         .routes(routes!(facts::get, facts::update, facts::delete))
         .routes(routes!(search::search))
+        .routes(routes!(search::search_batch))
         .routes(routes!(export::export))
+        .routes(routes!(changes::changes))
         .routes(routes!(import::import))
+        .routes(routes!(import::import_progress))
         .routes(routes!(stats::stats))
 }
 
-/// Routes that take the admin key.
-fn admin_routes() -> OpenApiRouter<Arc<App>> {
-    use admin::{extensions, logic, tenants};
+/// Routes that take the admin key. Each act that they do is recorded, whatever the route.
+fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
+    use admin::{audit, digests, extensions, failures, logic, settings, tenants};
 
     OpenApiRouter::new()
         .routes(routes!(tenants::list, tenants::create))
@@ -55,9 +68,14 @@ fn admin_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(logic::list, logic::swap))
         .routes(routes!(logic::rollback))
         .routes(routes!(extensions::list))
-        .routes(routes!(extensions::install, extensions::remove))
+        .routes(routes!(extensions::install, extensions::remove, settings::change))
         .routes(routes!(extensions::rollback))
         .routes(routes!(extensions::logs))
+        .routes(routes!(digests::find))
+        .routes(routes!(digests::revoke, digests::allow))
+        .routes(routes!(audit::list))
+        .routes(routes!(failures::get))
+        .layer(middleware::from_fn_with_state(app, audit::record))
 }
 
 /// Routes that take no key.
@@ -78,6 +96,7 @@ pub fn without_place(app: Arc<App>) -> Router {
         .route("/livez", get(health::livez))
         .route("/metrics", get(health::metrics))
         .fallback(request::no_place)
-        .layer(middleware::from_fn(request::observe))
+        .layer(middleware::from_fn_with_state(app.clone(), head::check))
+        .layer(middleware::from_fn_with_state(app.clone(), request::observe))
         .with_state(app)
 }

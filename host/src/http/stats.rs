@@ -1,25 +1,21 @@
 //! `GET /v1/stats`, what a tenant has and may use, and `GET /readyz`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::State;
 use http::StatusCode;
-use kenning_index::FactIndex;
-use kenning_storage::{Description, Layout, TenantId, Usage};
+use kenning_embedder::Embedder;
+use kenning_storage::{Description, Layout};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::answer::{Reply, reply};
 use super::auth::Who;
-use super::openapi::{Digest, QuotaUsage, TenantName};
+use super::openapi::{Digest, Language, QuotaUsage, TenantName};
 use crate::http::App;
 use crate::kb;
-use kenning_core::error::Error;
 use kenning_core::limits::Limits;
-use kenning_runtime::Services;
-use kenning_runtime::tenant_indexes::Progress;
 
 /// Figures of a tenant and of the server.
 #[derive(Serialize, ToSchema)]
@@ -28,6 +24,8 @@ use kenning_runtime::tenant_indexes::Progress;
     "facts": 1204,
     "indexed": 1200,
     "pending": 4,
+    "unreadable": 0,
+    "lost": 0,
     "model": "all-MiniLM-L6-v2",
     "dimensions": 384,
     "embedding": {
@@ -37,7 +35,17 @@ use kenning_runtime::tenant_indexes::Progress;
         "dimensions": 384,
     },
     "storage": { "backend": "embedded", "address": "/var/lib/kenning", "layout": null },
-    "index": { "ready": true, "facts": 1204, "vectors": 1200, "bytes": 2731008 },
+    "foreign_changes_seen_within_ms": null,
+    "language": "en",
+    "index": {
+        "ready": true,
+        "facts": 1204,
+        "vectors": 1200,
+        "windows": 1310,
+        "partly_embedded": 0,
+        "outdated": 0,
+        "bytes": 2951008,
+    },
     "limits": { "fact_text_bytes": { "value": 262144, "unit": "bytes" } },
     "quotas": { "facts": { "value": 1000000, "used": 1204, "unit": "facts" } },
     "generation": 3,
@@ -47,12 +55,18 @@ use kenning_runtime::tenant_indexes::Progress;
 struct Stats {
     #[schema(value_type = TenantName)]
     tenant: String,
-    /// Facts stored.
+    /// Facts stored, without those that cannot be read.
     facts: u64,
     /// Facts that can be found by meaning.
     indexed: usize,
     /// Facts whose vector is still to be made.
     pending: u64,
+    /// Records that are left out because they cannot be read: hashes that are no facts, and
+    /// damaged ones. The log names them.
+    unreadable: u64,
+    /// Facts that storage has lost since the server started, as far as it has noticed: Redis
+    /// evicted them, or another program deleted them.
+    lost: u64,
     /// The same as `embedding.model`.
     model: String,
     /// The same as `embedding.dimensions`.
@@ -60,6 +74,14 @@ struct Stats {
     dimensions: Option<usize>,
     embedding: EmbeddingStats,
     storage: StorageStats,
+    /// In the flat layout, the longest that a change by another program goes unnoticed, judged by
+    /// the last scan of the database, in milliseconds. `null` before that, and in other layouts.
+    #[schema(required)]
+    foreign_changes_seen_within_ms: Option<u64>,
+    /// The language of the tenant's texts: which words are stemmed, and which of a query are left
+    /// out as stop words. An ISO 639 code, or `none`.
+    #[schema(value_type = Language)]
+    language: &'static str,
     index: IndexStats,
     /// Every limit, by its name in `kenning.toml`.
     #[schema(value_type = BTreeMap<String, Limit>)]
@@ -126,7 +148,16 @@ struct IndexStats {
     /// Whether the index of all tenants is built.
     ready: bool,
     facts: usize,
+    /// Facts that have their vectors.
     vectors: usize,
+    /// Vectors: one for each window of a fact's text.
+    windows: usize,
+    /// Facts whose text goes on behind the last window that they may have. What is there is found
+    /// by its words only.
+    partly_embedded: usize,
+    /// Facts whose words are still to be read for the tenant's language, which was changed. They
+    /// are found meanwhile.
+    outdated: usize,
     /// Memory that the index takes.
     bytes: usize,
 }
@@ -149,76 +180,59 @@ struct Limit {
     responses((status = 200, description = "Figures of the tenant and the server.", body = Stats)),
 )]
 pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
-    let services = app.kb.services();
     let caller = who.within(app.limits.storage_operation);
-    let usage = services.storage.usage(&caller.tenant, caller.deadline).await;
-    let usage = usage.map_err(|error| app.kb.storage_error(&error))?;
-    let index = services.indexes.existing(&caller.tenant).unwrap_or_default().sizes();
+    app.kb.check_caller(&caller).await?;
+    let figures = app.kb.figures(&caller).await?;
     let served_by = app.kb.snapshot(&caller).await?.served_by();
-    let embedding = embedding(services);
+    let embedding = EmbeddingStats::of(app.kb.embedder());
+    let seen_within = app.kb.foreign_changes_seen_within();
     let stats = Stats {
         tenant: caller.tenant.as_str().to_string(),
-        facts: usage.facts,
-        indexed: index.vectors,
-        pending: usage.facts.saturating_sub(index.vectors as u64),
+        facts: figures.facts,
+        indexed: figures.index.vectors,
+        pending: figures.facts.saturating_sub(figures.index.vectors as u64),
+        unreadable: figures.unreadable,
+        lost: figures.lost,
         model: embedding.model.clone(),
         dimensions: embedding.dimensions,
         embedding,
-        storage: storage(services),
+        storage: StorageStats::from(app.kb.storage()),
+        foreign_changes_seen_within_ms: seen_within.map(|time| time.as_millis() as u64),
+        language: figures.language.code(),
         index: IndexStats {
-            ready: *services.indexes.progress().borrow() == Progress::Ready,
-            facts: index.facts,
-            vectors: index.vectors,
-            bytes: index.bytes,
+            ready: figures.index_ready,
+            facts: figures.index.facts,
+            vectors: figures.index.vectors,
+            windows: figures.index.windows,
+            partly_embedded: figures.partly_embedded,
+            outdated: figures.outdated,
+            bytes: figures.index.bytes,
         },
         limits: limits(&app.limits),
-        quotas: used_of_quotas(&app, &caller.tenant, usage),
+        quotas: figures.quotas,
         generation: served_by.logic.number,
         digest: served_by.logic.digest.to_string(),
         version: env!("CARGO_PKG_VERSION"),
     };
-    reply(StatusCode::OK, kb::Response { value: stats, served_by }, Ok)
+    reply(StatusCode::OK, kb::Response::whole(stats, served_by), Ok)
 }
 
-fn embedding(services: &Services) -> EmbeddingStats {
-    let (embedder, space) = (&services.embedder, services.embedder.space());
-    EmbeddingStats {
-        kind: embedder.kind().to_string(),
-        model: embedder.model().to_string(),
-        profile: space.map(|space| space.profile.to_string()),
-        dimensions: space.map(|space| space.dimensions),
+impl EmbeddingStats {
+    fn of(embedder: &dyn Embedder) -> Self {
+        let space = embedder.space();
+        Self {
+            kind: embedder.kind().to_string(),
+            model: embedder.model().to_string(),
+            profile: space.map(|space| space.profile.to_string()),
+            dimensions: space.map(|space| space.dimensions),
+        }
     }
 }
 
-fn storage(services: &Services) -> StorageStats {
-    let Description { backend, layout, address } = services.storage.describe();
-    StorageStats { backend: backend.as_str(), address, layout: layout.map(StorageLayout::from) }
-}
-
-/// Each quota of a tenant, with what is used of it.
-pub(super) async fn quotas(app: &App, tenant: &TenantId) -> Result<Value, Error> {
-    let until = Instant::now() + app.limits.storage_operation;
-    let usage = app.kb.services().storage.usage(tenant, until).await;
-    let usage = usage.map_err(|error| app.kb.storage_error(&error))?;
-    Ok(used_of_quotas(app, tenant, usage))
-}
-
-fn used_of_quotas(app: &App, tenant: &TenantId, usage: Usage) -> Value {
-    let known = app.kb.services().tenants.get(tenant);
-    let counted = known.as_ref().map(|known| known.meter.used());
-    let quotas = known.map(|known| known.record.quotas.clone()).unwrap_or_default();
-    let extensions = app.kb.registry().loaded(tenant).map_or(0, |own| own.extensions.len());
-    quotas.with_used(|name| match (name, &counted) {
-        ("extensions", _) => extensions as u64,
-        ("proof_requests", _) => app.kb.recorder().of(tenant).len() as u64,
-        ("facts", _) => usage.facts,
-        ("bytes", _) => usage.bytes,
-        ("requests_per_second", Some(used)) => used.requests,
-        ("concurrent_calls", Some(used)) => used.running,
-        ("fuel_per_minute", Some(used)) => used.fuel,
-        ("embedding_tokens_per_minute", Some(used)) => used.tokens,
-        _ => 0,
-    })
+impl From<Description> for StorageStats {
+    fn from(Description { backend, layout, address }: Description) -> Self {
+        Self { backend: backend.as_str(), address, layout: layout.map(StorageLayout::from) }
+    }
 }
 
 /// Each limit by its name in `kenning.toml`, with the unit its name ends in.
@@ -269,7 +283,8 @@ enum ReadyStatus {
         ),
         (
             status = 503,
-            description = "Storage does not answer, or the index is still being built.",
+            description = "Storage does not answer or refuses writes, guests are being compiled, \
+                           or the index is still being built.",
             body = Readiness,
             examples(
                 ("storage" = (value = json!({
@@ -280,39 +295,21 @@ enum ReadyStatus {
                     "status": "not_ready",
                     "reason": "the index is being built: 1200 facts so far",
                 }))),
+                ("guests" = (value = json!({
+                    "status": "not_ready",
+                    "reason":
+                        "the tenants' own guests are being compiled: 3 of 12 components so far",
+                }))),
             ),
         ),
     ),
 )]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Reply {
     let served_by = app.kb.served_by();
-    let reason = not_ready(&app).await;
+    let reason = app.kb.not_ready().await;
     let (code, status) = match reason {
         None => (StatusCode::OK, ReadyStatus::Ready),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, ReadyStatus::NotReady),
     };
-    reply(code, kb::Response { value: Readiness { status, reason }, served_by }, Ok)
-}
-
-async fn not_ready(app: &App) -> Option<String> {
-    let services = app.kb.services();
-    let until = Instant::now() + app.limits.storage_operation;
-    if let Err(error) = services.storage.ping(until).await {
-        return Some(error.to_string());
-    }
-    if !app.kb.registry().is_ready() {
-        return Some("the tenants' own guests are not loaded yet".into());
-    }
-    if let Some(adoption) = services.storage.adoption()
-        && adoption.borrow().scans == 0
-    {
-        return Some("the first scan for other programs' facts is not complete".into());
-    }
-    match &*services.indexes.progress().borrow() {
-        Progress::Ready => None,
-        Progress::Building { facts } => {
-            Some(format!("the index is being built: {facts} facts so far"))
-        }
-        Progress::Stalled { reason } => Some(format!("the index is not built yet: {reason}")),
-    }
+    reply(code, kb::Response::whole(Readiness { status, reason }, served_by), Ok)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::Priority;
-use kenning_storage::TenantId;
+use kenning_storage::{Revision, TenantId};
 use kenning_tenants::Permit;
 
 /// Who calls, and when the response is due.
@@ -19,13 +19,15 @@ pub struct Caller {
     pub priority: Priority,
     /// Set for a request from outside, if the tenant was created.
     pub permit: Option<Arc<Permit>>,
+    /// The revision that a read must have seen.
+    pub min_revision: Option<Revision>,
 }
 
 impl Caller {
     /// A caller that waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
         let (deadline, priority) = (Instant::now() + time, Priority::Interactive);
-        Self { tenant, deadline, priority, permit: None }
+        Self { tenant, deadline, priority, permit: None, min_revision: None }
     }
 
     /// The same with background priority.
@@ -41,6 +43,17 @@ pub struct Response<T> {
     pub value: T,
     /// The generations that served the call.
     pub served_by: ServedBy,
+    /// Facts that are left out because a guest spoilt them.
+    pub withheld: u64,
+    /// The tenant's revision, after a write.
+    pub revision: Option<Revision>,
+}
+
+impl<T> Response<T> {
+    /// A response from which nothing was withheld.
+    pub fn whole(value: T, served_by: ServedBy) -> Self {
+        Self { value, served_by, withheld: 0, revision: None }
+    }
 }
 
 /// What a call is for: decides how messages name it, and whether it may write.

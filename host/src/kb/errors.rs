@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::Kb;
 use super::caller::Purpose;
+use super::returned::Violation;
 use kenning_core::error::{Blame, Code, Error};
 use kenning_runtime::wit::{self, Backend};
-use kenning_runtime::{CallError, Component, Guest, GuestError, Waiting};
+use kenning_runtime::{CallEffects, CallError, Component, Guest, GuestError, Waiting};
 
 /// Turns failures of guests into errors for the caller.
 #[derive(Clone, Copy, Debug)]
@@ -22,16 +23,7 @@ pub(super) struct ErrorMapper {
 impl Kb {
     /// A storage failure outside a guest call.
     pub fn storage_error(&self, error: &StorageError) -> Error {
-        let name = self.storage_name;
-        match error {
-            StorageError::Unavailable(reason) => {
-                Error::new(Code::StorageUnavailable, format!("{name} not available: {reason}"))
-            }
-            StorageError::Timeout { .. } => {
-                Error::new(Code::Timeout, format!("{name} operation timeout"))
-            }
-            other => Error::internal(other),
-        }
+        kenning_tenants::storage_error_named(self.storage_name, error)
     }
 }
 
@@ -41,9 +33,18 @@ impl ErrorMapper {
         self,
         error: wit::Error,
         outcome_unknown: bool,
-        host_failed: bool,
+        effects: &CallEffects,
     ) -> Error {
+        if let Some(failure) = &effects.storage_failure
+            && is_told_by(&error, failure)
+        {
+            let error = kenning_tenants::storage_error_named(self.storage, failure);
+            return if outcome_unknown { error.with_unknown_outcome() } else { error };
+        }
         match error {
+            wit::Error::NotFound(id) if effects.unreadable.iter().any(|all| all.as_str() == id) => {
+                damaged(&id)
+            }
             wit::Error::Invalid(problem) => Error::invalid(&problem.pointer, problem.message),
             wit::Error::InvalidFilter(problem) => Error::new(Code::InvalidFilter, problem.message)
                 .with_details(json!({ "pointer": problem.pointer })),
@@ -65,7 +66,7 @@ impl ErrorMapper {
             }
             wit::Error::ProfileMismatch(both) => Error::new(Code::DimensionMismatch, both),
             // The guest may have passed on a failure of the host.
-            wit::Error::Other(reason) if host_failed => Error::internal(reason),
+            wit::Error::Other(reason) if effects.host_failed => Error::internal(reason),
             wit::Error::Other(reason) => Error::internal(reason).blaming(Blame::Guest),
         }
     }
@@ -159,6 +160,45 @@ pub(super) fn with_generation(mut error: Error, guest: &Guest) -> Error {
     error
 }
 
+/// Whether `error` is how the contract represents `failure`, which says more.
+fn is_told_by(error: &wit::Error, failure: &StorageError) -> bool {
+    match failure.told() {
+        StorageError::Unavailable(_)
+        | StorageError::Refused(_)
+        | StorageError::Full(_)
+        | StorageError::StaleRegistry => {
+            matches!(error, wit::Error::Unavailable(failed) if failed.backend == Backend::Storage)
+        }
+        StorageError::Damaged { .. } => matches!(error, wit::Error::Other(_)),
+        _ => false,
+    }
+}
+
+/// The fact is there and cannot be served.
+pub(super) fn damaged(id: &str) -> Error {
+    let message = format!(
+        "the fact {id:?} is damaged in storage and cannot be served; restore it from a backup, or \
+         delete it; `kenning verify` lists all that is damaged"
+    );
+    Error::new(Code::Internal, message)
+        .blaming(Blame::Backend)
+        .with_details(json!({ "fact_id": id }))
+}
+
+/// Whether it is the error of a fact that is damaged.
+pub(super) fn is_damaged(error: &Error) -> bool {
+    error.code == Code::Internal && error.blame == Blame::Backend
+}
+
+/// The id is taken by a record that is no fact, so that it can be neither read nor changed.
+pub(super) fn no_fact(id: &str) -> Error {
+    let message = format!(
+        "the id {id:?} is taken in storage by a record that is no fact, which another program \
+         wrote there; use another id, or remove that record"
+    );
+    Error::new(Code::Conflict, message).with_details(json!({ "fact_id": id }))
+}
+
 pub(super) fn not_found(id: &str) -> Error {
     Error::new(Code::NotFound, format!("there is no fact with the id {id:?}"))
 }
@@ -168,10 +208,20 @@ pub(super) fn guest_exceeded(guest: &Guest, limit: &str, allowed: usize, used: u
     limit_error(Code::GuestLimit, guest, limit, allowed as u64, Some(used as u64))
 }
 
-/// `guest` returned what the contract does not allow; the message is "GUEST `violation`".
-pub(super) fn contract_violated(guest: &Guest, violation: &str) -> Error {
-    Error::new(Code::GuestLimit, format!("{} {violation}", guest.component))
-        .with_details(guest_details(guest))
+/// `guest` returned what the contract does not allow; the message is "GUEST gave `what`: `why`".
+pub(super) fn contract_violated(guest: &Guest, what: &str, why: &str) -> Error {
+    let mut details = guest_details(guest);
+    details["violation"] = what.into();
+    Error::new(Code::GuestInvalid, format!("{} gave {what}: {why}", guest.component))
+        .with_details(details)
+}
+
+/// `guest` returned a value that breaks a rule.
+pub(super) fn violation(guest: &Guest, violation: &Violation) -> Error {
+    match violation {
+        Violation::Limit { limit, allowed, used } => guest_exceeded(guest, limit, *allowed, *used),
+        Violation::Invalid { what, why } => contract_violated(guest, what, why),
+    }
 }
 
 fn limit_error(code: Code, guest: &Guest, limit: &str, allowed: u64, used: Option<u64>) -> Error {

@@ -3,13 +3,17 @@
 //!
 //! A hook that refuses ends the call. A hook that fails either ends the call or is left out, as
 //! its policy says. By default the hooks that protect (`on-store`, `on-query`, `on-read`) end
-//! the call, and the one that improves (`rerank`) is left out.
+//! the call, and the one that improves (`rerank`) is left out. What ran and what was left out is
+//! logged for the answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::errors::{ErrorMapper, contract_violated, guest_exceeded, quarantine_error, rejected};
+use super::errors::{
+    self, ErrorMapper, contract_violated, guest_exceeded, quarantine_error, rejected,
+};
 use super::pipeline::Pipeline;
+use super::returned;
 use crate::registry::Extension;
 use kenning_core::error::Error;
 use kenning_runtime::wit::{Answer, Draft, Fact, Hit, Query, Ranked, Refusal};
@@ -24,6 +28,8 @@ enum HookError {
     Refused(Error),
     /// The hook failed; its policy decides.
     Failed(Error),
+    /// The hook was not called, since its extension is in quarantine; its policy decides.
+    NotCalled(Error),
 }
 
 impl From<Error> for HookError {
@@ -63,26 +69,24 @@ impl Pipeline {
     ) -> Result<HookOutcome<Vec<Draft>>, Error> {
         let hook = self.session.on_store(extension.hooks(), draft.clone());
         let drafts = run_hook(self.errors, extension, hook).await;
-        let drafts = drafts.and_then(|drafts| Ok(self.check_drafts(extension, drafts)?));
-        apply_policy(extension, Hook::OnStore, drafts)
+        let drafts = drafts.and_then(|drafts| Ok(self.check_drafts(extension, draft, drafts)?));
+        self.apply_policy(extension, Hook::OnStore, drafts)
     }
 
-    fn check_drafts(&self, extension: &Extension, drafts: Vec<Draft>) -> Result<Vec<Draft>, Error> {
-        let limits = &self.session.services().limits;
+    fn check_drafts(
+        &self,
+        extension: &Extension,
+        given: &Draft,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Draft>, Error> {
+        let guest = &extension.guest;
         if drafts.is_empty() {
-            let violation = "gave no draft and no reason";
-            return Err(contract_violated(&extension.guest, violation));
+            let why = "a draft that is not to be stored is refused, with a reason";
+            return Err(contract_violated(guest, "no draft", why));
         }
-        for draft in &drafts {
-            for (limit, allowed, used) in [
-                ("fact_text_bytes", limits.fact_text_bytes, draft.text.len()),
-                ("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len()),
-            ] {
-                if used > allowed {
-                    return Err(guest_exceeded(&extension.guest, limit, allowed, used));
-                }
-            }
-        }
+        let limits = &self.session.services().limits;
+        let checked = drafts.iter().try_for_each(|draft| returned::draft(limits, given, draft));
+        checked.map_err(|violation| errors::violation(guest, &violation))?;
         Ok(drafts)
     }
 
@@ -91,30 +95,34 @@ impl Pipeline {
         for extension in self.extensions_with(Hook::OnQuery) {
             let hook = self.session.on_query(extension.hooks(), query.clone());
             let replaced = run_hook(self.errors, &extension, hook).await;
-            let replaced = replaced.and_then(|query| Ok(self.check_query(&extension, query)?));
-            if let Ok(replaced) = apply_policy(&extension, Hook::OnQuery, replaced)? {
+            let replaced =
+                replaced.and_then(|changed| Ok(self.check_query(&extension, &query, changed)?));
+            if let Ok(replaced) = self.apply_policy(&extension, Hook::OnQuery, replaced)? {
                 query = replaced;
             }
         }
         Ok(query)
     }
 
-    fn check_query(&self, extension: &Extension, query: Query) -> Result<Query, Error> {
-        let limits = &self.session.services().limits;
-        let (hits, top_k) = (limits.search_hits, query.top_k as usize);
-        if !(1..=hits).contains(&top_k) {
-            return Err(guest_exceeded(&extension.guest, "search_hits", hits, top_k));
+    fn check_query(
+        &self,
+        extension: &Extension,
+        given: &Query,
+        changed: Query,
+    ) -> Result<Query, Error> {
+        match returned::query(&self.session.services().limits, given, &changed) {
+            Ok(()) => Ok(changed),
+            Err(violation) => Err(errors::violation(&extension.guest, &violation)),
         }
-        if query.text.len() > limits.query_bytes {
-            let (allowed, used) = (limits.query_bytes, query.text.len());
-            return Err(guest_exceeded(&extension.guest, "query_bytes", allowed, used));
-        }
-        Ok(query)
     }
 
     /// The facts that may be returned, as the extensions show them.
     pub(super) async fn on_read(&mut self, mut facts: Vec<Fact>) -> Result<Vec<Fact>, Error> {
         for extension in self.extensions_with(Hook::OnRead) {
+            if facts.is_empty() {
+                // It was its turn, and there was nothing to show.
+                self.hooks.ran(&extension);
+            }
             let mut shown = Vec::with_capacity(facts.len());
             for group in self.read_groups(facts) {
                 shown.extend(self.on_read_of(&extension, group).await?);
@@ -152,10 +160,23 @@ impl Pipeline {
     ) -> Result<Vec<Fact>, Error> {
         let hook = infallible(self.session.on_read(extension.hooks(), facts.clone()));
         let returned = run_hook(self.errors, extension, hook).await;
-        Ok(match apply_policy(extension, Hook::OnRead, returned)? {
-            Ok(returned) => redact(facts, returned),
+        Ok(match self.apply_policy(extension, Hook::OnRead, returned)? {
+            Ok(returned) => self.shown(extension, redact(facts, returned)),
             Err(_) => facts,
         })
+    }
+
+    /// The facts as the hook shows them, without those that it spoilt: they are withheld whatever
+    /// its policy, because it may have had a reason to change them.
+    fn shown(&mut self, extension: &Extension, redacted: Vec<Redacted>) -> Vec<Fact> {
+        let mut facts = Vec::with_capacity(redacted.len());
+        for Redacted { stored, shown } in redacted {
+            match returned::shown(&self.session.services().limits, &stored, &shown) {
+                Ok(()) => facts.push(shown),
+                Err(violation) => self.withhold(&extension.guest, &violation),
+            }
+        }
+        facts
     }
 
     /// Runs `on-read` on the hits: removes hidden facts and shows the others redacted.
@@ -176,7 +197,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Puts the hits into the extensions' order. A hook that is left out is named in `degraded`.
+    /// Puts the hits into the extensions' order.
     pub(super) async fn rerank(&mut self, query: &Query, answer: &mut Answer) -> Result<(), Error> {
         for extension in self.extensions_with(Hook::Rerank) {
             if answer.hits.is_empty() {
@@ -186,15 +207,59 @@ impl Pipeline {
             let hook = infallible(self.session.rerank(extension.hooks(), query, hits));
             let ranked = run_hook(self.errors, &extension, hook).await;
             let ranked = ranked.and_then(|ranked| Ok(check_ranks(&extension, ranked)?));
-            match apply_policy(&extension, Hook::Rerank, ranked)? {
-                Ok(ranked) => reorder(&mut answer.hits, ranked),
-                Err(error) => {
-                    let left_out = format!("extension {}: {}", extension.name(), error.message);
-                    answer.degraded.push(left_out);
-                }
+            if let Ok(ranked) = self.apply_policy(&extension, Hook::Rerank, ranked)? {
+                reorder(&mut answer.hits, ranked);
             }
         }
         Ok(())
+    }
+
+    /// Decides by the hook's policy whether a failure ends the call, and logs what the hook did. A
+    /// replay is not counted.
+    fn apply_policy<T>(
+        &self,
+        extension: &Extension,
+        hook: Hook,
+        result: Result<T, HookError>,
+    ) -> Result<HookOutcome<T>, Error> {
+        let on_failure = extension.on_failure(hook);
+        let error = match result {
+            Ok(value) => {
+                self.hooks.ran(extension);
+                return Ok(Ok(value));
+            }
+            Err(HookError::Refused(error)) => {
+                self.hooks.ran(extension);
+                return Err(error);
+            }
+            Err(HookError::Failed(error)) => {
+                if on_failure == OnFailure::Close {
+                    self.hooks.ran(extension);
+                }
+                error
+            }
+            Err(HookError::NotCalled(error)) => error,
+        };
+        if !self.session.is_dry_run() {
+            metrics::counter!("kenning_hook_failures_total", "hook" => hook.name()).increment(1);
+        }
+        match on_failure {
+            OnFailure::Close => Err(error),
+            OnFailure::LeaveOut => {
+                self.leave_out(extension.name(), hook, &error);
+                Ok(Err(error))
+            }
+        }
+    }
+
+    fn leave_out(&self, extension: &str, hook: Hook, error: &Error) {
+        self.hooks.left_out(extension, hook, &error.message);
+        let hook = hook.name();
+        if self.session.is_dry_run() {
+            return tracing::debug!(extension, hook, %error, replay = true, "hook left out");
+        }
+        metrics::counter!("kenning_hooks_left_out_total", "hook" => hook).increment(1);
+        tracing::warn!(extension, hook, %error, "hook left out");
     }
 
     fn extensions_with(&self, hook: Hook) -> Vec<Arc<Extension>> {
@@ -214,14 +279,16 @@ async fn run_hook<T>(
     hook: impl Future<Output = HookResult<T>>,
 ) -> Result<T, HookError> {
     if let Some(error) = quarantine_error(&extension.guest) {
-        return Err(HookError::Failed(error));
+        return Err(HookError::NotCalled(error));
     }
     match hook.await {
         Ok(Some(Ok(value))) => Ok(value),
         Ok(Some(Err(refusal))) => {
             Err(HookError::Refused(rejected(&extension.guest.component, refusal.message)))
         }
-        Ok(None) => Err(contract_violated(&extension.guest, "does not have this hook").into()),
+        Ok(None) => {
+            Err(Error::internal("a hook was called that the extension does not have").into())
+        }
         Err(error) => Err(errors.guest_error(&error, false).into()),
     }
 }
@@ -229,29 +296,6 @@ async fn run_hook<T>(
 /// A hook that cannot refuse, as one that does not.
 async fn infallible<T>(hook: impl Future<Output = Result<Option<T>, GuestError>>) -> HookResult<T> {
     hook.await.map(|value| value.map(Ok))
-}
-
-/// Decides by the hook's policy whether a failure ends the call.
-fn apply_policy<T>(
-    extension: &Extension,
-    hook: Hook,
-    result: Result<T, HookError>,
-) -> Result<HookOutcome<T>, Error> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(HookError::Refused(error)) => Err(error),
-        Err(HookError::Failed(error)) => {
-            metrics::counter!("kenning_hook_failures_total", "hook" => hook.name()).increment(1);
-            match extension.on_failure(hook) {
-                OnFailure::Close => Err(error),
-                OnFailure::LeaveOut => {
-                    let (extension, hook) = (extension.name(), hook.name());
-                    tracing::warn!(extension, hook, %error, "hook left out");
-                    Ok(Err(error))
-                }
-            }
-        }
-    }
 }
 
 /// The first item of each id.
@@ -263,21 +307,28 @@ fn first_by_id<T>(items: Vec<T>, id: impl Fn(&T) -> &String) -> HashMap<String, 
     first
 }
 
+/// A fact before and after `on-read`.
+struct Redacted {
+    stored: Fact,
+    shown: Fact,
+}
+
 /// `facts` in their order, with the text and metadata that the hook returned, without those that
 /// it did not return. Ids and times stay: a hook cannot forge them.
-fn redact(facts: Vec<Fact>, returned: Vec<Fact>) -> Vec<Fact> {
+fn redact(facts: Vec<Fact>, returned: Vec<Fact>) -> Vec<Redacted> {
     let mut returned = first_by_id(returned, |fact| &fact.id);
-    let redacted = |fact: Fact| {
-        let Fact { text, metadata, .. } = returned.remove(&fact.id)?;
-        Some(Fact { text, metadata, ..fact })
+    let redacted = |stored: Fact| {
+        let Fact { text, metadata, .. } = returned.remove(&stored.id)?;
+        let (id, timestamp) = (stored.id.clone(), stored.timestamp.clone());
+        Some(Redacted { stored, shown: Fact { id, text, metadata, timestamp } })
     };
     facts.into_iter().filter_map(redacted).collect()
 }
 
 fn check_ranks(extension: &Extension, ranked: Vec<Ranked>) -> Result<Vec<Ranked>, Error> {
-    match ranked.iter().all(|ranked| ranked.score.is_finite()) {
-        true => Ok(ranked),
-        false => Err(contract_violated(&extension.guest, "gave a score that is not finite")),
+    match ranked.iter().try_for_each(|ranked| returned::score(ranked.score)) {
+        Ok(()) => Ok(ranked),
+        Err(violation) => Err(errors::violation(&extension.guest, &violation)),
     }
 }
 
@@ -329,9 +380,8 @@ mod tests {
         ];
         let shown = redact(vec![fact("a", "1"), fact("b", "2")], returned);
         assert_eq!(shown.len(), 1);
-        assert_eq!(
-            (&*shown[0].id, &*shown[0].text, &*shown[0].timestamp),
-            ("b", "redacted", "then")
-        );
+        let Redacted { stored, shown } = &shown[0];
+        assert_eq!((&*shown.id, &*shown.text, &*shown.timestamp), ("b", "redacted", "then"));
+        assert_eq!(&*stored.text, "2");
     }
 }

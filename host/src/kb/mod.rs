@@ -1,7 +1,7 @@
 //! The knowledge base. Every verb (store, get, list, update, delete, search) is a method of
 //! [`Kb`]; HTTP and the indexer call nothing else.
 //!
-//! A call reads from top to bottom: a verb checks quotas and limits, `run` takes a snapshot of
+//! A call reads from top to bottom: a verb checks quotas and limits, `in_force` takes a snapshot of
 //! the active generations and one session on the guests' workers, and the method of the same
 //! name in `pipeline` runs the tenant's hooks and the logic in that session.
 //!
@@ -9,41 +9,60 @@
 //! |---|---|
 //! | `caller` | who calls, what for, and what a call returns |
 //! | `guests` | which guests a call uses, and loading them |
+//! | `filtered` | lists, counts and deletes the facts that a filter matches |
 //! | `pipeline` | the steps of a call: hooks, logic, validation |
+//! | `search` | the steps of a search, and what the host does around the logic |
 //! | `hooks` | the tenant's extensions, in order, and what happens when a hook fails |
+//! | `in_force` | repeats a call whose guests or keys were changed meanwhile, and waits for hosts |
+//! | `hook_log` | which extensions ran in a call, and which hooks were left out |
 //! | `validate` | compares the logic's results with the request |
+//! | `returned` | what a guest may return: the rules for every value |
 //! | `errors` | what callers are told when a guest fails |
 //! | `recorder` | recent requests; `replay` runs them again for a candidate |
+//! | `status` | what is known of tenants, guests and the server |
 //! | `tenant_deletion` | deletes a tenant with all its data |
 
 mod caller;
+mod consistency;
 mod errors;
+mod filtered;
 mod guests;
+mod hook_log;
 mod hooks;
+mod in_force;
 mod pipeline;
 mod recorder;
 mod replay;
+mod returned;
+mod search;
+mod status;
 mod tenant_deletion;
 mod validate;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use kenning_storage::Backend;
+use kenning_index::FactIndex;
+use kenning_storage::{Backend, Revision, TenantId};
 
 use crate::registry::{Registry, Snapshot};
 use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::tenant_indexes::Progress;
-use kenning_runtime::wit::{self, Answer, Change, Draft, Fact, FactPage, Query, Stored};
-use kenning_runtime::{CallError, Runtime, Services};
+use kenning_runtime::wit::{self, Change, Draft, Fact, FactPage, Mode};
+use kenning_runtime::{CallError, CallTracer, Runtime, Services, Validity};
 
 use caller::Purpose;
 pub use caller::{Caller, Response};
 use errors::ErrorMapper;
+pub use filtered::{Deletion, Rest, Selection};
+use hook_log::HookLog;
 pub use pipeline::{Pipeline, StoreOutcome};
 pub use recorder::{Request, RequestRecorder};
 pub use replay::Observed;
+pub use search::{Found, FoundHit, Highlight, Options, Recency, Search};
+pub use status::Figures;
 
 pub(crate) use tenant_deletion::POLL;
 
@@ -133,8 +152,26 @@ impl Kb {
     /// `not_found` when there is no such fact or an extension hides it; see [`Self::store`].
     pub async fn get(&self, caller: &Caller, id: String) -> Result<Response<Fact>, Error> {
         self.check_quota(caller, false)?;
+        self.wait_for_storage(caller).await?;
         self.record(caller, || Request::Get(id.clone()));
         self.run(caller, Purpose::Read, move |pipeline| Box::pin(pipeline.get(id))).await
+    }
+
+    /// Which of `ids` the caller may know of: those of facts that exist and that the tenant's
+    /// extensions show.
+    ///
+    /// # Errors
+    /// See [`Self::store`].
+    pub async fn visible(
+        &self,
+        caller: &Caller,
+        ids: Vec<String>,
+    ) -> Result<BTreeSet<String>, Error> {
+        self.check_quota(caller, false)?;
+        let visible = self
+            .run(caller, Purpose::Read, move |pipeline| Box::pin(pipeline.visible(ids)))
+            .await?;
+        Ok(visible.value)
     }
 
     /// Returns one page of facts, newest first; `containing` keeps only those with that text.
@@ -149,6 +186,7 @@ impl Kb {
         cursor: Option<String>,
     ) -> Result<Response<FactPage>, Error> {
         self.check_quota(caller, false)?;
+        self.wait_for_storage(caller).await?;
         if cursor.is_none() {
             let containing = containing.clone();
             self.record(caller, || Request::List { containing, limit });
@@ -168,7 +206,7 @@ impl Kb {
         caller: &Caller,
         id: String,
         change: Change,
-    ) -> Result<Response<Stored>, Error> {
+    ) -> Result<Response<StoreOutcome>, Error> {
         self.check_quota(caller, true)?;
         let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
         let limits = &self.services.limits;
@@ -190,14 +228,20 @@ impl Kb {
     /// Searches.
     ///
     /// # Errors
-    /// When the filter is invalid; see [`Self::store`].
-    pub async fn search(&self, caller: &Caller, query: Query) -> Result<Response<Answer>, Error> {
+    /// When the filter or the cursor is invalid; see [`Self::store`].
+    pub async fn search(&self, caller: &Caller, search: Search) -> Result<Response<Found>, Error> {
         self.check_quota(caller, true)?;
-        self.record(caller, || Request::Search(query.clone()));
+        self.wait_for_index(caller).await?;
+        self.record(caller, || Request::Search(search.clone()));
+        let mode = search.query.mode;
         let search =
-            self.run(caller, Purpose::Search, move |pipeline| Box::pin(pipeline.search(query)));
+            self.run(caller, Purpose::Search, move |pipeline| Box::pin(pipeline.search(search)));
         let mut response = search.await?;
         response.value.degraded.extend(self.unfinished_index());
+        response.value.degraded.extend(self.services.indexes.applied().lag(&caller.tenant));
+        if mode != Mode::Text {
+            response.value.degraded.extend(self.without_vectors(&caller.tenant));
+        }
         Ok(response)
     }
 
@@ -212,10 +256,13 @@ impl Kb {
         ids: Vec<String>,
     ) -> Result<Vec<Option<wit::Entry>>, Error> {
         let snapshot = self.logic_snapshot(caller).await?;
-        self.run_with(snapshot, caller, Purpose::Read, move |pipeline| {
-            Box::pin(pipeline.entries(ids))
-        })
-        .await
+        let hooks = HookLog::default();
+        let (entries, _) = self
+            .run_with(snapshot, hooks, caller, Purpose::Read, move |pipeline| {
+                Box::pin(pipeline.entries(ids))
+            })
+            .await;
+        entries.map(|done| done.value)
     }
 
     fn record(&self, caller: &Caller, request: impl FnOnce() -> Request) {
@@ -233,77 +280,103 @@ impl Kb {
         }
     }
 
+    /// How many of the tenant's facts vector search cannot find, if there are any.
+    fn without_vectors(&self, tenant: &TenantId) -> Option<String> {
+        let sizes = self.services.indexes.existing(tenant)?.sizes();
+        let without = sizes.facts.saturating_sub(sizes.vectors);
+        (without > 0)
+            .then(|| format!("vector: {without} of {} facts have no vector yet", sizes.facts))
+    }
+
     /// Fails when one of the tenant's quotas is used up. The indexer's calls skip this check: the
     /// host makes them, not the tenant.
     fn check_quota(&self, caller: &Caller, embeds: bool) -> Result<(), Error> {
         self.services.tenants.check_quotas(&caller.tenant, embeds)
     }
 
-    /// Runs `steps` for `caller` in one session, with one snapshot of the guests. The session
-    /// ends early when the tenant is deleted.
-    async fn run<T: Send + 'static>(
-        &self,
-        caller: &Caller,
-        purpose: Purpose,
-        steps: impl Steps<T>,
-    ) -> Result<Response<T>, Error> {
-        let snapshot = self.snapshot(caller).await?;
-        let served_by = snapshot.served_by();
-        match self.run_with(snapshot, caller, purpose, steps).await {
-            Ok(value) => Ok(Response { value, served_by }),
-            Err(error) => Err(error.from_guests(served_by)),
-        }
-    }
-
-    /// The same with the given snapshot.
+    /// Runs `steps` for `caller` in one session, with the given snapshot of the guests, and a log
+    /// of what its hooks do. The session ends early when the tenant is deleted.
     async fn run_with<T: Send + 'static>(
         &self,
         snapshot: Snapshot,
+        hooks: HookLog,
         caller: &Caller,
         purpose: Purpose,
         steps: impl Steps<T>,
-    ) -> Result<T, Error> {
+    ) -> (Result<Done<T>, Error>, SessionEnd) {
         let errors = ErrorMapper { storage: self.storage_name, purpose };
-        let running = self.services.tenants.begin(&caller.tenant, caller.permit.as_deref())?;
+        let running = match self.services.tenants.begin(&caller.tenant, caller.permit.as_deref()) {
+            Ok(running) => running,
+            Err(error) => return (Err(error), SessionEnd::default()),
+        };
         let tenant = caller.tenant.clone();
         let on_worker = running.again();
+        let tracer = Arc::new(CallTracer::new(tenant.clone(), caller.deadline));
+        let traced = tracer.clone();
         let session =
             self.runtime.run_session(tenant, caller.deadline, caller.priority, move |session| {
-                let mut pipeline = Pipeline::new(session, snapshot, errors);
+                let session = session.traced(traced).going_by(snapshot.registry);
+                let mut pipeline = Pipeline::new(session, snapshot, errors).logging(hooks);
                 async move {
                     // When the caller leaves, the worker stops a moment after the caller does.
                     let _running = on_worker;
                     let result = steps(&mut pipeline).await;
-                    (pipeline.outcome_unknown(), result)
+                    let (withheld, revision) = (pipeline.withheld(), pipeline.revision());
+                    let done = result.map(|value| Done { value, withheld, revision });
+                    (pipeline.ended(), done)
                 }
             });
         let outcome = tokio::select! {
             outcome = session => outcome,
-            () = running.ended() => return Err(kenning_tenants::tenant_deleted()),
+            () = running.ended() => {
+                return (Err(kenning_tenants::tenant_deleted()), SessionEnd::default());
+            }
         };
-        let (outcome_unknown, result) = outcome.unwrap_or_else(|error| {
+        let (ended, result) = outcome.unwrap_or_else(|error| {
             // The session did not return, so nobody knows how far it got.
             let started = !matches!(error, CallError::Overloaded { .. });
             let unknown = started && purpose == Purpose::Write;
             let error = errors.call_error(&error);
-            (unknown, Err(if unknown { error.with_unknown_outcome() } else { error }))
+            let error = if unknown { error.with_unknown_outcome() } else { error };
+            (SessionEnd { outcome_unknown: unknown, ..SessionEnd::default() }, Err(error))
         });
-        if outcome_unknown {
+        if ended.outcome_unknown {
             // Facts may have been written without being indexed.
             self.services.indexes.mark_pending(&caller.tenant);
         }
-        result
+        (result.map_err(|error| error.with_trace(tracer.to_json())), ended)
     }
 }
 
-/// The steps of one call in its session.
+/// What a call's session returned.
+struct Done<T> {
+    value: T,
+    /// How many facts were withheld.
+    withheld: u64,
+    /// The revision of the last write, if it wrote.
+    revision: Option<Revision>,
+}
+
+/// How a call's session ended, whatever its result.
+#[derive(Clone, Copy, Debug, Default)]
+struct SessionEnd {
+    /// Whether the call wrote, as far as it knows.
+    wrote: bool,
+    /// Whether it may have written something that it does not know of.
+    outcome_unknown: bool,
+    /// What storage said of the registry that the call went by; `None` if that makes no
+    /// difference.
+    validity: Option<Validity>,
+}
+
+/// The steps of one call in its session. A clone of them does the same again.
 trait Steps<T>:
-    for<'a> FnOnce(&'a mut Pipeline) -> BoxFuture<'a, Result<T, Error>> + Send + 'static
+    for<'a> FnOnce(&'a mut Pipeline) -> BoxFuture<'a, Result<T, Error>> + Clone + Send + 'static
 {
 }
 
 impl<T, F> Steps<T> for F where
-    F: for<'a> FnOnce(&'a mut Pipeline) -> BoxFuture<'a, Result<T, Error>> + Send + 'static
+    F: for<'a> FnOnce(&'a mut Pipeline) -> BoxFuture<'a, Result<T, Error>> + Clone + Send + 'static
 {
 }
 

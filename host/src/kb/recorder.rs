@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kenning_storage::TenantId;
 use quick_cache::sync::Cache;
 
-use kenning_runtime::wit::{Draft, Query};
+use super::search::Search;
+use kenning_runtime::wit::Draft;
 
 /// Most tenants whose requests are kept; the least recently active ones are dropped.
 const TENANTS: usize = 128;
@@ -33,7 +34,7 @@ pub enum Request {
         limit: u32,
     },
     /// Search.
-    Search(Query),
+    Search(Search),
 }
 
 /// Kinds of requests, each kept in a queue of its own.
@@ -54,7 +55,7 @@ impl Request {
             Self::Store(draft) => draft.text.len() + draft.metadata.len(),
             Self::Get(id) => id.len(),
             Self::List { containing, .. } => containing.as_ref().map_or(0, String::len),
-            Self::Search(query) => query.text.len() + query.filter.as_ref().map_or(0, String::len),
+            Self::Search(search) => search.bytes(),
         }
     }
 }

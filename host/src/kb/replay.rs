@@ -17,7 +17,7 @@ use kenning_runtime::Session;
 pub struct Observed {
     /// Why the request failed, if it did.
     pub error: Option<Error>,
-    /// The ids of the facts in the result, in its order.
+    /// The ids of the facts that the caller would see, in their order.
     pub ids: Vec<String>,
     /// Whether part of the result is missing.
     pub degraded: bool,
@@ -93,12 +93,13 @@ impl Pipeline {
             Request::Get(id) => Ok((vec![self.get(id).await?.id], false)),
             Request::List { containing, limit } => {
                 let page = self.list(containing, limit, None).await?;
-                Ok((page.facts.into_iter().map(|fact| fact.id).collect(), false))
+                let ids = page.facts.into_iter().map(|fact| fact.id).collect();
+                Ok((ids, self.withheld() > 0))
             }
-            Request::Search(query) => {
-                let answer = self.search(query).await?;
-                let ids = answer.hits.into_iter().map(|hit| hit.fact.id).collect();
-                Ok((ids, !answer.degraded.is_empty()))
+            Request::Search(search) => {
+                let found = self.search(search).await?;
+                let ids = found.hits.into_iter().map(|found| found.hit.fact.id).collect();
+                Ok((ids, !found.degraded.is_empty() || self.withheld() > 0))
             }
         }
     }

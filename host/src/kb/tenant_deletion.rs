@@ -1,6 +1,7 @@
 //! Deletes a tenant: its calls, its facts, its documents, and last its name.
 //!
 //! The record is marked first, so any host that finds the mark can finish an interrupted deletion.
+//! From then on storage takes nothing from a host that does not know of the mark.
 //! Where hosts share a storage, another host may still run a call of the tenant. The record stays
 //! until every such call must have ended; then everything is deleted once more.
 
@@ -13,8 +14,7 @@ use tokio::time::timeout;
 use super::Kb;
 use kenning_tenants::storage_error;
 
-/// How often a host looks for changes by other hosts. A revoked key stays valid there for about
-/// this long.
+/// How often a host looks for tenants that other hosts deleted, to end their calls.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 
 /// How long to wait for cancelled calls. They stop at once, unless the machine is busy.

@@ -63,13 +63,13 @@ pub(crate) fn found(top_k: u32, answer: &Answer, effects: &CallEffects) -> Valid
     all_from_storage(&ids, effects)
 }
 
-/// Each entry must belong to the fact requested at its position.
+/// Entries must be of requested facts, in their order. Ids without a fact are left out.
 pub(crate) fn entries(ids: &[String], entries: &[Option<Entry>]) -> Validated {
     at_most("read_facts", ids.len(), entries.len())?;
-    let pairs = ids.iter().zip(entries);
-    let pairs = pairs.filter_map(|(id, entry)| Some((id.as_str(), entry.as_ref()?.id.as_str())));
-    let (requested, given): (Vec<_>, Vec<_>) = pairs.unzip();
-    same_ids(&requested, &given)
+    let mut requested = ids.iter();
+    let is_other = |entry: &&Entry| !requested.any(|id| *id == entry.id);
+    let other = entries.iter().flatten().filter(is_other).count();
+    none("answer_other_facts", other, "facts that were not requested")
 }
 
 fn same_ids(requested: &[&str], given: &[&str]) -> Validated {
@@ -134,6 +134,10 @@ mod tests {
         Fact { id: id.into(), text: text(), metadata: text(), timestamp: text() }
     }
 
+    fn entry(id: &str) -> Entry {
+        Entry { id: id.into(), text: String::new(), metadata: "{}".into() }
+    }
+
     fn page(ids: &[&str]) -> FactPage {
         FactPage { facts: ids.iter().map(|id| fact(id)).collect(), cursor: None }
     }
@@ -168,8 +172,18 @@ mod tests {
         assert_refused(stored(&chosen, &outcomes(&["b", "b"]), &effects), "answer_other_facts", 2);
         let other = Stored { id: "b".into(), indexed: true };
         assert_refused(updated("a", &other, &effects), "answer_other_facts", 1);
-        let entry = Entry { id: "b".into(), text: String::new(), metadata: "{}".into() };
-        assert_refused(entries(&["a".into()], &[Some(entry)]), "answer_other_facts", 1);
+        assert_refused(entries(&["a".into()], &[Some(entry("b"))]), "answer_other_facts", 1);
+    }
+
+    #[test]
+    fn entries_of_a_part_of_the_facts_are_accepted_in_their_order_only() {
+        let ids = ["a", "b", "c"].map(String::from);
+        assert!(entries(&ids, &[Some(entry("b")), Some(entry("c"))]).is_ok());
+        assert!(entries(&ids, &[Some(entry("a")), None]).is_ok());
+        let reversed = [Some(entry("c")), Some(entry("b"))];
+        assert_refused(entries(&ids, &reversed), "answer_other_facts", 1);
+        let twice = [Some(entry("a")), Some(entry("a"))];
+        assert_refused(entries(&ids, &twice), "answer_other_facts", 1);
     }
 
     #[test]

@@ -5,20 +5,23 @@
 //! |---|---|
 //! | `logic` | the server-wide logic's generations |
 //! | `logic/TENANT`, `extensions/TENANT` | a tenant's own |
+//! | `revoked` | the digests that no host runs |
 //! | `component/server/DIGEST`, `component/tenant/TENANT/DIGEST` | a component |
 //!
 //! A record is written only over the version that was read, so if two hosts change one guest at
-//! the same time, one of them gets a conflict.
+//! the same time, one of them gets a conflict. After each change of a tenant's record, storage
+//! refuses whoever goes by an earlier one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kenning_storage::{DocumentName, Storage, StorageError, TenantId};
+use kenning_storage::{DocumentName, HostLease, RegistryRevision, Storage, StorageError, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::records::{BUILT_IN, ExtensionRecords, GuestRecord, Versions};
+use super::revocations::Revocations;
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::DEFAULT_TENANT;
 
@@ -28,6 +31,9 @@ const RECORD_BYTES: usize = 4 * 1024 * 1024;
 /// Prefixes of the names of tenants' documents.
 const LOGICS: &str = "logic/";
 const EXTENSIONS: &str = "extensions/";
+
+/// The name of the record of revoked digests.
+const REVOKED: &str = "revoked";
 
 /// How often a change is tried that conflicts with changes by other hosts.
 const ATTEMPTS: usize = 5;
@@ -84,6 +90,7 @@ pub type Changed<T> = Result<(T, u64), Error>;
 pub struct Components(Vec<(DocumentName, u64)>);
 
 /// Records and components in storage.
+#[derive(Clone)]
 pub struct Archive {
     storage: Arc<dyn Storage>,
     operation: Duration,
@@ -115,7 +122,11 @@ impl Archive {
         owner: &Owner,
         change: impl FnMut(&mut GuestRecord) -> Result<T, Error>,
     ) -> Result<Changed<T>, StorageError> {
-        self.change(&owner.logic(), new_logic, change).await
+        let changed = self.change(&owner.logic(), new_logic, change).await?;
+        match (owner, changed) {
+            (Owner::Tenant(tenant), Ok(changed)) => Ok(Ok(self.enforced(tenant, changed).await?)),
+            (_, changed) => Ok(changed),
+        }
     }
 
     /// The records of a tenant's extensions.
@@ -138,7 +149,77 @@ impl Archive {
         tenant: &TenantId,
         change: impl FnMut(&mut ExtensionRecords) -> Result<T, Error>,
     ) -> Result<Changed<T>, StorageError> {
-        self.change(&extensions_of(tenant), ExtensionRecords::default, change).await
+        let document = extensions_of(tenant);
+        match self.change(&document, ExtensionRecords::default, change).await? {
+            Ok(changed) => Ok(Ok(self.enforced(tenant, changed).await?)),
+            refused => Ok(refused),
+        }
+    }
+
+    /// `changed`, once storage refuses calls that go by what was recorded before of this tenant. If
+    /// that fails, the record is changed all the same.
+    async fn enforced<T>(&self, tenant: &TenantId, changed: T) -> Result<T, StorageError> {
+        self.enforce(tenant).await?;
+        Ok(changed)
+    }
+
+    /// Has storage refuse calls that go by what was recorded before of a tenant.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn enforce(&self, tenant: &TenantId) -> Result<(), StorageError> {
+        let raised = self.storage.raise_registry(tenant, self.until()).await;
+        raised.map(drop).map_err(|error| StorageError::Uncertain(Box::new(error)))
+    }
+
+    /// The number of a tenant's registry that is in force.
+    pub(super) async fn registry_revision(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<RegistryRevision, StorageError> {
+        let revisions = self.registry_revisions(std::slice::from_ref(tenant)).await?;
+        Ok(revisions.first().copied().unwrap_or_default())
+    }
+
+    /// The same of several tenants, in their order.
+    pub(super) async fn registry_revisions(
+        &self,
+        tenants: &[TenantId],
+    ) -> Result<Vec<RegistryRevision>, StorageError> {
+        self.storage.registry_revisions(tenants, self.until()).await
+    }
+
+    /// Says in storage what this host says of itself, and that it lives for `time`.
+    pub(super) async fn renew_lease(
+        &self,
+        lease: &HostLease,
+        time: Duration,
+    ) -> Result<(), StorageError> {
+        self.storage.renew_lease(lease, time, self.until()).await
+    }
+
+    /// Whether other hosts may use the same storage.
+    pub(super) fn is_shared(&self) -> bool {
+        self.storage.describe().backend.is_shared()
+    }
+
+    /// The revoked digests.
+    ///
+    /// # Errors
+    /// As [`Self::logic`].
+    pub async fn revoked(&self) -> Result<Revocations, StorageError> {
+        Ok(self.read(REVOKED, Revocations::default).await?.value)
+    }
+
+    /// Changes the revoked digests, as [`Self::change_logic`] does a logic.
+    ///
+    /// # Errors
+    /// As [`Self::change_logic`].
+    pub async fn change_revoked<T>(
+        &self,
+        change: impl FnMut(&mut Revocations) -> Result<T, Error>,
+    ) -> Result<Changed<T>, StorageError> {
+        self.change(REVOKED, Revocations::default, change).await
     }
 
     /// Tenants with guests of their own, and the versions of their records.
@@ -340,6 +421,8 @@ mod tests {
                 bytes: 1,
                 staged_at: now(),
                 grants: Vec::new(),
+                settings: None,
+                rolled_back: Some(false),
                 forced_by: None,
             };
             let changed = archive.change_extensions(&tenant, |records| {

@@ -4,33 +4,62 @@
 //! | file | holds |
 //! |---|---|
 //! | `records` | the record of each guest: its generations and events |
+//! | `revocations` | the record of revoked digests |
 //! | `archive` | reads and writes records and components in storage |
 //! | `load` | turns records into guests that can run |
+//! | `catch_up` | loads what other hosts changed |
+//! | `lease` | for how long this host may serve without having asked what changed |
+//! | `slot` | one tenant's guests as they are loaded now |
+//! | `awaited` | which guests are being loaded |
+//! | `lost` | which guests cannot be loaded, because storage lost or spoilt their bytes |
+//! | `prepare` | compiles what is recorded, before the server is ready |
 //!
-//! A call keeps one snapshot until it ends. So a promotion neither changes a running call nor makes
-//! one wait, and a generation lives as long as its last call.
+//! A call keeps one snapshot until it ends, and with it the number of the tenant's registry at
+//! which its guests were loaded; storage refuses the call once another is in force. So a promotion
+//! neither changes a running call nor makes one wait, and a generation lives as long as its last
+//! call.
 
 mod archive;
+mod awaited;
+mod catch_up;
+mod lease;
 mod load;
+mod lost;
+mod prepare;
 mod records;
+mod revocations;
+mod slot;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use kenning_storage::TenantId;
+use arc_swap::ArcSwap;
+use kenning_storage::{RegistryRevision, TenantId};
+use kenning_tenants::Tenants;
 use tokio::sync::watch;
 
+use awaited::Awaited;
+use catch_up::Following;
 use kenning_core::provenance::ServedBy;
-use kenning_runtime::{Generation, Guest, Hook, LinkedExtension, Loader, OnFailure};
+use kenning_runtime::{Generation, Grant, Guest, Hook, LinkedExtension, Loader, OnFailure};
+use lease::Lease;
+use lost::LostGuests;
+use slot::{ChangeLock, Slot, Source};
 
 pub use archive::{Archive, Changed, Components, Owner};
-pub use load::LoadError;
+pub use kenning_runtime::LoadError;
+pub(crate) use lease::RENEW_EVERY;
+pub use prepare::Preparation;
 pub(crate) use records::Versions;
 pub use records::{
     BUILT_IN, Event, EventKind, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord,
-    now,
+    Pin, Settings, now,
 };
+pub use revocations::{Revocation, Revocations};
+
+/// What stands for an owner's logic where extensions have their names.
+pub const THE_LOGIC: &str = "the logic";
 
 /// The guests of one call.
 #[derive(Clone)]
@@ -39,17 +68,21 @@ pub struct Snapshot {
     pub logic: Arc<Generation>,
     /// The tenant's extensions, in the order in which they run.
     pub extensions: Arc<[Arc<Extension>]>,
+    /// The tenant's registry that they are of; `None` if it makes no difference to the call whether
+    /// that is in force.
+    pub registry: Option<RegistryRevision>,
 }
 
 impl Snapshot {
-    /// The generations, as responses name them.
+    /// The logic's generation, as responses name it; no extension has run yet.
     pub fn served_by(&self) -> ServedBy {
-        let named = |one: &Arc<Extension>| format!("{}={}", one.name(), one.guest.reference.number);
-        let names: Vec<String> = self.extensions.iter().map(named).collect();
-        ServedBy {
-            logic: self.logic.guest.reference.clone(),
-            extensions: (!names.is_empty()).then(|| names.join(",").into()),
-        }
+        let logic = self.logic.guest.reference.clone();
+        ServedBy { logic, extensions: None, left_out: None }
+    }
+
+    /// The extension of this name.
+    pub fn named(&self, name: &str) -> Option<Arc<Extension>> {
+        self.extensions.iter().find(|extension| extension.name() == name).cloned()
     }
 
     /// Whether any extension has `hook`.
@@ -71,10 +104,14 @@ pub struct Extension {
     pub guest: Arc<Guest>,
     /// Its hooks, ready to be called.
     pub linked: LinkedExtension,
+    /// The imports that it was linked with, besides those of every extension.
+    pub grants: Vec<Grant>,
     /// Extensions run from the lowest order to the highest.
     pub order: i32,
     /// What happens when a hook fails; `None` leaves it to each hook's default.
     pub policy: Option<OnFailure>,
+    /// Whether its hooks are skipped.
+    pub paused: bool,
 }
 
 impl Extension {
@@ -104,11 +141,36 @@ impl Extension {
 pub struct TenantGuests {
     /// `None` if the tenant uses the server-wide logic.
     pub logic: Option<Arc<Generation>>,
-    /// In the order in which they run.
+    /// An older generation of the server-wide logic, and the one that it is used instead of.
+    pub pinned: Option<(u64, Arc<Generation>)>,
+    /// In the order in which they run, with those that are paused.
     pub extensions: Arc<[Arc<Extension>]>,
+    /// Those that are not paused.
+    running: Arc<[Arc<Extension>]>,
+    /// The number of the tenant's registry, as it was before all of it was loaded.
+    registry: RegistryRevision,
 }
 
 impl TenantGuests {
+    /// A tenant's guests; `extensions` in any order.
+    pub fn new(logic: Option<Arc<Generation>>, mut extensions: Vec<Arc<Extension>>) -> Self {
+        sort(&mut extensions);
+        let running = extensions.iter().filter(|extension| !extension.paused).cloned().collect();
+        let registry = RegistryRevision::default();
+        Self { logic, pinned: None, extensions: extensions.into(), running, registry }
+    }
+
+    /// The logic that the tenant uses while `server_wide` is the others'.
+    fn logic_or(&self, server_wide: Arc<Generation>) -> Arc<Generation> {
+        match (&self.logic, &self.pinned) {
+            (Some(own), _) => own.clone(),
+            (None, Some((from, pinned))) if *from == server_wide.guest.reference.number => {
+                pinned.clone()
+            }
+            _ => server_wide,
+        }
+    }
+
     /// The extension of this name.
     pub fn named(&self, name: &str) -> Option<Arc<Extension>> {
         self.extensions.iter().find(|extension| extension.name() == name).cloned()
@@ -120,40 +182,8 @@ impl TenantGuests {
         let others = self.extensions.iter().filter(|one| one.name() != name).cloned();
         let mut extensions: Vec<_> = others.collect();
         extensions.extend(added);
-        sort(&mut extensions);
-        Self { logic: self.logic.clone(), extensions: extensions.into() }
-    }
-}
-
-/// Locked while an owner's guests are changed.
-type ChangeLock = Arc<tokio::sync::Mutex<()>>;
-
-/// One tenant's guests; empty until the tenant's first call loads them.
-#[derive(Default)]
-struct Slot {
-    loaded: ArcSwapOption<TenantGuests>,
-    /// Versions of the records that the guests were loaded from.
-    versions: Mutex<Versions>,
-    change_lock: ChangeLock,
-}
-
-impl Slot {
-    /// Replaces the guests by those of records with these versions, unless they are older than the
-    /// current ones.
-    fn replace(&self, guests: TenantGuests, new: Versions) {
-        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        if new.logic >= versions.logic && new.extensions >= versions.extensions {
-            self.loaded.store(Some(Arc::new(guests)));
-            *versions = new;
-        }
-    }
-
-    /// Changes the current guests. The caller holds `change_lock`.
-    fn change(&self, change: impl FnOnce(TenantGuests, Versions) -> (TenantGuests, Versions)) {
-        let versions = *self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let guests = self.loaded.load().as_deref().cloned().unwrap_or_default();
-        let (guests, versions) = change(guests, versions);
-        self.replace(guests, versions);
+        let (pinned, registry) = (self.pinned.clone(), self.registry);
+        Self { pinned, registry, ..Self::new(self.logic.clone(), extensions) }
     }
 }
 
@@ -163,36 +193,69 @@ pub struct Registry {
     pub archive: Archive,
     /// Compiles components.
     pub loader: Loader,
+    /// Keys and quotas, which are loaded with a tenant's guests.
+    records: Arc<Tenants>,
+    /// Whether other hosts may use the same storage.
+    is_shared: bool,
     logic: ArcSwap<Generation>,
     /// Version of the record that the server-wide logic was loaded from.
     logic_version: Mutex<u64>,
     built_in: Arc<Generation>,
     tenants: RwLock<HashMap<TenantId, Arc<Slot>>>,
+    /// Grows with each load and change of a tenant's guests.
+    turns: AtomicU64,
+    following: Following,
+    lease: Lease,
     /// Whether it is known which tenants have guests of their own. Until then no call may run: it
     /// could miss a hook that protects its tenant's facts.
     ready: watch::Sender<bool>,
     /// For the server-wide logic.
     change_lock: ChangeLock,
+    swap_lock: ChangeLock,
+    awaited: Awaited,
+    lost: LostGuests,
+    preparation: watch::Sender<Preparation>,
 }
 
 impl Registry {
     /// A registry whose server-wide logic is the built-in one until another is loaded or promoted.
-    pub fn new(archive: Archive, loader: Loader, built_in: Arc<Generation>) -> Self {
+    pub fn new(
+        archive: Archive,
+        loader: Loader,
+        built_in: Arc<Generation>,
+        records: Arc<Tenants>,
+    ) -> Self {
+        let is_shared = archive.is_shared();
         Self {
             archive,
             loader,
+            records,
+            is_shared,
             logic: ArcSwap::new(built_in.clone()),
             logic_version: Mutex::default(),
             built_in,
             tenants: RwLock::default(),
+            turns: AtomicU64::default(),
+            following: Following::default(),
+            lease: Lease::new(is_shared),
             ready: watch::Sender::new(false),
             change_lock: ChangeLock::default(),
+            swap_lock: ChangeLock::default(),
+            awaited: Awaited::default(),
+            lost: LostGuests::default(),
+            preparation: watch::Sender::default(),
         }
+    }
+
+    /// Whether other hosts may use the same storage.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// The guests of tenants that have none of their own.
     pub fn server_wide(&self) -> Snapshot {
-        Snapshot { logic: self.logic.load_full(), extensions: Arc::default() }
+        let registry = Some(RegistryRevision::default());
+        Snapshot { logic: self.logic.load_full(), extensions: Arc::default(), registry }
     }
 
     /// The logic that the server was started with.
@@ -202,13 +265,23 @@ impl Registry {
 
     /// The guests for a call of `tenant` that starts now; `None` if they must be loaded first.
     pub fn snapshot(&self, tenant: &TenantId) -> Option<Snapshot> {
+        // Its first call would be refused, and repeated: its record has a number.
+        if self.is_shared && self.slot(tenant).is_none() && self.records.get(tenant).is_some() {
+            return None;
+        }
+        self.guests(tenant)
+    }
+
+    /// The same for work that does not depend on the tenant's record.
+    pub fn guests(&self, tenant: &TenantId) -> Option<Snapshot> {
         if !self.is_ready() {
             return None;
         }
         let Some(slot) = self.slot(tenant) else { return Some(self.server_wide()) };
         let guests = slot.loaded.load_full()?;
-        let logic = guests.logic.clone().unwrap_or_else(|| self.logic.load_full());
-        Some(Snapshot { logic, extensions: guests.extensions.clone() })
+        let logic = guests.logic_or(self.logic.load_full());
+        let registry = Some(guests.registry);
+        Some(Snapshot { logic, extensions: guests.running.clone(), registry })
     }
 
     /// Whether it is known which tenants have guests of their own.
@@ -226,12 +299,35 @@ impl Registry {
         self.slot(tenant)?.loaded.load_full()
     }
 
-    /// The lock to hold while guests of `owner` are changed.
+    /// The lock to hold while the record of a guest of `owner` and the active generation are
+    /// changed, which takes no longer than storage does.
     pub(crate) fn change_lock(&self, owner: &Owner) -> Arc<tokio::sync::Mutex<()>> {
         match owner {
             Owner::Server => self.change_lock.clone(),
             Owner::Tenant(tenant) => self.slot_or_new(tenant).change_lock.clone(),
         }
+    }
+
+    /// The lock to hold during a whole swap, with its compilation and its proof. Rollbacks and
+    /// removals do not take it.
+    pub(crate) fn swap_lock(&self, owner: &Owner) -> Arc<tokio::sync::Mutex<()>> {
+        match owner {
+            Owner::Server => self.swap_lock.clone(),
+            Owner::Tenant(tenant) => self.slot_or_new(tenant).swap_lock.clone(),
+        }
+    }
+
+    /// The name of a guest that is being loaded for calls of `tenant`, if there is one: an
+    /// extension's, or `the logic`.
+    pub(crate) fn awaited(&self, tenant: &TenantId) -> Option<String> {
+        let own = self.awaited.of(&Owner::Tenant(tenant.clone()));
+        own.or_else(|| (!self.is_ready()).then(|| self.awaited.of(&Owner::Server)).flatten())
+    }
+
+    /// Why storage could not give this host the bytes of a guest when that was last tried: an
+    /// extension's, or [`THE_LOGIC`]'s. `None` if nobody tried.
+    pub fn problem(&self, owner: &Owner, name: &str) -> Option<String> {
+        self.lost.reason(owner, name)
     }
 
     /// Makes a logic the active one, by one atomic store: running calls keep their snapshots.
@@ -245,10 +341,27 @@ impl Registry {
                     *current = version;
                 }
             }
-            Owner::Tenant(tenant) => self.slot_or_new(tenant).change(|guests, versions| {
-                (TenantGuests { logic, ..guests }, Versions { logic: version, ..versions })
-            }),
+            Owner::Tenant(tenant) => {
+                self.slot_or_new(tenant).change(self.turn(), |guests, versions| {
+                    let guests = TenantGuests { logic, pinned: None, ..guests };
+                    (guests, Versions { logic: version, ..versions })
+                })
+            }
         }
+    }
+
+    /// Pins a tenant to an older generation of the server-wide logic than number `from`.
+    pub(crate) fn set_pin(
+        &self,
+        tenant: &TenantId,
+        from: u64,
+        logic: Arc<Generation>,
+        version: u64,
+    ) {
+        self.slot_or_new(tenant).change(self.turn(), |guests, versions| {
+            let guests = TenantGuests { pinned: Some((from, logic)), ..guests };
+            (guests, Versions { logic: version, ..versions })
+        });
     }
 
     /// The same for one extension; `None` removes it.
@@ -259,7 +372,7 @@ impl Registry {
         extension: Option<Arc<Extension>>,
         version: u64,
     ) {
-        self.slot_or_new(tenant).change(|guests, versions| {
+        self.slot_or_new(tenant).change(self.turn(), |guests, versions| {
             (guests.with(name, extension), Versions { extensions: version, ..versions })
         });
     }
@@ -268,16 +381,46 @@ impl Registry {
     fn versions(&self, tenant: &TenantId) -> Option<Versions> {
         let slot = self.slot(tenant)?;
         slot.loaded.load().as_ref()?;
-        Some(*slot.versions.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(slot.source().versions)
     }
 
     /// Drops a tenant's own guests.
     pub fn forget(&self, tenant: &TenantId) {
+        self.lost.forget(&Owner::Tenant(tenant.clone()));
         self.tenants.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }
 
-    fn tenants(&self) -> Vec<TenantId> {
-        self.tenants.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    /// Drops the guests of tenants that have none on record, in a list of this revision. Those of
+    /// later records stay.
+    fn forget_unlisted(&self, listed: &HashMap<TenantId, Versions>, revision: u64) {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        tenants.retain(|tenant, slot| {
+            let stays = listed.contains_key(tenant) || !slot.is_outdated(revision);
+            if !stays {
+                self.lost.forget(&Owner::Tenant(tenant.clone()));
+            }
+            stays
+        });
+    }
+
+    /// Replaces a tenant's guests by those that were loaded, as [`Slot::replace`] does. In one
+    /// step: the tenant's slot may have been dropped meanwhile.
+    fn replace(&self, tenant: &TenantId, guests: TenantGuests, source: Source) {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        tenants.entry(tenant.clone()).or_default().replace(guests, source);
+    }
+
+    fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The tenants whose guests are loaded, and the numbers of their registries.
+    fn registries(&self) -> Vec<(TenantId, RegistryRevision)> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let of = |(tenant, slot): (&TenantId, &Arc<Slot>)| {
+            Some((tenant.clone(), slot.loaded.load().as_ref()?.registry))
+        };
+        tenants.iter().filter_map(of).collect()
     }
 
     fn slot(&self, tenant: &TenantId) -> Option<Arc<Slot>> {

@@ -1,7 +1,8 @@
-//! Limits open connections. At the limit, the connection that has been idle the longest closes for
-//! a new one.
+//! Limits open connections. At the limit, one closes for a new one: first one whose request's head
+//! has not arrived, then one that is idle, the longest first.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,18 +10,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
+use super::Rejection;
 use kenning_core::limits::Limits;
 
-/// A connection that was used more recently than this is not closed: its next request is likely
-/// to be on the way and would fail.
+/// A connection that was opened or used more recently than this is not closed: its request is
+/// likely to be on the way and would fail.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// All open connections, and the permits for more.
 pub(super) struct Connections {
     permits: Arc<Semaphore>,
+    connections: usize,
+    /// Most connections of one peer on which no head has arrived yet.
+    heads_per_peer: usize,
     /// How long a connection must be idle before it may be closed.
     idle_after: Duration,
-    /// How long a new connection waits for an idle one to close.
+    /// How long a new connection waits for another one to close.
     wait: Duration,
     stopping: CancellationToken,
     open: Arc<Mutex<Open>>,
@@ -35,16 +40,29 @@ struct Open {
 
 /// The state of one open connection.
 struct Connection {
-    /// When its last call ended; `None` during a call.
-    idle_since: Mutex<Option<Instant>>,
+    peer: IpAddr,
+    state: Mutex<State>,
     /// Cancelled when the connection must not take another request.
     closing: CancellationToken,
+}
+
+/// What a connection waits for. In the order in which connections are closed for new ones.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    /// The head of its first request, since it was opened.
+    FirstHead(Instant),
+    /// The next request, since its last call ended.
+    NextRequest(Instant),
+    /// The response to a request.
+    Response,
 }
 
 impl Connections {
     pub(super) fn new(limits: &Limits, stopping: CancellationToken) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(limits.connections)),
+            connections: limits.connections,
+            heads_per_peer: limits.heads_per_peer,
             idle_after: IDLE_AFTER,
             wait: limits.guest_wait,
             stopping,
@@ -52,40 +70,96 @@ impl Connections {
         }
     }
 
-    /// A permit, if one is free or an idle connection closes for it.
-    pub(super) async fn acquire(&self) -> Option<ConnectionPermit> {
+    /// A permit for a connection from `peer`, if one is free or another connection closes for it.
+    pub(super) async fn acquire(&self, peer: IpAddr) -> Result<ConnectionPermit, Rejection> {
+        let peer = network(peer);
+        let closes = self.make_room_for_head(peer)?;
+        let rejection = Rejection { limit: "connections", allowed: self.connections };
         let permits = &self.permits;
         let permit = match permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) if lock(&self.open).close_idlest(self.idle_after) => {
-                timeout(self.wait, permits.clone().acquire_owned()).await.ok()?.ok()?
+            Err(_) if closes || lock(&self.open).close_one(self.idle_after, |_| true) => {
+                let permit = timeout(self.wait, permits.clone().acquire_owned()).await;
+                permit.ok().and_then(Result::ok).ok_or(rejection)?
             }
-            Err(_) => return None,
+            Err(_) => return Err(rejection),
         };
-        Some(self.open(permit))
+        Ok(self.open(permit, peer))
     }
 
-    fn open(&self, permit: OwnedSemaphorePermit) -> ConnectionPermit {
-        let idle_since = Mutex::new(Some(Instant::now()));
+    /// Ensures that one more head of `peer` may be waited for; `true` if one of the peer's own
+    /// connections closes for it.
+    fn make_room_for_head(&self, peer: IpAddr) -> Result<bool, Rejection> {
+        let is_head = |one: &Connection| one.peer == peer && one.awaits_first_head();
+        let open = lock(&self.open);
+        let heads = open.connections.values().filter(|one| one.may_close() && is_head(one)).count();
+        if heads < self.heads_per_peer {
+            return Ok(false);
+        }
+        match open.close_one(self.idle_after, is_head) {
+            true => Ok(true),
+            false => Err(Rejection { limit: "heads_per_peer", allowed: self.heads_per_peer }),
+        }
+    }
+
+    fn open(&self, permit: OwnedSemaphorePermit, peer: IpAddr) -> ConnectionPermit {
+        let state = Mutex::new(State::FirstHead(Instant::now()));
         let closing = self.stopping.child_token();
-        let connection = Arc::new(Connection { idle_since, closing });
+        let connection = Arc::new(Connection { peer, state, closing });
         let mut open = lock(&self.open);
         let number = open.next;
         open.next += 1;
         open.connections.insert(number, connection.clone());
         ConnectionPermit { number, connection, open: self.open.clone(), _permit: permit }
     }
+
+    /// Whether connections close because the server stops.
+    pub(super) fn are_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
 }
 
 impl Open {
-    /// Tells the connection that has been idle the longest to close; `false` if none has been idle
-    /// for `idle_after`.
-    fn close_idlest(&self, idle_after: Duration) -> bool {
-        let open = self.connections.values().filter(|one| !one.closing.is_cancelled());
-        let idle = open.filter_map(|one| Some((lock(&one.idle_since).as_ref().copied()?, one)));
-        let idle = idle.filter(|(since, _)| since.elapsed() >= idle_after);
-        let idlest = idle.min_by_key(|(since, _)| *since);
-        idlest.map(|(_, connection)| connection.closing.cancel()).is_some()
+    /// Tells a connection to close, of those that `may` close and have waited for `idle_after`;
+    /// `false` if there is none.
+    fn close_one(&self, idle_after: Duration, may: impl Fn(&Connection) -> bool) -> bool {
+        let open = self.connections.values().filter(|one| one.may_close() && may(one));
+        let idle = open.filter_map(|one| {
+            let state = *lock(&one.state);
+            (state.waits_since()?.elapsed() >= idle_after).then_some((state, one))
+        });
+        let first = idle.min_by_key(|(state, _)| *state);
+        first.map(|(_, connection)| connection.closing.cancel()).is_some()
+    }
+}
+
+impl Connection {
+    /// Whether it was not told to close already.
+    fn may_close(&self) -> bool {
+        !self.closing.is_cancelled()
+    }
+
+    fn awaits_first_head(&self) -> bool {
+        matches!(*lock(&self.state), State::FirstHead(_))
+    }
+}
+
+impl State {
+    /// Since when it has waited for its peer, if it does.
+    fn waits_since(self) -> Option<Instant> {
+        match self {
+            Self::FirstHead(since) | Self::NextRequest(since) => Some(since),
+            Self::Response => None,
+        }
+    }
+}
+
+/// What counts as one peer: an IPv4 address, or the network of an IPv6 address, of which one
+/// machine commonly has all.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
     }
 }
 
@@ -100,13 +174,18 @@ pub(super) struct ConnectionPermit {
 impl ConnectionPermit {
     /// Marks the connection as in use until the result is dropped.
     pub(super) fn begin_call(&self) -> RunningCall {
-        *lock(&self.connection.idle_since) = None;
+        *lock(&self.connection.state) = State::Response;
         RunningCall(self.connection.clone())
     }
 
     /// Waits until the connection must not take another request.
     pub(super) fn closing(&self) -> WaitForCancellationFuture<'_> {
         self.connection.closing.cancelled()
+    }
+
+    /// Whether no request was received yet, so that nothing is lost if the connection breaks.
+    pub(super) fn awaits_first_head(&self) -> bool {
+        self.connection.awaits_first_head()
     }
 }
 
@@ -121,7 +200,7 @@ pub(super) struct RunningCall(Arc<Connection>);
 
 impl Drop for RunningCall {
     fn drop(&mut self) {
-        *lock(&self.0.idle_since) = Some(Instant::now());
+        *lock(&self.0.state) = State::NextRequest(Instant::now());
     }
 }
 
@@ -133,52 +212,116 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn connections(connections: usize) -> Connections {
         let limits = Limits { connections, ..Limits::default() };
         let connections = Connections::new(&limits, CancellationToken::new());
         Connections { idle_after: Duration::ZERO, ..connections }
     }
 
+    async fn acquire<const N: usize>(from: &Connections) -> [ConnectionPermit; N] {
+        let mut permits = Vec::new();
+        for _ in 0..N {
+            permits.push(from.acquire(PEER).await.ok().unwrap());
+        }
+        permits.try_into().ok().unwrap()
+    }
+
+    fn is_closing(permit: &ConnectionPermit) -> bool {
+        permit.connection.closing.is_cancelled()
+    }
+
     #[tokio::test]
     async fn the_connection_that_is_idle_the_longest_closes_for_a_new_one() {
         let connections = connections(2);
-        let [first, second] =
-            [connections.acquire().await.unwrap(), connections.acquire().await.unwrap()];
+        let [first, second] = acquire(&connections).await;
+        drop(second.begin_call());
         drop(first.begin_call());
         let closing = async {
             second.closing().await;
-            assert!(!first.connection.closing.is_cancelled());
+            assert!(!is_closing(&first));
             drop(second);
         };
-        let (third, ()) = tokio::join!(connections.acquire(), closing);
-        assert!(third.is_some());
+        let (third, ()) = tokio::join!(connections.acquire(PEER), closing);
+        assert!(third.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_head_closes_before_one_that_is_idle_for_longer() {
+        let connections = connections(3);
+        let [idle, older, newer] = acquire(&connections).await;
+        drop(idle.begin_call());
+        let closing = async {
+            older.closing().await;
+            assert!(older.awaits_first_head());
+            assert!(!is_closing(&idle) && !is_closing(&newer));
+            drop(older);
+        };
+        let (fourth, ()) = tokio::join!(connections.acquire(PEER), closing);
+        assert!(fourth.is_ok());
     }
 
     #[tokio::test]
     async fn a_connection_does_not_close_during_a_call() {
         let connections = connections(1);
-        let first = connections.acquire().await.unwrap();
+        let [first] = acquire(&connections).await;
         let call = first.begin_call();
-        assert!(connections.acquire().await.is_none());
+        let rejection = connections.acquire(PEER).await.err().unwrap();
+        assert_eq!((rejection.limit, rejection.allowed), ("connections", 1));
         drop(call);
-        let (second, ()) = tokio::join!(connections.acquire(), async { drop(first) });
-        assert!(second.is_some());
+        let (second, ()) = tokio::join!(connections.acquire(PEER), async { drop(first) });
+        assert!(second.is_ok());
     }
 
     #[tokio::test]
     async fn a_connection_that_was_used_recently_stays_open() {
         let connections = Connections { idle_after: Duration::from_secs(60), ..connections(1) };
-        let first = connections.acquire().await.unwrap();
+        let [first] = acquire(&connections).await;
         drop(first.begin_call());
-        assert!(connections.acquire().await.is_none());
+        assert!(connections.acquire(PEER).await.is_err());
     }
 
     #[tokio::test]
     async fn one_idle_connection_closes_for_only_one_new_one() {
         let connections = connections(1);
-        let _first = connections.acquire().await.unwrap();
-        let mut second = std::pin::pin!(connections.acquire());
+        let [_first] = acquire(&connections).await;
+        let mut second = std::pin::pin!(connections.acquire(PEER));
         assert!(futures::poll!(second.as_mut()).is_pending());
-        assert!(connections.acquire().await.is_none());
+        assert!(connections.acquire(PEER).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn heads_per_peer_is_obeyed_and_violated_by_one_peer_alone() {
+        let limits = Limits { connections: 8, heads_per_peer: 2, ..Limits::default() };
+        let connections = Connections::new(&limits, CancellationToken::new());
+        let [first, second] = acquire(&connections).await;
+        let rejection = connections.acquire(PEER).await.err().unwrap();
+        assert_eq!((rejection.limit, rejection.allowed), ("heads_per_peer", 2));
+        let other = IpAddr::from([192, 0, 2, 1]);
+        assert!(connections.acquire(other).await.is_ok());
+        let _call = first.begin_call();
+        assert!(connections.acquire(PEER).await.is_ok(), "a head has arrived");
+        assert!(!is_closing(&first) && !is_closing(&second));
+    }
+
+    #[tokio::test]
+    async fn a_peer_with_too_many_heads_loses_its_own_oldest() {
+        let limits = Limits { connections: 8, heads_per_peer: 2, ..Limits::default() };
+        let connections = Connections::new(&limits, CancellationToken::new());
+        let connections = Connections { idle_after: Duration::ZERO, ..connections };
+        let other = connections.acquire(IpAddr::from([192, 0, 2, 1])).await.ok().unwrap();
+        let [first, second] = acquire(&connections).await;
+        assert!(connections.acquire(PEER).await.is_ok());
+        assert!(is_closing(&first) && !is_closing(&second) && !is_closing(&other));
+    }
+
+    #[test]
+    fn one_network_is_one_peer() {
+        let peer = |text: &str| network(text.parse().unwrap());
+        assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
+        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1:2"));
+        assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
+        assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
     }
 }

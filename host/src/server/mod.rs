@@ -9,11 +9,15 @@ mod connections;
 mod write_timeout;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -49,6 +53,15 @@ pub struct Routes {
     pub rejected: Router,
 }
 
+/// Why a connection is rejected; the request on it carries this as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejection {
+    /// The limit that is reached.
+    pub limit: &'static str,
+    /// What the limit allows.
+    pub allowed: usize,
+}
+
 /// Serves `routes` on `listener` until `shutdown`, then waits for running calls to end. Returns
 /// whether all of them did within `shutdown_drain`.
 pub async fn run(
@@ -76,8 +89,8 @@ pub async fn run(
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                tasks.spawn(server.clone().admit(stream, permit.ok()));
+            Ok((stream, peer)) => {
+                tasks.spawn(server.clone().admit(stream, peer.ip(), permit.ok()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -105,16 +118,21 @@ struct Server {
 impl Server {
     /// Serves the connection if it gets a permit; otherwise rejects it, for which it holds
     /// `rejection`.
-    async fn admit(self: Arc<Self>, stream: TcpStream, rejection: Option<OwnedSemaphorePermit>) {
-        match self.connections.acquire().await {
-            Some(permit) => {
+    async fn admit(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: IpAddr,
+        rejection: Option<OwnedSemaphorePermit>,
+    ) {
+        match self.connections.acquire(peer).await {
+            Ok(permit) => {
                 drop(rejection);
                 self.serve(stream, permit).await;
             }
-            None => {
+            Err(reason) => {
                 metrics::counter!("kenning_connections_refused_total").increment(1);
                 // A peer that sends no request in time gets no response.
-                let _ = timeout(self.rejection_timeout, self.reject(stream)).await;
+                let _ = timeout(self.rejection_timeout, self.reject(stream, reason)).await;
             }
         }
     }
@@ -122,7 +140,11 @@ impl Server {
     /// Serves requests until the connection ends or has to close.
     async fn serve(&self, stream: TcpStream, permit: ConnectionPermit) {
         let routes = TowerToHyperService::new(self.routes.all.clone());
-        let service = service_fn(|request| {
+        let peer = stream.peer_addr().ok().map(ConnectInfo);
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             let running = permit.begin_call();
             let response = routes.call(request);
             async move {
@@ -134,6 +156,10 @@ impl Server {
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = permit.closing() => {
+                // A graceful end would wait for the head, which may never come.
+                if permit.awaits_first_head() && !self.connections.are_stopping() {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -142,8 +168,12 @@ impl Server {
     }
 
     /// Responds to one request, whatever it is, and closes the connection.
-    async fn reject(&self, stream: TcpStream) {
-        let service = TowerToHyperService::new(self.routes.rejected.clone());
+    async fn reject(&self, stream: TcpStream, reason: Rejection) {
+        let routes = TowerToHyperService::new(self.routes.rejected.clone());
+        let service = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(reason);
+            routes.call(request)
+        });
         let mut http = self.http.clone();
         http.keep_alive(false);
         log_end(http.serve_connection(self.prepare(stream), service).await);

@@ -5,20 +5,30 @@
 //! | `promote` | those steps, for a logic and for an extension |
 //! | `verify` | whether a component fits its target and its grants |
 //! | `proof` | the candidate's self-test, and recent requests replayed on it |
+//! | `overlap` | how much of what callers see stays with a candidate |
 //! | `report` | the steps of a swap and how they went, for the caller |
 //! | `rollback` | makes an earlier generation live again, or removes an extension |
+//! | `revoke` | who runs a digest, and refusing a digest everywhere |
+//! | `settings` | changes an extension's order, policy, grants and pause |
 //! | `watch` | compares a promoted generation with the one before it, for a while |
-//! | `quarantine` | records guests that fail on every call, and rolls such a logic back |
+//! | `quarantine` | handles guests that fail on call after call, at any time |
+//! | `verdict` | for whom a server-wide logic that fails is rolled back |
+//! | `pin` | gives one tenant an older generation of the server-wide logic |
 //!
 //! A failure on the way leaves the live generation as it is. The record in storage is written
 //! before the promotion, so after a crash in between, the next start and every other host find
 //! the new generation.
 
+mod overlap;
+mod pin;
 mod promote;
 mod proof;
 mod quarantine;
 mod report;
+mod revoke;
 mod rollback;
+mod settings;
+mod verdict;
 mod verify;
 mod watch;
 
@@ -36,10 +46,15 @@ use kenning_runtime::{Generation, Grant, OnFailure};
 
 pub use proof::Bounds;
 pub use report::{Report, SwapReport};
-pub use rollback::Rollback;
+pub use revoke::{Replaced, Use};
+pub use rollback::{Rollback, RolledBack};
+pub use settings::{ExtensionState, SettingsChange};
 
-/// How long loading the live guests may take.
+/// How long loading the live guests may take, beyond their compilation.
 const LOAD: Duration = Duration::from_secs(30);
+
+/// When to try again if another swap is in progress.
+const RETRY_SWAP: Duration = Duration::from_secs(1);
 
 /// A component that is to replace a guest.
 #[derive(Clone, Debug)]
@@ -52,6 +67,8 @@ pub struct Proposal {
     pub bounds: Bounds,
     /// Prove and report, but do not promote.
     pub dry_run: bool,
+    /// Who sent it, for the record.
+    pub sent_by: String,
     /// Who promotes the candidate even if its proof fails.
     pub forced_by: Option<String>,
 }
@@ -101,27 +118,40 @@ impl Swapper {
     /// # Errors
     /// When the tenant's guests cannot be loaded.
     pub async fn live(&self, tenant: &TenantId) -> Result<Snapshot, Error> {
-        self.kb.snapshot(&Caller::within(tenant.clone(), LOAD)).await
+        let caller = Caller::within(tenant.clone(), self.limits().compile + LOAD);
+        self.kb.snapshot_by(&caller, caller.deadline).await
+    }
+
+    /// The same for a swap. `None` if they cannot be loaded on this host, whatever is tried: the
+    /// swap may be what mends that.
+    async fn live_if_intact(&self, tenant: &TenantId) -> Result<Option<Snapshot>, Error> {
+        match self.live(tenant).await {
+            Ok(live) => Ok(Some(live)),
+            Err(error) if error.code == Code::IncompatibleComponent => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn live_logic(&self, owner: &Owner) -> Result<Arc<Generation>, Error> {
-        let live = self.live(&owner.tenant()).await?;
-        Ok(match owner {
+        let live = self.live_if_intact(&owner.tenant()).await?;
+        Ok(match (owner, live) {
+            (Owner::Tenant(_), Some(live)) => live.logic,
             // The tenant in whose name the server-wide logic is tried may have its own.
-            Owner::Server => self.registry().server_wide().logic,
-            Owner::Tenant(_) => live.logic,
+            _ => self.registry().server_wide().logic,
         })
     }
 
-    /// Locks an owner's guests against other changes; fails if one is in progress.
-    fn try_lock(&self, owner: &Owner) -> Result<OwnedMutexGuard<()>, Error> {
-        self.registry().change_lock(owner).try_lock_owned().map_err(|_| {
-            let message = "another change of this guest is in progress; try again later";
-            Error::new(Code::Conflict, message)
+    /// Begins a swap of an owner's guests; fails if one is in progress.
+    fn begin_swap(&self, owner: &Owner) -> Result<OwnedMutexGuard<()>, Error> {
+        self.registry().swap_lock(owner).try_lock_owned().map_err(|_| {
+            let message = "another swap of these guests is in progress; try again later";
+            let mut error = Error::new(Code::Conflict, message);
+            error.retry_after = Some(RETRY_SWAP);
+            error
         })
     }
 
-    /// The same for changes by the server itself, which wait.
+    /// Locks an owner's guests for one change. Every change is short: none compiles under the lock.
     async fn lock(&self, owner: &Owner) -> OwnedMutexGuard<()> {
         self.registry().change_lock(owner).lock_owned().await
     }

@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::proof::Subject;
 use super::report::Report;
 use super::watch::{Promoted, watch};
-use super::{ExtensionTarget, Proposal, Swapper, changed_meanwhile, verify};
+use super::{ExtensionTarget, Proposal, SettingsChange, Swapper, changed_meanwhile, verify};
 use crate::registry::{
-    Components, Extension, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, Owner,
-    now,
+    Components, Extension, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord,
+    LoadError, Owner, Settings, now,
 };
 use kenning_core::error::{Code, Error};
 use kenning_runtime::compiler::{CompileError, digest_of};
-use kenning_runtime::{Generation, Grant, Guest, Loaded, LogBuffer, OnFailure};
+use kenning_runtime::{Demand, Generation, Grant, Guest, Loaded, LogBuffer, Urgency};
 
 impl Swapper {
     /// Replaces the server-wide logic, or one tenant's.
@@ -23,13 +23,21 @@ impl Swapper {
     /// progress, or storage fails. The live generation stays.
     pub async fn promote_logic(&self, owner: Owner, proposal: Proposal) -> Result<Report, Error> {
         let mut report = Report::new();
-        let _lock = self.try_lock(&owner)?;
+        let _swap = self.begin_swap(&owner)?;
         let live = self.live_logic(&owner).await?;
         let archive = &self.registry().archive;
         let seen = self.storage(archive.logic(&owner).await)?.value;
-        let loaded = self.compile(&proposal, &mut report).await?;
+        let loaded = self.compile(&owner, &proposal, &mut report).await?;
         verify::fits_logic(&loaded.inspection, &mut report)?;
-        let next = next(&seen, &loaded, &proposal, Vec::new());
+        if !proposal.dry_run && self.is_live(&owner, &seen, &loaded) {
+            if let Owner::Tenant(tenant) = &owner {
+                // Whoever promoted it may have failed before other hosts had to see it.
+                self.storage(archive.enforce(tenant).await)?;
+            }
+            report.set_unchanged(&live.guest.reference, "nothing changed".into());
+            return Ok(report);
+        }
+        let next = next(&seen, &loaded, &proposal, (Vec::new(), None));
         let linked = verify::linked(loaded.logic(), &mut report)?;
         let candidate = Arc::new(Generation::new(Guest::logic(next.reference()), linked));
         self.start_logic(&owner, &candidate, &mut report).await?;
@@ -39,6 +47,7 @@ impl Swapper {
         if proposal.dry_run {
             return Ok(report.into_dry_run());
         }
+        let lock = self.lock(&owner).await;
         let stored = self.store_component(&owner, &loaded, &proposal).await?;
         let reason = report.objection();
         let changed = archive.change_logic(&owner, |record| {
@@ -51,6 +60,8 @@ impl Swapper {
         report.set_promoted(started.elapsed());
         self.clean_up(&owner, unused, stored);
         watch(self.clone(), &live.guest, Promoted::Logic(owner, candidate));
+        drop(lock);
+        self.replace_if_revoked(&loaded.digest).await?;
         Ok(report)
     }
 
@@ -66,52 +77,103 @@ impl Swapper {
         let mut report = Report::new();
         verify::name(&target.name)?;
         let owner = Owner::Tenant(target.tenant.clone());
-        let _lock = self.try_lock(&owner)?;
-        let live = self.live(&target.tenant).await?;
+        let _swap = self.begin_swap(&owner)?;
+        let live = self.live_if_intact(&target.tenant).await?;
         let archive = &self.registry().archive;
         let records = self.storage(archive.extensions(&target.tenant).await)?.value;
         self.check_extension_count(&target, &records)?;
-        let loaded = self.compile(&proposal, &mut report).await?;
+        let loaded = self.compile(&owner, &proposal, &mut report).await?;
         verify::fits_extension(&loaded.inspection, &target.grants, &mut report)?;
         let seen = records.extensions.get(&target.name).cloned().unwrap_or_default();
-        let next = next(&seen.guest, &loaded, &proposal, target.grants.clone());
+        let before = self.registry().loaded(&target.tenant);
+        let before = before.and_then(|guests| guests.named(&target.name));
+        if let Some(before) = &before
+            && !proposal.dry_run
+            && has_active(&seen.guest, &loaded)
+        {
+            return self.change_settings(target, &proposal, &before.guest, report).await;
+        }
+        let settings = target.settings(&seen);
+        let next = next(&seen.guest, &loaded, &proposal, (target.grants.clone(), Some(settings)));
         let linked = verify::linked(loaded.extension(&target.grants), &mut report)?;
-        let before = live.extensions.iter().find(|one| one.name() == target.name).cloned();
         let lines = before.as_ref().and_then(|before| before.guest.lines.clone());
         let lines = lines.unwrap_or_else(|| Arc::new(LogBuffer::default()));
         let guest = Guest::extension(&target.name, next.reference(), lines);
-        let (order, policy) = target.settings(&seen);
-        let candidate = Arc::new(Extension { guest, linked, order, policy });
+        let Settings { order, policy } = settings;
+        let (grants, paused) = (target.grants.clone(), seen.paused);
+        let candidate = Arc::new(Extension { guest, linked, grants, order, policy, paused });
         self.start_extension(&target, &candidate, &mut report).await?;
         let subject = Subject::Extension {
             tenant: &target.tenant,
-            live: &live,
+            live: live.as_ref(),
             candidate: &candidate,
-            is_new: before.is_none(),
+            // A paused one has no part in what callers see.
+            is_new: before.as_ref().is_none_or(|before| before.paused),
         };
         self.prove(subject, &proposal, &mut report).await?;
-        let previous = before.as_ref().map(|before| before.guest.reference.number);
+        let previous = seen.guest.active;
         report.set_generation(&candidate.guest.reference, previous);
         if proposal.dry_run {
             return Ok(report.into_dry_run());
         }
+        let lock = self.lock(&owner).await;
         let stored = self.store_component(&owner, &loaded, &proposal).await?;
         let reason = report.objection();
         let changed = archive.change_extensions(&target.tenant, |records| {
             let record = records.extensions.entry(target.name.clone()).or_default();
             check_unchanged(&record.guest, &seen.guest)?;
-            (record.order, record.policy) = (order, policy);
-            Ok(record.guest.promote(next.clone(), reason.clone()))
+            Ok(record.promote(next.clone(), reason.clone()))
         });
         let (unused, version) = self.written(changed.await)?;
         let (started, promoted) = (Instant::now(), Some(candidate.clone()));
         self.registry().set_extension(&target.tenant, &target.name, promoted, version);
         report.set_promoted(started.elapsed());
+        if seen.paused {
+            report.pass("paused", "it stays paused; `kenning extension resume` ends that");
+        }
         self.clean_up(&owner, unused, stored);
         // A first generation has nothing to roll back to; if it fails, quarantine stops it.
         if let Some(before) = before {
             watch(self.clone(), &before.guest, Promoted::Extension(target.tenant, candidate));
         }
+        drop(lock);
+        self.replace_if_revoked(&loaded.digest).await?;
+        Ok(report)
+    }
+
+    /// Whether these bytes are the owner's live logic.
+    fn is_live(&self, owner: &Owner, seen: &GuestRecord, loaded: &Loaded) -> bool {
+        match (seen.active, owner) {
+            (None, Owner::Server) => {
+                self.registry().built_in().guest.reference.digest == loaded.digest
+            }
+            _ => has_active(seen, loaded),
+        }
+    }
+
+    /// Installs bytes that are live already: only the settings may change.
+    async fn change_settings(
+        &self,
+        target: ExtensionTarget,
+        proposal: &Proposal,
+        live: &Guest,
+        mut report: Report,
+    ) -> Result<Report, Error> {
+        let change = SettingsChange {
+            order: target.order,
+            policy: target.policy.map(Some),
+            grants: Some(target.grants),
+            paused: None,
+        };
+        let changed = self
+            .change_settings_of(&target.tenant, &target.name, change, &proposal.sent_by)
+            .await?
+            .1;
+        let detail = match changed {
+            None => "nothing changed".into(),
+            Some(changed) => format!("only its settings changed: {changed}"),
+        };
+        report.set_unchanged(&live.reference, detail);
         Ok(report)
     }
 
@@ -135,6 +197,7 @@ impl Swapper {
     /// Verifies size and digest, then inspects and compiles the component in a child process.
     async fn compile(
         &self,
+        owner: &Owner,
         proposal: &Proposal,
         report: &mut Report,
     ) -> Result<Arc<Loaded>, Error> {
@@ -142,8 +205,21 @@ impl Swapper {
         if let Some(expected) = &proposal.digest {
             verify::digest(&digest_of(bytes()).await.map_err(compile_error)?, expected)?;
         }
-        let loaded = self.registry().loader.load(bytes()).await.map_err(compile_error)?;
+        let urgency = match owner {
+            Owner::Server => Urgency::First,
+            Owner::Tenant(_) => Urgency::Usual,
+        };
+        let demand = Demand { tenant: owner.tenant(), urgency };
+        let loaded = self.registry().loader.load(demand, bytes()).await;
+        let loaded = loaded.map_err(|error| match error {
+            LoadError::Compile(
+                error @ (CompileError::TooLarge { .. } | CompileError::Failed(_)),
+            ) => compile_error(error),
+            LoadError::Compile(refused) => verify::refuse("component", refused.to_string(), report),
+            other => self.kb().load_error(&other),
+        })?;
         report.pass("component", "valid, and compiled");
+        self.check_revoked(&loaded.digest, report).await?;
         Ok(loaded)
     }
 
@@ -190,9 +266,17 @@ impl Swapper {
 }
 
 impl ExtensionTarget {
-    /// The extension's order and policy; `before` supplies what the target leaves open.
-    fn settings(&self, before: &ExtensionRecord) -> (i32, Option<OnFailure>) {
-        (self.order.unwrap_or(before.order), self.policy.or(before.policy))
+    /// The extension's order and policy; `before` supplies what the target leaves open, if the
+    /// extension is installed.
+    fn settings(&self, before: &ExtensionRecord) -> Settings {
+        let before = match before.guest.active {
+            Some(_) => Settings { order: before.order, policy: before.policy },
+            None => Settings::default(),
+        };
+        Settings {
+            order: self.order.unwrap_or(before.order),
+            policy: self.policy.or(before.policy),
+        }
     }
 }
 
@@ -201,7 +285,7 @@ fn next(
     record: &GuestRecord,
     loaded: &Loaded,
     proposal: &Proposal,
-    grants: Vec<Grant>,
+    (grants, settings): (Vec<Grant>, Option<Settings>),
 ) -> GenerationRecord {
     GenerationRecord {
         number: record.last + 1,
@@ -209,8 +293,15 @@ fn next(
         bytes: proposal.bytes.len() as u64,
         staged_at: now(),
         grants,
+        settings,
+        rolled_back: Some(false),
         forced_by: proposal.forced_by.clone(),
     }
+}
+
+/// Whether these bytes are the active generation's.
+fn has_active(record: &GuestRecord, loaded: &Loaded) -> bool {
+    record.active().is_some_and(|active| active.digest == *loaded.digest)
 }
 
 /// Fails when the candidate was proved against a generation that is no longer active.

@@ -2,17 +2,20 @@
 //! recent requests than the live generation.
 //!
 //! Recorded requests are replayed on both, one after the other, over the same facts, with their
-//! writes captured and dropped. Rankings are compared by average overlap: the mean, over all
-//! depths, of the fraction of hits that the two have in common down to that depth (Webber, Moffat
-//! and Zobel, "A Similarity Measure for Indefinite Rankings", 2010, section 3). It is 1 for equal
-//! rankings, and changes at the top lower it most.
+//! writes captured and dropped. What is compared is what the caller would see, at the `top_k` that
+//! the caller asked for.
+//!
+//! The hits of a search are compared by their ranks (`overlap`). Other requests give facts in an
+//! order of their own, so only which facts they give is compared. The searches are judged apart
+//! from the others: reading a fact by its id gives the same however a candidate ranks, and must not
+//! make up for it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
 
+use super::overlap::{Overlap, common, rank_biased_overlap};
 use super::report::{Compared, Proof, Report};
 use super::{Proposal, Swapper};
 use crate::kb::{Observed, Request};
@@ -34,7 +37,7 @@ const TIMED_REQUESTS: usize = 5;
 pub struct Bounds {
     /// Most requests that fail with the candidate only, of all requests.
     pub errors_percent: u64,
-    /// Least average overlap of the rankings.
+    /// Least overlap of what the callers see.
     pub overlap_percent: u64,
     /// Most fuel, of the live generation's.
     pub fuel_percent: u64,
@@ -61,10 +64,11 @@ pub(super) enum Subject<'a> {
         live: &'a Arc<Generation>,
         candidate: &'a Arc<Generation>,
     },
-    /// `is_new` if there is no live generation to compare with.
+    /// `is_new` if there is no live generation to compare with; `live` is `None` if the tenant's
+    /// guests cannot be loaded, so that nothing can be replayed on them.
     Extension {
         tenant: &'a TenantId,
-        live: &'a Snapshot,
+        live: Option<&'a Snapshot>,
         candidate: &'a Arc<Extension>,
         is_new: bool,
     },
@@ -139,11 +143,12 @@ impl Swapper {
 
     async fn pairs(&self, subject: &Subject<'_>) -> Result<Vec<Pair>, Error> {
         match subject {
-            Subject::Extension { tenant, live, candidate, .. } => {
-                let guests = TenantGuests { logic: None, extensions: live.extensions.clone() };
+            Subject::Extension { live: None, .. } => Ok(Vec::new()),
+            Subject::Extension { tenant, live: Some(live), candidate, .. } => {
+                let guests = TenantGuests::new(None, live.extensions.to_vec());
                 let extensions = guests.with(candidate.name(), Some((*candidate).clone()));
-                let candidate =
-                    Snapshot { logic: live.logic.clone(), extensions: extensions.extensions };
+                let (logic, extensions) = (live.logic.clone(), extensions.extensions);
+                let candidate = Snapshot { logic, extensions, registry: None };
                 Ok(vec![Pair { tenant: (*tenant).clone(), live: (*live).clone(), candidate }])
             }
             Subject::Logic { owner, live, candidate } => {
@@ -153,9 +158,11 @@ impl Swapper {
                 };
                 let mut pairs = Vec::with_capacity(tenants.len());
                 for tenant in tenants {
-                    let now = self.live(&tenant).await?;
-                    // Tenants with a logic of their own do not use this one.
-                    if Arc::ptr_eq(&now.logic, live) {
+                    // Guests that cannot be loaded answer nothing with any logic.
+                    let Some(now) = self.live_if_intact(&tenant).await? else { continue };
+                    // Tenants with a logic of their own do not use this one; one that is pinned to
+                    // an older generation will use the candidate.
+                    if Arc::ptr_eq(&now.logic, live) || self.is_pinned(&tenant, owner) {
                         let candidate = Snapshot { logic: (*candidate).clone(), ..now.clone() };
                         pairs.push(Pair { tenant, live: now, candidate });
                     }
@@ -163,6 +170,12 @@ impl Swapper {
                 Ok(pairs)
             }
         }
+    }
+
+    fn is_pinned(&self, tenant: &TenantId, owner: &Owner) -> bool {
+        let guests = self.registry().loaded(tenant);
+        *owner == Owner::Server
+            && guests.is_some_and(|guests| guests.logic.is_none() && guests.pinned.is_some())
     }
 
     /// Replays the newest requests first, one of each tenant in turn, until none are left or a
@@ -206,7 +219,7 @@ impl Swapper {
             // candidate itself happens again.
             (live, candidate) = self.replay_both(pair, &request, 0).await?;
         }
-        comparison.add(&live, &candidate);
+        comparison.add(&request, &live, &candidate);
         Ok(())
     }
 
@@ -245,8 +258,10 @@ struct Comparison {
     reasons: Vec<String>,
     /// Requests that both answered; the figures below are for these.
     answered: usize,
-    /// Sum of the average overlaps.
-    overlap: f64,
+    /// How much of the rankings of searches stays.
+    searches: Overlap,
+    /// How much of the results of other requests stays.
+    others: Overlap,
     /// Fuel of the live guests and of the candidate, in all.
     fuel: [u64; 2],
     /// Times of the live guests and of the candidate.
@@ -254,7 +269,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn add(&mut self, live: &Observed, candidate: &Observed) {
+    fn add(&mut self, request: &Request, live: &Observed, candidate: &Observed) {
         self.requests += 1;
         match (&live.error, &candidate.error) {
             (None, Some(error)) if self.is_new && error.code == Code::Rejected => {}
@@ -268,7 +283,12 @@ impl Comparison {
             (None, None) => {
                 self.worse += usize::from(candidate.degraded && !live.degraded);
                 self.answered += 1;
-                self.overlap += average_overlap(&live.ids, &candidate.ids);
+                match request {
+                    Request::Search(_) => {
+                        self.searches.add(rank_biased_overlap(&live.ids, &candidate.ids));
+                    }
+                    _ => self.others.add(common(&live.ids, &candidate.ids)),
+                }
                 self.fuel[0] += live.fuel;
                 self.fuel[1] += candidate.fuel;
                 self.took[0].push(live.took);
@@ -293,12 +313,7 @@ impl Comparison {
         if self.answered == 0 || self.is_new {
             return;
         }
-        let overlap = 100.0 * self.overlap / self.answered as f64;
-        let detail = format!(
-            "results overlap by {overlap:.1} % over {} requests (at least {} %)",
-            self.answered, bounds.overlap_percent
-        );
-        verdict(report, "overlap", overlap >= bounds.overlap_percent as f64, detail);
+        self.judge_overlap(bounds.overlap_percent, report);
         let fuel = percent(self.fuel[1] as f64, self.fuel[0] as f64);
         let detail = format!(
             "it uses {fuel:.0} % of the live generation's fuel (at most {} %)",
@@ -319,6 +334,21 @@ impl Comparison {
         verdict(report, "time", time <= bounds.time_percent as f64, detail);
     }
 
+    fn judge_overlap(&self, least: u64, report: &mut Report) {
+        let percent = |overlap: Overlap| overlap.mean().map(|mean| 100.0 * mean);
+        let kinds = [("searches", self.searches), ("other requests", self.others)];
+        let judged: Vec<_> = kinds
+            .into_iter()
+            .filter_map(|(kind, overlap)| Some((kind, overlap.requests, percent(overlap)?)))
+            .collect();
+        let details = judged.iter().map(|(kind, requests, overlap)| {
+            format!("{kind} overlap by {overlap:.1} % over {requests}")
+        });
+        let details = details.collect::<Vec<_>>().join(", ");
+        let passed = judged.iter().all(|(_, _, overlap)| *overlap >= least as f64);
+        verdict(report, "overlap", passed, format!("{details} (at least {least} %)"));
+    }
+
     fn to_json(&self) -> Proof {
         let median_us = |took: &[Duration]| median(took).as_micros() as u64;
         Proof {
@@ -326,7 +356,7 @@ impl Comparison {
             answered_by_both: self.answered,
             worse: self.worse,
             reasons: self.reasons.clone(),
-            overlap: (self.answered > 0).then(|| self.overlap / self.answered as f64),
+            overlap: self.searches.mean().or(self.others.mean()),
             fuel: Compared { live: self.fuel[0], candidate: self.fuel[1] },
             median_us: Compared {
                 live: median_us(&self.took[0]),
@@ -354,57 +384,17 @@ fn median(times: &[Duration]) -> Duration {
     times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }
 
-/// The average overlap of two rankings, as the module describes it; 1 if both are empty.
-fn average_overlap(one: &[String], other: &[String]) -> f64 {
-    let depth = one.len().max(other.len());
-    if depth == 0 {
-        return 1.0;
-    }
-    let (mut seen_one, mut seen_other) = (HashSet::new(), HashSet::new());
-    let (mut common, mut sum) = (0_usize, 0.0);
-    for at in 0..depth {
-        let (a, b) = (one.get(at), other.get(at));
-        seen_one.extend(a);
-        seen_other.extend(b);
-        common += usize::from(a.is_some_and(|a| seen_other.contains(a)));
-        common += usize::from(b.is_some_and(|b| seen_one.contains(b) && Some(b) != a));
-        sum += common as f64 / (at + 1) as f64;
-    }
-    sum / depth as f64
-}
-
 #[cfg(test)]
 mod tests {
+    use kenning_runtime::wit;
+
     use super::*;
-
-    fn overlap(one: &str, other: &str) -> f64 {
-        let ids = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
-        average_overlap(&ids(one), &ids(other))
-    }
-
-    #[test]
-    fn equal_rankings_overlap_fully_and_disjoint_ones_not_at_all() {
-        assert_eq!(overlap("abc", "abc"), 1.0);
-        assert_eq!(overlap("", ""), 1.0);
-        assert_eq!(overlap("abc", "xyz"), 0.0);
-        assert_eq!(overlap("abc", ""), 0.0);
-    }
-
-    #[test]
-    fn changes_at_the_top_count_most() {
-        // Depths 1 to 3: 0/1, 2/2, 3/3.
-        assert!((overlap("abc", "bac") - 2.0 / 3.0).abs() < 1e-9);
-        // 1/1, 1/2, 3/3.
-        assert!((overlap("abc", "acb") - 5.0 / 6.0).abs() < 1e-9);
-        assert!(overlap("abc", "cba") < overlap("abc", "acb"));
-    }
 
     fn objection_to_times(live: &[u64], candidate: &[u64]) -> Option<String> {
         let times = |ms: &[u64]| ms.iter().map(|ms| Duration::from_millis(*ms)).collect();
         let comparison = Comparison {
             requests: live.len(),
             answered: live.len(),
-            overlap: live.len() as f64,
             took: [times(live), times(candidate)],
             ..Comparison::default()
         };
@@ -425,9 +415,35 @@ mod tests {
         assert_eq!(objection_to_times(&[1; 4], &[100; 4]), None, "too few to tell");
     }
 
+    fn observed(ids: &str) -> Observed {
+        let ids = ids.chars().map(String::from).collect();
+        let (degraded, fuel, took) = (false, 1, Duration::from_millis(1));
+        Observed { error: None, ids, degraded, fuel, took }
+    }
+
     #[test]
-    fn a_shorter_ranking_overlaps_less() {
-        // 1/1, 1/2.
-        assert!((overlap("ab", "a") - 0.75).abs() < 1e-9);
+    fn facts_read_by_their_ids_do_not_make_up_for_a_worse_ranking() {
+        let mut comparison = Comparison::default();
+        for _ in 0..9 {
+            comparison.add(&Request::Get("a".into()), &observed("a"), &observed("a"));
+        }
+        let (mode, fusion) = (wit::Mode::Hybrid, wit::Fusion::Score);
+        let (text, filter, explain) = ("tea".into(), None, false);
+        let query = wit::Query { text, top_k: 3, mode, fusion, filter, explain };
+        let search = Request::Search(query.into());
+        comparison.add(&search, &observed("abc"), &observed("xya"));
+        let mut report = Report::new();
+        comparison.judge(Bounds::new(&Limits::default()), &mut report);
+        let objection = report.objection().unwrap();
+        assert!(objection.starts_with("overlap: searches overlap by 1"), "{objection}");
+        assert!(comparison.to_json().overlap < Some(0.2));
+    }
+
+    #[test]
+    fn a_listing_is_compared_by_what_it_gives() {
+        let list = Request::List { containing: None, limit: 3 };
+        let mut comparison = Comparison::default();
+        comparison.add(&list, &observed("abcd"), &observed("dcb"));
+        assert_eq!(comparison.to_json().overlap, Some(0.75));
     }
 }

@@ -32,6 +32,10 @@ pub struct Report {
     /// The candidate was promoted although its proof failed.
     forced: bool,
     dry_run: bool,
+    /// The candidate is the live generation.
+    unchanged: bool,
+    /// Hosts that did not follow in time.
+    behind: Vec<String>,
 }
 
 impl Report {
@@ -45,6 +49,8 @@ impl Report {
             promoted: None,
             forced: false,
             dry_run: false,
+            unchanged: false,
+            behind: Vec::new(),
         }
     }
 
@@ -70,6 +76,18 @@ impl Report {
         self.previous = previous;
     }
 
+    /// The bytes are those of `live`, so there is no new generation; `detail` says what else
+    /// changed.
+    pub(super) fn set_unchanged(&mut self, live: &GenerationRef, detail: String) {
+        let number = live.number;
+        self.pass(
+            "live",
+            format!("these bytes are live already, as generation {number}: {detail}"),
+        );
+        self.set_generation(live, Some(number));
+        self.unchanged = true;
+    }
+
     pub(super) fn set_promoted(&mut self, took: Duration) {
         self.promoted = Some(took);
         metrics::histogram!("kenning_promotion_seconds").record(took.as_secs_f64());
@@ -78,6 +96,17 @@ impl Report {
     pub(super) fn into_dry_run(mut self) -> Self {
         self.dry_run = true;
         self
+    }
+
+    /// Whether what was recorded is to be in force on other hosts, too.
+    pub fn waits_for_hosts(&self) -> bool {
+        !self.dry_run
+    }
+
+    /// The same, with the hosts that did not follow in time.
+    #[must_use]
+    pub fn followed(self, behind: Vec<String>) -> Self {
+        Self { behind, ..self }
     }
 
     /// The failed checks, if there are any.
@@ -102,11 +131,13 @@ impl Report {
             promoted: self.promoted.is_some(),
             dry_run: self.dry_run,
             forced: self.forced,
+            unchanged: self.unchanged,
             took_ms: milliseconds(self.started.elapsed()),
             generation: self.generation.as_ref().map(|generation| generation.number),
             digest: self.generation.as_ref().map(|generation| generation.digest.to_string()),
             previous: self.previous,
             promotion_ms: self.promoted.map(milliseconds),
+            behind: self.behind.clone(),
         })
     }
 }
@@ -124,6 +155,8 @@ pub struct SwapReport {
     dry_run: bool,
     /// Whether it was promoted against the proof.
     forced: bool,
+    /// Whether these bytes were live already, so that there is no new generation.
+    unchanged: bool,
     took_ms: f64,
     /// The candidate's number, once it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,6 +173,11 @@ pub struct SwapReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     promotion_ms: Option<f64>,
+    /// The hosts that did not follow within `follow_ms`; left out if all did. Until they do, their
+    /// calls are refused or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    behind: Vec<String>,
 }
 
 /// Recent requests, replayed with the live generation and with the candidate.
@@ -153,7 +191,9 @@ pub(super) struct Proof {
     pub(super) worse: usize,
     /// Why some of them failed.
     pub(super) reasons: Vec<String>,
-    /// How much of the answers is the same, from 0 to 1; `null` if both answered nothing.
+    /// How much of what the callers see stays, from 0 to 1: the mean rank-biased overlap of the
+    /// searches, or without any the share of facts that the other requests have in common. `null`
+    /// if both answered nothing.
     #[schema(required)]
     pub(super) overlap: Option<f64>,
     /// Fuel of all requests.

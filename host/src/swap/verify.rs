@@ -41,6 +41,7 @@ pub(super) fn digest(actual: &str, expected: &str) -> Result<(), Error> {
 /// The component must export what a logic must have, and import only what this host offers.
 pub(super) fn fits_logic(inspection: &Inspection, report: &mut Report) -> Result<(), Error> {
     only_known_imports(inspection, report)?;
+    imports_fit(report);
     if !inspection.is_logic {
         let message = format!(
             "it is no logic: a logic exports kenning:knowledge/facts@0.1.0 and \
@@ -64,6 +65,7 @@ pub(super) fn fits_extension(
         let message = format!("it imports {import}, which only a logic may import");
         return Err(refuse("imports", message, report));
     }
+    imports_fit(report);
     let missing: Vec<&str> = inspection
         .grants_needed
         .iter()
@@ -107,8 +109,12 @@ fn only_known_imports(inspection: &Inspection, report: &mut Report) -> Result<()
         }
         return Err(refuse("imports", message, report));
     }
-    report.pass("imports", "all imports are available");
     Ok(())
+}
+
+/// Once for all that is checked of the imports, so that they never pass and fail.
+fn imports_fit(report: &mut Report) {
+    report.pass("imports", "all imports are available");
 }
 
 /// The component must link.
@@ -133,14 +139,36 @@ pub(super) fn started(started: Result<(), GuestError>, report: &mut Report) -> R
     }
 }
 
-fn refuse(check: &'static str, message: String, report: &mut Report) -> Error {
+/// The error that names the check that the candidate failed.
+pub(super) fn refuse(check: &'static str, message: String, report: &mut Report) -> Error {
     report.fail(check, message.clone());
-    report.refusal(message)
+    report.refusal(format!("it fails the check `{check}`: {message}"))
 }
 
 fn list<T: AsRef<str>>(names: &[T]) -> String {
     match names {
         [] => "nothing".into(),
         names => names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_are_reported_once() {
+        let import = "kenning:knowledge/storage-write@0.1.0".to_owned();
+        let logic_only = Inspection { logic_only_imports: vec![import], ..Inspection::default() };
+        for inspection in [logic_only, Inspection::default()] {
+            let mut report = Report::new();
+            // The other one has no hook.
+            fits_extension(&inspection, &[], &mut report).unwrap_err();
+            let report = report.to_json();
+            let checks = report["checks"].as_array().unwrap();
+            let imports = checks.iter().filter(|check| check["check"] == "imports");
+            let passed: Vec<_> = imports.map(|check| check["passed"] == true).collect();
+            assert_eq!(passed, [inspection.logic_only_imports.is_empty()], "{report}");
+        }
     }
 }

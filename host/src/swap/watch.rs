@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use kenning_storage::TenantId;
 use tokio::time::sleep;
 
-use super::{Rollback, Swapper};
+use super::verdict::{Verdict, is_worse};
+use super::{Rollback, RolledBack, Swapper};
 use crate::registry::{Extension, Owner, Registry};
-use kenning_core::error::Error;
+use kenning_core::error::{Code, Error};
 use kenning_core::limits::Limits;
-use kenning_core::provenance::GenerationRef;
 use kenning_runtime::{Generation, Guest, Reading};
 
 /// How often the new generation is compared.
@@ -47,11 +47,35 @@ impl Promoted {
         active.is_some_and(|active| Arc::ptr_eq(&active, self.guest()))
     }
 
-    async fn roll_back(
-        &self,
-        swapper: &Swapper,
-        rollback: Rollback,
-    ) -> Result<GenerationRef, Error> {
+    /// Rolls the generation back if it does worse than `before`, for those who fail with it.
+    async fn compare(&self, swapper: &Swapper, before: Reading) -> Result<(), Error> {
+        let (limits, guest) = (swapper.limits(), self.guest());
+        let (now, number) = (guest.health.reading(), guest.reference.number);
+        let reason = match self {
+            Self::Logic(Owner::Server, _) => {
+                match swapper.verdict(guest, is_worse(limits, before, now)) {
+                    Verdict::Everyone => Some(why_failing(limits, before, now)),
+                    Verdict::Nobody => why_slower(limits, before, now),
+                    Verdict::Tenants(tenants) => {
+                        let reason = "it failed for this tenant, and not for the others";
+                        for tenant in tenants {
+                            swapper.pin(&tenant, number, reason).await?;
+                        }
+                        None
+                    }
+                }
+            }
+            _ => why_worse(limits, before, now, guest.health.quarantined().is_some()),
+        };
+        match reason {
+            None => Ok(()),
+            Some(reason) => {
+                self.roll_back(swapper, Rollback::automatic(number, reason)).await.map(drop)
+            }
+        }
+    }
+
+    async fn roll_back(&self, swapper: &Swapper, rollback: Rollback) -> Result<RolledBack, Error> {
         match self {
             Self::Logic(owner, _) => swapper.rollback_logic(owner, rollback).await,
             Self::Extension(tenant, now) => {
@@ -66,21 +90,19 @@ impl Promoted {
 pub(super) fn watch(swapper: Swapper, before: &Guest, now: Promoted) {
     let before = before.health.reading();
     tokio::spawn(async move {
-        let (limits, guest) = (swapper.limits(), now.guest());
-        let until = Instant::now() + limits.watch;
+        let until = Instant::now() + swapper.limits().watch;
         while Instant::now() < until {
             sleep(INTERVAL).await;
             if !now.is_active(swapper.registry()) {
                 return;
             }
-            let quarantined = guest.health.quarantined().is_some();
-            let worse = why_worse(limits, before, guest.health.reading(), quarantined);
-            let Some(reason) = worse else { continue };
-            let rollback = Rollback::automatic(guest.reference.number, reason);
-            if let Err(error) = now.roll_back(&swapper, rollback).await {
-                tracing::error!(component = %guest.component, %error, "cannot roll back");
-                sleep(RETRY_PAUSE).await;
+            let Err(error) = now.compare(&swapper, before).await else { continue };
+            tracing::error!(component = %now.guest().component, %error, "cannot roll back");
+            if error.code == Code::Conflict {
+                // There is nothing to roll back to, or another change came first.
+                return;
             }
+            sleep(RETRY_PAUSE).await;
         }
     });
 }
@@ -94,17 +116,25 @@ fn why_worse(limits: &Limits, before: Reading, now: Reading, quarantined: bool) 
         return None;
     }
     let allowed = 100.0 * before.failure_rate() + limits.watch_errors_percent as f64;
-    let failing = 100.0 * now.failure_rate();
-    if failing > allowed {
-        return Some(format!(
-            "{failing:.1} % of {} calls failed, compared with {:.1} % before \
-             (watch_errors_percent: {})",
-            now.calls,
-            100.0 * before.failure_rate(),
-            limits.watch_errors_percent
-        ));
+    match 100.0 * now.failure_rate() > allowed {
+        true => Some(why_failing(limits, before, now)),
+        false => why_slower(limits, before, now),
     }
-    if before.calls < limits.watch_calls {
+}
+
+fn why_failing(limits: &Limits, before: Reading, now: Reading) -> String {
+    format!(
+        "{:.1} % of {} calls failed, compared with {:.1} % before (watch_errors_percent: {})",
+        100.0 * now.failure_rate(),
+        now.calls,
+        100.0 * before.failure_rate(),
+        limits.watch_errors_percent
+    )
+}
+
+/// Why `now` is slower than `before`, if both had enough calls to tell and it is.
+fn why_slower(limits: &Limits, before: Reading, now: Reading) -> Option<String> {
+    if before.calls.min(now.calls) < limits.watch_calls {
         return None;
     }
     let slower = 100.0 * now.mean_us() / before.mean_us().max(1.0);

@@ -3,4 +3,5 @@
 pub mod follow_registry;
 pub mod heartbeat;
 pub mod indexer;
+pub mod keep_journals;
 pub mod purge_tenants;

@@ -23,6 +23,7 @@ pub async fn purge_tenants(kb: Arc<Kb>) {
 }
 
 async fn follow_and_purge(kb: &Kb) -> Result<(), Error> {
-    kb.services().tenants.refresh().await?;
+    let refreshed = kb.services().tenants.refresh().await;
+    refreshed.map_err(|error| kb.storage_error(&error))?;
     kb.purge_deleted_tenants().await
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use crate::{FactId, FactQuota, StorageError, TenantId};
+use crate::{FactId, FactQuota, RegistryRevision, StorageError, TenantId};
 
 /// The fields of one fact as names and values, in no particular order. The term is Redis's.
 pub type Hash = Vec<(String, String)>;
@@ -13,7 +13,7 @@ pub type Hash = Vec<(String, String)>;
 ///
 /// Each write or deletion that happens gets a strictly larger revision, assigned in the same atomic
 /// step. Revisions of different tenants are not comparable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
 /// When a write may happen.
@@ -62,6 +62,11 @@ pub struct IdPage {
 ///
 /// **Timeouts.** Only writes and deletions can end with an unknown outcome. Repeat them: a
 /// condition that no longer holds shows that the first attempt succeeded.
+///
+/// **Registry.** The operations whose names end in `_as_of` are given the number of the tenant's
+/// registry that the caller goes by (see [`RegistryStorage`](crate::RegistryStorage)). They fail
+/// with `StaleRegistry` if another is in force, in the same atomic step and before anything is read
+/// or changed. With `None` nothing is compared.
 ///
 /// **Sizes.** At most 100 ids or writes in one call.
 #[async_trait]
@@ -145,4 +150,110 @@ pub trait FactStorage: Send + Sync {
         id: &FactId,
         deadline: Instant,
     ) -> Result<Option<Revision>, StorageError>;
+
+    /// [`Self::read`] for a caller who goes by `registry`.
+    ///
+    /// # Errors
+    /// As `read`, and `StaleRegistry`.
+    async fn read_as_of(
+        &self,
+        tenant: &TenantId,
+        _registry: Option<RegistryRevision>,
+        ids: &[FactId],
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Hash>>, StorageError> {
+        self.read(tenant, ids, max_bytes, deadline).await
+    }
+
+    /// [`Self::page`] for a caller who goes by `registry`.
+    ///
+    /// # Errors
+    /// As `page`, and `StaleRegistry`.
+    async fn page_as_of(
+        &self,
+        tenant: &TenantId,
+        _registry: Option<RegistryRevision>,
+        cursor: Option<&str>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<IdPage, StorageError> {
+        self.page(tenant, cursor, limit, deadline).await
+    }
+
+    /// [`Self::write_within`] for a caller who goes by `registry`. If it changes between two of
+    /// several writes, those before it have happened, and the error is `Uncertain`.
+    ///
+    /// # Errors
+    /// As `write_within`, and `StaleRegistry`.
+    async fn write_as_of(
+        &self,
+        tenant: &TenantId,
+        _registry: Option<RegistryRevision>,
+        writes: &[Write],
+        quota: FactQuota,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Revision>>, StorageError> {
+        self.write_within(tenant, writes, quota, deadline).await
+    }
+
+    /// [`Self::delete`] for a caller who goes by `registry`.
+    ///
+    /// # Errors
+    /// As `delete`, and `StaleRegistry`.
+    async fn delete_as_of(
+        &self,
+        tenant: &TenantId,
+        _registry: Option<RegistryRevision>,
+        id: &FactId,
+        deadline: Instant,
+    ) -> Result<Option<Revision>, StorageError> {
+        self.delete(tenant, id, deadline).await
+    }
+
+    /// Whether a fact has a position in the listing, whether or not it can be read.
+    ///
+    /// # Errors
+    /// Those of every operation.
+    async fn is_listed(
+        &self,
+        tenant: &TenantId,
+        id: &FactId,
+        deadline: Instant,
+    ) -> Result<bool, StorageError>;
+
+    /// Removes from the listing those of `ids` that storage has lost: Redis evicted them, or
+    /// another program deleted them. Returns each removed one with the revision of its removal.
+    ///
+    /// # Errors
+    /// `TooLarge` for more than 100 ids.
+    async fn remove_lost(
+        &self,
+        _tenant: &TenantId,
+        _ids: &[FactId],
+        _deadline: Instant,
+    ) -> Result<Vec<(FactId, Revision)>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// Does the same for all of a tenant's facts if storage may have lost some since the last time,
+    /// until `deadline`. Returns those that were removed so far; the rest is left to the next call.
+    ///
+    /// # Errors
+    /// Those of every operation.
+    async fn remove_all_lost(
+        &self,
+        _tenant: &TenantId,
+        _deadline: Instant,
+    ) -> Result<Vec<(FactId, Revision)>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// A number that changes whenever storage loses facts by itself.
+    ///
+    /// # Errors
+    /// Those of every operation.
+    async fn losses(&self, _deadline: Instant) -> Result<u64, StorageError> {
+        Ok(0)
+    }
 }

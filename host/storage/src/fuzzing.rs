@@ -6,7 +6,7 @@ use redb::{Key, Value};
 use crate::cursor::Position;
 use crate::embedded::codec;
 use crate::embedded::tables::{FactKey, OrderKey};
-use crate::redis::adoption::id_of;
+use crate::redis::keys::flat_id;
 use crate::redis::keys::{Keys, TENANTS};
 use crate::redis::timestamp;
 use crate::{FactId, Hash, Layout, StorageError, TenantId, Vector, vector_bytes};
@@ -37,7 +37,7 @@ pub fn redis_keys(layout: Layout, tenant: &TenantId, id: &FactId) -> [String; 6]
 
 /// The id in a key of the flat layout; `None` if the key is not that of a fact.
 pub fn read_flat_key(key: &[u8]) -> Option<FactId> {
-    id_of(key)
+    flat_id(key)
 }
 
 /// The key of a fact in `facts.redb`.

@@ -7,7 +7,9 @@
 //!
 //! - [`FactStorage`] reads, lists, writes and deletes a tenant's facts;
 //! - [`VectorStorage`] holds their vectors and lists the facts that still need one;
+//! - [`ChangeStorage`] tells hosts what other hosts changed, and who makes vectors;
 //! - [`DocumentStorage`] holds what operators decided: versioned documents outside any tenant;
+//! - [`RegistryStorage`] numbers what is in force for a tenant, and knows which hosts follow;
 //! - [`TenantStorage`] lists tenants, measures what they use and deletes them;
 //! - [`Lifecycle`] describes, checks and closes the backend.
 //!
@@ -50,6 +52,7 @@
 
 #![deny(missing_docs)]
 
+mod changes;
 mod cursor;
 mod documents;
 mod embedded;
@@ -61,21 +64,29 @@ mod lifecycle;
 mod limits;
 mod name;
 mod open;
+pub mod private;
 mod redis;
+mod registry;
+mod report;
 mod storage;
 mod tenants;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod vector_bytes;
 mod vectors;
+mod verify;
 
+pub use changes::{Change, ChangeKind, ChangeStorage, Changes};
 pub use documents::{Document, DocumentStorage};
 pub use error::{OpenError, StorageError};
 pub use facts::{Condition, FactStorage, Hash, IdPage, Revision, Write};
 pub use lifecycle::{Adoption, Backend, Description, Layout, Lifecycle};
 pub use limits::StorageLimits;
 pub use name::{DocumentName, FactId, InvalidName, TenantId};
-pub use open::open;
+pub use open::{check, open};
+pub use registry::{HostLease, LivingHost, RegistryRevision, RegistryStorage};
+pub use report::Report;
 pub use storage::Storage;
 pub use tenants::{FactQuota, TenantStorage, Usage};
 pub use vectors::{StoredVector, Vector, VectorStorage};
+pub use verify::verify;

@@ -1,7 +1,7 @@
 //! The backend itself: what it is, whether it responds, what runs in its background, closing it.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -80,9 +80,18 @@ pub struct Adoption {
     pub scans: u64,
     /// Facts adopted since the storage was opened. When it grows, `default` has new pending facts.
     pub adopted: u64,
+    /// Facts since then whose fields another program had changed in place. When it grows, `default`
+    /// has new pending facts.
+    pub changed: u64,
     /// Facts removed since the storage was opened because another program had deleted them. When it
     /// grows, an index of `default` may contain ids that no longer exist.
     pub removed: u64,
+    /// Hashes at `fact:ID` without the field `content`, in the last completed scan. They are no
+    /// facts, and are left as they are.
+    pub skipped: u64,
+    /// The longest that a change by another program goes unnoticed, judged by the last scan. Where
+    /// Redis tells of changes, they are noticed at once.
+    pub seen_within: Option<Duration>,
 }
 
 /// A backend's own state.
@@ -98,6 +107,12 @@ pub trait Lifecycle: Send + Sync {
     /// # Errors
     /// Those of every operation.
     async fn ping(&self, deadline: Instant) -> Result<(), StorageError>;
+
+    /// Checks that the backend would accept a write, without writing anything.
+    ///
+    /// # Errors
+    /// What a write would fail with.
+    async fn check_writable(&self, deadline: Instant) -> Result<(), StorageError>;
 
     /// Describes the storage for operators.
     fn describe(&self) -> Description;

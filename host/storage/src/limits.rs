@@ -21,9 +21,17 @@ pub struct StorageLimits {
     /// small one (measured: 64 MiB delayed a PING by 1.6 s). Default 2.
     pub bulk_connections: usize,
     /// Redis, flat layout: the shortest pause between two scans for other programs' facts. Default
-    /// 2 s. The pause is at least 20 times the duration of the last scan, so that scanning takes at
-    /// most a twentieth of Redis's time.
+    /// 0.5 s. The pause is at least 20 times the duration of the last scan, so that scanning takes
+    /// at most a twentieth of the time; with up to 30,000 keys, as long as the scan, so that
+    /// changes to 10,000 facts are usually seen within a second.
     pub adoption_pause: Duration,
+    /// Redis: whether to write to a server whose policy evicts facts (`allkeys-*`). Default no.
+    pub allow_eviction: bool,
+    /// About how many changes are kept of each tenant, for other hosts and for callers to follow.
+    /// Default 20,000, about 2 MiB.
+    pub changes: usize,
+    /// How long a change is kept. Default one hour.
+    pub change_age: Duration,
     /// Embedded: the most requests in the writer's queue. Default 1,024; further callers wait up to
     /// their deadline.
     pub queued_writes: usize,
@@ -66,7 +74,10 @@ impl Default for StorageLimits {
             connect: Duration::from_millis(500),
             small_connections: 2,
             bulk_connections: 2,
-            adoption_pause: Duration::from_secs(2),
+            adoption_pause: Duration::from_millis(500),
+            allow_eviction: false,
+            changes: 20_000,
+            change_age: Duration::from_secs(3_600),
             queued_writes: 1_024,
             queued_bytes: 64 << 20,
             commit_jobs: 512,

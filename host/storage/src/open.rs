@@ -25,26 +25,49 @@ const SUPPORTED: &str = "embedded:DIR or redis://[user:pass@]host:port[/db]";
 /// # Errors
 /// [`OpenError::Address`] if the address is malformed or not supported, [`OpenError::InUse`] if
 /// another process has the directory open, [`OpenError::File`] if the directory or its file cannot
-/// be used.
+/// be used, [`OpenError::Refused`] if the data is of a newer version, or Redis evicts facts.
 pub async fn open(
     url: &str,
     layout: Layout,
     limits: StorageLimits,
 ) -> Result<Arc<dyn Storage>, OpenError> {
-    let refuse = |message: String| Err(OpenError::Address(message));
-    if let Some(dir) = url.strip_prefix("embedded:") {
-        if layout == Layout::Flat {
-            return refuse(
-                "the flat layout requires Redis; embedded storage does not have it".into(),
-            );
-        }
-        if dir.is_empty() {
-            return refuse("embedded: needs a directory, as in embedded:/var/lib/kenning".into());
-        }
-        return Ok(Arc::new(Embedded::open(Path::new(dir), limits).await?));
+    if let Some(dir) = embedded(url, layout)? {
+        return Ok(Arc::new(Embedded::open(dir, limits).await?));
     }
+    supported(url)?;
+    Ok(Arc::new(Redis::open(url, layout, limits).await?))
+}
+
+/// Checks an address as [`open`] does, without opening a file or connecting.
+///
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+/// As [`open`], except for what only opening finds.
+pub async fn check(url: &str, layout: Layout) -> Result<(), OpenError> {
+    match embedded(url, layout)? {
+        Some(dir) => Embedded::check(dir),
+        None => supported(url).and_then(|()| Redis::check(url)),
+    }
+}
+
+/// The directory that `url` names, if it is one of embedded storage.
+fn embedded(url: &str, layout: Layout) -> Result<Option<&Path>, OpenError> {
+    let refuse = |message: &str| Err(OpenError::Address(message.into()));
+    match url.strip_prefix("embedded:") {
+        Some(_) if layout == Layout::Flat => {
+            refuse("the flat layout requires Redis; embedded storage does not have it")
+        }
+        Some("") => refuse("embedded: needs a directory, as in embedded:/var/lib/kenning"),
+        dir => Ok(dir.map(Path::new)),
+    }
+}
+
+/// Refuses an address that names neither the one storage nor the other.
+fn supported(url: &str) -> Result<(), OpenError> {
+    let refuse = |message: String| Err(OpenError::Address(message));
     if url.starts_with("redis://") {
-        return Ok(Arc::new(Redis::open(url, layout, limits)?));
+        return Ok(());
     }
     if url.starts_with("rediss://") {
         return refuse("rediss:// (Redis over TLS) is not supported yet".into());

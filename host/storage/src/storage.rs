@@ -1,14 +1,18 @@
 //! What every backend promises, whatever the concern.
 
-use crate::{DocumentStorage, FactStorage, Lifecycle, TenantStorage, VectorStorage};
+use crate::{
+    ChangeStorage, DocumentStorage, FactStorage, Lifecycle, RegistryStorage, TenantStorage,
+    VectorStorage,
+};
 
 /// A backend: everything that the server keeps, behind one value.
 ///
 /// The operations stand in one trait per concern: [`FactStorage`], [`VectorStorage`],
-/// [`DocumentStorage`], [`TenantStorage`] and [`Lifecycle`]. Whatever implements all of them is a
-/// `Storage`, so a host holds a single `Arc<dyn Storage>`. Its methods can be called without
-/// importing any of the traits, and `&dyn Storage` coerces to `&dyn FactStorage` (and the others)
-/// where a function needs only one concern.
+/// [`ChangeStorage`], [`DocumentStorage`], [`RegistryStorage`], [`TenantStorage`] and
+/// [`Lifecycle`]. Whatever implements all of them is a `Storage`, so a host holds a single
+/// `Arc<dyn Storage>`. Its methods can be called without importing any of the traits, and
+/// `&dyn Storage` coerces to `&dyn FactStorage` (and the others) where a function needs only one
+/// concern.
 ///
 /// The following holds for every operation; the traits state what is particular to theirs.
 ///
@@ -39,8 +43,23 @@ use crate::{DocumentStorage, FactStorage, Lifecycle, TenantStorage, VectorStorag
 /// [`Unavailable`]: crate::StorageError::Unavailable
 /// [`Corrupt`]: crate::StorageError::Corrupt
 pub trait Storage:
-    FactStorage + VectorStorage + DocumentStorage + TenantStorage + Lifecycle
+    FactStorage
+    + VectorStorage
+    + ChangeStorage
+    + DocumentStorage
+    + RegistryStorage
+    + TenantStorage
+    + Lifecycle
 {
 }
 
-impl<T: FactStorage + VectorStorage + DocumentStorage + TenantStorage + Lifecycle> Storage for T {}
+impl<T> Storage for T where
+    T: FactStorage
+        + VectorStorage
+        + ChangeStorage
+        + DocumentStorage
+        + RegistryStorage
+        + TenantStorage
+        + Lifecycle
+{
+}

@@ -6,14 +6,15 @@ use async_trait::async_trait;
 
 use crate::{FactId, Revision, StorageError, TenantId};
 
-/// A fact's embedding.
+/// The embeddings of a fact's text, one for each of its windows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vector {
     /// The embedding profile. Vectors of different profiles are never compared.
     pub profile: String,
-    /// SHA-256 of the embedded text, so that a reader can recognise a vector of an outdated text.
+    /// Identifies the embedded text, so that a reader can recognise a vector of an outdated text.
     pub digest: [u8; 32],
-    /// The components, as many as the profile has dimensions.
+    /// The components of all embeddings, one after another: each has as many as the profile has
+    /// dimensions.
     pub values: Vec<f32>,
 }
 

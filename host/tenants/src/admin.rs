@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kenning_core::error::{Code, Error};
-use kenning_storage::TenantId;
+use kenning_index::Language;
+use kenning_storage::{StorageError, TenantId};
 
 use super::directory::Tenant;
 use super::key::NewKey;
@@ -35,7 +36,8 @@ pub struct Listed {
 }
 
 impl Tenants {
-    /// Creates a tenant with these quotas. It owns facts that were stored under its name before.
+    /// Creates a tenant with these quotas and its texts in `language`. It owns facts that were
+    /// stored under its name before.
     ///
     /// # Errors
     /// [`Code::Conflict`] if the tenant exists or is still being deleted, [`Code::InvalidRequest`]
@@ -44,10 +46,11 @@ impl Tenants {
         &self,
         name: &TenantId,
         changes: BTreeMap<String, Option<u64>>,
+        language: Language,
     ) -> Result<Created, Error> {
         let mut quotas = Quotas::default();
         quotas.change(changes)?;
-        let mut record = Record::new(quotas);
+        let mut record = Record { language, ..Record::new(quotas) };
         let key = record.add_key()?;
         if self.save(name, &record, None).await? {
             return Ok(Created { record, key });
@@ -60,18 +63,23 @@ impl Tenants {
         Err(Error::new(Code::Conflict, message))
     }
 
-    /// Sets the named quotas of a tenant; `None` lifts one.
+    /// Sets the named quotas of a tenant, of which `None` lifts one, and its language, if one is
+    /// given.
     ///
     /// # Errors
     /// [`Code::NotFound`] if the tenant was not created, [`Code::InvalidRequest`] if a quota is
     /// unknown, [`Code::Conflict`] if too many concurrent changes came first, or an error of
     /// storage.
-    pub async fn change_quotas(
+    pub async fn change_settings(
         &self,
         name: &TenantId,
         changes: BTreeMap<String, Option<u64>>,
+        language: Option<Language>,
     ) -> Result<Record, Error> {
-        let change = |record: &mut Record| record.quotas.change(changes.clone());
+        let change = |record: &mut Record| {
+            record.language = language.unwrap_or(record.language);
+            record.quotas.change(changes.clone())
+        };
         Ok(self.change(name, change).await?.0)
     }
 
@@ -110,7 +118,7 @@ impl Tenants {
     /// # Errors
     /// If storage fails.
     pub async fn list(&self) -> Result<Vec<Listed>, Error> {
-        self.refresh().await?;
+        self.refresh().await.map_err(storage_error)?;
         let with_facts = self.storage.tenants(self.until()).await.map_err(storage_error)?;
         let mut all: BTreeMap<TenantId, Option<Arc<Tenant>>> =
             with_facts.into_iter().map(|name| (name, None)).collect();
@@ -125,7 +133,7 @@ impl Tenants {
     /// # Errors
     /// [`Code::NotFound`] if there is no such tenant, or an error of storage.
     pub async fn find(&self, name: &TenantId) -> Result<Listed, Error> {
-        self.refresh().await?;
+        self.refresh().await.map_err(storage_error)?;
         let listed = Listed { name: name.clone(), tenant: self.get(name) };
         let has_facts = async || {
             let tenants = self.storage.tenants(self.until()).await.map_err(storage_error)?;
@@ -148,7 +156,8 @@ impl Tenants {
             return self.mark_uncreated_deleted(name).await;
         };
         if record.deleted.is_some() {
-            return Ok(());
+            // Whoever marked it may have failed before other hosts had to see it.
+            return self.raise(name).await;
         }
         record.deleted = Some(record::now());
         record.keys.clear();
@@ -172,11 +181,16 @@ impl Tenants {
         if record.deleted.is_none() {
             return Ok(());
         }
+        let name_only = std::slice::from_ref(name);
+        let in_force = self.storage.registry_revisions(name_only, self.until()).await;
+        let in_force = in_force.map_err(storage_error)?.first().copied().unwrap_or_default();
         let document = document(name)?;
         let delete = self.storage.delete_document(&document, version, self.until());
         delete.await.map_err(storage_error)?;
         self.apply(name, version, None);
-        Ok(())
+        // Only now: hosts that know nothing of the tenant go by 0, as for one never created.
+        let drop = self.storage.drop_registry(name, in_force, self.until());
+        drop.await.map_err(storage_error)
     }
 
     async fn change<T>(
@@ -216,8 +230,17 @@ impl Tenants {
         let written = write.await.map_err(storage_error)?;
         if let Some(version) = written {
             self.apply(name, version, Some(record.clone()));
+            self.raise(name).await?;
         }
         Ok(written.is_some())
+    }
+
+    /// Has storage refuse callers that go by an earlier record. If that fails, the record is
+    /// written all the same.
+    async fn raise(&self, name: &TenantId) -> Result<(), Error> {
+        let raised = self.storage.raise_registry(name, self.until()).await;
+        let uncertain = |error| storage_error(StorageError::Uncertain(Box::new(error)));
+        raised.map(drop).map_err(uncertain)
     }
 }
 

@@ -3,12 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use kenning_core::error::Error;
-use kenning_storage::{DocumentName, TenantId};
+use kenning_storage::{DocumentName, StorageError, TenantId};
 
+use super::Tenants;
 use super::meter::Meter;
-use super::record::{self, PREFIX, Record};
-use super::{Tenants, storage_error};
+use super::record::{self, PREFIX, Record, document};
 
 /// One tenant that was created.
 pub struct Tenant {
@@ -93,15 +92,13 @@ impl Tenants {
     ///
     /// # Errors
     /// If storage fails; the directory stays as it is.
-    pub async fn refresh(&self) -> Result<(), Error> {
-        let revision =
-            self.storage.documents_revision(self.until()).await.map_err(storage_error)?;
+    pub async fn refresh(&self) -> Result<(), StorageError> {
+        let revision = self.storage.documents_revision(self.until()).await?;
         let current = self.directory.load_full();
         if current.revision == Some(revision) {
             return Ok(());
         }
-        let listed =
-            self.storage.list_documents(PREFIX, self.until()).await.map_err(storage_error)?;
+        let listed = self.storage.list_documents(PREFIX, self.until()).await?;
         let mut found: Vec<Found> = Vec::new();
         let mut stored: HashSet<TenantId> = HashSet::new();
         for (document, version) in listed {
@@ -124,10 +121,38 @@ impl Tenants {
         Ok(())
     }
 
+    /// Loads one tenant's record, whatever was changed of others.
+    ///
+    /// # Errors
+    /// If storage fails or the record is damaged; the directory stays as it is.
+    pub async fn refresh_one(&self, name: &TenantId) -> Result<(), StorageError> {
+        let known = self.get(name);
+        let document = document(name).map_err(|error| StorageError::Corrupt(error.to_string()))?;
+        let read = self.storage.read_document(&document, record::BYTES, self.until()).await?;
+        let found = match (read, known) {
+            (Some(read), _) => {
+                let record = serde_json::from_slice(&read.bytes).map_err(|error| {
+                    StorageError::Corrupt(format!("the document {document}: {error}"))
+                })?;
+                (name.clone(), read.version, Some(record))
+            }
+            // What this host writes meanwhile has a later version, and stays.
+            (None, Some(known)) => (name.clone(), known.version, None),
+            (None, None) => return Ok(()),
+        };
+        let found = [found];
+        self.directory.rcu(|directory| Directory::clone(directory).with(&found));
+        Ok(())
+    }
+
     /// Reads one record. A damaged one is logged and skipped, so that it does not hide the others.
-    async fn read(&self, name: &TenantId, document: &DocumentName) -> Result<Option<Found>, Error> {
-        let read = self.storage.read_document(document, record::BYTES, self.until());
-        let Some(read) = read.await.map_err(storage_error)? else { return Ok(None) };
+    async fn read(
+        &self,
+        name: &TenantId,
+        document: &DocumentName,
+    ) -> Result<Option<Found>, StorageError> {
+        let read = self.storage.read_document(document, record::BYTES, self.until()).await?;
+        let Some(read) = read else { return Ok(None) };
         match serde_json::from_slice(&read.bytes) {
             Ok(record) => Ok(Some((name.clone(), read.version, Some(record)))),
             Err(error) => {

@@ -103,6 +103,11 @@ impl AdminKey {
         Ok(Self(KeyDigest::of(text)))
     }
 
+    /// Names the key in records: the first twelve hexadecimal digits of its SHA-256.
+    pub fn id(&self) -> String {
+        hex(&self.0.0[..ID_BYTES])
+    }
+
     /// Whether `text` is this key.
     pub fn is(&self, text: &str) -> bool {
         self.0.is_of(text)

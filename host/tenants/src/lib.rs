@@ -17,6 +17,7 @@
 //! use std::error::Error;
 //! use std::time::Duration;
 //!
+//! use kenning_index::Language;
 //! use kenning_storage::{Layout, StorageLimits, TenantId, open};
 //! use kenning_tenants::{AdminKey, Principal, Tenants};
 //!
@@ -31,14 +32,14 @@
 //!
 //! let name = TenantId::parse("acme")?;
 //! let quotas = BTreeMap::from([("concurrent_calls".to_string(), Some(1))]);
-//! let created = tenants.create(&name, quotas).await?;
+//! let created = tenants.create(&name, quotas, Language::default()).await?;
 //! let principal = tenants.authenticate(&created.key.text)?;
 //! assert_eq!(principal, Principal::Tenant(name.clone()));
 //!
-//! let permit = tenants.admit(&name)?;
-//! assert!(tenants.admit(&name).is_err(), "one call at a time");
+//! let permit = tenants.admit(&name, Some(&created.key.text))?;
+//! assert!(tenants.admit(&name, None).is_err(), "one call at a time");
 //! drop(permit);
-//! assert!(tenants.admit(&name).is_ok());
+//! assert!(tenants.admit(&name, None).is_ok());
 //! # Ok(())
 //! # }
 //! ```
@@ -57,7 +58,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use kenning_core::error::{Code, Error};
+use kenning_core::error::{Blame, Code, Error};
+use kenning_index::Language;
 use kenning_storage::{FactQuota, Storage, StorageError, TenantId};
 
 use calls::Calls;
@@ -116,6 +118,11 @@ impl Tenants {
         self.admin_key.is_some()
     }
 
+    /// Names the admin key in records, if there is one.
+    pub fn admin_key_id(&self) -> Option<String> {
+        self.admin_key.as_ref().map(AdminKey::id)
+    }
+
     /// Whose key `text` is.
     ///
     /// The keys of the last refresh stay valid for as long as storage is down. That is safe,
@@ -136,7 +143,7 @@ impl Tenants {
         let found = key::id_of(text).and_then(|id| directory.by_key(id));
         match found.filter(|tenant| tenant.record.accepts(text)) {
             Some(tenant) => Ok(Principal::Tenant(tenant.name.clone())),
-            None => Err(Error::new(Code::Unauthorized, "this key is unknown, expired or revoked")),
+            None => Err(key_not_valid()),
         }
     }
 
@@ -145,34 +152,59 @@ impl Tenants {
         self.directory.load().get(tenant)
     }
 
-    /// Admits one request of a tenant. Returns `None` for a tenant that was never created, which
-    /// has no quotas.
+    /// The language of a tenant's texts; the default for a tenant that was never created.
+    pub fn language(&self, tenant: &TenantId) -> Language {
+        self.get(tenant).map(|found| found.record.language).unwrap_or_default()
+    }
+
+    /// Admits one request of a tenant, which came with the text of a key if it needed one. Returns
+    /// `None` for a tenant that was never created, which has no quotas.
     ///
     /// # Errors
-    /// [`Code::QuotaExceeded`] if `concurrent_calls` or `requests_per_second` is used up.
-    pub fn admit(&self, tenant: &TenantId) -> Result<Option<Permit>, Error> {
-        let Some(found) = self.get(tenant) else { return Ok(None) };
-        Ok(Some(found.meter.admit(&found.record.quotas).map_err(refuse)?))
+    /// [`Code::QuotaExceeded`] if `concurrent_calls` or `requests_per_second` is used up,
+    /// [`Code::Unauthorized`] if there is a key and no such tenant any more.
+    pub fn admit(&self, tenant: &TenantId, key: Option<&str>) -> Result<Option<Permit>, Error> {
+        let key = key.and_then(key::id_of);
+        let Some(found) = self.get(tenant) else {
+            return if key.is_some() { Err(tenant_deleted()) } else { Ok(None) };
+        };
+        let permit = found.meter.admit(&found.record.quotas).map_err(refuse)?;
+        Ok(Some(match key {
+            Some(id) => permit.with_key(id.to_owned()),
+            None => permit,
+        }))
+    }
+
+    /// Counts one more request of a tenant, for a request that does the work of several.
+    ///
+    /// # Errors
+    /// [`Code::QuotaExceeded`] if `requests_per_second` is used up.
+    pub fn count_request(&self, tenant: &TenantId) -> Result<(), Error> {
+        let Some(found) = self.get(tenant) else { return Ok(()) };
+        found.meter.count_request(&found.record.quotas).map_err(refuse)
     }
 
     /// Begins one call for a tenant; it is in progress until the returned value is dropped.
     ///
     /// A request may consist of many calls. Its `permit` makes sure that the tenant is still the
-    /// one that was admitted, and not a later one of the same name.
+    /// one that was admitted, and not a later one of the same name, and that it still has the key.
     ///
     /// # Errors
-    /// [`Code::Unauthorized`] if the tenant was deleted.
+    /// [`Code::Unauthorized`] if the tenant was deleted, or the request's key revoked.
     pub fn begin(&self, tenant: &TenantId, permit: Option<&Permit>) -> Result<Running, Error> {
         // Registered before the lookup: a deletion that begins meanwhile ends it or is seen here.
         let running = self.calls.begin(tenant);
-        let exists = match self.get(tenant) {
-            Some(found) => {
-                let is_same = permit.is_none_or(|permit| permit.is_of(&found.meter));
-                found.record.deleted.is_none() && is_same
-            }
-            None => permit.is_none(),
+        let Some(found) = self.get(tenant) else {
+            return if permit.is_none() { Ok(running) } else { Err(tenant_deleted()) };
         };
-        if exists { Ok(running) } else { Err(tenant_deleted()) }
+        let is_same = permit.is_none_or(|permit| permit.is_of(&found.meter));
+        if found.record.deleted.is_some() || !is_same {
+            return Err(tenant_deleted());
+        }
+        match permit.is_none_or(|permit| permit.has_key_among(&found.record.keys)) {
+            true => Ok(running),
+            false => Err(key_not_valid()),
+        }
     }
 
     /// Checks the quotas per minute before a call. `embeds` says whether it may need embeddings.
@@ -193,9 +225,9 @@ impl Tenants {
     }
 
     /// Counts the tokens of texts that are passed to the embedder.
-    pub fn charge_texts(&self, tenant: &TenantId, texts: &[String]) {
+    pub fn charge_texts<'t>(&self, tenant: &TenantId, texts: impl Iterator<Item = &'t str>) {
         if let Some(meter) = self.meter(tenant) {
-            let tokens = texts.iter().map(|text| text.len().div_ceil(TOKEN_BYTES)).sum::<usize>();
+            let tokens = texts.map(|text| text.len().div_ceil(TOKEN_BYTES)).sum::<usize>();
             meter.charge_tokens(tokens as u64);
         }
     }
@@ -260,6 +292,10 @@ fn refuse(exceeded: QuotaExceeded) -> Error {
     exceeded.into()
 }
 
+fn key_not_valid() -> Error {
+    Error::new(Code::Unauthorized, "this key is unknown, expired or revoked")
+}
+
 /// The error for a request or call whose tenant was deleted.
 pub fn tenant_deleted() -> Error {
     Error::new(Code::Unauthorized, "this tenant was deleted")
@@ -267,14 +303,35 @@ pub fn tenant_deleted() -> Error {
 
 /// The error for a storage operation that failed outside a guest call.
 pub fn storage_error(error: StorageError) -> Error {
-    match error {
-        StorageError::Unavailable(reason) => {
-            Error::new(Code::StorageUnavailable, format!("Storage not available: {reason}"))
+    storage_error_named("Storage", &error)
+}
+
+/// The same, with the name of the storage.
+pub fn storage_error_named(name: &str, error: &StorageError) -> Error {
+    let unavailable = |reason: &str| {
+        Error::new(Code::StorageUnavailable, format!("{name} not available: {reason}"))
+    };
+    let told = match error.told() {
+        StorageError::Unavailable(reason) => unavailable(reason),
+        StorageError::Refused(reason) => unavailable(reason).not_retryable(),
+        StorageError::Full(reason) => Error::new(
+            Code::StorageFull,
+            format!("{name} is full: {reason}; make room, and writes are accepted again"),
+        ),
+        StorageError::StaleRegistry => {
+            Error::new(Code::Overloaded, format!("{}; try again", error.cause()))
         }
-        StorageError::Timeout { outcome_unknown } => {
-            let error = Error::new(Code::Timeout, "Storage operation timeout");
-            if outcome_unknown { error.with_unknown_outcome() } else { error }
+        StorageError::Timeout { .. } => {
+            Error::new(Code::Timeout, format!("{name} operation timeout"))
+        }
+        StorageError::ReplyLost(_) | StorageError::Uncertain(_) => {
+            Error::new(Code::Timeout, format!("{name} operation timeout: {error}"))
+        }
+        StorageError::Damaged { .. } => {
+            let message = format!("{name} is damaged: {}; see `kenning verify`", error.cause());
+            Error::new(Code::Internal, message).blaming(Blame::Backend)
         }
         other => Error::internal(other),
-    }
+    };
+    if error.is_outcome_unknown() { told.with_unknown_outcome() } else { told }
 }

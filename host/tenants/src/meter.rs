@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::quotas::{QuotaExceeded, Quotas};
+use super::record::{KeyRecord, Timestamp, now};
 
 /// `Retry-After` when all concurrent calls are in use, and when a quota is zero.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
@@ -41,12 +42,29 @@ pub struct Used {
 }
 
 /// Permission for one request; dropping it ends the request.
-pub struct Permit(Arc<Meter>);
+pub struct Permit {
+    meter: Arc<Meter>,
+    /// The key that the request came with, and when, if it needed one.
+    key: Option<(String, Timestamp)>,
+}
 
 impl Permit {
+    /// The same for a request that came with the key of this id now.
+    #[must_use]
+    pub(super) fn with_key(mut self, id: String) -> Self {
+        self.key = Some((id, now()));
+        self
+    }
+
+    /// Whether the request's key is among these, and had not expired when the request came.
+    pub(super) fn has_key_among(&self, keys: &[KeyRecord]) -> bool {
+        let Some((id, since)) = &self.key else { return true };
+        keys.iter().any(|key| key.id == *id && key.is_valid_at(*since))
+    }
+
     /// Whether `meter` gave it. If not, it belongs to an earlier tenant of the same name.
     pub(super) fn is_of(&self, meter: &Arc<Meter>) -> bool {
-        Arc::ptr_eq(&self.0, meter)
+        Arc::ptr_eq(&self.meter, meter)
     }
 }
 
@@ -58,7 +76,7 @@ impl std::fmt::Debug for Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.counts().running -= 1;
+        self.meter.counts().running -= 1;
     }
 }
 
@@ -92,7 +110,15 @@ impl Meter {
         }
         counts.requests.take(self.now(), quotas.requests_per_second)?;
         counts.running += 1;
-        Ok(Permit(self.clone()))
+        Ok(Permit { meter: self.clone(), key: None })
+    }
+
+    /// Counts a request that is part of one that was admitted.
+    ///
+    /// # Errors
+    /// If `requests_per_second` is used up.
+    pub fn count_request(&self, quotas: &Quotas) -> Result<(), QuotaExceeded> {
+        self.counts().requests.take(self.now(), quotas.requests_per_second)
     }
 
     /// Whether a guest call may begin. `embeds` says whether it may need embeddings.

@@ -4,6 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kenning_core::error::{Code, Error};
+use kenning_index::Language;
 use kenning_storage::{DocumentName, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,9 @@ pub struct Record {
     /// The tenant's quotas.
     #[serde(rename = "limits")]
     pub quotas: Quotas,
+    /// The language of the tenant's texts.
+    #[serde(default)]
+    pub language: Language,
 }
 
 /// One key of a tenant.
@@ -60,7 +64,8 @@ pub struct KeyRecord {
 impl Record {
     /// A new tenant without keys.
     pub fn new(quotas: Quotas) -> Self {
-        Self { created: now(), deleted: None, keys: Vec::new(), quotas }
+        let language = Language::default();
+        Self { created: now(), deleted: None, keys: Vec::new(), quotas, language }
     }
 
     /// Whether `text` is a valid key of the tenant.
@@ -111,7 +116,12 @@ impl Record {
 impl KeyRecord {
     /// Whether the key has not expired.
     pub fn is_valid(&self) -> bool {
-        self.expires.is_none_or(|expires| now() < expires)
+        self.is_valid_at(now())
+    }
+
+    /// Whether it has not expired at `moment`.
+    pub(super) fn is_valid_at(&self, moment: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| moment < expires)
     }
 }
 

@@ -49,7 +49,8 @@ fn assert_read(read: &Read, limits: &Limits) {
                 assert_object(metadata);
             }
         }
-        Read::Search(query) => {
+        Read::Search(search) => {
+            let query = &search.query;
             assert!((1..=limits.search_hits).contains(&(query.top_k as usize)));
             assert!(query.text.len() <= limits.query_bytes);
             if let Some(filter) = &query.filter {

@@ -39,6 +39,10 @@ fn facts<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(&'a str, Metadata)> {
 fn assert_refusal(text: &str, error: &FilterError) {
     assert!((1..=MESSAGE_BYTES).contains(&error.message.len()), "{error:.400}");
     assert_pointer(&error.pointer, b"");
+    // A member that is given twice may be within one that a later one replaces.
+    if error.message.contains("twice") {
+        return;
+    }
     if let Ok(filter) = serde_json::from_str::<Value>(text) {
         assert!(filter.pointer(&error.pointer).is_some(), "{error} is nowhere in {filter}");
     }

@@ -28,7 +28,9 @@ fn reading(cursor: &str) -> [(&'static str, String, &'static str); 7] {
 }
 
 /// The same of those that only a logic has, one after the other.
-const WRITING: [(&str, &str); 6] = [
+const OF_LOGIC: [(&str, &str); 8] = [
+    ("examine", "Ok(Some(1.0))"),
+    ("retrieve", "Ok(Retrieved { ids: [\"mine\""),
     ("delete", "Ok(false)"),
     // Not there for one who asks whether it is.
     ("upsert", "Ok([false]) Err("),
@@ -38,12 +40,13 @@ const WRITING: [(&str, &str); 6] = [
     ("delete", "Ok(true)"),
 ];
 
-/// The functions that the contract lets a logic import, from its text.
+/// The functions that a logic may import, from the text of the contract and the further package.
 fn imported() -> Result<BTreeSet<String>> {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
-    let (package, _) = resolve.push_path(wit)?;
-    let world = &resolve.worlds[resolve.select_world(&[package], Some("logic"))?];
+    resolve.push_path(&wit)?;
+    let (package, _) = resolve.push_path(wit.join("retrieval"))?;
+    let world = &resolve.worlds[resolve.select_world(&[package], Some("ranking-logic"))?];
     let interfaces = world.imports.values().filter_map(|item| match item {
         WorldItem::Interface { id, .. } => Some(&resolve.interfaces[*id]),
         _ => None,
@@ -80,7 +83,7 @@ async fn no_import_gives_or_changes_what_another_tenant_has(backend: &Backend) -
             installed(world.admin.swap_logic(hostile, parameters).await?)?;
         }
     }
-    for (function, expected) in WRITING {
+    for (function, expected) in OF_LOGIC {
         let got = pry(&world.other, function, OWNER.fact).await?;
         assert!(got.starts_with(expected), "{function}: {got}");
         tried.insert(function.to_string());

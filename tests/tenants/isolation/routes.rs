@@ -15,6 +15,9 @@ struct Attempt {
     body: String,
 }
 
+/// A filter that matches every fact.
+const ANY: &str = "{\"$timestamp\":{\"exists\":true}}";
+
 /// How a tenant may try to reach `of` by a route; a route without an attempt is an error.
 fn attempts(route: &str, of: &Names, cursor: &str) -> Result<Vec<Attempt>> {
     let Names { tenant, extension, fact, word } = of;
@@ -23,16 +26,36 @@ fn attempts(route: &str, of: &Names, cursor: &str) -> Result<Vec<Attempt>> {
     // What stands behind the route's path, and the body.
     let attempts: Vec<(String, Value)> = match route {
         "GET /v1/facts" => {
-            paths(&[format!("?query={word}"), format!("?cursor={cursor}"), "?limit=1000".into()])
+            let filter = format!("?filter={ANY}&cursor={cursor}");
+            paths(&[
+                format!("?query={word}"),
+                format!("?cursor={cursor}"),
+                "?limit=1000".into(),
+                filter,
+            ])
         }
+        "GET /v1/count" => paths(&[String::new(), format!("?filter={ANY}")]),
+        // Only the owner's facts have a burrow.
+        "DELETE /v1/facts" => {
+            let filter = "?filter={\"burrow\":{\"exists\":true}}";
+            paths(&[filter.into(), format!("{filter}&cursor={cursor}"), "?filter={}".into()])
+        }
+        "GET /v1/export" => paths(&[String::new(), format!("?filter={ANY}")]),
+        "GET /v1/changes" => paths(&["?after=0&follow=false".into(), "?follow=false".into()]),
         "POST /v1/facts" => ask(json!({ "text": "x", "fact_id": fact })),
         "POST /v1/facts/batch" => ask(json!({ "facts": [{ "text": "x", "fact_id": fact }] })),
-        "PATCH /v1/facts/{id}" => ask(json!({ "text": "taken", "metadata": {} })),
+        "PATCH /v1/facts/{id}" | "PATCH /v1/facts/batch" => {
+            ask(json!({ "text": "taken", "metadata": {} }))
+        }
         "POST /v1/import" => ask(json!({ "text": "x", "fact_id": fact })),
         "POST /v1/search" => ["hybrid", "vector", "text"]
             .map(|mode| json!({ "query": word, "mode": mode, "top_k": 100, "explain": true }))
             .map(|query| (String::new(), query))
             .into(),
+        "POST /v1/search/batch" => ask(json!({ "searches": [
+            { "query": word, "facets": ["word"], "highlights": true },
+            { "query": word, "mode": "text", "cursor": cursor },
+        ] })),
         "GET /v1/admin/logic" | "POST /v1/admin/logic" | "POST /v1/admin/logic/rollback" => {
             paths(&[String::new(), format!("?tenant={tenant}")])
         }
@@ -40,18 +63,26 @@ fn attempts(route: &str, of: &Names, cursor: &str) -> Result<Vec<Attempt>> {
         "PATCH /v1/admin/tenants/{t}" => ask(json!({ "limits": { "facts": 0 } })),
         "POST /v1/admin/tenants/{t}/revoke-key" => ask(json!({ "key_id": "000000000000" })),
         "GET /v1/facts/{id}"
+        | "GET /v1/facts/batch"
+        | "DELETE /v1/facts/batch"
         | "DELETE /v1/facts/{id}"
-        | "GET /v1/export"
+        | "GET /v1/imports/{id}"
         | "GET /v1/stats"
         | "GET /v1/admin/tenants"
+        | "GET /v1/admin/audit"
+        | "GET /v1/admin/requests/{id}"
         | "GET /v1/admin/tenants/{t}"
         | "DELETE /v1/admin/tenants/{t}"
         | "POST /v1/admin/tenants/{t}/rotate-key"
         | "GET /v1/admin/tenants/{t}/extensions"
         | "PUT /v1/admin/tenants/{t}/extensions/{name}"
+        | "PATCH /v1/admin/tenants/{t}/extensions/{name}"
         | "DELETE /v1/admin/tenants/{t}/extensions/{name}"
         | "POST /v1/admin/tenants/{t}/extensions/{name}/rollback"
         | "GET /v1/admin/tenants/{t}/extensions/{name}/logs"
+        | "GET /v1/admin/digests/{digest}"
+        | "POST /v1/admin/digests/{digest}/revoke"
+        | "DELETE /v1/admin/digests/{digest}/revoke"
         | "GET /healthz"
         | "GET /livez"
         | "GET /readyz"

@@ -9,9 +9,7 @@ use crate::input::text_argument;
 use crate::responses::{Fact, WriteResponse};
 use crate::terminal::Paint;
 use crate::text::{sanitize, sanitize_lines};
-use crate::{
-    DeleteArgs, Error, GetArgs, JsonResponse, OutputFormat, Server, StoreArgs, Terminal, UpdateArgs,
-};
+use crate::{Error, GetArgs, JsonResponse, OutputFormat, Server, StoreArgs, Terminal, UpdateArgs};
 
 #[derive(Serialize)]
 struct Draft<'a> {
@@ -63,12 +61,12 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     server: &Server,
-    args: &DeleteArgs,
+    id: &str,
     terminal: &mut Terminal,
 ) -> Result<(), Error> {
-    let request = server.request(Method::DELETE, &["v1", "facts", &args.id])?;
+    let request = server.request(Method::DELETE, &["v1", "facts", id])?;
     let response = server.call(request).await?;
-    print_written(&response, "Deleted", Some(&args.id), terminal)
+    print_written(&response, "Deleted", Some(id), terminal)
 }
 
 pub(super) async fn get(
@@ -116,6 +114,11 @@ fn print_written(
         OutputFormat::Human { colour, .. } => ids.iter().try_for_each(|id| {
             terminal.print_line(&format!("{action} {}", Paint { colour }.strong(id)))
         })?,
+    }
+    if let Some(bytes) = written.embedded_bytes {
+        terminal.notice(&format!(
+            "The text is very long: what follows its first {bytes} bytes is found by keywords only."
+        ));
     }
     if written.indexed == Some(false) {
         terminal.notice("Searches find it by keywords now, and by meaning once it is embedded.");

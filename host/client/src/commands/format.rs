@@ -2,12 +2,23 @@
 
 use serde_json::value::{RawValue, Value};
 
+use crate::Terminal;
 use crate::responses::Fact;
 use crate::terminal::Paint;
-use crate::text::{escape_field, sanitize, truncate, wrap};
+use crate::text::{count, escape_field, sanitize, truncate, wrap};
 
 /// Maximum number of lines of a fact's text in a listing.
 const MAX_TEXT_LINES: usize = 3;
+
+/// Warns of facts that are missing because a guest returned them spoilt.
+pub(crate) fn warn_withheld(withheld: u64, terminal: &mut Terminal) {
+    if withheld > 0 {
+        terminal.warn(&format!(
+            "{} missing: the logic or an extension returned them spoilt; the server's log names it",
+            count(withheld, "fact")
+        ));
+    }
+}
 
 /// Metadata as JSON on one line; `{}` if there is none.
 pub(crate) fn metadata(raw: Option<&RawValue>) -> String {

@@ -4,10 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::{digests, warn_of_hosts};
 use crate::admin::{ExtensionCommand, InstallArgs, LogicCommand, LogsArgs};
+use crate::server::COMPONENT_TYPE;
 use crate::terminal::Paint;
 use crate::text::{escape_field, sanitize};
 use crate::{Connection, Error, JsonResponse, OutputFormat, Server, Terminal};
@@ -41,6 +44,8 @@ pub(super) async fn logic(
             parameters.extend(call.args.proof.parameters());
             send(server, Method::POST, &LOGIC, parameters, &call.args.file, terminal).await
         }
+        LogicCommand::Where(call) => digests::find(server, &call.args, terminal).await,
+        LogicCommand::Revoke(call) => digests::revoke(server, &call.args, terminal).await,
         LogicCommand::Rollback(call) => {
             let mut parameters = logic_parameters(&call.connection);
             parameters.extend(call.args.generation.map(|n| ("generation", n.to_string())));
@@ -69,6 +74,7 @@ pub(super) async fn extension(
             let request =
                 server.request(Method::DELETE, &path(&call.connection, &[&call.args.name]))?;
             let response = server.call(request).await?;
+            warn_of_hosts(&response, terminal);
             match terminal.format() {
                 OutputFormat::Json => terminal.print_document(&response.body),
                 _ => terminal.print_line(&format!("Removed {}", call.args.name)),
@@ -80,6 +86,20 @@ pub(super) async fn extension(
             let request = server.request(Method::POST, &path)?;
             let request = request.query(&Vec::from_iter(generation));
             print_rollback(&server.call(request).await?, terminal)
+        }
+        ExtensionCommand::Set(call) => {
+            let name = &call.args.extension.name;
+            change(server, &call.connection, name, call.args.change(), terminal).await
+        }
+        ExtensionCommand::Where(call) => digests::find(server, &call.args, terminal).await,
+        ExtensionCommand::Revoke(call) => digests::revoke(server, &call.args, terminal).await,
+        ExtensionCommand::Pause(call) => {
+            let paused = json!({ "paused": true });
+            change(server, &call.connection, &call.args.name, paused, terminal).await
+        }
+        ExtensionCommand::Resume(call) => {
+            let running = json!({ "paused": false });
+            change(server, &call.connection, &call.args.name, running, terminal).await
         }
         ExtensionCommand::Logs(call) => logs(server, &call.connection, &call.args, terminal).await,
     }
@@ -119,6 +139,41 @@ async fn install(
     send(server, Method::PUT, &path, parameters, &args.file, terminal).await
 }
 
+/// Changes an extension's settings and prints them.
+async fn change(
+    server: &Server,
+    connection: &Connection,
+    name: &str,
+    change: Value,
+    terminal: &mut Terminal,
+) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct State {
+        grants: Vec<String>,
+        #[serde(flatten)]
+        settings: Settings,
+        paused: bool,
+    }
+    let request = server.request(Method::PATCH, &path(connection, &[name]))?.json(&change);
+    let response = server.call(request).await?;
+    let State { grants, settings, paused } = response.parse()?;
+    warn_of_hosts(&response, terminal);
+    let state = if paused { "paused" } else { "running" };
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body),
+        OutputFormat::Plain => {
+            let policy = settings.on_failure.as_deref().unwrap_or_default();
+            let (grants, policy) =
+                (escape_field(&grants.join(",")).into_owned(), escape_field(policy));
+            terminal.print_line(&format!("{name}\t{state}\t{}\t{grants}\t{policy}", settings.order))
+        }
+        OutputFormat::Human { .. } => {
+            terminal.print_line(&format!("{name} is {state}"))?;
+            terminal.print_line(&settings.line(&grants))
+        }
+    }
+}
+
 /// Sends a component and prints the report.
 async fn send(
     server: &Server,
@@ -130,8 +185,9 @@ async fn send(
 ) -> Result<(), Error> {
     let bytes = std::fs::read(file)
         .map_err(|cause| Error::Input { what: file.display().to_string(), cause })?;
-    let request = server.request(method, path)?.query(&parameters).body(bytes);
-    print_report(&server.call(request).await?, terminal)
+    let request = server.request(method, path)?.query(&parameters);
+    let request = request.header(CONTENT_TYPE, COMPONENT_TYPE).body(bytes);
+    print_report(&server.swap(request).await?, terminal)
 }
 
 #[derive(Deserialize)]
@@ -139,6 +195,8 @@ struct Report {
     generation: u64,
     digest: String,
     promoted: bool,
+    #[serde(default)]
+    unchanged: bool,
     checks: Vec<Check>,
     took_ms: f64,
 }
@@ -150,17 +208,44 @@ struct Check {
     detail: String,
 }
 
+impl Report {
+    /// What became of the candidate: for scripts, and for people.
+    fn outcome(&self) -> (&'static str, &'static str) {
+        match (self.promoted, self.unchanged, self.failed().is_empty()) {
+            (true, ..) => ("promoted", "Promoted"),
+            (_, true, _) => ("unchanged", "Unchanged, live already:"),
+            (.., true) => ("staged", "Staged, not promoted:"),
+            (.., false) => ("refused", "Refused:"),
+        }
+    }
+
+    /// The checks that failed, each with its reason.
+    fn failed(&self) -> Vec<String> {
+        let failed = self.checks.iter().filter(|check| !check.passed);
+        failed.map(|check| format!("{}: {}", check.check, check.detail)).collect()
+    }
+}
+
+/// Prints the report. A candidate that would not be promoted is a failure of the command.
 fn print_report(response: &JsonResponse, terminal: &mut Terminal) -> Result<(), Error> {
     let report: Report = response.parse()?;
-    let paint = match terminal.format() {
-        OutputFormat::Json => return terminal.print_document(&response.body),
+    warn_of_hosts(response, terminal);
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body)?,
         OutputFormat::Plain => {
-            let state = if report.promoted { "promoted" } else { "staged" };
-            return terminal
-                .print_line(&format!("{state}\t{}\t{}", report.generation, report.digest));
+            let (state, number, digest) = (report.outcome().0, report.generation, &report.digest);
+            terminal.print_line(&format!("{state}\t{number}\t{}", escape_field(digest)))?;
         }
-        OutputFormat::Human { colour, .. } => Paint { colour },
-    };
+        OutputFormat::Human { colour, .. } => print_checks(&report, Paint { colour }, terminal)?,
+    }
+    let failed = report.failed();
+    match report.promoted || failed.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Refused(failed.join("; "))),
+    }
+}
+
+fn print_checks(report: &Report, paint: Paint, terminal: &mut Terminal) -> Result<(), Error> {
     for Check { check, passed, detail } in &report.checks {
         let mark = if *passed { "ok  " } else { "FAIL" };
         terminal.print_line(&format!(
@@ -169,7 +254,7 @@ fn print_report(response: &JsonResponse, terminal: &mut Terminal) -> Result<(), 
             paint.dim(&sanitize(detail))
         ))?;
     }
-    let outcome = if report.promoted { "Promoted" } else { "Staged, not promoted:" };
+    let outcome = report.outcome().1;
     let generation = paint.strong(&format!("generation {}", report.generation));
     terminal.print_line(&format!("{outcome} {generation} in {:.0} ms", report.took_ms))
 }
@@ -179,16 +264,50 @@ fn print_rollback(response: &JsonResponse, terminal: &mut Terminal) -> Result<()
     struct Active {
         generation: u64,
         digest: String,
+        /// Absent from an older server.
+        from: Option<u64>,
+        grants: Option<Vec<String>>,
+        settings: Option<Settings>,
     }
     let active: Active = response.parse()?;
+    warn_of_hosts(response, terminal);
+    let (from, to) = (active.from.map(|from| from.to_string()), active.generation);
+    let from = from.unwrap_or_default();
     match terminal.format() {
         OutputFormat::Json => terminal.print_document(&response.body),
         OutputFormat::Plain => {
-            terminal.print_line(&format!("{}\t{}", active.generation, active.digest))
+            let grants = active.grants.map_or_else(String::new, |grants| grants.join(","));
+            let fields =
+                [active.digest, from, grants].map(|field| escape_field(&field).into_owned());
+            terminal.print_line(format!("{to}\t{}", fields.join("\t")).trim_end())
         }
         OutputFormat::Human { .. } => {
-            terminal.print_line(&format!("Rolled back to generation {}", active.generation))
+            terminal.print_line(&format!("Rolled back: generation {from} → generation {to}"))?;
+            match active.settings {
+                Some(settings) => {
+                    let grants = active.grants.unwrap_or_default();
+                    terminal.print_line(&settings.line(&grants))
+                }
+                None => Ok(()),
+            }
         }
+    }
+}
+
+/// An extension's order and policy.
+#[derive(Deserialize)]
+struct Settings {
+    order: i32,
+    on_failure: Option<String>,
+}
+
+impl Settings {
+    /// For people, with the grants.
+    fn line(&self, grants: &[String]) -> String {
+        let grants = if grants.is_empty() { "none".to_owned() } else { grants.join(",") };
+        let policy = self.on_failure.as_deref().unwrap_or("each hook's own");
+        let (grants, policy) = (sanitize(&grants), sanitize(policy));
+        format!("  grants: {grants}, order: {}, on failure: {policy}", self.order)
     }
 }
 
@@ -203,34 +322,70 @@ fn print_extensions(response: &JsonResponse, terminal: &mut Terminal) -> Result<
     }
     for extension in &listed.extensions {
         let name = extension["name"].as_str().unwrap_or_default();
-        print_generations(extension, name, terminal)?;
+        print_generations(extension, name, &placement(extension), terminal)?;
     }
     Ok(())
+}
+
+/// An extension's position, its hooks with what their failure does, its grants, and what keeps the
+/// host from loading it, each with its name before it.
+fn placement(extension: &Value) -> String {
+    let hooks = extension["hooks"].as_object().map(|hooks| {
+        let hooks = hooks
+            .iter()
+            .map(|(hook, policy)| format!("{hook}={}", policy.as_str().unwrap_or_default()));
+        hooks.collect::<Vec<_>>().join(",")
+    });
+    let active = &extension["active"];
+    let generations = extension["generations"].as_array().into_iter().flatten();
+    let granted = generations.filter(|generation| generation["number"] == *active);
+    let grants = granted.flat_map(|generation| generation["grants"].as_array()).flatten();
+    let grants = grants.filter_map(Value::as_str).collect::<Vec<_>>().join(",");
+    format!(
+        "\torder {}\thooks {}\tgrants {}{}",
+        extension["order"],
+        // This host has not loaded it.
+        escape_field(hooks.as_deref().unwrap_or("unknown")),
+        escape_field(if grants.is_empty() { "none" } else { &grants }),
+        problem(extension)
+    )
+}
+
+/// What keeps the host from loading a guest, with its name before it.
+fn problem(guest: &Value) -> String {
+    let problem = guest["problem"].as_str();
+    problem.map(|problem| format!("\tproblem {}", escape_field(problem))).unwrap_or_default()
 }
 
 fn print_logic(response: &JsonResponse, terminal: &mut Terminal) -> Result<(), Error> {
     let logic: Value = response.parse()?;
     match terminal.format() {
         OutputFormat::Json => terminal.print_document(&response.body),
-        _ => print_generations(&logic, "logic", terminal),
+        _ => print_generations(&logic, "logic", &problem(&logic), terminal),
     }
 }
 
 /// Prints a line per generation: name, number, `active` or nothing, digest, time, and for the live
-/// one its calls, its failures and whether it is quarantined. On a terminal the events follow.
-fn print_generations(guest: &Value, name: &str, terminal: &mut Terminal) -> Result<(), Error> {
+/// one its calls, its failures and whether it is quarantined. The active one ends with `placement`.
+/// On a terminal the events follow.
+fn print_generations(
+    guest: &Value,
+    name: &str,
+    placement: &str,
+    terminal: &mut Terminal,
+) -> Result<(), Error> {
     let live = &guest["live"];
     let line = |number: &Value, digest: &str, active: bool, when: &str| {
         let mut health = String::new();
         if active && live["generation"] == *number {
-            health = format!("calls {}\tfailures {}", live["calls"], live["failures"]);
+            health = format!("\tcalls {}\tfailures {}", live["calls"], live["failures"]);
             if let Some(left) = live["quarantined_for_ms"].as_u64() {
                 health += &format!("\tin quarantine for {left} ms");
             }
         }
-        let active = if active { "active" } else { "" };
+        let (active, placement) = if active { ("active", placement) } else { ("", "") };
         format!(
-            "{}\t{number}\t{active}\t{}\t{}\t{health}",
+            "{}\t{number}\t{active}\t{}\t{}{health}{placement}",
             escape_field(name),
             escape_field(digest),
             escape_field(when)
@@ -260,7 +415,10 @@ fn print_generations(guest: &Value, name: &str, terminal: &mut Terminal) -> Resu
 fn event_line(event: &Value) -> String {
     let text = |name: &str| escape_field(event[name].as_str().unwrap_or_default());
     let what = text("what").replace('_', " ");
-    let line = format!("  {}  {what}: generation {}", text("at"), event["generation"]);
+    let mut line = format!("  {}  {what}: generation {}", text("at"), event["generation"]);
+    if event["to"].is_u64() {
+        line += &format!(" → {}", event["to"]);
+    }
     match event["why"].is_string() {
         true => format!("{line}, {}", text("why")),
         false => line,
@@ -279,6 +437,8 @@ struct Line {
     level: String,
     generation: u64,
     message: String,
+    #[serde(default)]
+    replay: bool,
 }
 
 async fn logs(
@@ -291,7 +451,12 @@ async fn logs(
     loop {
         let request =
             server.request(Method::GET, &path(connection, &[&args.extension.name, "logs"]))?;
-        let response = server.call(request.query(&[("after", after)])).await?;
+        let request = request.query(&[("after", after)]);
+        let request = match args.replays {
+            true => request.query(&[("replays", true)]),
+            false => request,
+        };
+        let response = server.call(request).await?;
         let lines: Lines = response.parse()?;
         if terminal.format() == OutputFormat::Json {
             terminal.print_document(&response.body)?;
@@ -299,8 +464,9 @@ async fn logs(
         for line in &lines.lines {
             after = line.number;
             if terminal.format() != OutputFormat::Json {
+                let replay = if line.replay { "\treplay" } else { "" };
                 terminal.print_line(&format!(
-                    "{}\t{}\t{}\t{}",
+                    "{}\t{}\t{}\t{}{replay}",
                     escape_field(&line.time),
                     escape_field(&line.level),
                     line.generation,

@@ -1,28 +1,30 @@
-//! Import: uploads a file; the response has a line for each failed line, and a summary.
-//!
-//! Request and response are streamed at the same time, without buffering the whole. The server
-//! reports an invalid line when it reads it, so errors are visible long before the import ends.
+//! Import: uploads a file; the response comes when the server has read all of it, and says which
+//! lines were refused. How far it is meanwhile is asked in a request of its own.
 
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
-use reqwest::header::CONTENT_TYPE;
-use reqwest::{Body, Method, RequestBuilder};
-use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
-use tokio_util::io::StreamReader;
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use reqwest::{Body, Method, RequestBuilder, StatusCode};
+use tokio::time::sleep;
 
 use crate::input::{Activity, InputStream};
 use crate::progress::Progress;
-use crate::responses::ImportLine;
-use crate::server::root_cause;
+use crate::responses::{ImportProgress, ImportResponse, PendingStats};
 use crate::text::{count, sanitize};
-use crate::{ApiError, Error, Exit, ImportArgs, OutputFormat, Server, Terminal};
+use crate::{Error, Exit, ImportArgs, OutputFormat, Server, Terminal};
 
-/// Maximum length in bytes of a line of the response, which is a message and a few numbers.
-const MAX_LINE_BYTES: usize = 1024 * 1024;
+const IMPORT_ID: HeaderName = HeaderName::from_static("x-kenning-import-id");
+
+/// Maximum size in bytes of the response, which names at most 1,000 lines.
+const MAX_RESPONSE: usize = 16 * 1024 * 1024;
+
+/// How often the server is asked how far it is.
+const POLL: Duration = Duration::from_secs(1);
 
 const UNKNOWN: &str = "It is unknown how many lines were imported. Lines with an id can safely be \
                        imported again; lines without an id would be stored twice.";
@@ -37,22 +39,33 @@ pub(super) async fn import(
     let progress = Progress::upload(source.size, terminal.shows_progress());
     let (input, activity) = InputStream::start(source.reader, progress.clone())
         .map_err(|cause| Error::Input { what: name.clone(), cause })?;
-    let request = upload(server)?.body(Body::wrap_stream(input));
+    let id = new_id();
+    let request = upload(server)?.header(IMPORT_ID, &id).body(Body::wrap_stream(input));
     let idle = server.timeouts().idle;
     let outcome = tokio::select! {
-        outcome = exchange(server, request, &activity, &progress, terminal) => outcome,
+        outcome = exchange(server, request, &activity) => outcome,
         () = activity.stalled(idle) => Err(server.idle_timeout(idle).with_consequence(UNKNOWN)),
+        never = follow(server, &id, &activity, &progress) => match never {},
     };
     progress.clear();
     if let Some(cause) = activity.take_failure() {
         return Err(Error::Input { what: name, cause }.with_consequence(UNKNOWN));
     }
-    print_summary(&outcome?, terminal)
+    let exit = print(outcome?, server, terminal)?;
+    if args.wait {
+        wait_for_vectors(server, terminal).await?;
+    }
+    Ok(exit)
 }
 
 fn upload(server: &Server) -> Result<RequestBuilder, Error> {
     let request = server.request(Method::POST, &["v1", "import"])?;
     Ok(request.header(CONTENT_TYPE, "application/x-ndjson"))
+}
+
+/// A name for this import, of 64 random bits.
+fn new_id() -> String {
+    format!("kenning-{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
 /// The input of an import.
@@ -85,42 +98,47 @@ impl Source {
     }
 }
 
-/// Sends the request and reads the response up to its summary.
+/// The complete response of an import.
+struct Outcome {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    response: ImportResponse,
+}
+
+/// Sends the request and reads the response.
 async fn exchange(
     server: &Server,
     request: RequestBuilder,
     activity: &Activity,
-    progress: &Progress,
-    terminal: &mut Terminal,
-) -> Result<ImportLine, Error> {
-    let response = match server.open(request).await {
+) -> Result<Outcome, Error> {
+    let mut response = match server.send(request).await {
         Ok(response) => response,
         Err(error @ Error::BadResponse { .. }) => return Err(rejection_or(error, server).await),
         Err(error) => return Err(error),
     };
-    let body = StreamReader::new(response.bytes_stream().map_err(io::Error::other));
-    let codec = LinesCodec::new_with_max_length(MAX_LINE_BYTES);
-    let mut lines = FramedRead::new(body, codec);
-    while let Some(line) = lines.next().await {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = BytesMut::new();
+    while let Some(chunk) =
+        server.chunk(&mut response).await.map_err(|error| error.with_consequence(UNKNOWN))?
+    {
         activity.record();
-        let line =
-            line.map_err(|error| server.bad_response(reason(&error)).with_consequence(UNKNOWN))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let parsed: ImportLine = serde_json::from_str(&line).map_err(|_| {
-            let start = sanitize(&line.chars().take(200).collect::<String>());
-            server.bad_response(format!("unexpected line `{start}`")).with_consequence(UNKNOWN)
-        })?;
-        if parsed.line.is_none() && parsed.status == "error" {
-            return Err(aborted(parsed, &line));
-        }
-        progress.suspend(|| print_line(&line, &parsed, terminal))?;
-        if parsed.line.is_none() {
-            return Ok(parsed);
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_RESPONSE {
+            let cause = format!("it is longer than {MAX_RESPONSE} bytes");
+            return Err(server.bad_response(cause).with_consequence(UNKNOWN));
         }
     }
-    Err(server.bad_response("it ended without a summary").with_consequence(UNKNOWN))
+    let body = body.freeze();
+    match serde_json::from_slice(&body) {
+        Ok(response) => Ok(Outcome { status, headers, body, response }),
+        Err(_) if !status.is_success() => Err(server.error_in(status, &headers, body)),
+        Err(_) => {
+            let start = String::from_utf8_lossy(&body[..body.len().min(200)]);
+            let cause = format!("it does not say what was imported: `{}`", sanitize(&start));
+            Err(server.bad_response(cause).with_consequence(UNKNOWN))
+        }
+    }
 }
 
 /// Sends an empty import to find out why the server rejected the request.
@@ -135,59 +153,105 @@ async fn rejection_or(error: Error, server: &Server) -> Error {
     }
 }
 
-fn reason(error: &LinesCodecError) -> String {
-    match error {
-        LinesCodecError::Io(error) => root_cause(error),
-        LinesCodecError::MaxLineLengthExceeded => {
-            format!("a line is longer than {MAX_LINE_BYTES} bytes")
+/// Asks how far the import is, and notes when it goes on; never ends. An import whose progress is
+/// unknown, as behind a proxy to several hosts, goes on all the same.
+async fn follow(
+    server: &Server,
+    id: &str,
+    activity: &Activity,
+    progress: &Progress,
+) -> std::convert::Infallible {
+    let mut last = None;
+    loop {
+        sleep(POLL).await;
+        let Ok(request) = server.request(Method::GET, &["v1", "imports", id]) else { continue };
+        let Ok(response) = server.call(request).await else { continue };
+        let Ok(said) = response.parse::<ImportProgress>() else { continue };
+        progress.report(said.imported, said.failed, said.waiting_for.as_deref());
+        let now = (said.imported, said.failed, said.lines, said.waiting_for.is_some());
+        // A server that waits for its storage says so, and ends the import itself.
+        if last.replace(now) != Some(now) || said.waiting_for.is_some() {
+            activity.record();
         }
     }
 }
 
-/// Prints a line of the response. The summary is printed here only as JSON.
-fn print_line(line: &str, parsed: &ImportLine, terminal: &mut Terminal) -> Result<(), Error> {
+/// Prints the refused lines and the counts.
+fn print(outcome: Outcome, server: &Server, terminal: &mut Terminal) -> Result<Exit, Error> {
+    let Outcome { status, headers, body, response } = outcome;
+    let ended_early = !status.is_success() && status != StatusCode::UNPROCESSABLE_ENTITY;
     if terminal.format() == OutputFormat::Json {
-        return terminal.print_line(line).and_then(|()| terminal.flush());
+        terminal.print_document(&body)?;
+        let failed = response.failed > 0 || ended_early;
+        return Ok(if failed { Exit::Failed } else { Exit::Success });
     }
-    if let Some(number) = parsed.line {
-        let code = parsed.code.as_deref().unwrap_or("error");
-        let message = parsed.message.as_deref().unwrap_or_default();
-        terminal.notice(&format!("line {number}: {}: {}", sanitize(code), sanitize(message)));
-    }
-    Ok(())
-}
-
-/// The error with which the server aborted the import.
-fn aborted(parsed: ImportLine, line: &str) -> Error {
-    let error = ApiError {
-        code: parsed.code.unwrap_or_else(|| "error".to_owned()),
-        message: parsed.message.unwrap_or_default(),
-        retryable: false,
-        details: None,
-        retry_after: None,
-        request_id: None,
-        body: Bytes::copy_from_slice(line.as_bytes()),
-    };
-    Error::Api(Box::new(error)).with_consequence(UNKNOWN)
-}
-
-fn print_summary(summary: &ImportLine, terminal: &mut Terminal) -> Result<Exit, Error> {
+    print_refused(&response, terminal);
     match terminal.format() {
-        OutputFormat::Json => {}
-        OutputFormat::Plain => terminal.print_line(&format!(
+        OutputFormat::Human { .. } => terminal.print_line(&summary_text(&response))?,
+        _ => terminal.print_line(&format!(
             "imported\t{}\nfailed\t{}\nlines\t{}",
-            summary.imported, summary.failed, summary.lines
+            response.imported, response.failed, response.lines
         ))?,
-        OutputFormat::Human { .. } => terminal.print_line(&summary_text(summary))?,
     }
-    Ok(if summary.failed == 0 { Exit::Success } else { Exit::Failed })
+    if ended_early {
+        terminal.flush()?;
+        return Err(server.error_in(status, &headers, body));
+    }
+    Ok(if response.failed == 0 { Exit::Success } else { Exit::Failed })
 }
 
-fn summary_text(summary: &ImportLine) -> String {
-    let took = summary.took_ms.map_or(String::new(), |ms| format!(" in {:.1} s", ms / 1000.0));
-    let failed = match summary.failed {
+fn print_refused(response: &ImportResponse, terminal: &mut Terminal) {
+    for refused in &response.errors {
+        let (code, message) = (sanitize(&refused.code), sanitize(&refused.message));
+        terminal.notice(&format!("line {}: {code}: {message}", refused.line));
+    }
+    let unnamed = response.failed.saturating_sub(response.errors.len() as u64);
+    if unnamed > 0 {
+        terminal.notice(&format!("{} more not imported", count(unnamed, "line")));
+    }
+}
+
+fn summary_text(response: &ImportResponse) -> String {
+    let took = response.took_ms.map_or(String::new(), |ms| format!(" in {:.1} s", ms / 1000.0));
+    let failed = match response.failed {
         0 => String::new(),
         failed => format!("; {} failed", count(failed, "line")),
     };
-    format!("Imported {}{took}{failed}.", count(summary.imported, "fact"))
+    format!("Imported {}{took}{failed}.", count(response.imported, "fact"))
+}
+
+/// Waits until every fact of the tenant has its vector. Fails if none is made for too long.
+async fn wait_for_vectors(server: &Server, terminal: &mut Terminal) -> Result<(), Error> {
+    let mut poll = POLL / 16;
+    let (mut total, mut least) = (0, u64::MAX);
+    let mut progress = Progress::hidden();
+    let mut waited = Duration::ZERO;
+    let idle = server.timeouts().idle;
+    loop {
+        let response = server.call(server.request(Method::GET, &["v1", "stats"])?).await?;
+        let pending = response.parse::<PendingStats>()?.pending;
+        if pending == 0 {
+            break;
+        }
+        if total == 0 {
+            total = pending;
+            progress = Progress::vectors(total, terminal.shows_progress());
+        }
+        progress.made(total.saturating_sub(pending));
+        if pending < least {
+            (least, waited) = (pending, Duration::ZERO);
+        } else if waited >= idle {
+            progress.clear();
+            return Err(Error::StillPending { pending, waited });
+        }
+        sleep(poll).await;
+        waited += poll;
+        poll = (poll * 2).min(POLL);
+    }
+    progress.clear();
+    match terminal.format() {
+        OutputFormat::Human { .. } => terminal.print_line("Every fact has its vector."),
+        OutputFormat::Plain => terminal.print_line("pending\t0"),
+        OutputFormat::Json => Ok(()),
+    }
 }

@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::value::RawValue;
 
-use super::format;
+use super::{filtered, format};
 use crate::responses::{Fact, Page};
 use crate::terminal::Paint;
 use crate::text::sanitize;
@@ -23,6 +23,7 @@ pub(super) async fn list(
         let response = server.call(request(server, args, cursor.as_deref())?).await?;
         let page: Page = response.parse()?;
         shown += page.facts.len();
+        format::warn_withheld(page.withheld, terminal);
         print_page(server, args, &response, &page, terminal)?;
         // Flush each page before requesting the next, so that a closed pipe (`head`) ends the loop.
         terminal.flush()?;
@@ -48,7 +49,8 @@ fn request(
     args: &ListArgs,
     cursor: Option<&str>,
 ) -> Result<RequestBuilder, Error> {
-    let mut request = server.request(Method::GET, &["v1", "facts"])?;
+    let request = server.request(Method::GET, &["v1", "facts"])?;
+    let mut request = filtered(request, args.filter.as_ref());
     if let Some(query) = &args.query {
         request = request.query(&[("query", query)]);
     }

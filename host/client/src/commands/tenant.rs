@@ -7,8 +7,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::warn_of_hosts;
 use crate::table;
-use crate::tenant::{CreateArgs, Quota, QuotaArgs, RevokeArgs, RotateArgs, TenantCommand};
+use crate::tenant::{
+    CreateArgs, LanguageArgs, Quota, QuotaArgs, RevokeArgs, RotateArgs, TenantCommand,
+};
 use crate::terminal::Paint;
 use crate::text::{escape_field, sanitize, thousands};
 use crate::{Error, JsonResponse, OutputFormat, Server, Terminal};
@@ -26,6 +29,7 @@ struct Summary {
     /// Absent for a tenant that has facts but was never created.
     created: Option<String>,
     keys: u64,
+    language: String,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +41,11 @@ struct WithKey {
 #[derive(Deserialize)]
 struct WithUsage {
     usage: BTreeMap<String, QuotaUsage>,
+}
+
+#[derive(Deserialize)]
+struct WithLanguage {
+    language: String,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +64,7 @@ pub(super) async fn tenant(
         TenantCommand::List(_) => list(server, terminal).await,
         TenantCommand::Create(call) => create(server, call.args, terminal).await,
         TenantCommand::Quota(call) => quota(server, call.args, terminal).await,
+        TenantCommand::Language(call) => language(server, call.args, terminal).await,
         TenantCommand::RotateKey(call) => rotate(server, &call.args, terminal).await,
         TenantCommand::RevokeKey(call) => revoke(server, &call.args, terminal).await,
         TenantCommand::Delete(call) => {
@@ -73,16 +83,22 @@ async fn list(server: &Server, terminal: &mut Terminal) -> Result<(), Error> {
         OutputFormat::Plain => tenants.iter().try_for_each(|tenant| {
             let created = tenant.created.as_deref().unwrap_or_default();
             terminal.print_line(&format!(
-                "{}\t{}\t{}",
+                "{}\t{}\t{}\t{}",
                 escape_field(&tenant.name),
                 escape_field(created),
-                tenant.keys
+                tenant.keys,
+                escape_field(&tenant.language)
             ))
         }),
         OutputFormat::Human { colour, .. } => tenants.iter().try_for_each(|tenant| {
             let name = Paint { colour }.strong(&sanitize(&tenant.name));
             let about = match &tenant.created {
-                Some(created) => format!("since {}, keys: {}", sanitize(created), tenant.keys),
+                Some(created) => format!(
+                    "since {}, keys: {}, language: {}",
+                    sanitize(created),
+                    tenant.keys,
+                    sanitize(&tenant.language)
+                ),
                 None => "has facts, but was never created".to_owned(),
             };
             terminal.print_line(&format!("{name}  {}", Paint { colour }.dim(&about)))
@@ -91,9 +107,33 @@ async fn list(server: &Server, terminal: &mut Terminal) -> Result<(), Error> {
 }
 
 async fn create(server: &Server, args: CreateArgs, terminal: &mut Terminal) -> Result<(), Error> {
-    let body = json!({ "name": args.name, "limits": to_object(args.quotas) });
+    let mut body = json!({ "name": args.name, "limits": to_object(args.quotas) });
+    if let Some(language) = args.language {
+        body["language"] = language.into();
+    }
     let response = server.call(server.request(Method::POST, &TENANTS)?.json(&body)).await?;
     print_key(&response, "Created", terminal)
+}
+
+async fn language(
+    server: &Server,
+    args: LanguageArgs,
+    terminal: &mut Terminal,
+) -> Result<(), Error> {
+    let path = [&TENANTS[..], &[args.name.as_str()]].concat();
+    let request = match args.language {
+        Some(language) => {
+            let body = json!({ "language": language });
+            server.request(Method::PATCH, &path)?.json(&body)
+        }
+        None => server.request(Method::GET, &path)?,
+    };
+    let response = server.call(request).await?;
+    let WithLanguage { language } = response.parse()?;
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body),
+        _ => terminal.print_line(&sanitize(&language)),
+    }
 }
 
 async fn rotate(server: &Server, args: &RotateArgs, terminal: &mut Terminal) -> Result<(), Error> {
@@ -166,6 +206,7 @@ fn print_done(
     sentence: &str,
     terminal: &mut Terminal,
 ) -> Result<(), Error> {
+    warn_of_hosts(response, terminal);
     match terminal.format() {
         OutputFormat::Json => terminal.print_document(&response.body),
         OutputFormat::Plain => Ok(()),

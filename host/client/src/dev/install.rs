@@ -1,17 +1,12 @@
 //! Installs the component in the tenant and reads its log.
 
-use std::time::Duration;
-
 use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use super::DevArgs;
+use crate::server::COMPONENT_TYPE;
 use crate::{Connection, Error, Server};
-
-/// Timeout for one installation: the server compiles the component, which may take a minute, and
-/// then runs the proof.
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A version that was installed.
 pub(super) struct InstalledVersion {
@@ -90,19 +85,9 @@ impl<'a> Installer<'a> {
         component: Vec<u8>,
     ) -> Result<(InstalledVersion, Vec<String>), Error> {
         let request = self.server.request(Method::PUT, &self.path(&[]))?;
-        let request = request.query(&self.parameters).body(component.clone());
-        let response = timeout(INSTALL_TIMEOUT, async {
-            let mut response = self.server.open(request).await?;
-            let mut body = Vec::new();
-            while let Some(chunk) = self.server.chunk(&mut response).await? {
-                body.extend_from_slice(&chunk);
-            }
-            Ok(body)
-        });
-        let body =
-            response.await.unwrap_or_else(|_| Err(self.server.idle_timeout(INSTALL_TIMEOUT)))?;
-        let report: Report = serde_json::from_slice(&body)
-            .map_err(|error| self.server.bad_response(error.to_string()))?;
+        let request = request.query(&self.parameters).header(CONTENT_TYPE, COMPONENT_TYPE);
+        let request = request.body(component.clone());
+        let report: Report = self.server.swap(request).await?.parse()?;
         let failed = report.checks.into_iter().filter(|check| !check.passed);
         let installed = InstalledVersion { generation: report.generation, component };
         Ok((installed, failed.map(|check| check.detail).collect()))

@@ -174,3 +174,59 @@ async fn control_characters_in_a_fact_are_not_printed() {
         assert!(!outcome.out.contains(hostile), "{:?}", outcome.out);
     }
 }
+
+const DELETED: &str = r#"{"deleted":3,"complete":true,"next_cursor":null}"#;
+const TOPIC: &str = r#"{"topic":"tea"}"#;
+
+#[tokio::test]
+async fn a_deletion_by_filter_goes_on_until_none_is_left() {
+    let part = r#"{"deleted":900,"complete":false,"next_cursor":"next one"}"#;
+    let server = FakeServer::responding([json(200, part), json(200, DELETED)]).await;
+    let outcome = server.run(&["delete", "--filter", TOPIC, "--yes"]).await;
+    assert_eq!((outcome.exit, outcome.out.as_str()), (Exit::Success, "903\n"));
+    let lines: Vec<_> = server.requests().into_iter().map(|request| request.line).collect();
+    let filter = "DELETE /v1/facts?filter=%7B%22topic%22%3A%22tea%22%7D";
+    assert_eq!(lines, [filter.to_owned(), format!("{filter}&cursor=next+one")]);
+}
+
+#[tokio::test]
+async fn a_deletion_by_filter_is_confirmed_on_a_terminal() {
+    for (answer, exit) in [("y\n", Exit::Success), ("n\n", Exit::Failed), ("", Exit::Failed)] {
+        let responses = [json(200, r#"{"count":3}"#), json(200, DELETED)];
+        let server = FakeServer::responding(responses).await;
+        let outcome = server.run_in(HUMAN, &["delete", "--filter", TOPIC], answer).await;
+        assert_eq!(outcome.exit, exit, "{answer:?}");
+        assert!(outcome.err.contains("Delete 3 facts? [y/N]"), "{}", outcome.err);
+        assert_eq!(outcome.out.contains("Deleted 3 facts."), exit == Exit::Success);
+        assert_eq!(server.requests().len(), if exit == Exit::Success { 2 } else { 1 });
+    }
+    let server = FakeServer::responding([]).await;
+    let outcome = server.run(&["delete", "--filter", TOPIC]).await;
+    assert_eq!(outcome.exit, Exit::Usage);
+    assert!(outcome.err.contains("--yes"), "{}", outcome.err);
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_deletion_that_ended_early_says_why_and_fails() {
+    let part = r#"{"deleted":5,"complete":false,"next_cursor":null,
+        "error":{"code":"storage_unavailable","message":"Redis not available"}}"#;
+    let server = FakeServer::responding([json(200, part)]).await;
+    let outcome = server.run(&["delete", "--filter", TOPIC, "--yes"]).await;
+    assert_eq!((outcome.exit, outcome.out.as_str()), (Exit::Failed, "5\n"));
+    assert!(outcome.err.contains("Redis not available"), "{}", outcome.err);
+}
+
+#[tokio::test]
+async fn count_list_and_export_send_their_filter() {
+    let page = r#"{"facts":[],"next_cursor":null}"#;
+    let responses = [json(200, r#"{"count":1204}"#), json(200, page), json(200, "")];
+    let server = FakeServer::responding(responses).await;
+    assert_eq!(server.run(&["count", "--filter", TOPIC]).await.out, "1204\n");
+    server.run(&["list", "--filter", TOPIC]).await;
+    server.run(&["export", "--filter", TOPIC]).await;
+    let lines: Vec<_> = server.requests().into_iter().map(|request| request.line).collect();
+    let filter = "?filter=%7B%22topic%22%3A%22tea%22%7D";
+    let sent = ["count", "facts", "export"].map(|path| format!("GET /v1/{path}{filter}"));
+    assert_eq!(lines, sent);
+}

@@ -150,3 +150,21 @@ async fn a_closed_pipe_ends_the_command_without_an_error() {
     assert_eq!((exit, err.text().as_str()), (Exit::Success, ""));
     assert_eq!(server.requests().len(), 1);
 }
+
+/// A server that compiles what others sent before answers nothing for minutes.
+#[tokio::test]
+async fn a_swap_is_waited_for_longer_than_other_responses() {
+    let report = r#"{"generation":2,"digest":"sha256:00","promoted":true,"checks":[],"took_ms":1}"#;
+    let router = Router::new().fallback(move || async move {
+        tokio::time::sleep(4 * short_timeouts().response).await;
+        json(200, report)
+    });
+    let server = FakeServer::with_router(router).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for command in [&["extension", "install", "x", path][..], &["logic", "promote", path]] {
+        let ran = run(&server.url, OutputFormat::Plain, command, io::empty(), short_timeouts());
+        let outcome = ran.await;
+        assert_eq!(outcome.exit, Exit::Success, "{}", outcome.err);
+    }
+}

@@ -1,29 +1,31 @@
-use std::io::{self, Read, Write};
-use std::sync::mpsc;
+use std::io::{self, Read};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
-use futures::StreamExt;
-use kenning_client::{Exit, OutputFormat, Terminal, Timeouts, execute};
-
+use kenning_client::{Exit, OutputFormat, Timeouts};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 
-use crate::fake_server::{
-    FakeServer, HUMAN, Sink, json, listen, parse, read_head, run, short_timeouts,
-};
+use crate::fake_server::{FakeServer, HUMAN, json, listen, read_head, run, short_timeouts};
 
-const WHOLE: &str = r#"{"status":"success","imported":2,"failed":0,"lines":2,"took_ms":1500}"#;
+const WHOLE: &str =
+    r#"{"status":"success","imported":2,"failed":0,"lines":2,"errors":[],"took_ms":1500}"#;
 const PARTIAL: &str = concat!(
+    r#"{"status":"error","code":"rejected","message":"1 of 1201 lines were refused","#,
+    r#""imported":1200,"failed":1,"first_refused_line":2,"lines":1201,"errors":["#,
     r#"{"status":"error","line":2,"code":"invalid_request","message":"not JSON\u001b[2J"}"#,
-    "\n",
-    r#"{"status":"partial","imported":1200,"failed":1,"lines":1201,"took_ms":40}"#,
-    "\n"
+    r#"],"took_ms":40}"#
+);
+const ENDED: &str = concat!(
+    r#"{"status":"error","code":"quota_exceeded","#,
+    r#""message":"the import stopped after line 49: full","#,
+    r#""details":{"limit":"facts"},"imported":49,"failed":287,"first_refused_line":50,"#,
+    r#""lines":336,"errors":[{"line":50,"code":"quota_exceeded","message":"full"}],"took_ms":40}"#
 );
 
-fn ndjson(body: impl Into<Body>) -> Response {
-    Response::builder().header("content-type", "application/x-ndjson").body(body.into()).unwrap()
+fn whole() -> Response {
+    json(200, WHOLE)
 }
 
 #[tokio::test]
@@ -32,18 +34,19 @@ async fn a_file_is_sent_unchanged() {
     let path = directory.path().join("facts.jsonl");
     let lines = "{\"content\":\"one\"}\n{\"content\":\"two\"}";
     std::fs::write(&path, lines).unwrap();
-    let server = FakeServer::responding([ndjson(WHOLE)]).await;
+    let server = FakeServer::responding([whole()]).await;
     let outcome = server.run_in(HUMAN, &["import", path.to_str().unwrap()], "").await;
     assert_eq!((outcome.exit, outcome.err.as_str()), (Exit::Success, ""));
     assert_eq!(outcome.out, "Imported 2 facts in 1.5 s.\n");
     let request = server.only_request();
     assert_eq!((request.line.as_str(), request.body.as_str()), ("POST /v1/import", lines));
     assert_eq!(request.header("content-type"), Some("application/x-ndjson"));
+    assert!(request.header("x-kenning-import-id").is_some_and(|id| id.len() == 24));
 }
 
 #[tokio::test]
 async fn failed_lines_are_reported_by_number_and_change_the_exit_code() {
-    let responses = || [ndjson(PARTIAL)];
+    let responses = || [json(422, PARTIAL)];
     let plain = FakeServer::responding(responses())
         .await
         .run_in(OutputFormat::Plain, &["import", "-"], "x")
@@ -57,78 +60,77 @@ async fn failed_lines_are_reported_by_number_and_change_the_exit_code() {
 }
 
 #[tokio::test]
-async fn json_is_printed_line_by_line_unchanged() {
-    let server = FakeServer::responding([ndjson(PARTIAL)]).await;
-    let outcome = server.run(&["import", "-", "--json"]).await;
-    assert_eq!((outcome.exit, outcome.out.as_str()), (Exit::Failed, PARTIAL));
-    assert_eq!(outcome.err, "");
-}
-
-/// Sends every line written to it over the channel.
-struct Lines(mpsc::Sender<String>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
-        Ok(bytes.len())
+async fn json_is_printed_unchanged() {
+    for (status, body) in [(422, PARTIAL), (429, ENDED)] {
+        let outcome = FakeServer::responding([json(status, body)])
+            .await
+            .run(&["import", "-", "--json"])
+            .await;
+        assert_eq!((outcome.exit, outcome.out), (Exit::Failed, format!("{body}\n")));
+        assert_eq!(outcome.err, "");
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// An invalid line, and the next line only after standard error has reported it.
-struct Dialogue {
-    reported: mpsc::Receiver<String>,
-    step: u8,
-}
-
-impl Read for Dialogue {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.step += 1;
-        let line: &[u8] = match self.step {
-            1 => b"bad\n",
-            2 => {
-                while !self.reported.recv().map_err(io::Error::other)?.contains("bad line") {}
-                b"{\"content\":\"good\"}\n"
-            }
-            _ => return Ok(0),
-        };
-        buffer[..line.len()].copy_from_slice(line);
-        Ok(line.len())
-    }
-}
-
-/// Responds to the first line before reading the second.
-async fn converse(request: Request) -> Response {
-    let mut body = request.into_body().into_data_stream();
-    let first = body.next().await.unwrap().unwrap();
-    assert_eq!(first, "bad\n");
-    let bad = r#"{"status":"error","line":1,"code":"invalid_request","message":"bad line"}"#;
-    let summary = async move {
-        let mut rest = Vec::new();
-        while let Some(chunk) = body.next().await {
-            rest.extend_from_slice(&chunk.unwrap());
-        }
-        assert_eq!(rest, b"{\"content\":\"good\"}\n");
-        let summary = r#"{"status":"partial","imported":1,"failed":1,"lines":2,"took_ms":1}"#;
-        Ok::<_, io::Error>(Bytes::from(summary))
-    };
-    let bad = futures::future::ready(Ok(Bytes::from(format!("{bad}\n"))));
-    ndjson(Body::from_stream(futures::stream::once(bad).chain(futures::stream::once(summary))))
 }
 
 #[tokio::test]
-async fn a_failed_line_is_reported_before_the_rest_is_sent() {
-    let server = FakeServer::with_router(Router::new().fallback(converse)).await;
-    let (sender, reported) = mpsc::channel();
-    let out = Sink::default();
-    let input = Dialogue { reported, step: 0 };
-    let mut terminal = Terminal::new(input, out.clone(), Lines(sender), OutputFormat::Plain);
-    let command = parse(&server.url, &["import", "-"]);
-    assert_eq!(execute(command, &mut terminal, Timeouts::default()).await, Exit::Failed);
-    assert_eq!(out.text(), "imported\t1\nfailed\t1\nlines\t2\n");
+async fn an_import_that_ended_early_says_what_was_taken_and_why_it_ended() {
+    let server = FakeServer::responding([json(429, ENDED)]).await;
+    let outcome = server.run_in(HUMAN, &["import", "-"], "x").await;
+    assert_eq!(
+        (outcome.exit, outcome.out.as_str()),
+        (Exit::Failed, "Imported 49 facts in 0.0 s; 287 lines failed.\n")
+    );
+    assert!(
+        outcome.err.starts_with("line 50: quota_exceeded: full\n286 lines more not imported\n"),
+        "{}",
+        outcome.err
+    );
+    assert!(
+        outcome.err.contains("quota_exceeded: the import stopped after line 49"),
+        "{}",
+        outcome.err
+    );
+}
+
+/// A server that answers an import once it was asked how far it is.
+#[tokio::test]
+async fn an_import_is_followed_by_its_id_and_its_progress_keeps_it_from_timing_out() {
+    static ASKED: Notify = Notify::const_new();
+    async fn answer(request: Request) -> Response {
+        let path = request.uri().path().to_owned();
+        if path == "/v1/import" {
+            ASKED.notified().await;
+            return whole();
+        }
+        assert!(path.starts_with("/v1/imports/kenning-"), "{path}");
+        ASKED.notify_one();
+        json(200, r#"{"imported":1,"failed":0,"lines":1,"waiting_for":"storage is slow"}"#)
+    }
+    let server = FakeServer::with_router(Router::new().fallback(answer)).await;
+    let outcome = server.run_in(HUMAN, &["import", "-"], "x\n").await;
+    assert_eq!((outcome.exit, outcome.err.as_str()), (Exit::Success, ""));
+}
+
+#[tokio::test]
+async fn with_wait_the_command_returns_when_no_fact_is_pending() {
+    let pending = |facts| json(200, &format!("{{\"facts\":9,\"pending\":{facts}}}"));
+    let responses = [whole(), pending(2), pending(1), pending(0)];
+    let server = FakeServer::responding(responses).await;
+    let outcome = server.run_in(HUMAN, &["import", "-", "--wait"], "x").await;
+    assert_eq!((outcome.exit, outcome.err.as_str()), (Exit::Success, ""));
+    assert_eq!(outcome.out, "Imported 2 facts in 1.5 s.\nEvery fact has its vector.\n");
+    assert_eq!(server.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn with_wait_vectors_that_are_not_made_are_said() {
+    let pending = || json(200, "{\"facts\":9,\"pending\":2}");
+    let responses = [whole(), pending(), pending(), pending(), pending()];
+    let server = FakeServer::responding(responses).await;
+    let timeouts = Timeouts { idle: short_timeouts().idle, ..Timeouts::default() };
+    let arguments = ["import", "-", "--wait"];
+    let outcome = run(&server.url, OutputFormat::Plain, &arguments, io::empty(), timeouts).await;
+    assert_eq!(outcome.exit, Exit::Failed);
+    assert!(outcome.err.contains("2 of the tenant's facts have no vector yet"), "{}", outcome.err);
 }
 
 #[tokio::test]
@@ -166,10 +168,9 @@ async fn an_api_error_lost_in_a_connection_reset_is_requested_again() {
 }
 
 #[tokio::test]
-async fn a_response_without_a_summary_is_an_error() {
-    let bad = "{\"status\":\"error\",\"line\":1,\"code\":\"c\",\"message\":\"m\"}\n";
-    for answer in ["", bad, "{}\n", "<html>\n"] {
-        let outcome = FakeServer::responding([ndjson(answer)]).await.run(&["import", "-"]).await;
+async fn a_response_without_counts_is_an_error() {
+    for answer in ["", "{}\n", "<html>\n", r#"{"status":"success","imported":1"#] {
+        let outcome = FakeServer::responding([json(200, answer)]).await.run(&["import", "-"]).await;
         assert_eq!(
             (outcome.exit, outcome.out.as_str()),
             (Exit::Unreachable, ""),
@@ -188,23 +189,12 @@ async fn a_response_without_a_summary_is_an_error() {
 async fn an_answer_that_is_cut_is_an_error() {
     let server = FakeServer::sending_raw(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
-          43\r\n{\"status\":\"error\",\"line\":1,\"code\":\"invalid_request\",\
-          \"message\":\"m\"}\n\r\n",
+          15\r\n{\"status\":\"success\",\"\r\n",
     )
     .await;
     let outcome = server.run_in(OutputFormat::Plain, &["import", "-"], "x\n").await;
     assert_eq!((outcome.exit, outcome.out.as_str()), (Exit::Unreachable, ""), "{}", outcome.err);
-    assert!(outcome.err.starts_with("line 1: invalid_request: m\n"), "{}", outcome.err);
-}
-
-#[tokio::test]
-async fn a_server_that_gives_up_in_the_middle_says_why_once() {
-    let gone = r#"{"status":"error","code":"storage_unavailable","message":"Redis not available"}"#;
-    let server = FakeServer::responding([ndjson(gone), ndjson(gone)]).await;
-    let plain = server.run(&["import", "-"]).await;
-    assert_eq!((plain.exit, plain.out.as_str()), (Exit::Failed, ""));
-    assert!(plain.err.contains("storage_unavailable: Redis not available"), "{}", plain.err);
-    assert_eq!(server.run(&["import", "-", "--json"]).await.out, format!("{gone}\n"));
+    assert!(outcome.err.contains("It is unknown how many lines"), "{}", outcome.err);
 }
 
 #[tokio::test]
@@ -237,7 +227,7 @@ impl Read for Slow {
 
 #[tokio::test]
 async fn slow_input_does_not_cause_a_timeout() {
-    let server = FakeServer::responding([ndjson(WHOLE)]).await;
+    let server = FakeServer::responding([whole()]).await;
     let timeouts = Timeouts { idle: short_timeouts().idle, ..Timeouts::default() };
     let slow = Slow { left: 2 };
     let outcome = run(&server.url, OutputFormat::Plain, &["import", "-"], slow, timeouts).await;
@@ -255,7 +245,7 @@ impl Read for BadDisk {
 
 #[tokio::test]
 async fn unreadable_input_is_reported_as_such() {
-    let server = FakeServer::responding([ndjson(WHOLE)]).await;
+    let server = FakeServer::responding([whole()]).await;
     let timeouts = Timeouts::default();
     let outcome = run(&server.url, OutputFormat::Plain, &["import", "-"], BadDisk, timeouts).await;
     assert_eq!((outcome.exit, outcome.out.as_str()), (Exit::Failed, ""));

@@ -36,12 +36,30 @@ async fn search_sends_every_option() {
             "--filter",
             filter,
             "--explain",
+            "--min-relevance",
+            "0.3",
+            "--diversity",
+            "0.5",
+            "--recency",
+            "7d",
+            "--recency-field",
+            "checked",
+            "--recency-weight",
+            "1",
+            "--highlights",
+            "--facets",
+            "topic,year",
+            "--cursor",
+            "abc",
         ])
         .await;
     assert_eq!(outcome.exit, Exit::Success, "{}", outcome.err);
     let expected = json!({
         "query": "tea", "top_k": 3, "mode": "hybrid", "fusion": "rank",
         "filter": {"topic": {"eq": "people"}}, "explain": true,
+        "min_relevance": 0.3, "diversity": 0.5,
+        "recency": {"half_life": "7d", "field": "checked", "weight": 1.0},
+        "facets": ["topic", "year"], "highlights": true, "cursor": "abc",
     });
     assert_eq!(server.only_request().json(), expected);
 }
@@ -95,4 +113,33 @@ async fn degraded_results_are_printed_with_a_warning() {
 async fn json_is_printed_unchanged() {
     let server = FakeServer::responding_json(FOUND).await;
     assert_eq!(server.run(&["search", "tea", "--json"]).await.out, format!("{FOUND}\n"));
+}
+
+/// What a search answers with highlights, facets and another page.
+const ARRANGED: &str = concat!(
+    r#"{"results":[{"doc_id":"ada","content":"Ada prefers tea. And more.","metadata":{},"#,
+    r#""score":1.5,"highlights":[{"text":"Ada prefers tea.","start":0,"#,
+    r#""matches":[{"start":12,"end":15}]}]}],"degraded":[],"took_ms":1,"next_cursor":"abc","#,
+    r#""facets":{"topic":{"values":[{"value":"people","count":12},{"value":7,"count":1}],"#,
+    r#""distinct":4}}}"#,
+);
+
+#[tokio::test]
+async fn highlights_facets_and_the_next_page_are_printed() {
+    let server = FakeServer::responding_json(ARRANGED).await;
+    let outcome = server.run_in(HUMAN, &["search", "tea", "--highlights"], "").await;
+    assert_eq!(
+        outcome.out,
+        "1  1.5000  ada\n   Ada prefers tea. …\n\
+         topic\n  12  people\n   1  7\n  and 2 other values\n\
+         1 hit in 1 ms\n"
+    );
+    assert!(outcome.err.contains("--cursor 'abc'"), "{}", outcome.err);
+    let server = FakeServer::responding_json(ARRANGED).await;
+    let outcome = server.run(&["search", "tea", "--highlights"]).await;
+    assert_eq!(
+        outcome.out,
+        "1\t1.5\tada\tAda prefers tea. And more.\t{}\tAda prefers tea.\n\
+         facet\t12\ttopic\tpeople\nfacet\t1\ttopic\t7\n"
+    );
 }

@@ -22,6 +22,8 @@ fn an_invalid_command_line_is_rejected_before_anything_is_sent() {
     assert!(rejected(&["search", "x", "-k", "0"]).contains("1..=1000"));
     assert!(rejected(&["search", "x", "-k", "1001"]).contains("1..=1000"));
     assert!(rejected(&["search", "x", "--mode", "guess"]).contains("hybrid"));
+    assert!(rejected(&["search", "x", "--min-relevance", "2"]).contains("from 0 to 1"));
+    assert!(rejected(&["search", "x", "--recency-weight", "1"]).contains("--recency"));
     assert!(rejected(&["list", "--limit", "1001"]).contains("1..=1000"));
     assert!(rejected(&["stats", "--timeout-ms", "0"]).contains("timeout-ms"));
     assert!(rejected(&["update", "x"]).contains("--text"));

@@ -14,11 +14,14 @@ mod request;
 mod tei;
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures::{StreamExt, TryStreamExt, stream};
+use kenning_core::limits::DEFAULT_TENANT;
 use kenning_index::limits::DIMENSIONS;
 use kenning_storage::TenantId;
 use reqwest::Url;
@@ -28,6 +31,8 @@ use self::circuit::{Circuit, Permit, Rejected};
 use self::client::{Client, Failure};
 use self::lanes::Lanes;
 use self::request::Request;
+use super::waiting::Waiting;
+use super::windows::cut_bytes;
 use super::{EmbedError, Embedder, Lane, PROBE, Space, Vector};
 
 pub use self::client::Key;
@@ -48,8 +53,12 @@ const TEXT_BYTES: usize = 32 * 1024;
 /// this short.
 const SHORTEST_BYTES: usize = 2 * 1024;
 
-/// Text in one request; OpenAI accepts 300,000 tokens.
-const REQUEST_BYTES: usize = 512 * 1024;
+/// Text in one request, about 16,000 tokens. A long batch is cut into pieces of this size, so that
+/// the texts of other tenants wait for a piece of it only.
+const REQUEST_BYTES: usize = 64 * 1024;
+
+/// How many pieces of a batch are requested at once, if there are permits for them.
+const PIECES: usize = 4;
 
 /// The maximum of bytes for one number in a response, with its comma and line break, and for
 /// everything around the numbers.
@@ -81,6 +90,8 @@ pub struct RemoteSettings {
     pub requests: usize,
     /// The maximum of texts that wait or are being embedded, in each lane.
     pub texts: usize,
+    /// The maximum of bytes of a text's window: no more than the model reads.
+    pub window_bytes: usize,
 }
 
 /// An embedder reached over HTTP.
@@ -88,7 +99,9 @@ pub struct RemoteEmbedder {
     protocol: Protocol,
     model: String,
     configured_dimensions: Option<usize>,
+    window_bytes: usize,
     client: Client,
+    waiting: Waiting,
     lanes: Lanes,
     circuit: Circuit,
     space: OnceLock<Space>,
@@ -101,7 +114,8 @@ impl RemoteEmbedder {
     /// If `base` is not an address that paths can be appended to, or the HTTP client cannot be set
     /// up.
     pub fn new(settings: RemoteSettings) -> anyhow::Result<Self> {
-        let RemoteSettings { protocol, base, model, dimensions, key, requests, texts } = settings;
+        let RemoteSettings { protocol, base, model, dimensions, key, .. } = settings;
+        let RemoteSettings { requests, texts, window_bytes, .. } = settings;
         if base.scheme() == "http" && !is_loopback(&base) {
             tracing::warn!("texts and the key are sent to the embedder unencrypted");
         }
@@ -109,8 +123,10 @@ impl RemoteEmbedder {
             protocol,
             model,
             configured_dimensions: dimensions,
+            window_bytes,
             client: Client::new(base.join(protocol.path())?, key)?,
-            lanes: Lanes::new(requests, texts),
+            waiting: Waiting::new(texts),
+            lanes: Lanes::new(requests),
             circuit: Circuit::default(),
             space: OnceLock::new(),
         };
@@ -139,12 +155,13 @@ impl RemoteEmbedder {
     /// Embeds the texts of one request. A single text is halved while it is refused.
     async fn embed_batch(
         &self,
+        tenant: &TenantId,
         texts: &[&str],
         lane: Lane,
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError> {
         let mut texts = texts.to_vec();
-        let _permits = self.lanes.enter(lane, texts.len(), until).await?;
+        let _permits = self.lanes.enter(tenant, lane, until).await?;
         loop {
             match (self.request(&texts, until).await, &mut texts[..]) {
                 (Err(EmbedError::Refused(_)), [text]) if text.len() > SHORTEST_BYTES => {
@@ -265,24 +282,35 @@ impl RemoteEmbedder {
 impl Embedder for RemoteEmbedder {
     async fn embed(
         &self,
-        _tenant: &TenantId,
+        tenant: &TenantId,
         texts: Vec<String>,
         lane: Lane,
         until: Instant,
     ) -> Result<Vec<Vector>, EmbedError> {
         let begun = Instant::now();
+        let _room = self.waiting.enter(tenant, lane, texts.len(), until).await?;
         let texts: Vec<&str> = texts.iter().map(|text| cut(text, TEXT_BYTES)).collect();
-        let mut vectors = Vec::with_capacity(texts.len());
-        for batch in batches(&texts, self.protocol.texts()) {
-            vectors.extend(self.embed_batch(batch, lane, until).await?);
-        }
+        let pieces: Vec<_> = batches(&texts, self.protocol.texts())
+            .map(|batch| self.embed_batch(tenant, batch, lane, until))
+            .collect();
+        let vectors: Vec<Vec<Vector>> = stream::iter(pieces).buffered(PIECES).try_collect().await?;
+        let vectors: Vec<Vector> = vectors.into_iter().flatten().collect();
         metrics::histogram!("kenning_embedding_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("kenning_embedded_texts_total").increment(vectors.len() as u64);
         Ok(vectors)
     }
 
+    fn window_bytes(&self) -> usize {
+        self.window_bytes
+    }
+
+    fn windows(&self, text: &str, most: usize) -> Vec<Range<usize>> {
+        cut_bytes(text, self.window_bytes, most)
+    }
+
     async fn probe(&self, until: Instant) -> Result<(), EmbedError> {
-        self.embed_batch(&[PROBE], Lane::Background, until).await.map(drop)
+        let nobody = TenantId::parse(DEFAULT_TENANT).expect("the default tenant has a name");
+        self.embed_batch(&nobody, &[PROBE], Lane::Background, until).await.map(drop)
     }
 
     fn space(&self) -> Option<&Space> {
@@ -368,6 +396,7 @@ mod tests {
             key: None,
             requests: 8,
             texts: 100,
+            window_bytes: 2_048,
         })
         .unwrap()
     }

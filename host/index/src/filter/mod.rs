@@ -19,24 +19,30 @@
 //! | `gt` `gte` `lt` `lte` | a number or a text | the field is greater than it, and so on |
 //! | `between` | a list of two | the field is in the range, both ends included |
 //! | `contains` | a scalar | the field is a text that contains this text |
-//! | `icontains` | a text | the same, ignoring case |
+//! | `icontains` | a text | the same, ignoring case as Unicode folds it: `STRASSE` is in `Straße` |
 //! | `exists` | a boolean | the field is present, even if `null`; with `false`: is missing |
 //! | `ne` `nin` | as `eq` and `in` | `eq` or `in` does not hold; so also if the field is missing |
 //!
 //! - A dot in a field's name reaches into objects, unless there is a field of exactly that name:
-//!   `a.b` is the field `a.b` if there is one, and else the field `b` of the object `a`.
+//!   `a.b` is the field `a.b` if there is one, and else the field `b` of the object `a`. If `a` is
+//!   a list, `a.b` is the field `b` of each object in it, and one that satisfies the operator is
+//!   enough.
 //! - `eq`, `in`, `contains` and `icontains` hold for a list if they hold for one of its elements;
 //!   `contains` also if one of them equals the operand, whatever its type.
 //! - Values of different JSON types are never equal, and neither is greater. Numbers compare by
-//!   value (1 equals 1.0, and 64-bit integers compare exactly). Texts compare by code point, so
-//!   RFC 3339 times with the same offset and precision compare as times.
+//!   value (1 equals 1.0, and 64-bit integers compare exactly).
+//! - Two texts that are times, such as `2026-03-01T18:30:00+09:00`, compare as instants, to the
+//!   nanosecond. A time without an offset is read as UTC, and a date alone as its first instant in
+//!   UTC. All other texts compare by code point.
+//! - A member that is given twice is an error, also within an object of operators.
 //! - `{}` matches every fact.
 
 mod evaluate;
+mod json;
 mod parse;
 
 use crate::metadata::Metadata;
-pub(crate) use evaluate::{Lookup, Predicate, first_text};
+pub(crate) use evaluate::{Lookup, Predicate};
 
 /// A parsed filter over metadata; the [module](self) describes the language.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,13 +91,19 @@ impl Filter {
     /// Parses a filter from JSON text.
     ///
     /// # Errors
-    /// As [`Filter::parse`], and if `text` is not JSON.
+    /// As [`Filter::parse`], and if `text` is not JSON or names a member twice.
     pub fn parse_text(text: &str) -> Result<Self, FilterError> {
-        let refused = |error: serde_json::Error| FilterError {
-            pointer: String::new(),
-            message: format!("the filter is not JSON: {error}"),
-        };
-        Self::parse(&serde_json::from_str(text).map_err(refused)?)
+        Self::parse(&json::parse(text)?)
+    }
+
+    /// The filter `{}`.
+    pub fn every_fact() -> Self {
+        Self { root: Node::All(Vec::new()) }
+    }
+
+    /// Whether it is `{}`, which has no condition.
+    pub fn is_empty(&self) -> bool {
+        self.root == Node::All(Vec::new())
     }
 
     /// Whether a fact with this metadata matches.
@@ -111,7 +123,7 @@ impl Node {
             Self::Any(nodes) => nodes.iter().any(|node| node.matches(metadata)),
             Self::Not(node) => !node.matches(metadata),
             Self::Condition(Condition { field, predicate }) => {
-                metadata.object().get(field).is_some_and(|value| predicate.holds(value))
+                metadata.object().values(field).into_iter().any(|value| predicate.holds(value))
             }
         }
     }

@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value as Json};
 
-use super::evaluate::{Comparison, Predicate, lower_case};
+use super::evaluate::{Comparison, Predicate};
 use super::{Condition, FilterError, Node};
+use crate::fold::fold_case;
 use crate::limits::{
     FILTER_CONDITIONS, FILTER_DEPTH, FILTER_POINTER_BYTES, FILTER_SCANS, FILTER_VALUES,
 };
@@ -25,25 +26,29 @@ pub(super) fn filter(filter: &Json) -> Result<Node, FilterError> {
 
 /// A location in the filter. It is written out as a JSON pointer only for an error: with long
 /// names, a string per location would cost far more than the rest of parsing.
-enum Pointer<'a> {
+pub(super) enum Pointer<'a> {
     Whole,
     Member(&'a Pointer<'a>, &'a str),
     Element(&'a Pointer<'a>, usize),
 }
 
 impl<'a> Pointer<'a> {
-    fn member(&'a self, name: &'a str) -> Self {
+    pub(super) fn member(&'a self, name: &'a str) -> Self {
         Self::Member(self, name)
     }
 
-    fn element(&'a self, number: usize) -> Self {
+    pub(super) fn element(&'a self, number: usize) -> Self {
         Self::Element(self, number)
     }
 
     fn refuse<T>(&self, message: impl Into<String>) -> Result<T, FilterError> {
+        Err(self.error(message))
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>) -> FilterError {
         let mut pointer = String::new();
         self.write(&mut pointer);
-        Err(FilterError { pointer, message: message.into() })
+        FilterError { pointer, message: message.into() }
     }
 
     /// Appends the segments that fit into [`FILTER_POINTER_BYTES`]; returns whether all did.
@@ -206,7 +211,7 @@ fn operation(
         "between" => between(operand, at)?,
         "contains" => Predicate::Contains(any_scalar(operand, at)?),
         "icontains" => match operand {
-            Json::String(text) => Predicate::ContainsIgnoringCase(lower_case(text).into()),
+            Json::String(text) => Predicate::ContainsIgnoringCase(fold_case(text).into()),
             _ => return at.refuse("icontains takes a text"),
         },
         "exists" => match operand {
@@ -240,7 +245,7 @@ fn any_scalar(operand: &Json, at: &Pointer<'_>) -> Result<Scalar, FilterError> {
 
 fn ordered(operand: &Json, at: &Pointer<'_>) -> Result<Scalar, FilterError> {
     match Scalar::new(operand) {
-        Some(scalar @ (Scalar::Number(_) | Scalar::Text(_))) => Ok(scalar),
+        Some(scalar @ (Scalar::Number(_) | Scalar::Text(_) | Scalar::Time(_))) => Ok(scalar),
         _ => at.refuse("this takes a number or a text"),
     }
 }
@@ -268,7 +273,7 @@ fn between(operand: &Json, at: &Pointer<'_>) -> Result<Predicate, FilterError> {
         return at.refuse(wrong);
     };
     let (low, high) = (ordered(low, &at.element(0))?, ordered(high, &at.element(1))?);
-    if std::mem::discriminant(&low) != std::mem::discriminant(&high) {
+    if low.text().is_some() != high.text().is_some() {
         return at.refuse(wrong);
     }
     Ok(Predicate::Between(low, high))

@@ -20,7 +20,8 @@ fn unusual_texts_are_indexed_and_found_by_their_words() {
     assert_eq!(ids(&index.matching(&huge, None, 10).unwrap()), ["6"]);
     assert_eq!(ids(&index.matching("needle", None, 10).unwrap()), ["7"]);
     assert_eq!(ids(&index.matching("q59999", None, 10).unwrap()), ["8"]);
-    assert_eq!(index.matching("\0 ?! 🎉", None, 10).unwrap(), []);
+    assert_eq!(index.matching("\0 ?! …", None, 10).unwrap(), []);
+    assert_eq!(ids(&index.matching("\0 ?! 🎉", None, 10).unwrap()), ["4"]);
     for number in 0..texts.len() {
         assert!(index.remove(&number.to_string(), 1).unwrap());
     }
@@ -44,7 +45,7 @@ fn the_stemmer_accepts_any_word_of_plain_letters() {
 fn a_querys_terms_are_obeyed() {
     let index = Index::new();
     put(&index, "last", "needle", "{}", None);
-    let words = |count: usize| (0..count).map(|n| format!("q{n} ")).collect::<String>();
+    let words = |count: usize| (0..count).map(|n| format!("{n} ")).collect::<String>();
     let query = words(QUERY_TERMS - 1) + "needle";
     assert_eq!(ids(&index.matching(&query, None, 1).unwrap()), ["last"]);
 }

@@ -170,3 +170,25 @@ fn vectors_without_a_direction_are_refused_and_change_nothing() {
     assert_eq!(index.nearest(&[], None, 1), Err(IndexError::VectorLength { got: 0 }));
     assert_eq!(index.sizes().facts, 0);
 }
+
+#[test]
+fn a_fact_without_meaning_has_a_vector_and_is_near_to_nothing() {
+    let index = Index::new();
+    let upsert = |id, revision, text, vector: Option<&[f32]>| {
+        let entry = Entry { id, revision, text, metadata: "{}", vector };
+        index.upsert(&entry).unwrap()
+    };
+    assert!(upsert("a", 1, "tea", Some(&[1.0, 0.0])) && upsert("b", 1, "\u{1f375}", Some(&[])));
+    assert!(index.has_vector("b"));
+    assert_eq!((index.sizes().facts, index.sizes().vectors), (2, 2));
+    assert_eq!(ids(&index.nearest(&[1.0, 0.0], None, 10).unwrap()), ["a"]);
+    // Its vector stays with the text, and goes with it.
+    assert!(upsert("b", 2, "\u{1f375}", None) && index.has_vector("b"));
+    assert!(upsert("b", 3, "coffee", None) && !index.has_vector("b"));
+    assert!(upsert("b", 3, "coffee", Some(&[0.0, 1.0])) && index.has_vector("b"));
+    assert_eq!(ids(&index.nearest(&[1.0, 0.0], None, 10).unwrap()), ["a", "b"]);
+    assert!(upsert("a", 2, "tea", Some(&[])));
+    assert_eq!(ids(&index.nearest(&[1.0, 0.0], None, 10).unwrap()), ["b"]);
+    index.remove("a", 3).unwrap();
+    assert_eq!((index.sizes().facts, index.sizes().vectors), (1, 1));
+}

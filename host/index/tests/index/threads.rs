@@ -11,7 +11,7 @@ const ROUNDS: u64 = 400;
 /// Writes one revision of a fact; removes it again if the revision is divisible by five.
 fn write(index: &Index, writer: u64, revision: u64) {
     let id = format!("{writer}-{}", revision % 40);
-    let text = format!("all w{writer}r{revision}");
+    let text = format!("all {}", word(writer, revision));
     let metadata = format!(r#"{{"writer":{writer}}}"#);
     let vector = [1.0, writer as f32, revision as f32 / ROUNDS as f32];
     let entry =
@@ -20,6 +20,11 @@ fn write(index: &Index, writer: u64, revision: u64) {
     if revision.is_multiple_of(5) {
         assert!(index.remove(&id, revision).unwrap());
     }
+}
+
+/// A word of one revision, of which no part is in another.
+fn word(writer: u64, revision: u64) -> String {
+    format!("w{}", writer * ROUNDS + revision)
 }
 
 fn read(index: &Index, filter: &Filter) {
@@ -61,7 +66,6 @@ fn concurrent_writes_and_searches_leave_the_last_revisions() {
     // Of the last 40 revisions of each writer, every fifth was removed.
     assert_eq!(index.sizes().facts, (40 - 8) * WRITERS as usize);
     for writer in 0..WRITERS {
-        let last = format!("w{writer}r{}", ROUNDS - 1);
-        assert_eq!(index.matching(&last, None, 2).unwrap().len(), 1);
+        assert_eq!(index.matching(&word(writer, ROUNDS - 1), None, 2).unwrap().len(), 1);
     }
 }

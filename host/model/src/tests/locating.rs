@@ -23,11 +23,12 @@ fn corrupt(path: &Path, modified: SystemTime) {
 }
 
 #[test]
-fn the_explicit_directory_comes_before_the_cache() {
+fn an_explicit_directory_is_the_only_one_searched() {
     let mut home = Home::new();
-    home.paths.explicit = Some(home.path("mine"));
     put_model(&home.target());
     assert_eq!(found(&home).unwrap(), home.target());
+    home.paths.explicit = Some(home.path("mine"));
+    assert!(matches!(found(&home), Err(ModelError::NotFound { .. })));
 
     put_model(&home.path("mine/small/r1"));
     assert_eq!(found(&home).unwrap(), home.path("mine/small/r1"));
@@ -70,12 +71,15 @@ fn a_snapshot_with_other_bytes_is_skipped() {
 #[test]
 fn a_missing_model_names_the_directories_and_the_remedies() {
     let mut home = Home::new();
-    home.paths.explicit = Some(home.path("mine"));
     let message = found(&home).unwrap_err().to_string();
-    for directory in ["mine", "cache/small/r1", "hub/models--small"] {
+    for directory in ["cache/small/r1", "hub/models--small"] {
         let path = home.path(directory).display().to_string();
         assert!(message.contains(&path), "{path} is missing from: {message}");
     }
+    home.paths.explicit = Some(home.path("mine"));
+    let in_mine = found(&home).unwrap_err().to_string();
+    assert!(in_mine.contains(&home.path("mine").display().to_string()), "{in_mine}");
+    assert!(!in_mine.contains("cache/small"), "{in_mine}");
     for remedy in ["`kenning model pull`", "KENNING_MODEL_DIR", "--embedder"] {
         assert!(message.contains(remedy), "{remedy} is missing from: {message}");
     }

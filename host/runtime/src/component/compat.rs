@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use bytes::Bytes;
-use kenning_core::limits::Limits;
+use kenning_core::limits::{DEFAULT_TENANT, Limits};
+use kenning_storage::TenantId;
 use serde::Serialize;
 
+use crate::component::compile_permits::{Demand, Urgency};
 use crate::component::compiler::{Compiler, digest};
 use crate::component::engine::engine;
 use crate::component::inspect::{Inspection, inspect};
@@ -113,6 +115,7 @@ fn outline_problems(seen: &Inspection, limits: &Limits) -> Vec<String> {
             seen.memory_bytes
         ));
     }
+    problems.extend(seen.parts.problem(limits));
     problems
 }
 
@@ -127,9 +130,12 @@ async fn runtime_problem(
 ) -> anyhow::Result<Option<String>> {
     let engine = engine(limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let directory = tempfile::tempdir().context("cannot make a directory for the compiler")?;
-    let compiler = Compiler::new(program, directory.path().join("components"), limits.clone())
+    let compiler = Compiler::new(program, directory.path(), limits.clone())
         .context("cannot use a directory for the compiler")?;
-    let loaded = match Loader::new(compiler, engine).load(Bytes::copy_from_slice(bytes)).await {
+    let tenant = TenantId::parse(DEFAULT_TENANT)?;
+    let demand = Demand { tenant, urgency: Urgency::First };
+    let loader = Loader::new(compiler, engine, limits);
+    let loaded = match loader.load(demand, Bytes::copy_from_slice(bytes)).await {
         Ok(loaded) => loaded,
         Err(error) => return Ok(Some(error.to_string())),
     };
@@ -144,6 +150,7 @@ async fn runtime_problem(
 mod tests {
     use super::*;
     use crate::component::inspect::Hook;
+    use crate::component::parts::Parts;
 
     fn extension() -> Inspection {
         Inspection { hooks: vec![Hook::OnRead], ..Inspection::default() }
@@ -178,5 +185,7 @@ mod tests {
         assert_problem(seen, "which only a logic may");
         let seen = Inspection { memory_bytes: u64::MAX, ..extension() };
         assert_problem(seen, "extension_memory_bytes allows 33554432");
+        let parts = Parts { memories: 5, ..Parts::default() };
+        assert_problem(Inspection { parts, ..extension() }, "guest_memories allows 4");
     }
 }

@@ -5,32 +5,34 @@
 //! same binary does, under limits on time, memory and file size, on a few threads with a lower
 //! priority than the server's.
 //!
-//! The output goes to a directory that only the server's user can write. Its file name contains
-//! the component's digest and a fingerprint of the engine's settings, so a component is compiled
-//! once.
+//! The child reads the component from its standard input and prints the machine code, so that
+//! compiling needs no disk. The output is kept in [`CodeCache`] under the component's digest and a
+//! fingerprint of the engine's settings, so a component is compiled once.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::io::Write as _;
+use std::io::{BufRead, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kenning_core::limits::Limits;
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
-use serde::{Deserialize, Serialize};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::error::OutOfMemory;
 
+use crate::component::code_cache::{self, CodeCache, Compiled};
 use crate::component::engine;
 use crate::component::inspect::{self, Inspection};
+use crate::component::refusal::explain;
 
 /// The hidden subcommand that the child process is started with.
 pub const SUBCOMMAND: &str = "compile-component";
@@ -47,11 +49,13 @@ const THREADS: u64 = 2;
 /// value would starve the compiler on a machine that is busy with other programs.
 const NICE: i32 = 3;
 
-/// The maximum of a child's error message, which may quote the component.
+/// The maximum of a child's error message, which may quote the component: what is read of it, and
+/// what is passed on.
+const SAID: u64 = 1 << 20;
 const REASON_BYTES: usize = 2 * 1024;
 
 /// Why a component cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum CompileError {
     /// The component is larger than `component_bytes`.
     #[error("component_bytes is limited to {allowed}, and this component has {used}")]
@@ -97,101 +101,96 @@ fn check_size(used: u64, limits: &Limits) -> Result<(), CompileError> {
     Ok(())
 }
 
-/// Compiles components and keeps the machine code in a directory.
+/// Compiles components and keeps the machine code in a folder of the data directory.
 pub struct Compiler {
     program: PathBuf,
-    directory: PathBuf,
-    limits: Limits,
-}
-
-/// What the child process reads from its standard input.
-#[derive(Serialize, Deserialize)]
-struct Order {
-    input: PathBuf,
-    output: PathBuf,
+    cache: CodeCache,
     limits: Limits,
 }
 
 impl Compiler {
-    /// A compiler that runs `program`, which is this binary, and keeps its output in `directory`.
+    /// A compiler that runs `program`, which is this binary, and keeps its output in `data_dir`.
     ///
     /// # Errors
-    /// If the directory cannot be created, or made private to this user.
-    pub fn new(program: PathBuf, directory: PathBuf, limits: Limits) -> std::io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
-        Ok(Self { program, directory, limits })
+    /// If the folder cannot be created, or made private to this user.
+    pub fn new(program: PathBuf, data_dir: &Path, limits: Limits) -> std::io::Result<Self> {
+        let most_of_one = printed_bytes(limits.component_bytes as u64);
+        let cache = CodeCache::open(data_dir, limits.compiled_cache_bytes as u64, most_of_one)?;
+        Ok(Self { program, cache, limits })
     }
 
-    /// The component in `bytes`, whose digest is `digest`, compiled if necessary, and its outline.
+    /// Compiles the component in `bytes`, whose digest is `digest`, and keeps the machine code.
+    /// Returns it loaded, with its outline.
     ///
     /// # Errors
     /// If the component is not accepted, or the compiler cannot be run.
-    pub async fn load(
-        &self,
+    pub(crate) async fn compile(
+        self: &Arc<Self>,
         engine: &Engine,
         digest: &str,
         bytes: Bytes,
     ) -> Result<(Component, Inspection), CompileError> {
         check_size(bytes.len() as u64, &self.limits)?;
-        let output = self.output(engine, digest);
-        if outline_of(&output).is_none() {
-            self.compile(bytes, &output).await?;
-        }
-        let engine = engine.clone();
+        let name = file_name(engine, digest);
+        let output = self.run_child(bytes, CodeCache::begin(&name)).await?;
+        let (compiler, engine) = (self.clone(), engine.clone());
         blocking(move || {
-            let outline = outline_of(&output);
-            let outline = outline.ok_or_else(|| failed("the outline cannot be read"))?;
-            Ok((load_compiled(&engine, &output)?, outline))
-        })
-        .await
-    }
-
-    /// The component with this digest, if it was compiled before, and its outline.
-    pub fn find(&self, engine: &Engine, digest: &str) -> Option<(Component, Inspection)> {
-        let output = self.output(engine, digest);
-        Some((load_compiled(engine, &output).ok()?, outline_of(&output)?))
-    }
-
-    fn output(&self, engine: &Engine, digest: &str) -> PathBuf {
-        let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
-        self.directory.join(format!("{hex}-{}.cwasm", fingerprint(engine)))
-    }
-
-    async fn compile(&self, bytes: Bytes, output: &Path) -> Result<(), CompileError> {
-        let (directory, output) = (self.directory.clone(), output.to_path_buf());
-        let files = blocking({
-            let directory = directory.clone();
-            move || {
-                let mut input = NamedTempFile::new_in(&directory).map_err(failed)?;
-                input.write_all(&bytes).map_err(failed)?;
-                // The child writes to a temporary file, so that the final one is always complete.
-                Ok((input, NamedTempFile::new_in(&directory).map_err(failed)?))
+            let compiled = compiler.cache.seal(output, &name);
+            let compiled = compiled.ok_or_else(|| failed("its output is incomplete"))?;
+            if let Err(error) = compiler.cache.write(&name, &compiled) {
+                tracing::warn!(%error, "compiled code not kept; it is compiled again when needed");
             }
-        });
-        let (input, made) = files.await?;
-        let order = Order {
-            input: input.path().to_path_buf(),
-            output: made.path().to_path_buf(),
-            limits: self.limits.clone(),
-        };
-        let outline = self.run_child(&order).await?;
-        blocking(move || {
-            made.as_file().sync_all().map_err(failed)?;
-            made.persist(&output).map_err(failed)?;
-            // The outline comes last: if it exists, so does the machine code.
-            let mut file = NamedTempFile::new_in(&directory).map_err(failed)?;
-            file.write_all(&outline).map_err(failed)?;
-            file.as_file().sync_all().map_err(failed)?;
-            file.persist(outline_path(&output)).map_err(failed)?;
-            Ok(())
+            load_compiled(&engine, &compiled)
         })
         .await
     }
 
-    /// Runs the child process and returns the outline that it printed.
-    async fn run_child(&self, order: &Order) -> Result<Vec<u8>, CompileError> {
-        let mut child = Command::new(&self.program)
+    /// The component with this digest, if it was compiled before, and its outline. Reads and
+    /// verifies megabytes.
+    pub(crate) fn find(&self, engine: &Engine, digest: &str) -> Option<(Component, Inspection)> {
+        let compiled = self.cache.read(&file_name(engine, digest))?;
+        load_compiled(engine, &compiled).ok()
+    }
+
+    /// Whether [`Self::find`] would find it.
+    pub(crate) fn has(&self, engine: &Engine, digest: &str) -> bool {
+        self.cache.read(&file_name(engine, digest)).is_some()
+    }
+
+    /// Runs the child process and appends what it prints to `output`.
+    async fn run_child(&self, bytes: Bytes, mut output: Vec<u8>) -> Result<Vec<u8>, CompileError> {
+        let mut child = self.start_child().map_err(failed)?;
+        let mut order = serde_json::to_vec(&self.limits).map_err(failed)?;
+        order.push(b'\n');
+        let (most, mut said) = (printed_bytes(bytes.len() as u64), Vec::new());
+        let ended = tokio::time::timeout(self.limits.compile, async {
+            // A child that refuses the component need not have read all of it.
+            let _ = send(&mut child, order, bytes).await;
+            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+            tokio::try_join!(receive(stdout, most, &mut output), receive(stderr, SAID, &mut said))?;
+            child.wait().await
+        });
+        let status = match ended.await {
+            Ok(ended) => ended.map_err(failed)?,
+            Err(_) => return Err(CompileError::TooSlow(self.limits.compile)),
+        };
+        if status.success() {
+            return Ok(output);
+        }
+        let reason = reason(&said);
+        match status.signal() {
+            // A failed allocation aborts the process; the other limits have signals of their own.
+            Some(_) => Err(CompileError::Stopped(format!("{status}: {reason}"))),
+            // A thread's stack is memory, too.
+            None if reason.contains("ThreadPoolBuildError") => {
+                Err(CompileError::Stopped("no memory for the compiler's threads".into()))
+            }
+            None => Err(CompileError::Refused(reason)),
+        }
+    }
+
+    fn start_child(&self) -> std::io::Result<Child> {
+        Command::new(&self.program)
             .arg(SUBCOMMAND)
             .env_clear()
             .env("RAYON_NUM_THREADS", THREADS.to_string())
@@ -200,28 +199,36 @@ impl Compiler {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(failed)?;
-        let order = serde_json::to_vec(order).map_err(failed)?;
-        let mut stdin = child.stdin.take().expect("standard input was piped");
-        let ended = tokio::time::timeout(self.limits.compile, async {
-            stdin.write_all(&order).await?;
-            drop(stdin);
-            child.wait_with_output().await
-        });
-        let ended = match ended.await {
-            Ok(ended) => ended.map_err(failed)?,
-            Err(_) => return Err(CompileError::TooSlow(self.limits.compile)),
-        };
-        if ended.status.success() {
-            return Ok(ended.stdout);
-        }
-        let reason = reason(&ended.stderr);
-        match ended.status.signal() {
-            // A failed allocation aborts the process; the other limits have signals of their own.
-            Some(_) => Err(CompileError::Stopped(format!("{}: {reason}", ended.status))),
-            None => Err(CompileError::Refused(reason)),
-        }
     }
+}
+
+/// Sends the limits, as one line, and then the component.
+async fn send(child: &mut Child, order: Vec<u8>, bytes: Bytes) -> std::io::Result<()> {
+    let mut stdin = child.stdin.take().expect("standard input was piped");
+    stdin.write_all(&order).await?;
+    stdin.write_all(&bytes).await
+}
+
+/// Appends what comes, up to `most` bytes. The child cannot print more: the pipe is closed then.
+async fn receive(
+    from: Option<impl tokio::io::AsyncRead + Unpin>,
+    most: u64,
+    to: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    match from {
+        Some(from) => from.take(most).read_to_end(to).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The most bytes of machine code for a component of `input` bytes.
+fn output_bytes(input: u64) -> u64 {
+    (1 << 20) + input * OUTPUT_FACTOR
+}
+
+/// The same with its outline, which the child has already checked.
+fn printed_bytes(input: u64) -> u64 {
+    2 * output_bytes(input)
 }
 
 /// The child's message on standard error, as one line.
@@ -232,30 +239,27 @@ pub(crate) fn reason(said: &[u8]) -> String {
     line.strip_prefix("kenning: ").unwrap_or(&line).to_string()
 }
 
-/// The child process: reads what to do from standard input, limits itself, compiles, and prints the
-/// component's outline.
+/// The child process: reads its limits and the component from standard input, limits itself,
+/// compiles, and prints the component's outline and machine code.
 ///
 /// # Errors
 /// If the component is not accepted. The message goes to the server through standard error.
 pub fn run_as_child() -> anyhow::Result<()> {
-    let order: Order = serde_json::from_reader(std::io::stdin())?;
-    let bytes = fs::read(&order.input)?;
-    limit_this_process(&order.limits, bytes.len() as u64)?;
+    let (mut input, mut order, mut bytes) = (std::io::stdin().lock(), String::new(), Vec::new());
+    input.read_line(&mut order)?;
+    input.read_to_end(&mut bytes)?;
+    let limits: Limits = serde_json::from_str(&order)?;
+    limit_this_process(&limits, bytes.len() as u64)?;
     let outline = precheck(&bytes)?;
-    let engine = engine::compiling_engine(&order.limits).map_err(wasmtime_error)?;
+    if let Some(problem) = outline.parts.problem(&limits) {
+        anyhow::bail!(problem);
+    }
+    let engine = engine::compiling_engine(&limits).map_err(wasmtime_error)?;
     let compiled = compile(&engine, &bytes)?;
-    fs::write(&order.output, compiled)?;
-    serde_json::to_writer(std::io::stdout(), &outline)?;
+    let (used, allowed) = (compiled.len() as u64, output_bytes(bytes.len() as u64));
+    anyhow::ensure!(used < allowed, "its machine code has {used} bytes, of {allowed} allowed");
+    code_cache::write_output(&outline, &compiled, &mut std::io::stdout().lock())?;
     Ok(())
-}
-
-/// The file of a compiled component's outline.
-fn outline_path(compiled: &Path) -> PathBuf {
-    compiled.with_extension("json")
-}
-
-fn outline_of(compiled: &Path) -> Option<Inspection> {
-    serde_json::from_slice(&fs::read(outline_path(compiled)).ok()?).ok()
 }
 
 /// Reads the outline, and refuses components that could not be linked, before time is spent on
@@ -279,33 +283,63 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> anyhow::Result<Vec<u8>> 
 
 /// wasmtime's error with its causes, because the child's message reaches the caller.
 fn wasmtime_error(error: wasmtime::Error) -> anyhow::Error {
-    anyhow::anyhow!("{error:#}")
+    if error.is::<OutOfMemory>() {
+        // As where an allocation fails elsewhere: the server reads that a limit ended the child.
+        std::process::abort();
+    }
+    anyhow::Error::msg(explain(&error))
 }
 
+/// Bounds this process, and says on standard error which of its bounds are lower than asked for:
+/// nothing else would explain why a component cannot be compiled here and can elsewhere.
 fn limit_this_process(limits: &Limits, input: u64) -> std::io::Result<()> {
     let bounds = [
-        (Resource::As, limits.compile_memory_bytes as u64),
-        (Resource::Cpu, limits.compile.as_secs() * THREADS + 1),
-        (Resource::Fsize, (1 << 20) + input * OUTPUT_FACTOR),
-        (Resource::Nofile, 32),
-        (Resource::Core, 0),
+        (Resource::As, "address space", limits.compile_memory_bytes as u64),
+        (Resource::Cpu, "processor seconds", limits.compile.as_secs() * THREADS + 1),
+        (Resource::Fsize, "bytes of a file", output_bytes(input)),
+        (Resource::Nofile, "open files", 32),
+        (Resource::Core, "", 0),
     ];
-    for (resource, bound) in bounds {
-        setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) })?;
+    for (resource, what, bound) in bounds {
+        let lowered = lower(getrlimit(resource), bound);
+        setrlimit(resource, lowered)?;
+        match lowered.current {
+            Some(allowed) if allowed < bound => {
+                // Only a failure makes the server read this.
+                let _ = writeln!(std::io::stderr(), "{}", inherited(what, allowed, bound));
+            }
+            _ => {}
+        }
     }
     nice(NICE)?;
     Ok(())
 }
 
+/// The lower of what was inherited and `bound`: nobody may raise a limit above its maximum.
+fn lower(inherited: Rlimit, bound: u64) -> Rlimit {
+    let at_most = |limit: Option<u64>| Some(limit.map_or(bound, |limit| limit.min(bound)));
+    Rlimit { current: at_most(inherited.current), maximum: at_most(inherited.maximum) }
+}
+
+fn inherited(what: &str, allowed: u64, bound: u64) -> String {
+    format!(
+        "(the compiler inherited a limit of {allowed} {what} and wants {bound}; see `ulimit -a`)"
+    )
+}
+
 #[expect(unsafe_code, reason = "wasmtime cannot check that machine code is what it made itself")]
-pub(crate) fn load_compiled(engine: &Engine, path: &Path) -> Result<Component, CompileError> {
-    // SAFETY: the file was written by our own compiler child into a directory that
-    // only this user can write (mode 0700, made so in `Compiler::new`), under a name
-    // that only a finished compilation gets. wasmtime itself refuses output of
-    // another version or of other settings.
-    let loaded = unsafe { Component::deserialize_file(engine, path) };
+pub(crate) fn load_compiled(
+    engine: &Engine,
+    compiled: &Compiled,
+) -> Result<(Component, Inspection), CompileError> {
+    let outline = compiled.outline().ok_or_else(|| failed("its outline cannot be read"))?;
+    // SAFETY: `Compiled` holds what our own compiler child printed, either just now or before; then
+    // `CodeCache` verified its MAC over these very bytes in memory, which are loaded from there and
+    // not from the file. wasmtime itself refuses output of another version or of other settings.
+    let loaded = unsafe { Component::deserialize(engine, compiled.code()) };
     // A component that declares more memory or larger tables than a guest may have is refused here.
-    loaded.map_err(|error| CompileError::Refused(format!("{error:#}")))
+    let loaded = loaded.map_err(|error| CompileError::Refused(format!("{error:#}")))?;
+    Ok((loaded, outline))
 }
 
 /// `sha256:` and the digest of `bytes`, in hexadecimal.
@@ -323,13 +357,20 @@ pub async fn digest_of(bytes: Bytes) -> Result<String, CompileError> {
 }
 
 /// Runs slow work, on files or many megabytes, on a blocking thread.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CompileError> + Send + 'static,
 ) -> Result<T, CompileError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(failed(panicked)))
 }
 
-/// Differs between engines that cannot load each other's output.
+/// The name of a compiled component's file. Names of engines that cannot load each other's output
+/// differ.
+fn file_name(engine: &Engine, digest: &str) -> String {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    format!("{hex}-{}", fingerprint(engine))
+}
+
+/// Covers wasmtime's version and the engine's settings.
 fn fingerprint(engine: &Engine) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -343,6 +384,27 @@ fn failed(error: impl std::fmt::Display) -> CompileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_inherited_limit_is_never_raised() {
+        let of = |current, maximum| Rlimit { current, maximum };
+        assert_eq!(lower(of(Some(20), Some(20)), 32).maximum, Some(20));
+        assert_eq!(lower(of(Some(20), Some(64)), 32).current, Some(20));
+        let lowered = lower(of(None, None), 32);
+        assert_eq!((lowered.current, lowered.maximum), (Some(32), Some(32)));
+    }
+
+    #[test]
+    fn a_component_with_asynchronous_functions_is_refused_with_the_flag_that_helps() {
+        let component = "(component
+            (core module $m (func (export \"f\")))
+            (core instance $i (instantiate $m))
+            (func (export \"f\") async (canon lift (core func $i \"f\") async)))";
+        let bytes = wat::parse_str(component).unwrap();
+        let engine = engine::compiling_engine(&Limits::default()).unwrap();
+        let error = compile(&engine, &bytes).unwrap_err().to_string();
+        assert!(error.contains("--sync"), "{error}");
+    }
 
     #[test]
     fn the_server_can_load_what_the_child_process_compiles() {

@@ -3,12 +3,6 @@
 use kenning_core::limits::Limits;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-/// The maximum of core instances in one component: the guest itself, the shims of the WASI adapter,
-/// and what a language's runtime adds.
-pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 32;
-pub(crate) const MEMORIES_PER_COMPONENT: u32 = 4;
-pub(crate) const TABLES_PER_COMPONENT: u32 = 16;
-
 /// Memory for wasmtime's bookkeeping of one instance. A component that needs more is refused when
 /// it is compiled.
 const INSTANCE_BYTES: usize = 1 << 20;
@@ -64,17 +58,19 @@ fn config(limits: &Limits, pooled: bool) -> Config {
     config
 }
 
+/// Holds what every guest that runs at once may have, so that a permit to run is all that a call
+/// has to wait for: no tenant can empty the pool with components of many parts.
 fn pool(limits: &Limits) -> PoolingAllocationConfig {
     let guests = limits.guests as u32;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(guests)
         .total_stacks(guests)
-        .total_core_instances(guests * 8)
-        .total_memories(guests)
-        .total_tables(guests * 4)
-        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
-        .max_memories_per_component(MEMORIES_PER_COMPONENT)
-        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .total_core_instances(guests.saturating_mul(limits.guest_core_instances))
+        .total_memories(guests.saturating_mul(limits.guest_memories))
+        .total_tables(guests.saturating_mul(limits.guest_tables))
+        .max_core_instances_per_component(limits.guest_core_instances)
+        .max_memories_per_component(limits.guest_memories)
+        .max_tables_per_component(limits.guest_tables)
         .max_component_instance_size(INSTANCE_BYTES)
         .max_core_instance_size(INSTANCE_BYTES)
         .max_memory_size(limits.guest_memory_bytes)

@@ -8,6 +8,8 @@
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
+use crate::component::parts::{Counter, Parts};
+
 /// The contract's package, its version in `wit/`, and the versions this host speaks: all
 /// of `0.1`.
 pub(crate) const PACKAGE: &str = "kenning:knowledge";
@@ -20,8 +22,12 @@ const LOGIC: [&str; 2] = ["facts", "search"];
 /// What every guest may import without asking; `types` holds no function.
 const FREE: [&str; 3] = ["budget", "log", "types"];
 
-/// What only the logic may import.
+/// What only the logic may import, of the contract.
 const LOGIC_ONLY: [&str; 2] = ["index-write", "storage-write"];
+
+/// The package of a further interface that only the logic may import, `wit/retrieval`.
+const RETRIEVAL: (&str, &str) = ("kenning:retrieval", "retrieval");
+const RETRIEVAL_TRACK: (u64, u64) = (0, 1);
 
 /// The parts of WASI that a guest is linked with. Files, sockets and the environment
 /// are among them because languages' runtimes ask for them; they are empty here.
@@ -123,6 +129,8 @@ pub struct Inspection {
     pub wit_versions: Vec<String>,
     /// What its memories hold at the start of a call.
     pub memory_bytes: u64,
+    /// What one instance takes from the instance pool.
+    pub parts: Parts,
 }
 
 impl Inspection {
@@ -174,10 +182,14 @@ fn outline(bytes: &[u8]) -> wasmparser::Result<Inspection> {
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     let mut nesting: Vec<Encoding> = Vec::new();
     let mut seen = Inspection::default();
+    let mut counter = Counter::default();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
         // A function is answered with its validation still to be done, which is left.
         validator.payload(&payload)?;
+        if let Some(parts) = counter.read(&payload)? {
+            seen.parts = parts;
+        }
         match payload {
             Payload::Version { encoding, .. } => nesting.push(encoding),
             Payload::End(_) => drop(nesting.pop()),
@@ -222,6 +234,7 @@ fn judged(mut seen: Inspection) -> Inspection {
                 None => seen.unknown_imports.push(import.clone()),
             },
             None if of_wasi(import) => {}
+            None if is_retrieval(import) => seen.logic_only_imports.push(import.clone()),
             None => seen.unknown_imports.push(import.clone()),
         }
     }
@@ -272,6 +285,12 @@ fn of_contract(name: &str) -> Option<&str> {
     (name.package == PACKAGE && name.is_of(TRACK)).then_some(name.interface)
 }
 
+fn is_retrieval(name: &str) -> bool {
+    Name::parse(name).is_some_and(|name| {
+        (name.package, name.interface) == RETRIEVAL && name.is_of(RETRIEVAL_TRACK)
+    })
+}
+
 fn of_wasi(name: &str) -> bool {
     Name::parse(name).is_some_and(|name| WASI.contains(&name.package) && name.is_of(WASI_TRACK))
 }
@@ -316,9 +335,13 @@ mod tests {
     fn a_logic_exports_both_of_its_interfaces() {
         let (facts, search) = ("kenning:knowledge/facts@0.1.0", "kenning:knowledge/search@0.1.0");
         let writing = "kenning:knowledge/storage-write@0.1.0";
-        let logic = inspected(&[writing], &[facts, search]);
+        let retrieving = "kenning:retrieval/retrieval@0.1.0";
+        let logic = inspected(&[retrieving, writing], &[facts, search]);
         assert!(logic.is_logic && logic.hooks.is_empty());
-        assert_eq!(logic.logic_only_imports, [writing]);
+        assert_eq!(logic.logic_only_imports, [writing, retrieving]);
+        assert!(logic.unknown_imports.is_empty() && logic.foreign_version().is_none());
+        let later = "kenning:retrieval/retrieval@0.2.0";
+        assert_eq!(inspected(&[later], &[facts, search]).unknown_imports, [later]);
         assert!(!inspected(&[], &[facts]).is_logic);
     }
 

@@ -10,6 +10,7 @@ use wasmtime::component::{Component, Instance, InstancePre};
 
 use crate::component::inspect::{Grant, Hook, Inspection};
 use crate::component::linker::Linkers;
+use crate::component::refusal::explain;
 use crate::state::State;
 
 /// The bindings of one world, ready to be instantiated.
@@ -78,7 +79,7 @@ impl Loaded {
     /// When an import or export does not fit; the text names it.
     pub fn logic(self: &Arc<Self>) -> Result<LinkedLogic, String> {
         let linked = LinkedLogic::link(&self.linkers, &self.component);
-        let linked = linked.map_err(|error| format!("{error:#}"))?;
+        let linked = linked.map_err(|error| explain(&error))?;
         Ok(LinkedLogic { _loaded: Some(self.clone()), ..linked })
     }
 
@@ -88,7 +89,7 @@ impl Loaded {
     /// When an import is neither offered nor granted, or does not fit; the text names it.
     pub fn extension(self: &Arc<Self>, grants: &[Grant]) -> Result<LinkedExtension, String> {
         let linked = LinkedExtension::link(&self.linkers, &self.component, grants);
-        let linked = linked.map_err(|error| format!("{error:#}"))?;
+        let linked = linked.map_err(|error| explain(&error))?;
         Ok(LinkedExtension { _loaded: Some(self.clone()), ..linked })
     }
 }

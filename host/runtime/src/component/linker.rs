@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use kenning_bindings::kenning::knowledge as interfaces;
+use kenning_bindings::retrieval;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
 
@@ -53,6 +54,7 @@ fn logic(engine: &Engine) -> Result<Linker<State>> {
     let mut linker = extension(engine, &Grant::ALL)?;
     interfaces::storage_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     interfaces::index_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    retrieval::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

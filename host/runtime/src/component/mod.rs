@@ -1,14 +1,20 @@
 //! From a component's bytes to something that can be instantiated.
 //!
-//! In this order: [`inspect`] reads the outline, [`compiler`] compiles the component in a child
-//! process with the settings of [`engine`], [`loader`] loads the machine code and shares it between
-//! tenants, `linker` offers the imports, and [`linked`] holds the result. [`compat`] does all of it
-//! to tell whether this host accepts a component.
+//! In this order: [`inspect`] reads the outline and [`parts`] counts what it takes from the
+//! instance pool, [`compiler`] compiles the component in a child process with the settings of
+//! [`engine`], `code_cache` keeps the machine code on disk, [`loader`] loads it and shares it
+//! between tenants, `linker` offers the imports, and [`linked`] holds the result.
+//! `compile_permits` says who may compile. [`compat`] does all of it to tell whether this host
+//! accepts a component.
 
+pub(crate) mod code_cache;
 pub mod compat;
+pub(crate) mod compile_permits;
 pub mod compiler;
 pub mod engine;
 pub mod inspect;
 pub mod linked;
 pub(crate) mod linker;
 pub mod loader;
+pub mod parts;
+pub(crate) mod refusal;

@@ -25,7 +25,7 @@ fn remaining(mut store: StoreContextMut<'_, State>, (): ()) -> Result<(Allowance
     let left = state.deadline.saturating_duration_since(Instant::now());
     Ok((Allowance {
         milliseconds: left.as_millis() as u64,
-        fuel,
+        fuel: state.fuel.left_of(fuel),
         host_calls: limits.host_calls.saturating_sub(state.host_calls),
         bytes: limits.host_call_bytes as u64,
     },))

@@ -1,18 +1,25 @@
 //! `index` and `index-write`: what search reads.
 
-use kenning_bindings::kenning::knowledge::{index, index_write};
-use kenning_index::{Candidate, FactIndex, Filter, IndexError};
-use kenning_storage::{FactId, Revision};
-use wasmtime::Result;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use kenning_bindings::kenning::knowledge::{index, index_write};
+use kenning_index::{Candidate, FactIndex, Filter, Index, IndexError, Work};
+use kenning_storage::{FactId, Revision};
+use wasmtime::{Result, Trap};
+
+use super::search::{self, Bounds, Searched};
 use super::{check_items, fact_id, too_large};
-use crate::outcome::Waiting;
+use crate::outcome::{DeadlinePassed, Waiting};
 use crate::state::State;
 use crate::tenant_indexes::NewEntry;
 use crate::wit::{self, Embeddings, Entry, Error, Problem};
 
 /// The maximum of candidates in one result, defined by the contract.
 const CANDIDATES: u32 = 10_000;
+
+/// After indexing an entry took so long, other calls may compute.
+const LONG: Duration = Duration::from_millis(1);
 
 impl index::Host for State {
     async fn nearest(
@@ -22,17 +29,13 @@ impl index::Host for State {
         limit: u32,
     ) -> Result<Result<Vec<wit::Candidate>, Error>> {
         self.enter()?;
-        let found = self.search_index(|state| {
-            state.check_profile(&target, 1)?;
-            let filter = parse_filter(filter.as_deref())?;
-            let limit = check_limit(limit)?;
-            let Some(index) = state.services.indexes.existing(&state.tenant) else {
-                return Ok(Vec::new());
-            };
-            let found = index.nearest(&target.values, filter.as_ref(), limit);
-            found.map_err(|error| state.index_error(&error))
+        if let Err(error) = self.check_profile(&target, 1) {
+            return Ok(Err(error));
+        }
+        let found = self.search_index(filter, limit, move |index, filter, limit, work| {
+            index.nearest_within(&target.values, filter, limit, work)
         });
-        Ok(found.map(to_candidates))
+        Ok(found.await?.map(to_candidates))
     }
 
     async fn matching(
@@ -42,16 +45,10 @@ impl index::Host for State {
         limit: u32,
     ) -> Result<Result<Vec<wit::Candidate>, Error>> {
         self.enter()?;
-        let found = self.search_index(|state| {
-            let filter = parse_filter(filter.as_deref())?;
-            let limit = check_limit(limit)?;
-            let Some(index) = state.services.indexes.existing(&state.tenant) else {
-                return Ok(Vec::new());
-            };
-            let found = index.matching(&text, filter.as_ref(), limit);
-            found.map_err(|error| state.index_error(&error))
+        let found = self.search_index(filter, limit, move |index, filter, limit, work| {
+            index.matching_within(&text, filter, limit, work)
         });
-        Ok(found.map(to_candidates))
+        Ok(found.await?.map(to_candidates))
     }
 }
 
@@ -67,31 +64,71 @@ impl index_write::Host for State {
 
     async fn remove(&mut self, ids: Vec<String>) -> Result<Result<(), Error>> {
         self.enter()?;
-        let removed = check_items(ids.len()).and_then(|()| {
-            let index = self.services.indexes.index(&self.tenant);
-            for id in &ids {
-                let (id, revision) = self.revision(id)?;
-                if self.captured.is_some() {
-                    continue;
-                }
-                let removed = index.remove(id.as_str(), revision.0);
-                removed.map_err(|error| self.index_error(&error))?;
+        if let Err(error) = check_items(ids.len()) {
+            return Ok(Err(error));
+        }
+        let index = self.services.indexes.index(&self.tenant);
+        for id in &ids {
+            let (id, revision) = match self.revision(id) {
+                Ok(written) => written,
+                Err(error) => return Ok(Err(error)),
+            };
+            if self.captured.is_some() {
+                continue;
             }
-            Ok(())
-        });
-        Ok(removed)
+            let _turn = index.write().await;
+            match index.remove(id.as_str(), revision.0) {
+                Ok(true) => index.forget_embedded(id.as_str()),
+                Ok(false) => {}
+                Err(error) => return Ok(Err(self.index_error(&error))),
+            }
+        }
+        Ok(Ok(()))
     }
 }
 
 impl State {
-    /// Runs work on the index and counts its time as the host's.
-    fn search_index<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let begun = std::time::Instant::now();
+    /// Searches the tenant's index with `search`, which is given the parsed arguments, and counts
+    /// its time as the host's. Nothing is found where there is no index.
+    pub(super) async fn search_index<T: Default + Send + 'static>(
+        &mut self,
+        filter: Option<String>,
+        limit: u32,
+        search: impl Fn(&Index, Option<&Filter>, usize, &Work<'_>) -> Result<T, IndexError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Result<T, Error>> {
+        let parsed = parse_filter(filter.as_deref())
+            .and_then(|filter| check_limit(limit).map(|limit| (filter, limit)));
+        let (filter, limit) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(index) = self.services.indexes.existing(&self.tenant) else {
+            return Ok(Ok(T::default()));
+        };
+        let (begun, fuel) = (Instant::now(), self.fuel.left());
+        let bounds = Bounds { fuel, deadline: self.deadline, slice: self.slice.clone() };
+        let search =
+            move |index: &Index, work: &Work<'_>| search(index, filter.as_ref(), limit, work);
         self.waiting = Waiting::Index;
-        let answer = work(self);
+        let searched = search::run(index, Arc::new(search), bounds).await;
         self.waiting = Waiting::Nothing;
         self.host_time += begun.elapsed();
-        answer
+        self.searched(searched)
+    }
+
+    /// Charges for a search. One that was stopped ends the call.
+    fn searched<T>(&mut self, searched: Searched<T>) -> Result<Result<T, Error>> {
+        if !self.fuel.spend(searched.fuel) {
+            return Err(Trap::OutOfFuel.into());
+        }
+        match searched.result {
+            Ok(found) => Ok(Ok(found)),
+            Err(IndexError::Stopped) => Err(DeadlinePassed.into()),
+            Err(error) => Ok(Err(self.index_error(&error))),
+        }
     }
 
     async fn upsert_entries(
@@ -107,23 +144,55 @@ impl State {
         let mut new = Vec::with_capacity(entries.len());
         for (position, entry) in entries.into_iter().enumerate() {
             let (id, revision) = self.revision(&entry.id)?;
-            let vector = vectors
-                .as_ref()
-                .map(|vectors| vectors.values[position * dimensions..][..dimensions].to_vec());
-            new.push(NewEntry { id, revision, text: entry.text, metadata: entry.metadata, vector });
+            let vector =
+                vectors.as_ref().map(|all| &all.values[position * dimensions..][..dimensions]);
+            let (vector, embedded_bytes) = self.with_windows(&entry.text, vector);
+            let (text, metadata) = (entry.text, entry.metadata);
+            new.push(NewEntry { id, revision, text, metadata, vector, embedded_bytes });
         }
         if self.captured.is_some() {
             return Ok(());
         }
-        let ids: Vec<FactId> = new.iter().map(|entry| entry.id.clone()).collect();
-        let (services, tenant) = (self.services.clone(), self.tenant.clone());
-        let upserted = services.indexes.upsert(&tenant, new);
-        let upserted = self.wait(Waiting::Index, upserted).await;
-        upserted.map_err(|error| self.index_error(&error))?;
-        for id in &ids {
-            self.unindexed.remove(id);
+        let mut refused = Ok(());
+        for entry in new {
+            let id = entry.id.clone();
+            match self.upsert_one(entry).await {
+                Ok(()) => drop(self.unindexed.remove(&id)),
+                // The other facts must be indexed all the same.
+                Err(error) => refused = Err(self.index_error(&error)),
+            }
         }
-        Ok(())
+        refused
+    }
+
+    /// The vectors of all windows of a text of which the logic gives one, and how many bytes the
+    /// windows cover. If the others are not known, for there was no time or the logic embedded
+    /// something else, there are none, and the indexer makes them all.
+    fn with_windows(&self, text: &str, given: Option<&[f32]>) -> (Option<Vec<f32>>, usize) {
+        let embedder = &self.services.embedder;
+        if text.len() <= embedder.window_bytes() {
+            return (given.map(<[f32]>::to_vec), text.len());
+        }
+        let found = self.windows.as_ref().and_then(|windows| windows.find(text, given));
+        if let Some(found) = found
+            && (found.values.is_some() || given.is_none() || found.has_several)
+        {
+            return (found.values, found.embedded_bytes);
+        }
+        let is_whole = given.is_some() && embedder.windows(text, 2).len() == 1;
+        (given.filter(|_| is_whole).map(<[f32]>::to_vec), text.len())
+    }
+
+    /// Indexes one entry, and lets other calls compute if that took long.
+    async fn upsert_one(&mut self, entry: NewEntry) -> Result<(), IndexError> {
+        let (services, tenant, begun) =
+            (self.services.clone(), self.tenant.clone(), Instant::now());
+        let upserted = services.indexes.upsert(&tenant, vec![entry]);
+        let upserted = self.wait(Waiting::Index, upserted).await;
+        if begun.elapsed() >= LONG {
+            self.slice.next().await;
+        }
+        upserted
     }
 
     /// An error of the index. A full index is the host's fault, any other error the guest's.
@@ -147,7 +216,7 @@ impl State {
     }
 
     /// Refuses vectors unless they are `count` of the embedder's profile.
-    fn check_profile(&self, vectors: &Embeddings, count: usize) -> Result<(), Error> {
+    pub(super) fn check_profile(&self, vectors: &Embeddings, count: usize) -> Result<(), Error> {
         let space = self.services.embedder.space();
         let Some(space) = space.filter(|space| space.profile == vectors.profile) else {
             let of_index = space.map_or("not known yet", |space| &space.profile);
@@ -170,14 +239,12 @@ impl State {
     }
 }
 
-fn parse_filter(filter: Option<&str>) -> Result<Option<Filter>, Error> {
+pub(super) fn parse_filter(filter: Option<&str>) -> Result<Option<Filter>, Error> {
     let Some(text) = filter else { return Ok(None) };
-    let problem = |pointer: String, message: String| {
-        Error::InvalidFilter(Problem { pointer: format!("/filter{pointer}"), message })
-    };
-    let value = serde_json::from_str(text)
-        .map_err(|error| problem(String::new(), format!("the filter is not JSON: {error}")))?;
-    Filter::parse(&value).map(Some).map_err(|error| problem(error.pointer, error.message))
+    Filter::parse_text(text).map(Some).map_err(|error| {
+        let pointer = format!("/filter{}", error.pointer);
+        Error::InvalidFilter(Problem { pointer, message: error.message })
+    })
 }
 
 fn check_limit(limit: u32) -> Result<usize, Error> {

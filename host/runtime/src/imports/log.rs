@@ -1,4 +1,4 @@
-//! `log`: log lines for the operator.
+//! `log`: log lines for the operator. The only import that is not counted.
 
 use kenning_bindings::kenning::knowledge::log;
 use wasmtime::Result;
@@ -8,7 +8,7 @@ use crate::wit::Level;
 
 impl log::Host for State {
     async fn log(&mut self, level: Level, message: String) -> Result<()> {
-        self.enter()?;
+        // Not counted among `host_calls`: what is over `log_lines` is dropped and ends no call.
         self.log.write_line(level, &message);
         Ok(())
     }

@@ -1,14 +1,16 @@
-//! What a guest may call. Each file implements one interface of `wit/host.wit`, for the tenant that
-//! the call belongs to.
+//! What a guest may call. Each file implements one interface of `wit/host.wit`, or that of
+//! `wit/retrieval`, for the tenant that the call belongs to.
 //!
-//! Every call to an import is counted. It waits no longer than its own limit and the rest of the
-//! guest call's time, and returns failures as values, so that the guest can go on without the part
-//! that failed. Only an exceeded limit traps.
+//! Every call to an import, except `log`, is counted. It waits no longer than its own limit and the
+//! rest of the guest call's time, and returns failures as values, so that the guest can go on
+//! without the part that failed. Only an exceeded limit traps.
 
 pub(crate) mod budget;
 mod embedding;
 mod index;
 mod log;
+mod retrieval;
+pub(crate) mod search;
 mod storage;
 
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use kenning_bindings::kenning::knowledge::types;
 use kenning_storage::{FactId, StorageError};
 use tokio_util::context::TokioContext;
 
-use crate::outcome::{GuestLimit, Waiting};
+use crate::outcome::{GuestLimit, Validity, Waiting};
 use crate::state::State;
 use crate::wit::{Backend, Error, Exceeded, Failure, Problem};
 
@@ -41,7 +43,7 @@ fn reserve_to_read(left: Duration, storage_operation: Duration) -> Duration {
 impl types::Host for State {}
 
 impl State {
-    /// Counts one call to an import; every import begins with it.
+    /// Counts one call to an import; every import but `log` begins with it.
     fn enter(&mut self) -> wasmtime::Result<()> {
         self.host_calls += 1;
         let allowed = self.services.limits.host_calls;
@@ -78,16 +80,34 @@ impl State {
         answer
     }
 
-    /// A storage error as the contract represents it.
+    /// What storage answered to a call that goes by the tenant's registry.
+    fn answered<T>(&mut self, answer: Result<T, StorageError>) -> Result<T, Error> {
+        let validity = match &answer {
+            Ok(_) => Validity::InForce,
+            Err(error) if *error.cause() == StorageError::StaleRegistry => Validity::Stale,
+            Err(_) => Validity::Unknown,
+        };
+        self.validity = self.validity.max(validity);
+        answer.map_err(|error| self.storage_error(error))
+    }
+
+    /// A storage error as the contract represents it. The error itself stays in the call's effects.
     fn storage_error(&mut self, error: StorageError) -> Error {
+        self.outcome_unknown |= error.is_outcome_unknown();
+        self.storage_failure = Some(error.clone());
         let failure = |message: String| Failure { backend: Backend::Storage, message };
-        match error {
-            StorageError::Unavailable(reason) => Error::Unavailable(failure(reason)),
-            StorageError::Timeout { outcome_unknown } => {
-                self.outcome_unknown |= outcome_unknown;
+        match error.told().clone() {
+            StorageError::Unavailable(reason)
+            | StorageError::Refused(reason)
+            | StorageError::Full(reason) => Error::Unavailable(failure(reason)),
+            StorageError::StaleRegistry => Error::Unavailable(failure(error.cause().to_string())),
+            StorageError::Timeout { .. } => {
                 let bound = self.services.limits.storage_operation.as_millis();
                 let reason = format!("no response within {bound} ms or the call's deadline");
                 Error::Timeout(failure(reason))
+            }
+            lost @ (StorageError::ReplyLost(_) | StorageError::Uncertain(_)) => {
+                Error::Timeout(failure(lost.to_string()))
             }
             StorageError::TooLarge { limit, allowed, used } => too_large(limit, allowed, used),
             // A quota of the tenant; `kb` turns it into the caller's error.
@@ -95,7 +115,7 @@ impl State {
             StorageError::InvalidCursor => {
                 Error::Invalid(Problem { pointer: "/cursor".into(), message: error.to_string() })
             }
-            StorageError::Corrupt(reason) => self.host_fault(reason),
+            other => self.host_fault(other),
         }
     }
 

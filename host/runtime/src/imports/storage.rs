@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use kenning_bindings::kenning::knowledge::{storage, storage_write};
-use kenning_storage::{Condition, FactId, FactQuota, IdPage, Revision, StorageError, Write};
+use kenning_storage::{
+    Condition, FactId, FactQuota, IdPage, RegistryRevision, Revision, Storage, StorageError,
+    TenantId, Write,
+};
 use wasmtime::Result;
 
 use super::{check_items, fact_id, fact_ids};
@@ -28,9 +31,13 @@ impl storage::Host for State {
         self.enter()?;
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let until = self.until(services.limits.storage_operation);
-        let page = services.storage.page(&tenant, cursor.as_deref(), limit as usize, until);
+        let (registry, limit) = (self.registry, limit as usize);
+        let page = services.storage.page_as_of(&tenant, registry, cursor.as_deref(), limit, until);
         let page = self.wait(Waiting::Storage, page).await;
-        Ok(page.map(id_page).map_err(|error| self.storage_error(error)))
+        if let Ok(page) = &page {
+            self.listed.extend(page.ids.iter().cloned());
+        }
+        Ok(self.answered(page).map(id_page))
     }
 }
 
@@ -56,14 +63,25 @@ impl State {
         let until = self.until(services.limits.storage_operation);
         let bytes = services.limits.host_call_bytes;
         let revisions = services.indexes.revisions(&tenant, &ids);
-        let read = services.storage.read(&tenant, &ids, bytes, until);
+        let whose = (&tenant, self.registry);
+        let read = read_readable(&*services.storage, whose, &ids, bytes, until);
         let read = self.wait(Waiting::Storage, read).await;
-        let hashes = read.map_err(|error| self.storage_error(error))?;
+        let (hashes, damaged) = self.answered(read)?;
+        services.indexes.unreadable().note(&tenant, &damaged);
+        self.unreadable.extend(damaged.into_iter().map(|(id, _)| id));
+        let mut missing = Vec::new();
         for ((id, revision), hash) in ids.iter().zip(revisions).zip(&hashes) {
-            if let (Some(revision), None) = (revision, hash) {
-                services.indexes.remove_missing(&tenant, id, revision);
+            if hash.is_some() {
+                continue;
+            }
+            if let Some(revision) = revision {
+                services.indexes.remove_missing(&tenant, id, revision).await;
+            }
+            if revision.is_some() || self.listed.contains(id) {
+                missing.push(id.clone());
             }
         }
+        services.indexes.unreadable().suspect(&tenant, missing);
         let found = ids.into_iter().zip(&hashes).filter(|(_, hash)| hash.is_some());
         self.facts.extend(found.map(|(id, _)| id));
         Ok(hashes.into_iter().map(|hash| hash.map(to_hash)).collect())
@@ -82,12 +100,13 @@ impl State {
         }
         let quota = services.tenants.fact_quota(&tenant);
         self.check_quota(quota, &writes, until).await?;
-        let written = services.storage.write_within(&tenant, &writes, quota, until);
+        let written = services.storage.write_as_of(&tenant, self.registry, &writes, quota, until);
         let written = self.wait(Waiting::StorageWrite, written).await;
-        let revisions = written.map_err(|error| self.storage_error(error))?;
+        let revisions = self.answered(written)?;
         let happened = revisions.iter().map(Option::is_some).collect();
         for (write, revision) in writes.into_iter().zip(revisions) {
             if let Some(revision) = revision {
+                services.indexes.unreadable().forget(&tenant, &write.id);
                 self.facts.push(write.id.clone());
                 self.unindexed.insert(write.id.clone());
                 self.revisions.insert(write.id, revision);
@@ -135,16 +154,17 @@ impl State {
         }
         let until = self.until(services.limits.storage_operation);
         let indexed = services.indexes.revisions(&tenant, std::slice::from_ref(&id));
-        let deleted = services.storage.delete(&tenant, &id, until);
+        let deleted = services.storage.delete_as_of(&tenant, self.registry, &id, until);
         let deleted = self.wait(Waiting::StorageWrite, deleted).await;
-        match deleted.map_err(|error| self.storage_error(error))? {
+        match self.answered(deleted)? {
             Some(revision) => {
+                services.indexes.unreadable().forget(&tenant, &id);
                 self.revisions.insert(id, revision);
                 Ok(true)
             }
             None => {
                 if let Some(revision) = indexed.into_iter().flatten().next() {
-                    services.indexes.remove_missing(&tenant, &id, revision);
+                    services.indexes.remove_missing(&tenant, &id, revision).await;
                 }
                 Ok(false)
             }
@@ -191,6 +211,37 @@ impl State {
             exist.extend(read.iter().map(Option::is_some));
         }
         Ok(exist)
+    }
+}
+
+/// Reads the hashes of `ids`, like [`kenning_storage::FactStorage::read`], but with `None` for
+/// facts whose records are damaged, which are returned with what is wrong with them.
+async fn read_readable(
+    storage: &dyn Storage,
+    (tenant, registry): (&TenantId, Option<RegistryRevision>),
+    ids: &[FactId],
+    bytes: usize,
+    until: Instant,
+) -> Result<(Vec<Option<kenning_storage::Hash>>, Vec<(FactId, String)>), StorageError> {
+    let mut damaged: Vec<(FactId, String)> = Vec::new();
+    loop {
+        let is_damaged = |id: &FactId| damaged.iter().any(|(other, _)| other == id);
+        let readable: Vec<FactId> = ids.iter().filter(|id| !is_damaged(id)).cloned().collect();
+        match storage.read_as_of(tenant, registry, &readable, bytes, until).await {
+            Ok(hashes) => {
+                let mut hashes = hashes.into_iter();
+                // The result ends where storage's does.
+                let all = ids.iter().map_while(|id| match is_damaged(id) {
+                    true => Some(None),
+                    false => hashes.next(),
+                });
+                return Ok((all.collect(), damaged));
+            }
+            Err(StorageError::Damaged { fact: Some(id), record, reason }) if !is_damaged(&id) => {
+                damaged.push((id, format!("{record} is damaged: {reason}")));
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

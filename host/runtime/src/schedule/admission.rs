@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::outcome::CallError;
-use crate::schedule::fair_semaphore::{self, FairSemaphore, Permit};
+use kenning_core::fair_semaphore::{self, FairSemaphore, Permit};
 
 /// One permit in so many is reserved for tenants that have no call running, so that a few tenants
 /// with slow calls do not hold them all.

@@ -2,9 +2,8 @@
 //!
 //! A call waits for [`admission`]. While it computes, [`epoch`] makes it yield, and [`time_slice`]
 //! keeps long computations from delaying short ones. Tenants share both the permits to run and the
-//! time slices through a [`fair_semaphore`].
+//! time slices through a [`kenning_core::fair_semaphore`].
 
 pub(crate) mod admission;
 pub(crate) mod epoch;
-pub(crate) mod fair_semaphore;
 pub(crate) mod time_slice;

@@ -1,4 +1,4 @@
-//! Time slices: they keep busy guests from delaying short calls.
+//! Time slices: they keep busy guests, and long searches of the index, from delaying short calls.
 //!
 //! Most calls compute for well under a millisecond. One that has computed for longer than
 //! [`BRIEF`] is *busy*: from then on it needs a permit to compute, for one tick of the epoch at a
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
 
-use crate::schedule::fair_semaphore::{FairSemaphore, Limits, Permit};
+use kenning_core::fair_semaphore::{FairSemaphore, Limits, Permit};
 
 /// How long a call may compute before it is busy. A search in a thousand facts takes a tenth of
 /// it.
@@ -71,8 +71,7 @@ impl Slice {
         poll_fn(|context| {
             let begun = Instant::now();
             let polled = guest.as_mut().poll(context);
-            let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.call.computed.fetch_add(nanos, Ordering::Relaxed);
+            self.add(begun.elapsed());
             self.hold(None);
             polled
         })
@@ -85,13 +84,25 @@ impl Slice {
         Box::pin(async move {
             tokio::task::yield_now().await;
             if slice.is_busy() {
-                let permit = slice.slicer.0.acquire(&slice.tenant).await;
+                let permit = slice.acquire().await;
                 slice.hold(Some(permit));
             }
         })
     }
 
-    fn is_busy(&self) -> bool {
+    /// Waits for a permit to compute.
+    pub(crate) async fn acquire(&self) -> Permit {
+        self.slicer.0.acquire(&self.tenant).await
+    }
+
+    /// Counts `time` that was computed for the call elsewhere.
+    pub(crate) fn add(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.call.computed.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Whether the call has computed for so long that it needs a permit to go on.
+    pub(crate) fn is_busy(&self) -> bool {
         Duration::from_nanos(self.call.computed.load(Ordering::Relaxed)) >= BRIEF
     }
 

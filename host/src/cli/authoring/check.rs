@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use kenning::config::{Config, Settings};
+use kenning_client::sanitize;
 use kenning_runtime::compat::{ComponentKind, Report, check};
+
+use crate::cli::output;
 
 /// Prefix of the imports that the runtimes of languages need. They require no grant.
 const WASI: &str = "wasi:";
@@ -23,11 +26,10 @@ pub(super) fn run(file: &Path, config: Option<&Path>, json: bool) -> anyhow::Res
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let report = crate::cli::runtime()?.block_on(check(&bytes, &limits, program))?;
-    let text = match json {
-        true => serde_json::to_string_pretty(&report)? + "\n",
-        false => table(&report),
-    };
-    anstream::print!("{text}");
+    match json {
+        true => output::print_json(&(serde_json::to_string_pretty(&report)? + "\n"))?,
+        false => output::print(&table(&report))?,
+    }
     Ok(if report.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -53,8 +55,13 @@ fn table(report: &Report) -> String {
         ("imports", joined(&others)),
         ("WASI imports", joined(&wasi)),
         ("initial memory", format!("{} bytes", inspection.memory_bytes)),
+        ("memories", inspection.parts.memories.to_string()),
+        ("tables", inspection.parts.tables.to_string()),
+        ("core instances", inspection.parts.core_instances.to_string()),
     ];
     rows.retain(|(name, _)| *name != "hooks" || report.kind != ComponentKind::Logic);
+    // Names of imports and exports are the component author's.
+    let rows = rows.into_iter().map(|(name, value)| (name, sanitize(&value)));
     format!("{}\n{}", kenning_client::table(rows, None), verdict(report))
 }
 
@@ -71,6 +78,6 @@ fn verdict(report: &Report) -> String {
         return format!("{good}this host accepts the component{good:#}\n");
     }
     let bad = anstyle::AnsiColor::Red.on_default();
-    let reasons = report.problems.iter().map(|problem| format!("  {problem}\n"));
+    let reasons = report.problems.iter().map(|problem| format!("  {}\n", sanitize(problem)));
     format!("{bad}this host rejects the component:{bad:#}\n{}", reasons.collect::<String>())
 }

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use kenning_scaffold::new_extension;
 
+use super::output;
+
 #[derive(Subcommand)]
 pub(crate) enum Authoring {
     /// Create a new project
@@ -74,7 +76,8 @@ pub(crate) fn run(command: Authoring) -> anyhow::Result<ExitCode> {
         Authoring::New(New::Extension { name, lang, path }) => {
             let parent = path.unwrap_or_else(|| PathBuf::from("."));
             let root = new_extension(&parent, &name, lang.into())?;
-            println!("wrote {}: `make` builds it, `make test` tests it", root.display());
+            let root = root.display();
+            output::print(&format!("wrote {root}: `make` builds it, `make test` tests it\n"))?;
             Ok(ExitCode::SUCCESS)
         }
         Authoring::Check { file, config, json } => check::run(&file, config.as_deref(), json),

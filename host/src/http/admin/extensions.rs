@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use futures::future::OptionFuture;
 use http::HeaderMap;
 use kenning_storage::TenantId;
 use serde::Serialize;
@@ -12,17 +13,18 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
-use super::generations::{GuestAnswer, RolledBack, rolled_back};
-use super::parameters::{Parameters, SwapParameters, component};
+use super::generations::{GuestAnswer, RollbackAnswer, rolled_back};
+use super::parameters::{Parameters, Path, SwapParameters};
+use super::upload::component;
 use crate::http::App;
 use crate::http::answer::Refusal;
 use crate::http::openapi::{
     self, Component, Conflict, ExtensionInPath, Incompatible, NotFound, Success, TenantInPath,
     TooLarge, parameter_names,
 };
-use crate::registry::Extension;
-use crate::swap::{ExtensionTarget, Rollback, SwapReport};
-use kenning_core::error::{Code, Error};
+use crate::registry::{Extension, Owner};
+use crate::swap::{ExtensionTarget, SwapReport};
+use kenning_core::error::Error;
 use kenning_runtime::OnFailure;
 use kenning_runtime::{Grant, Hook};
 
@@ -37,7 +39,10 @@ struct PlaceParameters {
     order: Option<i32>,
     /// What it may import beyond `log` and `budget`: `storage`, `embedding` and `index`, separated
     /// by commas.
-    #[param(nullable = false)]
+    #[param(
+        nullable = false,
+        pattern = r"^(\[\]|((storage|embedding|index)(,(storage|embedding|index))*)?)$"
+    )]
     grant: Option<String>,
     /// What a hook's failure does to the call: `close` fails it, `leave-out` goes on without the
     /// hook. By default `close`, and `leave-out` for `rerank`.
@@ -63,6 +68,9 @@ struct AfterParameter {
     /// Only lines with a larger number.
     #[param(nullable = false)]
     after: Option<u64>,
+    /// Also lines that were written while requests were replayed for a proof. Default: false.
+    #[param(nullable = false)]
+    replays: Option<bool>,
 }
 
 /// A tenant's extensions, in their order.
@@ -80,6 +88,8 @@ struct ExtensionAnswer {
     guest: GuestAnswer,
     name: String,
     order: i32,
+    /// Whether its hooks are skipped.
+    paused: bool,
     /// Each hook it has, and what the hook's failure does. Only where this host has loaded it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, openapi::OnFailure>>, nullable = false)]
@@ -91,6 +101,11 @@ struct ExtensionAnswer {
 struct Done {
     status: Success,
     message: String,
+    /// The hosts that did not follow within `follow_ms`; left out if all did. Until they do, their
+    /// calls are refused or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    behind: Vec<String>,
 }
 
 /// The last lines that an extension logged.
@@ -111,12 +126,15 @@ struct LogLine {
     level: String,
     generation: u64,
     message: String,
+    /// Whether it was written while a request was replayed for a proof.
+    #[schema(nullable = false)]
+    replay: Option<bool>,
 }
 
-type Named = Path<(String, String)>;
+pub(super) type Named = Path<(String, String)>;
 type Pairs = Query<Vec<(String, String)>>;
 
-fn tenant(name: &str) -> Result<TenantId, Error> {
+pub(super) fn tenant(name: &str) -> Result<TenantId, Error> {
     TenantId::parse(name).map_err(|error| Error::invalid("/tenant", error.to_string()))
 }
 
@@ -134,18 +152,20 @@ pub(in crate::http) async fn list(
     _admin: Admin,
     Path(name): Path<String>,
 ) -> Result<Response, Refusal> {
-    let (kb, tenant) = (&app.kb, tenant(&name)?);
-    let records = kb.registry().archive.extensions(&tenant).await;
-    let records = records.map_err(|error| kb.storage_error(&error))?.value;
-    let loaded = kb.registry().loaded(&tenant);
+    let tenant = tenant(&name)?;
+    let (records, loaded) = app.kb.extension_records(&tenant).await?;
+    let owner = Owner::Tenant(tenant);
     let active = records.extensions.iter().filter(|(_, record)| record.guest.active.is_some());
     let mut extensions: Vec<ExtensionAnswer> = active
         .map(|(name, record)| {
             let live = loaded.as_ref().and_then(|guests| guests.named(name));
+            let problem = app.kb.registry().problem(&owner, name);
+            let running = live.as_ref().map(|live| &*live.guest);
             ExtensionAnswer {
-                guest: GuestAnswer::of(&record.guest, live.as_ref().map(|live| &*live.guest)),
+                guest: GuestAnswer::of(&record.guest, running, problem),
                 name: name.clone(),
                 order: record.order,
+                paused: record.paused,
                 hooks: live.map(|live| hooks(&live)),
             }
         })
@@ -188,7 +208,7 @@ pub(in crate::http) async fn install(
     body: Body,
 ) -> Result<Response, Refusal> {
     // Reads the body first: a client that sends all of it before it listens gets every error.
-    let upload = component(body, &app).await?;
+    let bytes = component(body, Some(&tenant_name), &app).await?;
     let names =
         [parameter_names::<PlaceParameters>(), parameter_names::<SwapParameters>()].concat();
     let parameters = Parameters::new(parameters.0, &names)?;
@@ -199,9 +219,12 @@ pub(in crate::http) async fn install(
         policy: policy(parameters.text("on_failure"))?,
         grants: grants(parameters.text("grant"))?,
     };
-    let proposal = parameters.proposal(upload.bytes.clone(), &headers, &admin, &app)?;
+    let proposal = parameters.proposal(bytes, &headers, &admin, &app)?;
+    let tenant = place.tenant.clone();
     let report = app.swapper.promote_extension(place, proposal).await?;
-    Ok(axum::Json(report.to_json()).into_response())
+    let behind = report.waits_for_hosts().then(|| app.kb.behind(std::slice::from_ref(&tenant)));
+    let behind = OptionFuture::from(behind).await.unwrap_or_default();
+    Ok(axum::Json(report.followed(behind).to_json()).into_response())
 }
 
 /// The grants that are named. `[]`, an empty value, or no parameter: none.
@@ -247,12 +270,17 @@ pub(in crate::http) async fn remove(
     _admin: Admin,
     Path((tenant_name, name)): Named,
 ) -> Result<Response, Refusal> {
-    app.swapper.remove_extension(&tenant(&tenant_name)?, &name).await?;
+    let tenant = tenant(&tenant_name)?;
+    app.swapper.remove_extension(&tenant, &name).await?;
+    let behind = app.kb.behind(&[tenant]).await;
     let message = format!("the extension {name} is removed");
-    Ok(axum::Json(Done { status: Success::Success, message }).into_response())
+    Ok(axum::Json(Done { status: Success::Success, message, behind }).into_response())
 }
 
-/// Roll back to the generation that was active before
+/// Roll back to an older generation
+///
+/// Without `generation`, to the newest one that is older than the live one and was not rolled back
+/// from, with no grant that the live one does not have.
 #[utoipa::path(
     post,
     path = "/v1/admin/tenants/{t}/extensions/{name}/rollback",
@@ -260,7 +288,7 @@ pub(in crate::http) async fn remove(
     tag = "admin",
     params(ExtensionInPath, TargetParameter),
     responses(
-        (status = 200, description = "What answers now.", body = RolledBack),
+        (status = 200, description = "What answers now.", body = RollbackAnswer),
         (status = 404, response = NotFound),
         (status = 409, response = Conflict),
     ),
@@ -272,11 +300,10 @@ pub(in crate::http) async fn rollback(
     parameters: Pairs,
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::new(parameters.0, &parameter_names::<TargetParameter>())?;
-    let number = parameters.number("generation")?;
+    let back = parameters.rollback(&admin)?;
     let tenant = tenant(&tenant_name)?;
-    let back = Rollback::requested(number, admin.name());
-    let now = app.swapper.rollback_extension(&tenant, &name, back).await?;
-    Ok(rolled_back(&now).into_response())
+    let made = app.swapper.rollback_extension(&tenant, &name, back).await?;
+    Ok(rolled_back(made, app.kb.behind(&[tenant]).await).into_response())
 }
 
 /// The last lines that an extension wrote, oldest first
@@ -299,11 +326,9 @@ pub(in crate::http) async fn logs(
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::new(parameters.0, &parameter_names::<AfterParameter>())?;
     let after = parameters.number("after")?.unwrap_or(0);
+    let replays = parameters.flag("replays")?;
     let tenant = tenant(&tenant_name)?;
-    let live = app.swapper.live(&tenant).await?;
-    let extension = live.extensions.iter().find(|extension| extension.name() == name);
-    let lines = extension.and_then(|extension| extension.guest.lines.clone());
-    let lines = lines
-        .ok_or_else(|| Error::new(Code::NotFound, format!("there is no extension {name:?}")))?;
-    Ok(axum::Json(LogLines { lines: lines.after(after) }).into_response())
+    app.swapper.live(&tenant).await?;
+    let lines = app.kb.extension_log(&tenant, &name)?;
+    Ok(axum::Json(LogLines { lines: lines.after(after, replays) }).into_response())
 }

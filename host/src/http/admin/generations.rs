@@ -7,9 +7,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::openapi::{Digest, Success};
-use crate::registry::{Event, GenerationRecord, GuestRecord};
+use crate::registry::{Event, GenerationRecord, GuestRecord, Pin, Settings};
+use crate::swap::RolledBack;
 use kenning_core::provenance::GenerationRef;
-use kenning_runtime::Guest;
+use kenning_runtime::{Grant, Guest};
 
 /// One guest: its generations, what happened to it, and the state of the live generation on this
 /// host.
@@ -26,10 +27,19 @@ pub(super) struct GuestAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     live: Option<LiveGeneration>,
+    /// The older generation of the server's logic that this tenant uses, because it alone failed
+    /// with the newer one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pinned: Option<Pin>,
     /// The logic that comes with the server; only in the list of the server's logic.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) built_in: Option<BuiltIn>,
+    /// Why storage cannot give this host the active component, if that was tried in vain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    problem: Option<String>,
 }
 
 /// One generation.
@@ -67,17 +77,42 @@ pub(super) struct BuiltIn {
 
 /// What answers after a rollback.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RolledBack {
+#[schema(as = RolledBack)]
+pub(super) struct RollbackAnswer {
     status: Success,
+    /// The generation that answered before.
+    from: u64,
+    /// The generation that answers now.
+    to: u64,
+    /// The same as `to`.
     generation: u64,
     #[schema(value_type = Digest)]
     digest: String,
+    /// What an extension is granted now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<String>>)]
+    grants: Option<Vec<Grant>>,
+    /// Where an extension runs now, and what happens when it fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    settings: Option<Settings>,
+    /// The hosts that did not follow within `follow_ms`; left out if all did. Until they do, their
+    /// calls are refused or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    behind: Vec<String>,
 }
 
 impl GuestAnswer {
-    pub(super) fn of(record: &GuestRecord, live: Option<&Guest>) -> Self {
+    /// `problem` is why the last attempt to load it failed, and is left out if the active
+    /// generation is live.
+    pub(super) fn of(record: &GuestRecord, live: Option<&Guest>, problem: Option<String>) -> Self {
+        let is_live = live.map(|live| live.reference.number) == record.active;
         let generations = record.generations.iter().map(|generation| Generation {
-            record: generation.clone(),
+            record: GenerationRecord {
+                rolled_back: Some(record.was_rolled_back(generation)),
+                ..generation.clone()
+            },
             active: record.active == Some(generation.number),
         });
         Self {
@@ -85,7 +120,9 @@ impl GuestAnswer {
             generations: generations.collect(),
             events: record.events.clone(),
             live: live.map(LiveGeneration::from),
+            pinned: record.pinned,
             built_in: None,
+            problem: problem.filter(|_| record.active.is_some() && !is_live),
         }
     }
 }
@@ -114,7 +151,10 @@ impl From<&GenerationRef> for BuiltIn {
 }
 
 /// The answer to a rollback.
-pub(super) fn rolled_back(now: &GenerationRef) -> Json<RolledBack> {
-    let GenerationRef { number, digest, .. } = now;
-    Json(RolledBack { status: Success::Success, generation: *number, digest: digest.to_string() })
+pub(super) fn rolled_back(made: RolledBack, behind: Vec<String>) -> Json<RollbackAnswer> {
+    let RolledBack { from, now, extension } = made;
+    let (grants, settings) = extension.unzip();
+    let (to, digest) = (now.number, now.digest.to_string());
+    let status = Success::Success;
+    Json(RollbackAnswer { status, from, to, generation: to, digest, grants, settings, behind })
 }

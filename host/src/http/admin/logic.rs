@@ -5,20 +5,23 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use futures::future::OptionFuture;
 use http::HeaderMap;
 use kenning_storage::TenantId;
 use utoipa::IntoParams;
 
 use super::Admin;
-use super::generations::{BuiltIn, GuestAnswer, RolledBack, rolled_back};
-use super::parameters::{Parameters, SwapParameters, component};
+use super::extensions::tenant;
+use super::generations::{BuiltIn, GuestAnswer, RollbackAnswer, rolled_back};
+use super::parameters::{Parameters, SwapParameters};
+use super::upload::component;
 use crate::http::App;
 use crate::http::answer::Refusal;
 use crate::http::openapi::{
-    Component, Conflict, Incompatible, NotFound, TooLarge, parameter_names,
+    Component, Conflict, Incompatible, NotFound, TenantName, TooLarge, parameter_names,
 };
-use crate::registry::Owner;
-use crate::swap::{Rollback, SwapReport};
+use crate::registry::{Owner, THE_LOGIC};
+use crate::swap::SwapReport;
 use kenning_core::error::Error;
 
 /// Whose logic.
@@ -27,7 +30,7 @@ use kenning_core::error::Error;
 #[expect(dead_code, reason = "`Parameters` reads them by their names")]
 struct OwnerParameter {
     /// A tenant's own logic, instead of the server's, which all tenants without their own use.
-    #[param(nullable = false)]
+    #[param(nullable = false, value_type = Option<TenantName>)]
     tenant: Option<String>,
 }
 
@@ -45,9 +48,15 @@ struct TargetParameter {
 fn owner(parameters: &Parameters) -> Result<Owner, Error> {
     match parameters.text("tenant") {
         None => Ok(Owner::Server),
-        Some(tenant) => TenantId::parse(tenant)
-            .map(Owner::Tenant)
-            .map_err(|error| Error::invalid("/tenant", error.to_string())),
+        Some(name) => tenant(name).map(Owner::Tenant),
+    }
+}
+
+/// The tenant whose logic it is, if it is one tenant's.
+fn tenants(owner: &Owner) -> Vec<TenantId> {
+    match owner {
+        Owner::Server => Vec::new(),
+        Owner::Tenant(tenant) => vec![tenant.clone()],
     }
 }
 
@@ -68,17 +77,11 @@ pub(in crate::http) async fn list(
     let parameters = Parameters::new(parameters.0, &parameter_names::<OwnerParameter>())?;
     let owner = owner(&parameters)?;
     let kb = &app.kb;
-    let record = kb.registry().archive.logic(&owner).await;
-    let record = record.map_err(|error| kb.storage_error(&error))?.value;
-    let live = match &owner {
-        Owner::Server => Some(kb.registry().server_wide().logic),
-        Owner::Tenant(tenant) => {
-            kb.registry().loaded(tenant).and_then(|guests| guests.logic.clone())
-        }
-    };
-    let mut listed = GuestAnswer::of(&record, live.as_ref().map(|live| &*live.guest));
+    let (record, live) = kb.logic_record(&owner).await?;
+    let problem = kb.registry().problem(&owner, THE_LOGIC);
+    let mut listed = GuestAnswer::of(&record, live.as_ref().map(|live| &*live.guest), problem);
     if owner == Owner::Server {
-        listed.built_in = Some(BuiltIn::from(&kb.registry().built_in().guest.reference));
+        listed.built_in = Some(BuiltIn::from(&kb.built_in()));
     }
     Ok(axum::Json(listed).into_response())
 }
@@ -113,16 +116,23 @@ pub(in crate::http) async fn swap(
     body: Body,
 ) -> Result<Response, Refusal> {
     // Reads the body first: a client that sends all of it before it listens gets every error.
-    let upload = component(body, &app).await?;
+    let tenant = parameters.iter().find(|(name, _)| name == "tenant");
+    let bytes = component(body, tenant.map(|(_, tenant)| tenant.as_str()), &app).await?;
     let names = [parameter_names::<OwnerParameter>(), parameter_names::<SwapParameters>()].concat();
     let parameters = Parameters::new(parameters.0, &names)?;
     let owner = owner(&parameters)?;
-    let proposal = parameters.proposal(upload.bytes.clone(), &headers, &admin, &app)?;
+    let proposal = parameters.proposal(bytes, &headers, &admin, &app)?;
+    let whose = tenants(&owner);
     let report = app.swapper.promote_logic(owner, proposal).await?;
-    Ok(axum::Json(report.to_json()).into_response())
+    let behind = report.waits_for_hosts().then(|| app.kb.behind(&whose));
+    let behind = OptionFuture::from(behind).await.unwrap_or_default();
+    Ok(axum::Json(report.followed(behind).to_json()).into_response())
 }
 
-/// Roll back to the generation that was active before
+/// Roll back to an older generation
+///
+/// Without `generation`, to the newest one that is older than the live one and was not rolled back
+/// from.
 #[utoipa::path(
     post,
     path = "/v1/admin/logic/rollback",
@@ -130,7 +140,7 @@ pub(in crate::http) async fn swap(
     tag = "admin",
     params(OwnerParameter, TargetParameter),
     responses(
-        (status = 200, description = "What answers now.", body = RolledBack),
+        (status = 200, description = "What answers now.", body = RollbackAnswer),
         (status = 404, response = NotFound),
         (status = 409, response = Conflict),
     ),
@@ -144,8 +154,6 @@ pub(in crate::http) async fn rollback(
         [parameter_names::<OwnerParameter>(), parameter_names::<TargetParameter>()].concat();
     let parameters = Parameters::new(parameters.0, &names)?;
     let owner = owner(&parameters)?;
-    let number = parameters.number("generation")?;
-    let back = Rollback::requested(number, admin.name());
-    let now = app.swapper.rollback_logic(&owner, back).await?;
-    Ok(rolled_back(&now).into_response())
+    let made = app.swapper.rollback_logic(&owner, parameters.rollback(&admin)?).await?;
+    Ok(rolled_back(made, app.kb.behind(&tenants(&owner)).await).into_response())
 }

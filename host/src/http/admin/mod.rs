@@ -1,10 +1,15 @@
 //! `/v1/admin`: the operator's routes. One file for each group of them.
 
+pub(in crate::http) mod audit;
+pub(in crate::http) mod digests;
 pub(in crate::http) mod extensions;
+pub(in crate::http) mod failures;
 mod generations;
 pub(in crate::http) mod logic;
 mod parameters;
+pub(in crate::http) mod settings;
 pub(in crate::http) mod tenants;
+mod upload;
 
 use std::sync::Arc;
 
@@ -18,13 +23,18 @@ use kenning_tenants::Principal;
 
 /// A caller who may operate this server: on a server with keys, one with the admin key.
 pub(in crate::http) struct Admin {
-    has_key: bool,
+    key_id: Option<String>,
 }
 
 impl Admin {
     /// How records name this caller.
     pub(in crate::http) fn name(&self) -> &'static str {
-        if self.has_key { "the admin key" } else { "anyone on this machine" }
+        if self.key_id.is_some() { "the admin key" } else { "anyone on this machine" }
+    }
+
+    /// Names the admin key without being a secret; `None` on a server without keys.
+    pub(in crate::http) fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
     }
 }
 
@@ -32,12 +42,12 @@ impl FromRequestParts<Arc<App>> for Admin {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        let tenants = &app.kb.services().tenants;
+        let tenants = app.kb.tenants();
         if !tenants.require_keys() {
-            return Ok(Self { has_key: false });
+            return Ok(Self { key_id: None });
         }
         match authenticate(&parts.headers, tenants)? {
-            Principal::Operator => Ok(Self { has_key: true }),
+            Principal::Operator => Ok(Self { key_id: tenants.admin_key_id() }),
             Principal::Tenant(_) => {
                 Err(forbidden("the admin routes need the admin key; this is a tenant's key").into())
             }

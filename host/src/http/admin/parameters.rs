@@ -1,19 +1,21 @@
-//! Query parameters of the admin routes, and component uploads. Only known names are accepted, each
-//! once, so that a typo in a bound is an error and not the default.
+//! Query parameters of the admin routes. Only known names are accepted, each once, so that a typo
+//! in a bound is an error and not the default.
 
-use axum::body::Body;
+use std::sync::Arc;
+
+use axum::extract::{self, FromRequestParts};
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::Admin;
 use crate::http::App;
-use crate::http::body::discard;
-use crate::swap::{Bounds, Proposal};
-use kenning_core::error::{Code, Error};
+use crate::http::answer::Refusal;
+use crate::http::openapi::Digest;
+use crate::swap::{Bounds, Proposal, Rollback};
+use kenning_core::error::Error;
 
 /// The digest that a component must have; also a parameter.
 const DIGEST: &str = "x-kenning-digest";
@@ -30,7 +32,7 @@ pub(super) struct SwapParameters {
     #[param(nullable = false)]
     force: Option<bool>,
     /// `sha256:…` that the bytes must have; also as the header `x-kenning-digest`.
-    #[param(nullable = false)]
+    #[param(nullable = false, value_type = Option<Digest>)]
     digest: Option<String>,
     /// How many replayed requests may fail with it and not without.
     #[param(nullable = false, minimum = 0, maximum = 100)]
@@ -46,6 +48,25 @@ pub(super) struct SwapParameters {
     max_time_percent: Option<u32>,
 }
 
+/// What a path names. In place of axum's own, which answers in plain text where it fails.
+pub(in crate::http) struct Path<T>(pub(in crate::http) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
+        match extract::Path::from_request_parts(parts, app).await {
+            Ok(extract::Path(named)) => Ok(Self(named)),
+            Err(error) => Err(Error::invalid("/path", error.body_text()).into()),
+        }
+    }
+}
+
+/// The JSON pointer to a parameter.
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
 /// Query parameters whose names are known.
 pub(super) struct Parameters(Vec<(String, String)>);
 
@@ -54,11 +75,11 @@ impl Parameters {
         for (at, (name, _)) in given.iter().enumerate() {
             if !known.contains(name) {
                 let message = format!("there is no parameter {name:?}; there are {known:?}");
-                return Err(Error::invalid(&format!("/{name}"), message));
+                return Err(Error::invalid(&pointer(name), message));
             }
             if given[..at].iter().any(|(before, _)| before == name) {
                 let message = format!("the parameter {name:?} is there twice");
-                return Err(Error::invalid(&format!("/{name}"), message));
+                return Err(Error::invalid(&pointer(name), message));
             }
         }
         Ok(Self(given))
@@ -71,7 +92,7 @@ impl Parameters {
     pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
         let Some(text) = self.text(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| {
-            Error::invalid(&format!("/{name}"), format!("{name} is a whole number, not {text:?}"))
+            Error::invalid(&pointer(name), format!("{name} is a whole number, not {text:?}"))
         })
     }
 
@@ -80,10 +101,15 @@ impl Parameters {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(other) => Err(Error::invalid(
-                &format!("/{name}"),
+                &pointer(name),
                 format!("{name} is true or false, not {other:?}"),
             )),
         }
+    }
+
+    /// A rollback to the generation that is named, or to the one to choose.
+    pub(super) fn rollback(&self, admin: &Admin) -> Result<Rollback, Error> {
+        Ok(Rollback::requested(self.number("generation")?, admin.name()))
     }
 
     /// A swap with `bytes`, as the parameters say.
@@ -109,48 +135,14 @@ impl Parameters {
         ] {
             if share > 100 {
                 let message = format!("{name} is a share, at most 100, not {share}");
-                return Err(Error::invalid(&format!("/{name}"), message));
+                return Err(Error::invalid(&pointer(name), message));
             }
         }
         let in_header = headers.get(DIGEST).and_then(|digest| digest.to_str().ok());
         let digest = self.text("digest").or(in_header).map(str::to_string);
         let forced_by = self.flag("force")?.then(|| admin.name().to_string());
-        Ok(Proposal { bytes, digest, bounds, dry_run: self.flag("dry_run")?, forced_by })
-    }
-}
-
-/// How many components are in memory at once; further uploads wait.
-static UPLOADS: Semaphore = Semaphore::const_new(2);
-
-/// A component, one of those in memory until it is dropped.
-pub(super) struct Upload {
-    pub(super) bytes: Bytes,
-    _permit: SemaphorePermit<'static>,
-}
-
-/// A component's bytes, bounded in size and time.
-pub(super) async fn component(mut body: Body, app: &App) -> Result<Upload, Error> {
-    let (allowed, bound) = (app.limits.component_bytes, app.limits.component_upload);
-    let upload = async {
-        let permit = UPLOADS.acquire().await.map_err(|_| "uploads are closed")?;
-        let body = Limited::new(&mut body, allowed).collect().await?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((body.to_bytes(), permit))
-    };
-    match timeout(bound, upload).await {
-        Ok(Ok((bytes, permit))) => Ok(Upload { bytes, _permit: permit }),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let _ = timeout(bound, discard(body, allowed)).await;
-            Err(Error::new(
-                Code::TooLarge,
-                format!("component_bytes is limited to {allowed}, and this component has more"),
-            )
-            .with_details(serde_json::json!({ "limit": "component_bytes", "allowed": allowed })))
-        }
-        Ok(Err(_)) => Err(Error::invalid("", "the component ended early")),
-        Err(_) => {
-            let seconds = bound.as_secs_f64();
-            Err(Error::invalid("", format!("the component did not arrive within {seconds} s")))
-        }
+        let (dry_run, sent_by) = (self.flag("dry_run")?, admin.name().to_string());
+        Ok(Proposal { bytes, digest, bounds, dry_run, sent_by, forced_by })
     }
 }
 

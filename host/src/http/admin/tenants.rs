@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
 use http::request::Parts;
+use kenning_index::Language;
 use kenning_storage::TenantId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,7 +21,7 @@ use crate::http::body::Json;
 use crate::http::openapi::{
     self, Conflict, NotFound, QuotaUsage, Success, TenantInPath, TenantName, TooLarge, examples,
 };
-use crate::http::stats::quotas;
+use crate::http::whole::Whole;
 use kenning_core::error::Error;
 use kenning_tenants::{KeyRecord, Listed, NewKey, Quotas, Record};
 
@@ -43,7 +44,28 @@ fn parse(name: &str, pointer: &str) -> Result<TenantId, Error> {
 }
 
 /// Limits by their names; `null` lifts one.
-type Limits = BTreeMap<String, Option<u64>>;
+type Limits = BTreeMap<String, Option<Whole>>;
+
+fn counts(limits: Limits) -> Result<BTreeMap<String, Option<u64>>, Error> {
+    let count = |(name, limit): (String, Option<Whole>)| {
+        let count = limit.map(|whole| count(whole, &format!("/limits/{name}"))).transpose()?;
+        Ok((name, count))
+    };
+    limits.into_iter().map(count).collect()
+}
+
+fn count(whole: Whole, pointer: &str) -> Result<u64, Error> {
+    whole.count().ok_or_else(|| Error::invalid(pointer, "this number must not be negative"))
+}
+
+/// The language with this code.
+fn language(code: &str) -> Result<Language, Error> {
+    Language::parse(code).ok_or_else(|| {
+        let codes: Vec<_> = Language::codes().collect();
+        let message = format!("there is no such language; the languages are {}", codes.join(", "));
+        Error::invalid("/language", message)
+    })
+}
 
 /// A tenant to create.
 #[derive(Deserialize, ToSchema)]
@@ -55,6 +77,10 @@ pub(in crate::http) struct NewTenant {
     #[serde(default)]
     #[schema(value_type = openapi::Quotas)]
     limits: Limits,
+    /// The language of the tenant's texts, as an ISO 639 code; `none` for no language. Without it,
+    /// `en`.
+    #[schema(value_type = Option<openapi::Language>)]
+    language: Option<String>,
 }
 
 /// All tenants.
@@ -64,6 +90,7 @@ pub(in crate::http) struct NewTenant {
     "created": "2026-02-03T08:15:00.000Z",
     "keys": 1,
     "limits": examples::quotas(),
+    "language": "en",
 }] })))]
 struct TenantList {
     tenants: Vec<TenantSummary>,
@@ -81,6 +108,9 @@ struct TenantSummary {
     keys: usize,
     #[schema(value_type = openapi::Quotas)]
     limits: Quotas,
+    /// The language of its texts.
+    #[schema(value_type = openapi::Language)]
+    language: &'static str,
 }
 
 /// A tenant.
@@ -96,9 +126,17 @@ struct TenantAnswer {
     keys: Vec<TenantKey>,
     #[schema(value_type = openapi::Quotas)]
     limits: Quotas,
+    /// The language of its texts.
+    #[schema(value_type = openapi::Language)]
+    language: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<QuotaUsage>, nullable = false)]
     usage: Option<Value>,
+    /// After a key was revoked: the hosts that did not follow within `follow_ms`; left out if all
+    /// did. Until they do, their calls are refused or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    behind: Vec<String>,
 }
 
 /// A key without its secret.
@@ -151,7 +189,7 @@ struct NewKeyAnswer {
     responses((status = 200, description = "The tenants.", body = TenantList)),
 )]
 pub(in crate::http) async fn list(State(app): State<Arc<App>>, _: Admin) -> Reply {
-    let listed = app.kb.services().tenants.list().await?;
+    let listed = app.kb.tenants().list().await?;
     let tenants = listed.iter().map(TenantSummary::of).collect();
     Ok(answer(StatusCode::OK, TenantList { tenants }))
 }
@@ -179,7 +217,8 @@ pub(in crate::http) async fn create(
 ) -> Reply {
     let name = new.name.ok_or_else(|| Error::invalid("/name", "name is required"))?;
     let name = parse(&name, "/name")?;
-    let created = app.kb.services().tenants.create(&name, new.limits).await?;
+    let language = new.language.as_deref().map(language).transpose()?.unwrap_or_default();
+    let created = app.kb.tenants().create(&name, counts(new.limits)?, language).await?;
     let tenant = TenantAnswer::of(&name, Some(&created.record));
     let NewKey { id, text } = created.key;
     Ok(answer(StatusCode::CREATED, TenantWithKey { tenant, key_id: id, key: text }))
@@ -206,8 +245,8 @@ pub(in crate::http) async fn create(
     ),
 )]
 pub(in crate::http) async fn get(State(app): State<Arc<App>>, _: Admin, Name(name): Name) -> Reply {
-    let listed = app.kb.services().tenants.find(&name).await?;
-    let usage = Some(quotas(&app, &name).await?);
+    let listed = app.kb.tenants().find(&name).await?;
+    let usage = Some(app.kb.quotas(&name).await?);
     Ok(answer(StatusCode::OK, TenantAnswer { usage, ..TenantAnswer::of(&name, listed.record()) }))
 }
 
@@ -222,12 +261,16 @@ pub(in crate::http) struct Change {
     #[serde(default)]
     #[schema(value_type = openapi::Quotas)]
     limits: Limits,
+    /// The language of the tenant's texts, as an ISO 639 code; `none` for no language.
+    #[schema(value_type = Option<openapi::Language>)]
+    language: Option<String>,
 }
 
-/// Change a tenant's limits
+/// Change a tenant's limits and its language
 ///
-/// Changes the limits that are named, at once on this host and within about a second on others;
-/// `null` lifts one. On a server with keys it takes the admin key.
+/// Changes what is named; `null` lifts a limit. After a change of the language the tenant's facts
+/// are indexed again in the background, and found meanwhile. On a server with keys it takes the
+/// admin key.
 #[utoipa::path(
     patch,
     path = "/v1/admin/tenants/{t}",
@@ -253,10 +296,9 @@ pub(in crate::http) async fn change(
     Name(name): Name,
     Json(change, _held): Json<Change>,
 ) -> Reply {
-    let record = app.kb.services().tenants.change_quotas(&name, change.limits).await?;
-    if record.quotas.proof_requests == Some(0) {
-        app.kb.recorder().forget(&name);
-    }
+    let limits = counts(change.limits)?;
+    let language = change.language.as_deref().map(language).transpose()?;
+    let record = app.kb.change_tenant(&name, limits, language).await?;
     Ok(answer(StatusCode::OK, TenantAnswer::of(&name, Some(&record))))
 }
 
@@ -272,6 +314,11 @@ struct TenantDeleted {
     message: &'static str,
     #[schema(value_type = TenantName)]
     name: String,
+    /// The hosts that did not follow within `follow_ms`; left out if all did. Until they do, their
+    /// calls are refused or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    behind: Vec<String>,
 }
 
 /// Delete a tenant with all that it has
@@ -298,9 +345,10 @@ pub(in crate::http) async fn delete(
     Name(name): Name,
 ) -> Reply {
     app.kb.delete_tenant(&name).await?;
+    let behind = app.kb.behind(std::slice::from_ref(&name)).await;
     let message = "Tenant deleted successfully";
     let name = name.as_str().to_string();
-    Ok(answer(StatusCode::OK, TenantDeleted { status: Success::Success, message, name }))
+    Ok(answer(StatusCode::OK, TenantDeleted { status: Success::Success, message, name, behind }))
 }
 
 /// How to rotate a key.
@@ -309,7 +357,8 @@ pub(in crate::http) async fn delete(
 #[schema(examples(json!({ "grace_seconds": 86400 })))]
 pub(in crate::http) struct Rotation {
     /// How long the tenant's other keys stay valid; without it, until they are revoked.
-    grace_seconds: Option<u64>,
+    #[schema(value_type = Option<i64>, minimum = 0)]
+    grace_seconds: Option<Whole>,
 }
 
 /// Give a tenant a further key
@@ -336,7 +385,8 @@ pub(in crate::http) async fn rotate_key(
     Name(name): Name,
     Json(rotation, _held): Json<Rotation>,
 ) -> Reply {
-    let key = app.kb.services().tenants.rotate_key(&name, rotation.grace_seconds).await?;
+    let grace = rotation.grace_seconds.map(|whole| count(whole, "/grace_seconds")).transpose()?;
+    let key = app.kb.tenants().rotate_key(&name, grace).await?;
     let (name, NewKey { id, text }) = (name.as_str().to_string(), key);
     Ok(answer(StatusCode::CREATED, NewKeyAnswer { name, key_id: id, key: text }))
 }
@@ -352,8 +402,7 @@ pub(in crate::http) struct Revocation {
 
 /// End a key at once
 ///
-/// At once on this host, and within about a second on others. On a server with keys it takes the
-/// admin key.
+/// At once, also on other hosts on the same storage. On a server with keys it takes the admin key.
 #[utoipa::path(
     post,
     path = "/v1/admin/tenants/{t}/revoke-key",
@@ -380,8 +429,9 @@ pub(in crate::http) async fn revoke_key(
     Json(revocation, _held): Json<Revocation>,
 ) -> Reply {
     let id = revocation.key_id.ok_or_else(|| Error::invalid("/key_id", "key_id is required"))?;
-    let record = app.kb.services().tenants.revoke_key(&name, &id).await?;
-    Ok(answer(StatusCode::OK, TenantAnswer::of(&name, Some(&record))))
+    let record = app.kb.tenants().revoke_key(&name, &id).await?;
+    let behind = app.kb.behind(std::slice::from_ref(&name)).await;
+    Ok(answer(StatusCode::OK, TenantAnswer { behind, ..TenantAnswer::of(&name, Some(&record)) }))
 }
 
 fn answer(status: StatusCode, value: impl Serialize) -> Response {
@@ -397,6 +447,7 @@ impl TenantSummary {
             created: record.and_then(|record| time(record.created)),
             keys: record.map_or(0, valid),
             limits: record.map(|record| record.quotas.clone()).unwrap_or_default(),
+            language: language_of(record),
         }
     }
 }
@@ -409,7 +460,9 @@ impl TenantAnswer {
             created: record.and_then(|record| time(record.created)),
             keys: keys.filter(|key| key.is_valid()).map(TenantKey::from).collect(),
             limits: record.map(|record| record.quotas.clone()).unwrap_or_default(),
+            language: language_of(record),
             usage: None,
+            behind: Vec::new(),
         }
     }
 }
@@ -422,6 +475,10 @@ impl From<&KeyRecord> for TenantKey {
             expires: key.expires.and_then(time),
         }
     }
+}
+
+fn language_of(record: Option<&Record>) -> &'static str {
+    record.map(|record| record.language).unwrap_or_default().code()
 }
 
 /// Milliseconds since 1970 as ISO 8601.

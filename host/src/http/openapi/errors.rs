@@ -19,14 +19,19 @@ const CODES: &[(Code, &str)] = &[
     (
         Code::InvalidRequest,
         "the request is malformed; `details.pointer` is a JSON pointer to the place. Also with \
-         405, when the route does not have this method",
+         405, when the route does not have this method, and with 415, when the body's type or \
+         encoding is not one that is read",
     ),
     (
         Code::InvalidFilter,
         "the filter is malformed; `details.pointer` is a JSON pointer to the place",
     ),
     (Code::Unauthorized, "the key is missing or unknown"),
-    (Code::Forbidden, "the key does not allow this"),
+    (
+        Code::Forbidden,
+        "the key does not allow this; or, on a server without keys, the request's host or the web \
+         page that it comes from is not one that may use the server",
+    ),
     (
         Code::NotFound,
         "there is no such fact, tenant, extension, key or generation, or no such route",
@@ -56,11 +61,21 @@ const CODES: &[(Code, &str)] = &[
     (Code::GuestOutOfFuel, "a guest used up its fuel"),
     (Code::GuestOutOfMemory, "a guest asked for more memory than it may have"),
     (Code::GuestLimit, "a guest reached another limit"),
+    (
+        Code::GuestInvalid,
+        "a guest returned what it may not, such as broken metadata; `details` has the guest as \
+         `component`",
+    ),
     (Code::Overloaded, "the server is overloaded; `Retry-After` says when to try again"),
     (
         Code::StorageUnavailable,
         "storage refused or cannot be reached; nothing was changed. The message begins `Redis not \
          available` where storage is Redis",
+    ),
+    (
+        Code::StorageFull,
+        "the disk that storage is on is full, or a bound on what may be written to it is reached; \
+         nothing was changed. Reads and deletions are served",
     ),
     (
         Code::EmbeddingUnavailable,
@@ -178,6 +193,9 @@ struct ErrorDetails {
     /// The guest's generation.
     #[schema(nullable = false)]
     generation: Option<u64>,
+    /// What a guest returned that it may not.
+    #[schema(nullable = false)]
+    violation: Option<String>,
     #[schema(nullable = false)]
     outcome: Option<Outcome>,
 }
@@ -230,10 +248,17 @@ errors! {
             "this server needs a key: Authorization: Bearer KEY, or X-API-Key: KEY",
         ),
     ];
-    Forbidden: "`forbidden`: the key does not allow this.", [
+    Forbidden: "`forbidden`: the key does not allow this; or, on a server without keys, the \
+                request's host or the web page that it comes from may not use the server.", [
         error::Error::new(
             Code::Forbidden,
             "this key does not belong to the tenant in X-Kenning-Tenant",
+        ),
+        error::Error::new(
+            Code::Forbidden,
+            "this request comes from a page of http://attacker.example, and without keys this \
+             server serves only its own pages; list the page's origin in --allowed-origins, or \
+             set KENNING_ADMIN_KEY",
         ),
     ];
     NotFound: "`not_found`: there is no such fact, tenant, extension, key or generation.", [
@@ -247,6 +272,16 @@ errors! {
     DimensionMismatch: "`dimension_mismatch`: vectors of two models met.", [dimension_mismatch()];
     TooLarge: "`too_large`: the request exceeds a size limit. The message and `details` name it.", [
         error::Error::too_large("fact_text_bytes", 262_144, 300_000),
+    ];
+    UnsupportedMediaType: "`invalid_request`: the body's type or encoding is not one that is \
+                           read.", [
+        error::Error::new(
+            Code::UnsupportedMediaType,
+            "the body's content-type is \"text/plain\"; it must be one of application/json, \
+             application/merge-patch+json, application/x-ndjson, application/wasm, \
+             application/octet-stream",
+        )
+        .with_details(json!({ "pointer": "/headers/content-type" })),
     ];
     Rejected: "`rejected`: an extension of the tenant refused the fact or the query.", [
         error::Error::new(
@@ -267,7 +302,8 @@ errors! {
     Internal: "`internal`: an error in the server.", [error::Error::internal("")];
     GuestFailed: "`guest_trapped`, `guest_out_of_fuel`, `guest_out_of_memory` or `guest_limit`: \
                   the logic or an extension was stopped. The message and `details` say which one, \
-                  by what limit, and how much it used.", [
+                  by what limit, and how much it used. `guest_invalid`: it returned what it may \
+                  not.", [
         error::Error::new(Code::GuestOutOfFuel, "the logic (generation 3) used up its fuel")
             .with_details(json!({
                 "limit": "fuel", "allowed": 2_000_000_000, "used": 2_000_000_000,
@@ -285,6 +321,13 @@ errors! {
             "Embedding not available: connection refused",
         ),
         error::Error::overloaded("concurrent_calls", 128),
+    ];
+    StorageFull: "`storage_full`: the disk is full; nothing was changed.", [
+        error::Error::new(
+            Code::StorageFull,
+            "Storage is full: the disk of facts.redb has no space left; make room, and writes are \
+             accepted again",
+        ),
     ];
     Timeout: "`timeout`: the deadline passed. Where `details.outcome` is `unknown`, a write may \
               have happened: it is safe to repeat it with the same `fact_id` or \

@@ -39,6 +39,7 @@ pub(in crate::http) fn tenant() -> Value {
         "created": created,
         "keys": [{ "key_id": "5be1c0a2d9f4", "created": created, "expires": null }],
         "limits": quotas(),
+        "language": "en",
     })
 }
 

@@ -33,31 +33,59 @@ const DESCRIPTION: &str = "\
     missing |\n\
     | `contains` | a scalar | the field is a string with this in it, or a list with this \
     among its elements |\n\
-    | `icontains` | a string | as `contains`, ignoring case |\n\
+    | `icontains` | a string | as `contains`, ignoring case as Unicode folds it: `STRASSE` is \
+    in `Straße` |\n\
     | `exists` | a boolean | with true, the field is there, even if it is null; with false, \
     it is not |\n\
     \n\
     A dot reaches into objects, unless a field has exactly that name: `a.b` is the field \
-    `a.b`, or otherwise `b` in the object `a`. `eq`, `in`, `contains` and `icontains` hold \
-    for a list when they hold for one of its elements. Values of different JSON types are \
-    never equal, and neither is greater. Strings compare by code point, so RFC 3339 times of \
-    the same offset and precision compare as times. `{}` holds for every fact; an unknown \
-    operator is refused with `invalid_filter`.";
+    `a.b`, or otherwise `b` in the object `a`. If `a` is a list, `a.b` is `b` in each object of \
+    the list, and one that fits is enough. `eq`, `in`, `contains` and `icontains` hold for a list \
+    when they hold for one of its elements.\n\
+    \n\
+    `$timestamp` is the fact's own time; a member `timestamp` of the metadata is a field like any \
+    other. Strings that are times, such as `2026-03-01T18:30:00+09:00`, compare as instants. A \
+    time without an offset is read as UTC, and a date alone as its first instant. All other \
+    strings compare by code point. Values of different JSON types are never equal, and neither \
+    is greater.\n\
+    \n\
+    `{}` holds for every fact. An unknown operator, or a member given twice, is refused with \
+    `invalid_filter`.";
 
 /// Members that combine filters, in both spellings, and what each says.
 const LISTS: [(&str, &str); 4] = [
-    ("AND", "All of them hold."),
-    ("and", "All of them hold."),
-    ("OR", "Any of them holds."),
-    ("or", "Any of them holds."),
+    ("AND", "All of them hold; at least one."),
+    ("and", "All of them hold; at least one."),
+    ("OR", "Any of them holds; at least one."),
+    ("or", "Any of them holds; at least one."),
 ];
 
+/// What a search takes as its filter: `{}`, too, which a filter within a filter is not.
+pub(in crate::http) enum WholeFilter {}
+
+impl PartialSchema for WholeFilter {
+    fn schema() -> RefOr<Schema> {
+        let empty =
+            ObjectBuilder::new().max_properties(Some(0)).description(Some("Holds for every fact."));
+        let none = ObjectBuilder::new().schema_type(Type::Null);
+        AnyOfBuilder::new().item(reference::<Filter>()).item(empty).item(none).into()
+    }
+}
+
+impl ToSchema for WholeFilter {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Filter::name().into(), Filter::schema()));
+        Filter::schemas(schemas);
+    }
+}
+
 /// A condition over metadata.
-pub(in crate::http) enum Filter {}
+enum Filter {}
 
 impl PartialSchema for Filter {
     fn schema() -> RefOr<Schema> {
-        let mut filter = ObjectBuilder::new().description(Some(DESCRIPTION));
+        let mut filter =
+            ObjectBuilder::new().min_properties(Some(1)).description(Some(DESCRIPTION));
         for (name, description) in LISTS {
             filter = filter.property(name, filters().description(Some(description)));
         }
@@ -93,11 +121,16 @@ enum Condition {}
 impl PartialSchema for Condition {
     fn schema() -> RefOr<Schema> {
         let list = || ArrayBuilder::new().items(scalar()).max_items(Some(1_024));
-        let ends = ArrayBuilder::new().items(ordered()).min_items(Some(2)).max_items(Some(2));
+        let ends = |of: Type| {
+            let end = ObjectBuilder::new().schema_type(of);
+            ArrayBuilder::new().items(end).min_items(Some(2)).max_items(Some(2))
+        };
+        let ends = AnyOfBuilder::new().item(ends(Type::Number)).item(ends(Type::String));
         let text = ObjectBuilder::new().schema_type(Type::String);
         let flag = ObjectBuilder::new().schema_type(Type::Boolean);
         ObjectBuilder::new()
             .description(Some("Operators on one field; all must hold."))
+            .min_properties(Some(1))
             .property("eq", scalar())
             .property("ne", scalar())
             .property("gt", ordered())
@@ -121,6 +154,8 @@ fn reference<T: ToSchema>() -> Ref {
     Ref::from_schema_name(T::name())
 }
 
+/// At least one, which the schema leaves to the description: generators of requests do not come to
+/// an end where a schema demands itself.
 fn filters() -> ArrayBuilder {
     ArrayBuilder::new().items(reference::<Filter>())
 }

@@ -20,21 +20,21 @@ use utoipa::{Modify, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 pub(super) use errors::{
-    Conflict, DimensionMismatch, ErrorBody, ErrorCode, Incompatible, NotFound, Rejected, TooLarge,
+    Conflict, DimensionMismatch, ErrorBody, Incompatible, NotFound, Rejected, TooLarge,
 };
-pub(super) use filter::Filter;
+pub(super) use filter::WholeFilter;
 pub(super) use parameters::{
     ExtensionInPath, FactInPath, IdempotencyKey, TenantInPath, parameter_names,
 };
 pub(super) use schemas::{
-    Component, Digest, FactId, JsonLines, Metadata, OnFailure, QuotaUsage, Quotas, Success,
-    TenantName, TopK,
+    Component, Digest, FactId, Grant, HalfLife, JsonLines, Language, Metadata, OnFailure,
+    QuotaUsage, Quotas, Scalar, Success, TenantName, TopK,
 };
 
 use crate::http::App;
 
 /// Errors of every route that takes a tenant's key, by status.
-const TENANT_ERRORS: [(u16, &str); 8] = [
+const TENANT_ERRORS: [(u16, &str); 9] = [
     (400, "InvalidRequest"),
     (401, "Unauthorized"),
     (403, "Forbidden"),
@@ -43,23 +43,44 @@ const TENANT_ERRORS: [(u16, &str); 8] = [
     (502, "GuestFailed"),
     (503, "Unavailable"),
     (504, "Timeout"),
+    (507, "StorageFull"),
 ];
 
 /// Errors of every route that takes the admin key, by status.
-const ADMIN_ERRORS: [(u16, &str); 6] = [
+const ADMIN_ERRORS: [(u16, &str); 7] = [
     (400, "InvalidRequest"),
     (401, "Unauthorized"),
     (403, "Forbidden"),
     (500, "Internal"),
     (503, "Unavailable"),
     (504, "Timeout"),
+    (507, "StorageFull"),
 ];
 
+/// Errors of every route, with or without a key: its host or the page it comes from is refused.
+const HEAD_ERRORS: [(u16, &str); 2] = [(400, "InvalidRequest"), (403, "Forbidden")];
+
+/// Errors of every route that takes a body.
+const BODY_ERRORS: [(u16, &str); 1] = [(415, "UnsupportedMediaType")];
+
 /// Headers of an answer that ran guest code, by the name of the header's component.
-const GUEST_HEADERS: [(&str, &str); 3] = [
+const GUEST_HEADERS: [(&str, &str); 4] = [
     ("x-kenning-generation", "Generation"),
     ("x-kenning-digest", "Digest"),
     ("x-kenning-extensions", "Extensions"),
+    ("x-kenning-left-out", "LeftOut"),
+];
+
+/// The header of an answer to a write, and the operations that write.
+const REVISION_HEADER: [(&str, &str); 1] = [("x-kenning-revision", "Revision")];
+const WRITES: [&str; 7] = [
+    "storeFact",
+    "storeFacts",
+    "updateFact",
+    "deleteFact",
+    "updateFactBatch",
+    "deleteFactBatch",
+    "importFacts",
 ];
 
 /// The document without its routes.
@@ -118,7 +139,7 @@ fn add_security(components: &mut Components) {
     components.add_security_scheme("apiKey", SecurityScheme::ApiKey(ApiKey::Header(header)));
 }
 
-fn headers() -> [(String, RefOr<Header>); 5] {
+fn headers() -> [(String, RefOr<Header>); 7] {
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let integer = |minimum| {
         ObjectBuilder::new()
@@ -150,7 +171,19 @@ fn headers() -> [(String, RefOr<Header>); 5] {
         header(
             "Extensions",
             text().into(),
-            "`name=generation` of each extension that the call passed through, in their order.",
+            "`name=generation` of each extension that ran, in their order.",
+        ),
+        header(
+            "LeftOut",
+            text().into(),
+            "`name=hook` of each hook that failed and was left out, as its policy says. A search \
+             also says why, in `degraded`.",
+        ),
+        header(
+            "Revision",
+            integer(0).examples([4711]).into(),
+            "The tenant's revision after this write, of a batch the last. A read with \
+             `x-kenning-min-revision` of this number sees the write, on every host.",
         ),
         header(
             "RetryAfter",
@@ -169,11 +202,15 @@ pub(super) fn head() -> OpenApi {
 pub(super) fn for_tenants(mut router: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<App>> {
     for operation in operations(router.get_openapi_mut()) {
         let own = operation.parameters.take().unwrap_or_default();
-        let shared = ["Tenant", "TimeoutMs"]
+        let shared = ["Tenant", "TimeoutMs", "MinRevision"]
             .map(|name| RefOr::Ref(Ref::new(format!("#/components/parameters/{name}"))));
         operation.parameters = Some(shared.into_iter().chain(own).collect());
-        for response in operation.responses.responses.values_mut() {
+        let is_write = operation.operation_id.as_deref().is_some_and(|id| WRITES.contains(&id));
+        for (status, response) in &mut operation.responses.responses {
             add_headers(response, &GUEST_HEADERS);
+            if is_write && status.starts_with('2') {
+                add_headers(response, &REVISION_HEADER);
+            }
         }
         add_errors(operation, &TENANT_ERRORS);
     }
@@ -188,10 +225,14 @@ pub(super) fn for_admins(mut router: OpenApiRouter<Arc<App>>) -> OpenApiRouter<A
     router
 }
 
-/// Adds the headers that every answer has, once all routes are there.
+/// Adds what every route has, once all are there.
 pub(super) fn finish(mut openapi: OpenApi) -> OpenApi {
     let request_id = [("x-request-id", "RequestId")];
     for operation in operations(&mut openapi) {
+        add_errors(operation, &HEAD_ERRORS);
+        if operation.request_body.is_some() {
+            add_errors(operation, &BODY_ERRORS);
+        }
         for response in operation.responses.responses.values_mut() {
             add_headers(response, &request_id);
         }

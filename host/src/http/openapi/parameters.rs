@@ -22,7 +22,12 @@ struct OfTenants {
     tenant: String,
     /// Shortens this request's deadline, in milliseconds. It never lengthens it.
     #[param(rename = "x-kenning-timeout-ms", required = false, minimum = 1, example = 2500)]
-    timeout_ms: u64,
+    timeout_ms: usize,
+    /// For a get, a list and a search: the answer has seen the tenant's changes up to this
+    /// revision, which a write was answered with in `x-kenning-revision`. The request waits
+    /// for that within its deadline, and otherwise fails with `timeout`.
+    #[param(rename = "x-kenning-min-revision", required = false, minimum = 0, example = 0)]
+    min_revision: i64,
 }
 
 /// Makes a store safe to repeat.
@@ -70,14 +75,15 @@ pub(in crate::http) struct ExtensionInPath {
     /// The tenant's name.
     #[param(value_type = TenantName, example = "acme")]
     t: String,
-    /// The extension's name: 1 to 63 lower-case ASCII letters, digits and `-`.
-    #[param(example = "redact-pii")]
+    /// The extension's name: 1 to 63 lower-case ASCII letters, digits and `-`, not beginning with
+    /// `-`.
+    #[param(pattern = "^[a-z0-9][a-z0-9-]{0,62}$", example = "redact-pii")]
     name: String,
 }
 
 /// The parameters of all tenants' routes, by the names of their components.
 pub(super) fn shared() -> impl Iterator<Item = (String, RefOr<Parameter>)> {
-    let names = ["Tenant", "TimeoutMs"].map(String::from);
+    let names = ["Tenant", "TimeoutMs", "MinRevision"].map(String::from);
     names.into_iter().zip(described::<OfTenants>().into_iter().map(RefOr::T))
 }
 

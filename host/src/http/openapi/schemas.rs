@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 use utoipa::openapi::schema::{
-    AdditionalProperties, KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type,
+    AdditionalProperties, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, SchemaType, Type,
 };
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -52,10 +52,39 @@ schemas! {
         .maximum(Some(1_000))
         .default(Some(json!(10)));
 
+    /// A span of time: a whole number of seconds, minutes, hours, days or weeks, such as `7d`, or a
+    /// number of seconds.
+    HalfLife = OneOfBuilder::new()
+        .item(text("^0*[1-9][0-9]{0,7}[smhdw]$").max_length(Some(9)).examples(["7d"]))
+        .item(
+            ObjectBuilder::new()
+                .schema_type(Type::Number)
+                .exclusive_minimum(Some(0))
+                .maximum(Some(1_000_000_000_000_000_u64)),
+        );
+
+    /// A text, a number, a boolean or `null`.
+    Scalar = ObjectBuilder::new().schema_type(SchemaType::from_iter([
+        Type::String,
+        Type::Number,
+        Type::Boolean,
+        Type::Null,
+    ]));
+
+    /// The language of a tenant's texts, as an ISO 639 code; `none` for no language.
+    Language = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(kenning_index::Language::codes()));
+
     /// What happens to a call when a hook of it fails.
     OnFailure = ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(["close", "leave-out"]));
+
+    /// An import that an extension may be allowed by name.
+    Grant = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(kenning_runtime::Grant::ALL.map(|grant| grant.name())));
 
     /// The bytes of a WebAssembly component.
     Component = binary();
@@ -88,6 +117,7 @@ fn quotas() -> ObjectBuilder {
             .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
             .minimum(Some(0))
+            .maximum(Some(i64::MAX as usize))
             .description(Some(quota_description(name)));
         (name, quota)
     });

@@ -119,10 +119,15 @@ impl Backlog {
         self.next_retry = Some(self.next_retry.map_or(until, |next| next.min(until)));
     }
 
-    /// The batch was embedded.
-    pub(super) fn succeeded(&mut self, batch: &[Pending]) {
-        self.batch = (self.batch * 2).min(BATCH);
+    /// The first facts of the batch were embedded, so many of them.
+    pub(super) fn succeeded(&mut self, batch: &[Pending], facts: usize) {
+        // The next batch is not much longer than what can be embedded of it.
+        self.batch = match facts < batch.len() {
+            true => facts.max(1),
+            false => (self.batch * 2).min(BATCH),
+        };
         self.backoff = Duration::ZERO;
+        let batch = &batch[..facts];
         self.embedded = batch.last().map(|(_, revision)| *revision);
         for (id, _) in batch {
             self.postponed.remove(id);
@@ -198,7 +203,7 @@ mod tests {
                 backlog.failed(&batch, now);
             } else if !batch.is_empty() {
                 done.extend(batch.iter().map(|(_, revision)| revision.0));
-                backlog.succeeded(&batch);
+                backlog.succeeded(&batch, batch.len());
             }
         }
         unreachable!()

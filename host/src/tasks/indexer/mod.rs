@@ -9,8 +9,16 @@
 //! | `scheduler` | decides which tenant's pending facts are next |
 //! | `step` | indexes one tenant's next facts: their text, then their vectors |
 //! | `backlog` | how far one tenant is, and what to do when the embedder fails |
+//! | `following` | applies what other hosts on the same storage change |
+//! | `others` | decides which host makes a vector |
+//! | `languages` | indexes a tenant's facts again when its language was changed |
+//! | `missing` | facts that are listed and cannot be read |
 
 mod backlog;
+mod following;
+mod languages;
+mod missing;
+mod others;
 mod rebuild;
 mod scheduler;
 mod step;
@@ -18,7 +26,7 @@ mod step;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kenning_index::{Entry, FactIndex, Index};
+use kenning_index::{Entry, IndexError};
 use kenning_storage::{FactId, Revision, StorageError, TenantId};
 use tokio::task::JoinHandle;
 
@@ -26,7 +34,9 @@ use crate::kb::{Caller, Kb};
 use kenning_core::error::Error;
 use kenning_embedder::EmbedError;
 use kenning_runtime::tenant_indexes::TenantIndexes;
-use kenning_runtime::wit;
+use kenning_runtime::windows::TextVectors;
+use kenning_runtime::{TenantIndex, wit};
+use others::Others;
 
 /// Most facts in one call of the logic.
 const FACTS: usize = 100;
@@ -54,15 +64,23 @@ enum IndexerError {
 /// Builds all indexes, then indexes pending facts as they appear, until aborted.
 pub fn start(kb: Arc<Kb>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let indexer = Indexer { kb };
+        let others = Others::new(kb.services().limits.store_embedding);
+        let indexer = Indexer { kb, others };
         indexer.rebuild_until_done().await;
         indexer.watch_adoption();
-        indexer.keep_up().await;
+        tokio::join!(
+            indexer.keep_up(),
+            indexer.examine_suspects(),
+            indexer.follow_losses(),
+            indexer.follow_changes(),
+            indexer.follow_languages(),
+        );
     })
 }
 
 struct Indexer {
     kb: Arc<Kb>,
+    others: Others,
 }
 
 impl Indexer {
@@ -91,10 +109,10 @@ impl Indexer {
                 most = 1;
             } else {
                 // Requested alone and still without an entry: treated as no fact.
-                tracing::warn!(id = %requested[0], "the logic gave no entry for a fact");
                 done += 1;
             }
         }
+        self.note_missing(tenant, ids, &entries).await?;
         Ok(entries)
     }
 
@@ -142,20 +160,27 @@ fn align(
 }
 
 /// Adds a fact to the index. A failure is only logged, so that one fact does not stop the others.
-fn upsert(
-    index: &Index,
+/// A fact whose metadata cannot be parsed is found by its text alone. Waits for long searches, as
+/// every writer does: it would keep a thread waiting for the index otherwise.
+async fn upsert(
+    (indexes, index): (&TenantIndexes, &TenantIndex),
     id: &FactId,
     revision: Revision,
     entry: &wit::Entry,
-    vector: Option<&[f32]>,
+    vectors: Option<&TextVectors>,
 ) {
-    let upserted = index.upsert(&Entry {
-        id: id.as_str(),
-        revision: revision.0,
-        text: &entry.text,
-        metadata: &entry.metadata,
-        vector,
-    });
+    let (id, text, revision) = (id.as_str(), entry.text.as_str(), revision.0);
+    let vector = vectors.map(|vectors| vectors.values.as_slice());
+    let embedded = vectors.map_or(text.len(), |vectors| vectors.embedded_bytes);
+    let _turn = index.write().await;
+    let add = |metadata| {
+        indexes.upsert_entry(index, &Entry { id, revision, text, metadata, vector }, embedded)
+    };
+    let mut upserted = add(&entry.metadata);
+    if let Err(error @ IndexError::Metadata(_)) = &upserted {
+        tracing::warn!(%id, %error, "a fact is indexed without its metadata");
+        upserted = add("{}");
+    }
     if let Err(error) = upserted {
         tracing::warn!(%id, %error, "fact not indexed");
     }

@@ -2,14 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use kenning_storage::{FactId, StoredVector, TenantId};
+use kenning_index::FactIndex;
+use kenning_runtime::windows::{Cut, TextVectors};
+use kenning_storage::{FactId, Revision, StoredVector, TenantId};
 
 use super::backlog::{BATCH, Backlog, NextPass, Pending};
 use super::{FACTS, Indexer, IndexerError, upsert};
-use kenning_embedder::{EmbedError, Lane};
+use kenning_core::error::Error;
+use kenning_embedder::{EmbedError, Lane, Vector};
+use kenning_runtime::wit;
 
-/// How long to wait for a batch. No caller waits for it, so the limit only has to recover from an
-/// embedder that hangs.
+/// Windows in one call of the embedder, and about as many in one batch: a fact with more is a batch
+/// alone. So other tenants' facts wait for some seconds at most.
+const WINDOWS: usize = 64;
+
+/// How long to wait for a piece of a batch. No caller waits for it, so the limit only has to
+/// recover from an embedder that hangs.
 const EMBEDDING: Duration = Duration::from_secs(60);
 
 /// How long to wait for a probe of the embedder.
@@ -85,7 +93,7 @@ impl Indexer {
         let index = self.indexes().index(tenant);
         for ((id, revision), entry) in pending.iter().zip(&entries) {
             if let Some(entry) = entry {
-                upsert(&index, id, *revision, entry, None);
+                upsert((self.indexes(), &index), id, *revision, entry, None).await;
             }
         }
         backlog.text_indexed = Some(*last);
@@ -102,14 +110,21 @@ impl Indexer {
         if pending.is_empty() {
             return Ok(StepOutcome::PassEnded(backlog.end_pass()));
         }
+        let pending = match self.ours(tenant, pending).await? {
+            Ok(pending) => pending,
+            Err(again) => {
+                backlog.end_pass();
+                return Ok(StepOutcome::PassEnded(NextPass::At(again)));
+            }
+        };
         let batch = backlog.next_batch(pending, Instant::now());
         if batch.is_empty() {
             return Ok(StepOutcome::Continue);
         }
-        match self.embed_batch(tenant, &batch).await {
+        match self.keeping_claim(tenant, self.embed_batch(tenant, &batch)).await {
             Ok(vectors) => {
                 storage.put_vectors(tenant, &vectors, self.until()).await?;
-                backlog.succeeded(&batch);
+                backlog.succeeded(&batch, vectors.len());
                 Ok(StepOutcome::EmbedderUp)
             }
             Err(IndexerError::Embed(error)) => {
@@ -140,6 +155,7 @@ impl Indexer {
         StepOutcome::EmbedderUp
     }
 
+    /// Embeds the first facts of a batch, as many as have [`WINDOWS`] windows, and indexes them.
     async fn embed_batch(
         &self,
         tenant: &TenantId,
@@ -147,27 +163,67 @@ impl Indexer {
     ) -> Result<Vec<StoredVector>, IndexerError> {
         let ids: Vec<FactId> = batch.iter().map(|(id, _)| id.clone()).collect();
         let entries = self.entries(tenant, &ids).await?;
-        let texts: Vec<String> = entries.iter().flatten().map(|entry| entry.text.clone()).collect();
-        let mut embedded = Vec::new();
-        if !texts.is_empty() {
+        let cut = self.cut(&entries).await?;
+        let windows = cut.iter().flatten().flat_map(Cut::texts).collect();
+        let mut embedded = self.embed_windows(tenant, windows).await?.into_iter();
+        let index = self.indexes().index(tenant);
+        let mut vectors = Vec::with_capacity(cut.len());
+        for (((id, revision), entry), cut) in batch.iter().zip(&entries).zip(&cut) {
+            // A hash that is not a fact has no text to embed; an empty vector clears its mark.
+            let mut of_text = TextVectors { values: Vec::new(), embedded_bytes: 0 };
+            let mut text = "";
+            if let (Some(entry), Some(cut)) = (entry, cut) {
+                of_text.embedded_bytes = cut.embedded_bytes();
+                for vector in embedded.by_ref().take(cut.windows.len()) {
+                    of_text.values.extend_from_slice(&vector);
+                }
+                // Another text at a newer revision keeps the vectors out; the same takes them.
+                let known = index.revision(id.as_str()).map_or(*revision, Revision);
+                let revision = known.max(*revision);
+                upsert((self.indexes(), &index), id, revision, entry, Some(&of_text)).await;
+                text = entry.text.as_str();
+            }
+            vectors.push(self.indexes().stored_vector(id.clone(), *revision, text, of_text));
+        }
+        Ok(vectors)
+    }
+
+    /// The windows of the first of these texts: at most [`WINDOWS`] in all, and of one text at
+    /// least.
+    async fn cut(&self, entries: &[Option<wit::Entry>]) -> Result<Vec<Option<Cut>>, IndexerError> {
+        let kb = self.kb.clone();
+        let texts = entries.iter().map(|entry| entry.as_ref().map(|entry| entry.text.clone()));
+        let texts: Vec<Option<String>> = texts.collect();
+        // To cut a long text takes some milliseconds.
+        let cut = tokio::task::spawn_blocking(move || {
+            let mut windows = 0;
+            let mut cut = Vec::with_capacity(texts.len());
+            for text in texts {
+                let next = text.map(|text| kb.services().indexes.cut(text));
+                windows += next.as_ref().map_or(0, |cut| cut.windows.len());
+                if windows > WINDOWS && !cut.is_empty() {
+                    break;
+                }
+                cut.push(next);
+            }
+            cut
+        });
+        cut.await.map_err(|error| Error::internal(error).into())
+    }
+
+    /// Embeds windows in pieces. What is embedded stays in the embedder's cache if a later piece
+    /// fails.
+    async fn embed_windows(
+        &self,
+        tenant: &TenantId,
+        windows: Vec<&str>,
+    ) -> Result<Vec<Vector>, EmbedError> {
+        let mut vectors = Vec::with_capacity(windows.len());
+        for piece in windows.chunks(WINDOWS) {
+            let piece = piece.iter().map(ToString::to_string).collect();
             let until = Instant::now() + EMBEDDING;
             let embedder = &self.kb.services().embedder;
-            embedded = embedder.embed(tenant, texts, Lane::Background, until).await?;
-        }
-        let index = self.indexes().index(tenant);
-        let mut embedded = embedded.into_iter();
-        let mut vectors = Vec::with_capacity(batch.len());
-        for ((id, revision), entry) in batch.iter().zip(&entries) {
-            // A hash that is not a fact has no text to embed; an empty vector clears its mark.
-            let (text, values) = match entry {
-                Some(entry) => {
-                    let values = embedded.next().map(|values| values.to_vec()).unwrap_or_default();
-                    upsert(&index, id, *revision, entry, Some(&values));
-                    (entry.text.as_str(), values)
-                }
-                None => ("", Vec::new()),
-            };
-            vectors.push(self.indexes().stored_vector(id.clone(), *revision, text, values));
+            vectors.extend(embedder.embed(tenant, piece, Lane::Background, until).await?);
         }
         Ok(vectors)
     }

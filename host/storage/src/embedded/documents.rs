@@ -8,7 +8,9 @@ use redb::{ReadTransaction, ReadableTable};
 use super::Embedded;
 use super::handle::TransactionError;
 use super::request::{DocumentChange, Request};
-use super::tables::{DOCUMENTS, DOCUMENTS_REVISION, Tables, table};
+use super::tables::{
+    DOCUMENTS, DOCUMENTS_REVISION, Tables, damaged, document_sum, documents_revision_sum, table,
+};
 use crate::limits::{check_document, check_document_read};
 use crate::{Document, DocumentName, DocumentStorage, Revision, StorageError};
 
@@ -84,11 +86,11 @@ pub(super) fn apply(
     if tables.documents.get(name)?.map(|row| row.value().0) != change.expected() {
         return Ok(None);
     }
-    let revision = tables.documents_revision.get(())?.map_or(0, |row| row.value()) + 1;
-    tables.documents_revision.insert((), revision)?;
+    let revision = last_revision(&tables.documents_revision)? + 1;
+    tables.put_documents_revision(revision)?;
     match change {
         DocumentChange::Write { bytes, .. } => {
-            tables.documents.insert(name, (revision, bytes.as_slice()))?;
+            tables.put_document(name, revision, bytes)?;
         }
         DocumentChange::Delete { .. } => {
             tables.documents.remove(name)?;
@@ -105,8 +107,11 @@ fn read(
     let Some(row) = table(tx, DOCUMENTS)?.get(name.as_str())? else {
         return Ok(None);
     };
-    let (version, bytes) = row.value();
+    let (version, bytes, sum) = row.value();
     check_document_read(bytes.len() as u64, max_bytes)?;
+    if document_sum(name.as_str(), version, bytes) != sum {
+        return Err(damaged(format!("the document {name}")).into());
+    }
     Ok(Some(Document { version, bytes: bytes.to_vec() }))
 }
 
@@ -117,13 +122,23 @@ fn list(tx: &ReadTransaction, prefix: &str) -> Result<Vec<(DocumentName, u64)>, 
         if !name.value().starts_with(prefix) {
             break;
         }
-        let name = DocumentName::parse(name.value());
-        let name = name.map_err(|error| StorageError::Corrupt(error.to_string()))?;
-        found.push((name, row.value().0));
+        // A damaged name must not hide the others.
+        if let Ok(name) = DocumentName::parse(name.value()) {
+            found.push((name, row.value().0));
+        }
     }
     Ok(found)
 }
 
 fn revision(tx: &ReadTransaction) -> Result<u64, TransactionError> {
-    Ok(table(tx, DOCUMENTS_REVISION)?.get(())?.map_or(0, |row| row.value()))
+    last_revision(&table(tx, DOCUMENTS_REVISION)?)
+}
+
+fn last_revision(revisions: &impl ReadableTable<(), (u64, u32)>) -> Result<u64, TransactionError> {
+    let Some(row) = revisions.get(())? else { return Ok(0) };
+    let (revision, sum) = row.value();
+    if documents_revision_sum(revision) == sum {
+        return Ok(revision);
+    }
+    Err(damaged("the revision of the documents".into()).into())
 }

@@ -8,15 +8,17 @@ use std::time::Instant;
 use async_trait::async_trait;
 use redb::{ReadTransaction, ReadableTable};
 
+use super::changes::{New, append};
+use super::counters::counters_of;
 use super::handle::TransactionError;
 use super::request::Request;
-use super::tables::{FACTS, ORDER, Tables, bytes_of, counters, table};
+use super::tables::{Counters, FACTS, FactRow, ORDER, Tables, intact_fact, order_sum, table};
 use super::{Embedded, codec};
 use crate::cursor::Position;
 use crate::limits::{MAX_EXACT, check_batch, page_size};
 use crate::{
-    Condition, FactId, FactQuota, FactStorage, Hash, IdPage, Revision, StorageError, TenantId,
-    Usage, Write,
+    ChangeKind, Condition, FactId, FactQuota, FactStorage, Hash, IdPage, Revision, StorageError,
+    TenantId, Usage, Write,
 };
 
 #[async_trait]
@@ -65,6 +67,16 @@ impl FactStorage for Embedded {
         let answers = self.change(Request::Delete(tenant.clone(), id.clone()), deadline).await?;
         Ok(answers.into_iter().next().flatten())
     }
+
+    async fn is_listed(
+        &self,
+        tenant: &TenantId,
+        id: &FactId,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.snapshot(deadline, move |tx| is_listed(tx, tenant.as_str(), id.as_str())).await
+    }
 }
 
 fn hashes(
@@ -77,8 +89,12 @@ fn hashes(
     let mut hashes = Vec::with_capacity(ids.len());
     let mut used = 0;
     for id in ids {
-        let row = facts.get((tenant.as_str(), id.as_str()))?;
-        let hash = row.map(|row| codec::decode(row.value().2)).transpose()?;
+        let key = (tenant.as_str(), id.as_str());
+        let row = facts.get(key)?;
+        let read = |row: redb::AccessGuard<'_, FactRow>| {
+            intact_fact(key, row.value()).and_then(|(_, _, hash)| codec::decode(hash))
+        };
+        let hash = row.map(read).transpose()?;
         let size = hash.as_ref().map_or(0, codec::size);
         used += size;
         if used > max_bytes && hashes.is_empty() {
@@ -109,19 +125,34 @@ fn page(
     let order = table(tx, ORDER)?;
     let mut rows = order.range((tenant, 0, "")..end)?.rev();
     let mut positions = Vec::new();
-    for row in rows.by_ref().take(limit) {
-        let key = row?.0;
-        let (_, order, id) = key.value();
-        positions.push(Position { order, id: stored_id(id)? });
+    while positions.len() < limit
+        && let Some(row) = rows.next()
+    {
+        let (key, sum) = row?;
+        positions.extend(position(key.value(), sum.value()));
     }
     let more = rows.next().transpose()?.is_some();
     let cursor = positions.last().filter(|_| more).map(Position::encode);
     Ok(IdPage { ids: positions.into_iter().map(|position| position.id).collect(), cursor })
 }
 
-/// An id as a table holds it.
-pub(super) fn stored_id(text: &str) -> Result<FactId, StorageError> {
-    FactId::parse(text).map_err(|error| StorageError::Corrupt(error.to_string()))
+/// Looks through the listing, which is in another order.
+fn is_listed(tx: &ReadTransaction, tenant: &str, id: &str) -> Result<bool, TransactionError> {
+    for row in table(tx, ORDER)?.range((tenant, 0, "")..(tenant, u64::MAX, ""))? {
+        if row?.0.value().2 == id {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A position as the table holds it; `None` if it is damaged, which must not hide the others.
+fn position((tenant, order, id): (&str, u64, &str), sum: u32) -> Option<Position> {
+    if order_sum((tenant, order, id)) != sum {
+        tracing::error!(tenant.id = tenant, id, order, "a position in the listing is damaged");
+        return None;
+    }
+    Some(Position { order, id: FactId::parse(id).ok()? })
 }
 
 /// A stored fact.
@@ -139,7 +170,7 @@ pub(super) fn current(
     let Some(row) = tables.facts.get(key)? else {
         return Ok(None);
     };
-    let (order, revision, hash) = row.value();
+    let (order, revision, hash) = intact_fact(key, row.value())?;
     Ok(Some(Current { order, revision, hash: codec::decode(hash)? }))
 }
 
@@ -155,8 +186,8 @@ pub(super) fn put_all(
         match put(tables, tenant, write, quota) {
             Ok(revision) => revisions.push(revision),
             Err(TransactionError::Request(error)) if revisions.iter().any(Option::is_some) => {
-                tracing::error!(%error, tenant.id = tenant, "one of several writes failed");
-                return Err(StorageError::Timeout { outcome_unknown: true }.into());
+                tracing::warn!(%error, tenant.id = tenant, "one of several writes failed");
+                return Err(StorageError::Uncertain(Box::new(error)).into());
             }
             Err(error) => return Err(error),
         }
@@ -171,33 +202,36 @@ fn put(
     quota: FactQuota,
 ) -> Result<Option<Revision>, TransactionError> {
     let id = write.id.as_str();
-    let old = current(tables, (tenant, id))?;
-    if write.fields.is_empty() || old.is_some() != (write.condition == Condition::Present) {
+    let exists = tables.facts.get((tenant, id))?.is_some();
+    if write.fields.is_empty() || exists != (write.condition == Condition::Present) {
         return Ok(None);
     }
-    let (last, count) = counters(&tables.tenants, tenant)?;
-    let revision = last + 1;
+    let old = current(tables, (tenant, id))?;
+    let counters = counters_of(tables, tenant)?;
+    let revision = counters.revision + 1;
     let is_new = old.is_none();
     let order = old.as_ref().map_or(write.order.min(MAX_EXACT), |old| old.order);
     let old_mark = old.as_ref().map(|old| old.revision);
     let old_hash = old.map_or_else(Hash::new, |old| old.hash);
     let old_size = codec::size(&old_hash) as u64;
     let hash = merged(old_hash, &write.fields);
-    let used = Usage { facts: count, bytes: bytes_of(&tables.bytes, tenant)? };
+    let used = Usage { facts: counters.facts, bytes: counters.bytes };
     let bytes = (used.bytes + codec::size(&hash) as u64).saturating_sub(old_size);
-    quota.check(used, Usage { facts: count + u64::from(is_new), bytes })?;
+    let facts = used.facts + u64::from(is_new);
+    quota.check(used, Usage { facts, bytes })?;
     let hash = codec::encode(&hash)?;
 
     if let Some(old_mark) = old_mark {
         tables.pending.remove((tenant, old_mark))?;
     }
     if is_new {
-        tables.order.insert((tenant, order, id), ())?;
+        tables.put_order((tenant, order, id))?;
     }
-    tables.facts.insert((tenant, id), (order, revision, hash.as_slice()))?;
-    tables.pending.insert((tenant, revision), id)?;
-    tables.tenants.insert(tenant, (revision, count + u64::from(is_new)))?;
-    tables.bytes.insert(tenant, bytes)?;
+    tables.put_fact((tenant, id), (order, revision, hash.as_slice()))?;
+    tables.put_pending((tenant, revision), id)?;
+    tables.put_counters(tenant, Counters { revision, facts, bytes })?;
+    let kind = if is_new { ChangeKind::Stored } else { ChangeKind::Changed };
+    append(tables, tenant, New { revision, kind, id, of: revision })?;
     Ok(Some(Revision(revision)))
 }
 
@@ -211,24 +245,59 @@ fn merged(mut hash: Hash, fields: &Hash) -> Hash {
     hash
 }
 
-/// Deletes a fact; `None` if it does not exist.
+/// Deletes a fact, damaged or not; `None` if it does not exist.
 pub(super) fn delete(
     tables: &mut Tables<'_>,
     tenant: &str,
     id: &FactId,
 ) -> Result<Option<Revision>, TransactionError> {
     let id = id.as_str();
-    let Some(old) = current(tables, (tenant, id))? else {
+    let counters = counters_of(tables, tenant)?;
+    let Some(removed) = remove(tables, (tenant, id))? else {
         return Ok(None);
     };
-    let size = codec::size(&old.hash) as u64;
-    let bytes = bytes_of(&tables.bytes, tenant)?.saturating_sub(size);
-    tables.facts.remove((tenant, id))?;
-    tables.bytes.insert(tenant, bytes)?;
-    let (last, count) = counters(&tables.tenants, tenant)?;
-    tables.order.remove((tenant, old.order, id))?;
-    tables.pending.remove((tenant, old.revision))?;
-    tables.vectors.remove((tenant, id))?;
-    tables.tenants.insert(tenant, (last + 1, count.saturating_sub(1)))?;
-    Ok(Some(Revision(last + 1)))
+    if removed.is_damaged {
+        remove_positions(tables, (tenant, id))?;
+    } else {
+        tables.order.remove((tenant, removed.order, id))?;
+    }
+    let revision = counters.revision + 1;
+    let facts = counters.facts.saturating_sub(1);
+    let bytes = counters.bytes.saturating_sub(removed.bytes);
+    tables.put_counters(tenant, Counters { revision, facts, bytes })?;
+    append(tables, tenant, New { revision, kind: ChangeKind::Deleted, id, of: revision })?;
+    Ok(Some(Revision(revision)))
+}
+
+/// What was removed of a fact.
+pub(super) struct Removed {
+    order: u64,
+    pub(super) bytes: u64,
+    is_damaged: bool,
+}
+
+/// Removes a fact's record, its pending mark and its vector, without counting it.
+pub(super) fn remove(
+    tables: &mut Tables<'_>,
+    key: (&str, &str),
+) -> Result<Option<Removed>, TransactionError> {
+    let Some(row) = tables.facts.remove(key)? else { return Ok(None) };
+    let (order, revision, hash, _) = row.value();
+    let is_damaged = intact_fact(key, row.value()).is_err();
+    let bytes = codec::decode(hash).map_or(hash.len(), |hash| codec::size(&hash)) as u64;
+    tables.pending.remove((key.0, revision))?;
+    tables.vectors.remove(key)?;
+    Ok(Some(Removed { order, bytes, is_damaged }))
+}
+
+/// Removes what names a fact whose own record does not say where that is.
+fn remove_positions(
+    tables: &mut Tables<'_>,
+    (tenant, id): (&str, &str),
+) -> Result<(), TransactionError> {
+    let positions = (tenant, 0, "")..(tenant, u64::MAX, "");
+    tables.order.retain_in(positions, |(_, _, other), _| other != id)?;
+    let marks = (tenant, 0)..=(tenant, u64::MAX);
+    tables.pending.retain_in(marks, |_, (other, _)| other != id)?;
+    Ok(())
 }

@@ -1,16 +1,26 @@
 //! The open database file.
 //!
 //! After an I/O error such as a full disk, redb refuses every further transaction until the file is
-//! reopened. [`Handle`] reopens it, so service resumes as soon as the disk has space again.
+//! reopened. [`Handle`] reopens it, and finds out whether the change that failed has happened: each
+//! change counts the commits in the file.
 
-use std::fs::{self, File};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase};
+use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable};
 
-use super::tables::Tables;
-use crate::{OpenError, StorageError};
+use super::appends::Appends;
+use super::migration::{self, CURRENT, Format};
+use super::overlay;
+use super::quiet;
+use super::room::{Room, io_error};
+use super::tables::{COMMITS, META, STREAMED, Tables, table};
+use crate::{OpenError, StorageError, private};
+
+/// The name of the database's file.
+const FILE: &str = "facts.redb";
 
 /// Why a transaction, or one request in it, failed.
 #[derive(Debug)]
@@ -43,9 +53,16 @@ impl From<TransactionError> for StorageError {
     fn from(error: TransactionError) -> Self {
         match error {
             TransactionError::Request(error) => error,
-            TransactionError::File(redb::Error::Corrupted(what)) => Self::Corrupt(what),
-            TransactionError::File(error) => Self::Unavailable(error.to_string()),
+            TransactionError::File(error) => file_error(error),
         }
+    }
+}
+
+fn file_error(error: redb::Error) -> StorageError {
+    match error {
+        redb::Error::Corrupted(what) => StorageError::Corrupt(what),
+        redb::Error::Io(error) => io_error(&error),
+        error => StorageError::Unavailable(error.to_string()),
     }
 }
 
@@ -55,30 +72,63 @@ type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 /// The database, reopened when it has failed.
 pub(super) struct Handle {
     opener: Opener,
+    room: Room,
+    appends: Appends,
     /// `None` while closed. Only reopening and closing take the write lock; both wait for readers,
     /// which are short.
     database: RwLock<Option<Database>>,
 }
 
+/// A change that failed.
+struct Failure {
+    error: StorageError,
+    /// The file has to be reopened.
+    is_broken: bool,
+    /// The number of the commit, if it was tried.
+    commit: Option<u64>,
+}
+
+impl Failure {
+    fn new(error: impl Into<TransactionError>) -> Self {
+        let error: TransactionError = error.into();
+        let is_broken = matches!(error, TransactionError::File(_));
+        Self { error: error.into(), is_broken, commit: None }
+    }
+}
+
 impl Handle {
-    /// Opens or creates `dir/facts.redb`.
-    pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
+    /// Opens or creates `dir/facts.redb`, and migrates it if it has an older format.
+    pub(super) fn open(dir: &Path, appends: Appends) -> Result<Self, OpenError> {
         let failed = |reason: String| OpenError::File { path: dir.to_path_buf(), reason };
-        fs::create_dir_all(dir).map_err(|error| failed(error.to_string()))?;
-        let file = dir.join("facts.redb");
+        private::directory(dir).map_err(|error| failed(error.to_string()))?;
+        check(dir)?;
+        let file = dir.join(FILE);
+        let is_new = private::create_file(&file).map_err(|error| failed(error.to_string()))?;
+        private::file(&file).map_err(|error| failed(error.to_string()))?;
+        if !is_new {
+            warn_of_old_damage(&file);
+        }
         let path = file.clone();
-        let handle = Self::with(Box::new(move || Database::create(&path)))
-            .map_err(|error| open_error(file, error))?;
+        let opener = Box::new(move || Database::create(&path));
+        let opened = Self::with(opener, Some(dir.into()), appends);
+        if opened.is_err() && is_new && is_empty(&file) {
+            // Otherwise the next start would refuse what this one left.
+            let _ = fs::remove_file(&file);
+        }
+        let handle = opened.map_err(|error| open_error(file, error))?;
         // A new file is durable only once its directory entry is.
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| failed(error.to_string()))?;
+        private::sync_directory(dir).map_err(|error| failed(error.to_string()))?;
         Ok(handle)
     }
 
-    fn with(opener: Opener) -> Result<Self, redb::Error> {
-        let database = prepare(&opener)?;
-        Ok(Self { opener, database: RwLock::new(Some(database)) })
+    fn with(opener: Opener, dir: Option<PathBuf>, appends: Appends) -> Result<Self, PrepareError> {
+        let database = RwLock::new(Some(prepare(&opener)?));
+        Ok(Self { opener, room: Room::new(dir), appends, database })
+    }
+
+    /// What is known of the disk's room.
+    pub(super) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Runs `read` on a snapshot.
@@ -93,43 +143,65 @@ impl Handle {
     }
 
     /// Runs `change` in one durable transaction. If that fails, nothing was changed, unless the
-    /// error is `Timeout` with `outcome_unknown`. Reopens the file if it has failed.
+    /// outcome of the error is unknown. Reopens the file if it has failed. `grows` says whether the
+    /// change does more than delete.
     pub(super) fn write<T>(
         &self,
+        grows: bool,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, TransactionError>,
     ) -> Result<T, StorageError> {
-        self.transact(change).map_err(|(error, broken)| {
-            if broken {
-                tracing::error!(%error, "a transaction on facts.redb failed; reopening the file");
-                self.reopen();
+        let done = catch_unwind(AssertUnwindSafe(|| self.transact(change)));
+        match done.unwrap_or_else(|_| Err(panicked())) {
+            Ok(answer) => {
+                self.room.succeeded(grows);
+                Ok(answer)
             }
-            error
-        })
+            Err(failure) => Err(self.recover(failure)),
+        }
     }
 
-    /// Runs `change`. An error also says whether the file has to be reopened.
+    fn recover(&self, failure: Failure) -> StorageError {
+        let Failure { error, is_broken, commit } = failure;
+        if !is_broken {
+            return error;
+        }
+        tracing::error!(%error, "a change of facts.redb failed; reopening the file");
+        self.reopen();
+        self.room.failed(&error);
+        match commit {
+            None => error,
+            Some(commit) => match self.read(|tx| Ok(commits(&table(tx, META)?)?)) {
+                Ok(last) if last < commit => error,
+                Ok(_) | Err(_) => StorageError::Uncertain(Box::new(error)),
+            },
+        }
+    }
+
     fn transact<T>(
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, TransactionError>,
-    ) -> Result<T, (StorageError, bool)> {
+    ) -> Result<T, Failure> {
         let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
         // Either closed for good, or the last attempt to reopen failed and this is the next one.
-        let database = guard.as_ref().ok_or_else(|| (closed(), true))?;
-        let failed = |error: TransactionError| {
-            let broken = matches!(error, TransactionError::File(_));
-            (StorageError::from(error), broken)
-        };
-        let tx = database.begin_write().map_err(|error| failed(error.into()))?;
-        let answer = {
-            let mut tables = Tables::open(&tx).map_err(|error| failed(error.into()))?;
-            change(&mut tables).map_err(failed)?
+        let database = guard.as_ref().ok_or_else(|| Failure {
+            error: closed(),
+            is_broken: true,
+            commit: None,
+        })?;
+        let tx = database.begin_write().map_err(Failure::new)?;
+        let (answer, commit) = {
+            let tables = Tables::open(&tx, self.appends.now());
+            let mut tables = tables.map_err(Failure::new)?;
+            let answer = change(&mut tables).map_err(Failure::new)?;
+            (answer, count_commit(&mut tables).map_err(Failure::new)?)
         };
         match tx.commit() {
             Ok(()) => Ok(answer),
-            Err(error) => {
-                tracing::error!(%error, "a commit to facts.redb failed");
-                Err((StorageError::Timeout { outcome_unknown: true }, true))
-            }
+            Err(error) => Err(Failure {
+                error: file_error(error.into()),
+                is_broken: true,
+                commit: Some(commit),
+            }),
         }
     }
 
@@ -149,25 +221,106 @@ impl Handle {
     }
 }
 
+/// Refuses a file without a byte in it, which no database is: to start with it would be to start
+/// without the facts that were there.
+///
+/// # Errors
+/// Says what to do.
+pub(super) fn check(dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join(FILE);
+    match is_empty(&path) {
+        true => Err(OpenError::File {
+            path,
+            reason: "the file is empty (0 bytes), which a database never is; put a copy in its \
+                     place, or delete it to start without any facts"
+                .into(),
+        }),
+        false => Ok(()),
+    }
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
+}
+
 fn closed() -> StorageError {
     StorageError::Unavailable("facts.redb is closed".into())
 }
 
-/// Opens the database and creates its tables, so that readers find them.
-fn prepare(opener: &Opener) -> Result<Database, redb::Error> {
+fn panicked() -> Failure {
+    let what = "a change of facts.redb panicked; see `kenning verify`";
+    Failure { error: StorageError::Corrupt(what.into()), is_broken: true, commit: None }
+}
+
+fn commits(meta: &impl ReadableTable<&'static str, u64>) -> Result<u64, redb::StorageError> {
+    Ok(meta.get(COMMITS)?.map_or(0, |commits| commits.value()))
+}
+
+/// Counts the commit of the transaction, and returns its number.
+fn count_commit(tables: &mut Tables<'_>) -> Result<u64, redb::StorageError> {
+    let commit = commits(&tables.meta)? + 1;
+    tables.meta.insert(COMMITS, commit)?;
+    tables.meta.insert(STREAMED, commit)?;
+    Ok(commit)
+}
+
+/// Why a file could not be made ready.
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    #[error(transparent)]
+    File(#[from] redb::Error),
+    #[error(
+        "facts.redb has format {0}, which a newer Kenning wrote; this one knows formats up to \
+         {CURRENT}; use the newer Kenning"
+    )]
+    Newer(u64),
+}
+
+impl From<DatabaseError> for PrepareError {
+    fn from(error: DatabaseError) -> Self {
+        Self::File(error.into())
+    }
+}
+
+/// Opens the database, migrates it, and creates its tables, so that readers find them. A file that
+/// is as it should be is not written.
+fn prepare(opener: &Opener) -> Result<Database, PrepareError> {
     let database = opener()?;
-    let tx = database.begin_write()?;
-    drop(Tables::open(&tx)?);
-    tx.commit()?;
+    match migration::format(&database)? {
+        Format::Version(CURRENT) => {}
+        Format::Version(version) => return Err(PrepareError::Newer(version)),
+        Format::First => migration::migrate(&database)?,
+        Format::Empty => migration::initialize(&database)?,
+    }
+    migration::renew_streams(&database)?;
     Ok(database)
 }
 
-fn open_error(path: PathBuf, error: redb::Error) -> OpenError {
+/// Checksums cannot tell what was altered before they were made, but redb's own can, if the file is
+/// read as a whole.
+fn warn_of_old_damage(file: &Path) {
+    // This open repairs a file that was not closed properly, once and for all.
+    let format = Database::open(file).map(|database| migration::format(&database));
+    if !matches!(format, Ok(Ok(Format::First))) {
+        return;
+    }
+    let Ok(mut database) = overlay::open(file) else { return };
+    let intact = quiet::catch(|| database.check_integrity());
+    if !matches!(intact, Ok(Ok(true))) {
+        tracing::error!(
+            "facts.redb was damaged before its records had checksums: some facts may not be what \
+             was stored; compare them with a backup"
+        );
+    }
+}
+
+fn open_error(path: PathBuf, error: PrepareError) -> OpenError {
     match error {
-        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
-            OpenError::InUse(path)
-        }
-        error => OpenError::File { path, reason: error.to_string() },
+        PrepareError::File(
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch,
+        ) => OpenError::InUse(path),
+        PrepareError::Newer(_) => OpenError::Refused(error.to_string()),
+        PrepareError::File(error) => OpenError::File { path, reason: error.to_string() },
     }
 }
 
@@ -180,7 +333,7 @@ mod tests {
     use redb::backends::InMemoryBackend;
     use redb::{ReadableTable, StorageBackend};
 
-    use super::super::tables::{TENANTS, table};
+    use super::super::tables::{Counters, TENANTS, table};
     use super::*;
 
     /// A disk that can become full, and outlives the databases on it.
@@ -222,8 +375,8 @@ mod tests {
     }
 
     fn register(handle: &Handle, tenant: &str) -> Result<(), StorageError> {
-        handle.write(|tables| {
-            tables.tenants.insert(tenant, (1, 1))?;
+        handle.write(true, |tables| {
+            tables.put_counters(tenant, Counters { revision: 1, facts: 1, bytes: 1 })?;
             Ok(())
         })
     }
@@ -236,42 +389,63 @@ mod tests {
     }
 
     #[test]
-    fn service_resumes_once_a_full_disk_has_space() {
+    fn a_full_disk_is_said_and_service_resumes_once_it_has_space() {
         let disk = Disk { bytes: Arc::default(), is_full: Arc::default() };
         let backend = disk.clone();
         let opener = move || Database::builder().create_with_backend(backend.clone());
-        let handle = Handle::with(Box::new(opener)).unwrap();
+        let handle = Handle::with(Box::new(opener), None, Appends::default()).unwrap();
         register(&handle, "a").unwrap();
 
         disk.is_full.store(true, Relaxed);
-        for _ in 0..3 {
-            let error = register(&handle, "b").unwrap_err();
-            let is_known = matches!(
-                error,
-                StorageError::Unavailable(_) | StorageError::Timeout { outcome_unknown: true }
-            );
-            assert!(is_known, "{error}");
-        }
+        let error = register(&handle, "b").unwrap_err();
+        assert!(matches!(error.cause(), StorageError::Full(_)), "{error}");
+        assert!(matches!(handle.room().refusal(), Some(StorageError::Full(_))));
+        assert!(handle.room().shortage().is_some());
 
         disk.is_full.store(false, Relaxed);
         // The file may have been closed while the disk was full; then this write reopens it.
         let again = register(&handle, "c").or_else(|_| register(&handle, "c"));
         assert_eq!(again, Ok(()));
+        assert!(handle.room().shortage().is_none());
         let tenants = registered(&handle).unwrap();
         assert!(tenants.contains(&"a".to_owned()) && tenants.contains(&"c".to_owned()));
     }
 
     #[test]
+    fn a_change_that_panics_costs_only_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let handle = Handle::open(dir.path(), Appends::default()).unwrap();
+        let panicked = handle.write(true, |_| -> Result<(), TransactionError> { panic!("as bid") });
+        assert!(matches!(panicked, Err(StorageError::Corrupt(_))), "{panicked:?}");
+        assert_eq!(register(&handle, "a"), Ok(()));
+        assert_eq!(registered(&handle), Ok(vec!["a".to_owned()]));
+    }
+
+    #[test]
     fn a_request_that_fails_changes_nothing_and_keeps_the_file_open() {
         let dir = tempfile::tempdir().unwrap();
-        let handle = Handle::open(dir.path()).unwrap();
-        let refused = handle.write(|tables| {
-            tables.tenants.insert("a", (1, 1))?;
+        let handle = Handle::open(dir.path(), Appends::default()).unwrap();
+        let refused = handle.write(true, |tables| {
+            tables.put_counters("a", Counters::default())?;
             Err::<(), _>(TransactionError::Request(StorageError::InvalidCursor))
         });
         assert_eq!(refused, Err(StorageError::InvalidCursor));
         assert_eq!(registered(&handle), Ok(vec![]));
         register(&handle, "b").unwrap();
         assert_eq!(registered(&handle), Ok(vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_and_both_versions_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let handle = Handle::open(dir.path(), Appends::default()).unwrap();
+        let newer = |tables: &mut Tables<'_>| {
+            tables.meta.insert(super::super::tables::FORMAT, 9)?;
+            Ok(())
+        };
+        handle.write(true, newer).unwrap();
+        handle.close();
+        let refused = Handle::open(dir.path(), Appends::default()).err().unwrap().to_string();
+        assert!(refused.contains("format 9") && refused.contains("up to 2"), "{refused}");
     }
 }

@@ -13,6 +13,13 @@ impl Lifecycle for Embedded {
         self.snapshot(deadline, |_| Ok(())).await
     }
 
+    async fn check_writable(&self, deadline: Instant) -> Result<(), StorageError> {
+        match self.handle.room().shortage() {
+            Some(full) => Err(full),
+            None => self.ping(deadline).await,
+        }
+    }
+
     fn describe(&self) -> Description {
         let address = self.dir.display().to_string();
         Description { backend: Backend::Embedded, layout: None, address }

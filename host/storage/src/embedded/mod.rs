@@ -4,21 +4,34 @@
 //! fsync for each write, a hundred callers pay it together. Readers use a snapshot and never wait
 //! for the writer. One process at a time can have the file open.
 //!
-//! `facts`, `vectors`, `documents`, `tenants` and `lifecycle` implement the traits of those names,
-//! each with its reads and with what the writer does for it. `tables` defines the content of the
-//! file and `codec` the encoding of a fact. `handle` opens the file, and reopens it after an I/O
-//! error. `writer` is the writing thread and `request` what it is sent, which `apply` performs.
+//! `facts`, `vectors`, `changes`, `documents`, `tenants` and `lifecycle` implement the traits of
+//! those names, each with its reads and with what the writer does for it. `tables` defines the
+//! content of the file, each record of which has a `checksum`, `codec` the encoding of a fact, and
+//! `appends` what is said of each change; `migration` brings older files up to date. `handle` opens
+//! the file, and reopens it after an I/O error; `room` knows whether the disk is full. `writer` is
+//! the writing thread and `request` what it is sent, which `apply` performs with the `counters` of
+//! each tenant. `verify` looks for damage, in a file that it opens through `overlay`, with the
+//! library's panics kept `quiet`.
 
+mod appends;
 mod apply;
+mod changes;
+mod checksum;
 pub(crate) mod codec;
+mod counters;
 mod documents;
 mod facts;
 mod handle;
 mod lifecycle;
+mod migration;
+mod overlay;
+mod quiet;
 mod request;
+mod room;
 pub(crate) mod tables;
 mod tenants;
 mod vectors;
+pub(crate) mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -28,7 +41,9 @@ use std::time::Instant;
 use redb::ReadTransaction;
 use tokio::time::timeout_at;
 
-use crate::{OpenError, Revision, StorageError, StorageLimits};
+use crate::{OpenError, RegistryStorage, Revision, StorageError, StorageLimits};
+use appends::Appends;
+use changes::Lasts;
 use handle::{Handle, TransactionError};
 use request::Request;
 use writer::Writer;
@@ -37,23 +52,35 @@ use writer::Writer;
 pub(crate) struct Embedded {
     dir: PathBuf,
     limits: StorageLimits,
+    appends: Appends,
     handle: Arc<Handle>,
+    lasts: Arc<Lasts>,
     writer: Writer,
 }
 
+/// One process goes by what it changed itself.
+impl RegistryStorage for Embedded {}
+
 impl Embedded {
+    /// Refuses what `open` would refuse, as far as that shows without opening the file.
+    pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
+        handle::check(dir)
+    }
+
     /// Opens or creates `dir/facts.redb`.
     pub(crate) async fn open(dir: &Path, limits: StorageLimits) -> Result<Self, OpenError> {
         let path = dir.to_path_buf();
         let failed = |reason: String| OpenError::File { path: dir.to_path_buf(), reason };
         // After a crash redb reads the whole file here, which may take a while.
-        let handle = tokio::task::spawn_blocking(move || Handle::open(&path))
+        let appends = Appends::new(&limits);
+        let handle = tokio::task::spawn_blocking(move || Handle::open(&path, appends))
             .await
             .map_err(|_| failed("the file is damaged beyond what can be repaired".into()))??;
         let handle = Arc::new(handle);
-        let writer = Writer::start(Arc::clone(&handle), &limits)
+        let lasts = Arc::new(Lasts::default());
+        let writer = Writer::start(Arc::clone(&handle), Arc::clone(&lasts), &limits)
             .map_err(|error| failed(format!("cannot start the writer thread: {error}")))?;
-        Ok(Self { dir: dir.to_path_buf(), limits, handle, writer })
+        Ok(Self { dir: dir.to_path_buf(), limits, appends, handle, lasts, writer })
     }
 
     /// Runs `read` on a snapshot, outside the async workers.

@@ -30,6 +30,28 @@ impl DocumentChange {
 }
 
 impl Request {
+    /// The tenant whose facts or vectors it changes.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Write(tenant, ..)
+            | Self::Delete(tenant, _)
+            | Self::PutVectors(tenant, _)
+            | Self::MarkPending(tenant, _)
+            | Self::DeleteTenant(tenant) => Some(tenant),
+            Self::Document(..) => None,
+        }
+    }
+
+    /// Whether it does more than delete.
+    pub(super) fn grows(&self) -> bool {
+        !matches!(
+            self,
+            Self::Delete(..)
+                | Self::DeleteTenant(_)
+                | Self::Document(_, DocumentChange::Delete { .. })
+        )
+    }
+
     /// Roughly how many bytes it adds to a commit.
     pub(super) fn bytes(&self) -> usize {
         match self {

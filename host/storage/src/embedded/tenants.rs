@@ -5,10 +5,13 @@ use std::time::Instant;
 use async_trait::async_trait;
 use redb::{ReadTransaction, ReadableTable};
 
+use super::Embedded;
+use super::changes::drop_some;
+use super::counters::counters_of;
+use super::facts::remove;
 use super::handle::TransactionError;
 use super::request::Request;
-use super::tables::{BYTES, TENANTS, Tables, bytes_of, counters, table};
-use super::{Embedded, codec};
+use super::tables::{Counters, TENANTS, Tables, counters, table};
 use crate::limits::DELETION_STEP;
 use crate::{StorageError, TenantId, TenantStorage, Usage};
 
@@ -40,57 +43,45 @@ impl TenantStorage for Embedded {
 fn tenants(tx: &ReadTransaction) -> Result<Vec<TenantId>, TransactionError> {
     let mut tenants = Vec::new();
     for row in table(tx, TENANTS)?.iter()? {
-        let name = TenantId::parse(row?.0.value());
-        tenants.push(name.map_err(|error| StorageError::Corrupt(error.to_string()))?);
+        // A damaged name must not hide the others.
+        tenants.extend(TenantId::parse(row?.0.value()).ok());
     }
     Ok(tenants)
 }
 
 fn usage(tx: &ReadTransaction, tenant: &TenantId) -> Result<Usage, TransactionError> {
-    let tenant = tenant.as_str();
-    let (_, facts) = counters(&table(tx, TENANTS)?, tenant)?;
-    Ok(Usage { facts, bytes: bytes_of(&table(tx, BYTES)?, tenant)? })
+    let Counters { facts, bytes, .. } = counters(&table(tx, TENANTS)?, tenant.as_str())??;
+    Ok(Usage { facts, bytes })
 }
 
-/// Deletes up to [`DELETION_STEP`] of a tenant's facts with all that belongs to them, and returns
-/// how many. A step that deletes fewer leaves nothing of the tenant.
+/// The changes that one step of deleting a tenant drops: they are smaller than facts, and there are
+/// more of them.
+const DROPPED_CHANGES: usize = 10 * DELETION_STEP;
+
+/// Deletes up to [`DELETION_STEP`] of a tenant's facts with all that belongs to them, and some of
+/// its changes. Returns how many facts, or as many as that while changes are left. A step that
+/// returns fewer leaves nothing of the tenant.
 pub(super) fn delete_step(
     tables: &mut Tables<'_>,
     tenant: &str,
 ) -> Result<usize, TransactionError> {
+    let counters = counters_of(tables, tenant)?;
     let positions = first_positions(tables, tenant)?;
     let mut freed = 0;
     for (order, id) in &positions {
-        freed += delete_fact(tables, tenant, *order, id)?;
+        tables.order.remove((tenant, *order, id.as_str()))?;
+        freed += remove(tables, (tenant, id))?.map_or(0, |removed| removed.bytes);
     }
-    if positions.len() < DELETION_STEP {
+    let is_last = drop_some(tables, tenant, DROPPED_CHANGES)? < DROPPED_CHANGES
+        && positions.len() < DELETION_STEP;
+    if is_last {
         tables.tenants.remove(tenant)?;
-        tables.bytes.remove(tenant)?;
     } else {
-        let (revision, count) = counters(&tables.tenants, tenant)?;
-        let left = count.saturating_sub(positions.len() as u64);
-        tables.tenants.insert(tenant, (revision, left))?;
-        let bytes = bytes_of(&tables.bytes, tenant)?.saturating_sub(freed);
-        tables.bytes.insert(tenant, bytes)?;
+        let facts = counters.facts.saturating_sub(positions.len() as u64);
+        let bytes = counters.bytes.saturating_sub(freed);
+        tables.put_counters(tenant, Counters { facts, bytes, ..counters })?;
     }
-    Ok(positions.len())
-}
-
-/// Deletes one fact without counting it, and returns its size in bytes.
-fn delete_fact(
-    tables: &mut Tables<'_>,
-    tenant: &str,
-    order: u64,
-    id: &str,
-) -> Result<u64, TransactionError> {
-    tables.order.remove((tenant, order, id))?;
-    tables.vectors.remove((tenant, id))?;
-    let Some(fact) = tables.facts.remove((tenant, id))? else {
-        return Ok(0);
-    };
-    let (_, revision, hash) = fact.value();
-    tables.pending.remove((tenant, revision))?;
-    Ok(codec::size(&codec::decode(hash)?) as u64)
+    Ok(if is_last { positions.len() } else { DELETION_STEP })
 }
 
 /// Order and id of the tenant's first facts.

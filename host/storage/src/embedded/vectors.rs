@@ -5,14 +5,18 @@ use std::time::Instant;
 use async_trait::async_trait;
 use redb::{ReadTransaction, ReadableTable};
 
-use super::facts::{current, stored_id};
+use super::Embedded;
+use super::changes::{New, append};
+use super::counters::counters_of;
 use super::handle::TransactionError;
 use super::request::Request;
-use super::tables::{PENDING, Tables, VECTORS, counters, table};
-use super::{Embedded, codec};
+use super::tables::{
+    Counters, PENDING, Tables, VECTORS, VectorRow, intact_fact, pending_sum, table, vector_sum,
+};
 use crate::limits::{check_batch, page_size};
 use crate::{
-    FactId, Revision, StorageError, StoredVector, TenantId, Vector, VectorStorage, vector_bytes,
+    ChangeKind, FactId, Revision, StorageError, StoredVector, TenantId, Vector, VectorStorage,
+    vector_bytes,
 };
 
 #[async_trait]
@@ -69,13 +73,20 @@ fn vectors(
 ) -> Result<Vec<Option<Vector>>, TransactionError> {
     let vectors = table(tx, VECTORS)?;
     let read = |id: &FactId| {
-        let Some(row) = vectors.get((tenant.as_str(), id.as_str()))? else {
-            return Ok(None);
-        };
-        let (_, profile, digest, values) = row.value();
-        Ok(Some(vector_bytes::vector(profile, digest, values)?))
+        let key = (tenant.as_str(), id.as_str());
+        Ok(vectors.get(key)?.and_then(|row| intact_vector(key, row)))
     };
     ids.iter().map(read).collect()
+}
+
+/// A vector as the table holds it. One that is damaged is made again, like one that is missing.
+fn intact_vector(key: (&str, &str), row: redb::AccessGuard<'_, VectorRow>) -> Option<Vector> {
+    let (revision, profile, digest, values, sum) = row.value();
+    if vector_sum(key, revision, profile, digest, values) != sum {
+        tracing::error!(tenant.id = key.0, id = key.1, "a vector is damaged; it is made again");
+        return None;
+    }
+    vector_bytes::vector(profile, digest, values).ok()
 }
 
 fn pending(
@@ -87,9 +98,15 @@ fn pending(
     let first = after.map_or(0, |Revision(after)| after.saturating_add(1));
     let marks = table(tx, PENDING)?;
     let mut found = Vec::new();
-    for row in marks.range((tenant.as_str(), first)..=(tenant.as_str(), u64::MAX))?.take(limit) {
-        let (key, id) = row?;
-        found.push((stored_id(id.value())?, Revision(key.value().1)));
+    let mut rows = marks.range((tenant.as_str(), first)..=(tenant.as_str(), u64::MAX))?;
+    while found.len() < limit
+        && let Some(row) = rows.next()
+    {
+        let (key, row) = row?;
+        let (id, sum) = row.value();
+        // A damaged mark must not hide the others.
+        let id = FactId::parse(id).ok().filter(|_| pending_sum(key.value(), id) == sum);
+        found.extend(id.map(|id| (id, Revision(key.value().1))));
     }
     Ok(found)
 }
@@ -110,7 +127,12 @@ pub(super) fn put(
         let values = vector_bytes::to_bytes(&new.vector.values);
         let vector = &new.vector;
         let row = (revision, vector.profile.as_str(), &vector.digest[..], values.as_slice());
-        tables.vectors.insert(key, row)?;
+        tables.put_vector(key, row)?;
+        let counters = counters_of(tables, tenant)?;
+        let new = counters.revision + 1;
+        tables.put_counters(tenant, Counters { revision: new, ..counters })?;
+        let kind = ChangeKind::Embedded;
+        append(tables, tenant, New { revision: new, kind, id: key.1, of: revision })?;
     }
     if written == revision {
         tables.pending.remove((tenant, revision))?;
@@ -118,22 +140,27 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Marks a fact as pending with a new revision, if it exists.
+/// Marks a fact as pending with a new revision, if it exists, is not damaged and has no mark.
 pub(super) fn mark_pending(
     tables: &mut Tables<'_>,
     tenant: &str,
     id: &FactId,
 ) -> Result<(), TransactionError> {
-    let id = id.as_str();
-    let Some(old) = current(tables, (tenant, id))? else {
+    let key = (tenant, id.as_str());
+    let Some((order, old, hash)) = tables.facts.get(key)?.and_then(|row| {
+        let (order, revision, hash) = intact_fact(key, row.value()).ok()?;
+        Some((order, revision, hash.to_vec()))
+    }) else {
         return Ok(());
     };
-    let (last, count) = counters(&tables.tenants, tenant)?;
-    let revision = last + 1;
-    let hash = codec::encode(&old.hash)?;
-    tables.pending.remove((tenant, old.revision))?;
-    tables.facts.insert((tenant, id), (old.order, revision, hash.as_slice()))?;
-    tables.pending.insert((tenant, revision), id)?;
-    tables.tenants.insert(tenant, (revision, count))?;
+    if tables.pending.get((tenant, old))?.is_some() {
+        return Ok(());
+    }
+    let counters = counters_of(tables, tenant)?;
+    let revision = counters.revision + 1;
+    tables.put_fact(key, (order, revision, &hash))?;
+    tables.put_pending((tenant, revision), key.1)?;
+    tables.put_counters(tenant, Counters { revision, ..counters })?;
+    append(tables, tenant, New { revision, kind: ChangeKind::Marked, id: key.1, of: revision })?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The writer thread: takes the queued requests, commits them together, then acknowledges each.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -7,9 +8,11 @@ use std::time::Instant;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout_at;
 
+use super::changes::{Lasts, Sweep};
 use super::handle::{Handle, TransactionError};
 use super::request::Request;
-use crate::{Revision, StorageError, StorageLimits};
+use super::tables::counters;
+use crate::{Revision, StorageError, StorageLimits, TenantId};
 
 /// The bytes after which a commit takes no further jobs, so that a small write never waits for more
 /// than about this many bytes of others.
@@ -36,12 +39,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(handle: Arc<Handle>, limits: &StorageLimits) -> std::io::Result<Self> {
+    pub(super) fn start(
+        handle: Arc<Handle>,
+        lasts: Arc<Lasts>,
+        limits: &StorageLimits,
+    ) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(limits.queued_writes.max(1));
         let max_jobs = limits.commit_jobs.max(1);
         let thread = std::thread::Builder::new()
             .name("kenning-writer".into())
-            .spawn(move || run(&handle, jobs, max_jobs))?;
+            .spawn(move || run(&handle, &lasts, jobs, max_jobs))?;
         let max_bytes = limits.queued_bytes.max(1);
         Ok(Self {
             queue: Mutex::new(Some(queue)),
@@ -97,7 +104,8 @@ fn stopped() -> StorageError {
     StorageError::Unavailable("the storage is closed".into())
 }
 
-fn run(handle: &Handle, mut jobs: mpsc::Receiver<Job>, max_jobs: usize) {
+fn run(handle: &Handle, lasts: &Lasts, mut jobs: mpsc::Receiver<Job>, max_jobs: usize) {
+    let mut sweep = Sweep::default();
     while let Some(first) = jobs.blocking_recv() {
         let mut bytes = first.request.bytes();
         let mut batch = vec![first];
@@ -106,33 +114,58 @@ fn run(handle: &Handle, mut jobs: mpsc::Receiver<Job>, max_jobs: usize) {
             bytes += job.request.bytes();
             batch.push(job);
         }
-        commit(handle, batch);
+        commit(handle, lasts, &mut sweep, batch);
     }
     handle.close();
 }
 
-fn commit(handle: &Handle, batch: Vec<Job>) {
+fn commit(handle: &Handle, lasts: &Lasts, sweep: &mut Sweep, batch: Vec<Job>) {
     let now = Instant::now();
     let (late, batch): (Vec<_>, Vec<_>) =
         batch.into_iter().partition(|job| job.end <= now || job.reply.is_closed());
     for job in late {
         answer(job, Err(StorageError::Timeout { outcome_unknown: false }));
     }
+    let batch = without_refused(handle, batch);
     if batch.is_empty() {
         return;
     }
-    let answers = handle.write(|tables| {
+    let grows = batch.iter().any(|job| job.request.grows());
+    let answers = handle.write(grows, |tables| {
         let one = |job: &Job| match job.request.apply(tables) {
             Ok(revisions) => Ok(Ok(revisions)),
             Err(TransactionError::Request(error)) => Ok(Err(error)),
             Err(error) => Err(error),
         };
-        batch.iter().map(one).collect::<Result<Vec<Answer>, TransactionError>>()
+        let answers = batch.iter().map(one).collect::<Result<Vec<Answer>, TransactionError>>()?;
+        sweep.step(tables)?;
+        let tenants: BTreeSet<&TenantId> =
+            batch.iter().filter_map(|job| job.request.tenant()).collect();
+        let last = |tenant: &TenantId| {
+            // Damaged counters, which the next write counts again, tell nobody anything.
+            let counters = counters(&tables.tenants, tenant.as_str())?.unwrap_or_default();
+            Ok((tenant.clone(), counters.revision))
+        };
+        let revisions = tenants.into_iter().map(last).collect::<Result<_, TransactionError>>()?;
+        Ok((answers, revisions))
     });
     match answers {
-        Ok(answers) => batch.into_iter().zip(answers).for_each(|(job, done)| answer(job, done)),
+        Ok((answers, revisions)) => {
+            lasts.publish(revisions);
+            batch.into_iter().zip(answers).for_each(|(job, done)| answer(job, done));
+        }
         Err(error) => batch.into_iter().for_each(|job| answer(job, Err(error.clone()))),
     }
+}
+
+/// Refuses jobs that need room while the disk is known to be full, and returns the others.
+fn without_refused(handle: &Handle, batch: Vec<Job>) -> Vec<Job> {
+    let Some(refusal) = handle.room().refusal() else { return batch };
+    let (refused, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| job.request.grows());
+    for job in refused {
+        answer(job, Err(refusal.clone()));
+    }
+    rest
 }
 
 /// Answers the caller. One that has left was told by its own timeout.

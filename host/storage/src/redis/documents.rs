@@ -182,6 +182,7 @@ fn version_arg(expected: Option<u64>) -> String {
 fn nothing_changed(error: StorageError) -> StorageError {
     match error {
         StorageError::Timeout { .. } => StorageError::Timeout { outcome_unknown: false },
+        StorageError::ReplyLost(reason) => StorageError::Unavailable(reason),
         error => error,
     }
 }

@@ -6,24 +6,45 @@ use crate::StorageError;
 
 /// The error of a command that Redis refused.
 pub(super) fn refused(error: &ServerError) -> StorageError {
-    StorageError::Unavailable(explain(error.code(), error.details().unwrap_or_default()))
+    refusal(error.code(), error.details().unwrap_or_default())
 }
 
 /// The error of a connection that could not be made or was lost.
 pub(super) fn unreachable(error: &RedisError) -> StorageError {
     let message = match error.kind() {
-        ErrorKind::AuthenticationFailed => "Redis refused the user or the password".to_owned(),
+        ErrorKind::AuthenticationFailed => {
+            return StorageError::Refused("Redis refused the user or the password".to_owned());
+        }
         ErrorKind::RESP3NotSupported => {
-            "this Redis is older than version 6; add ?protocol=resp2 to its address".to_owned()
+            let message = "this Redis is older than version 6; add ?protocol=resp2 to its address";
+            return StorageError::Refused(message.to_owned());
         }
         _ if error.is_connection_refusal() => "Redis refused the connection".to_owned(),
         ErrorKind::Io => format!("the connection to Redis failed: {error}"),
         _ => match error.code() {
-            Some(code) => explain(code, error.detail().unwrap_or_default()),
+            Some(code) => return refusal(code, error.detail().unwrap_or_default()),
             None => format!("Redis could not be reached: {error}"),
         },
     };
     StorageError::Unavailable(message)
+}
+
+/// The error of a connection that was lost after a write was sent.
+pub(super) fn reply_lost(error: &RedisError) -> StorageError {
+    StorageError::ReplyLost(format!("the connection to Redis was lost before its reply: {error}"))
+}
+
+/// The error for a reply of Redis. Some last until somebody acts.
+fn refusal(code: &str, detail: &str) -> StorageError {
+    if code == "STALE" {
+        return StorageError::StaleRegistry;
+    }
+    let message = explain(code, detail);
+    match code {
+        "WRONGPASS" | "NOAUTH" | "NOPERM" | "MOVED" | "ASK" | "CROSSSLOT" | "WRONGTYPE"
+        | "MISTYPED" => StorageError::Refused(message),
+        _ => StorageError::Unavailable(message),
+    }
 }
 
 fn explain(code: &str, detail: &str) -> String {
@@ -37,7 +58,10 @@ fn explain(code: &str, detail: &str) -> String {
         "MISCONF" => "Redis cannot save to disk and refuses writes",
         "MASTERDOWN" => "this Redis replica has lost its master",
         "BUSY" => "Redis is busy with another program's script",
-        "WRONGTYPE" => "a key has an unexpected type",
+        "WRONGTYPE" => {
+            "one of Kenning's keys has a type that it never gives it; `kenning verify` names it"
+        }
+        "MISTYPED" => return mistyped(detail),
         "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => {
             "this Redis is part of a cluster, which is not supported"
         }
@@ -47,5 +71,49 @@ fn explain(code: &str, detail: &str) -> String {
         format!("{meaning} ({code})")
     } else {
         format!("{meaning} ({code} {detail})")
+    }
+}
+
+/// The sentence for the error of `types.lua`, whose detail is `FOUND EXPECTED KEY`.
+fn mistyped(detail: &str) -> String {
+    let mut parts = detail.splitn(3, ' ');
+    let mut part = || parts.next().unwrap_or_default();
+    let (found, expected, key) = (part(), part(), part());
+    wrong_type(key, found, expected)
+}
+
+/// What is wrong with a key of Kenning's own that another program replaced, and what to do.
+pub(super) fn wrong_type(key: &str, found: &str, expected: &str) -> String {
+    let found = match found {
+        "string" if expected == "number" => "a string that is no number".to_owned(),
+        other => described(other),
+    };
+    let expected = described(expected);
+    format!(
+        "the key {key} is {found} where Kenning keeps {expected}, so another program wrote it; \
+         rename it, restore it from a backup, and run `kenning verify`"
+    )
+}
+
+/// A type of Redis's, with its article.
+fn described(kind: &str) -> String {
+    match kind {
+        "zset" => "a sorted set".to_owned(),
+        other => format!("a {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_another_type_is_named_with_what_to_do() {
+        let error = refusal("MISTYPED", "string zset kenning:{acme}:order");
+        let StorageError::Refused(message) = error else { panic!("{error:?}") };
+        let said = "the key kenning:{acme}:order is a string where Kenning keeps a sorted set";
+        assert!(message.starts_with(said), "{message}");
+        let message = wrong_type("kenning:{acme}:bytes", "string", "number");
+        assert!(message.contains("is a string that is no number"), "{message}");
     }
 }

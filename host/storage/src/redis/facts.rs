@@ -6,14 +6,17 @@ use std::time::Instant;
 use async_trait::async_trait;
 use redis::Cmd;
 
-use super::keys::{Keys, TENANTS};
+use super::keys::TENANTS;
+use super::lost::{Lost, evicted};
 use super::pool::{Effect, Size};
-use super::{Redis, replies, scripts};
+use super::registry::Known;
+use super::replies::{self, Rows};
+use super::{Redis, scripts};
 use crate::cursor::Position;
 use crate::limits::{MAX_EXACT, check_batch, page_size};
 use crate::{
-    Condition, FactId, FactQuota, FactStorage, Hash, IdPage, Revision, StorageError, TenantId,
-    Write,
+    Condition, FactId, FactQuota, FactStorage, Hash, IdPage, RegistryRevision, Revision,
+    StorageError, TenantId, Write,
 };
 
 #[async_trait]
@@ -25,14 +28,26 @@ impl FactStorage for Redis {
         max_bytes: usize,
         deadline: Instant,
     ) -> Result<Vec<Option<Hash>>, StorageError> {
+        self.read_as_of(tenant, None, ids, max_bytes, deadline).await
+    }
+
+    async fn read_as_of(
+        &self,
+        tenant: &TenantId,
+        registry: Option<RegistryRevision>,
+        ids: &[FactId],
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Hash>>, StorageError> {
         check_batch(ids.len())?;
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let keys = self.keys(tenant);
-        let facts: Vec<String> = ids.iter().map(|id| keys.fact(id)).collect();
-        let mut call = scripts::READ.call(&facts);
-        call.arg(max_bytes);
+        let facts = ids.iter().map(|id| keys.fact(id));
+        let all: Vec<String> = std::iter::once(keys.registry()).chain(facts).collect();
+        let mut call = scripts::READ.call(&all);
+        call.arg(Known(registry)).arg(max_bytes);
         let size = if ids.len() == 1 { Size::Small } else { Size::Bulk };
         let kind = (size, Effect::Read);
         let values = self.run_script(&scripts::READ, vec![call], kind, deadline).await?;
@@ -46,16 +61,32 @@ impl FactStorage for Redis {
         limit: usize,
         deadline: Instant,
     ) -> Result<IdPage, StorageError> {
+        self.page_as_of(tenant, None, cursor, limit, deadline).await
+    }
+
+    async fn page_as_of(
+        &self,
+        tenant: &TenantId,
+        registry: Option<RegistryRevision>,
+        cursor: Option<&str>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<IdPage, StorageError> {
         let after = cursor.map(Position::decode).transpose()?;
-        let limit = page_size(limit);
-        let mut call = scripts::PAGE.call(&[self.keys(tenant).order()]);
-        call.arg(limit + 1);
-        if let Some(after) = after {
-            call.arg(after.order).arg(after.id.as_str());
+        let mut after = after.map(|after| (after.order as f64, after.id.as_str().into()));
+        let (limit, mut found) = (page_size(limit), Vec::new());
+        loop {
+            let wanted = limit - found.len();
+            let rows = self.rows((tenant, registry), after.as_ref(), wanted, deadline).await?;
+            let more = rows.count > wanted;
+            found.extend(rows.positions);
+            if !more || found.len() == limit {
+                let cursor = found.last().filter(|_| more).map(Position::encode);
+                let ids = found.into_iter().map(|position| position.id).collect();
+                return Ok(IdPage { ids, cursor });
+            }
+            after = rows.last;
         }
-        let kind = (Size::Small, Effect::Read);
-        let values = self.run_script(&scripts::PAGE, vec![call], kind, deadline).await?;
-        replies::page(replies::one(values)?, limit)
     }
 
     async fn write_within(
@@ -65,11 +96,24 @@ impl FactStorage for Redis {
         quota: FactQuota,
         deadline: Instant,
     ) -> Result<Vec<Option<Revision>>, StorageError> {
+        self.write_as_of(tenant, None, writes, quota, deadline).await
+    }
+
+    async fn write_as_of(
+        &self,
+        tenant: &TenantId,
+        registry: Option<RegistryRevision>,
+        writes: &[Write],
+        quota: FactQuota,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Revision>>, StorageError> {
         check_batch(writes.len())?;
-        let keys = self.keys(tenant);
         let possible = |write: &&Write| !write.fields.is_empty();
-        let calls: Vec<Cmd> =
-            writes.iter().filter(possible).map(|w| write_call(&keys, tenant, w, quota)).collect();
+        let calls: Vec<Cmd> = writes
+            .iter()
+            .filter(possible)
+            .map(|write| self.write_call(tenant, registry, write, quota))
+            .collect();
         if calls.is_empty() {
             return Ok(vec![None; writes.len()]);
         }
@@ -88,46 +132,150 @@ impl FactStorage for Redis {
         id: &FactId,
         deadline: Instant,
     ) -> Result<Option<Revision>, StorageError> {
+        self.delete_as_of(tenant, None, id, deadline).await
+    }
+
+    async fn delete_as_of(
+        &self,
+        tenant: &TenantId,
+        registry: Option<RegistryRevision>,
+        id: &FactId,
+        deadline: Instant,
+    ) -> Result<Option<Revision>, StorageError> {
         let keys = self.keys(tenant);
-        let mut call = scripts::DELETE.call(&[
+        let mut of_fact = vec![
             keys.fact(id),
             keys.order(),
             keys.pending(),
             keys.revision(),
             keys.vector(id),
             keys.bytes(),
-        ]);
-        call.arg(id.as_str());
+            keys.stream(),
+            keys.registry(),
+        ];
+        of_fact.extend(keys.seen_if_shared());
+        let mut call = scripts::DELETE.call(&of_fact);
+        call.arg(id.as_str()).arg(&self.appends).arg(Known(registry));
         let kind = (Size::Small, Effect::Write);
         let values = self.run_script(&scripts::DELETE, vec![call], kind, deadline).await?;
         Ok(replies::one::<Option<u64>>(values)?.map(Revision))
     }
+
+    async fn is_listed(
+        &self,
+        tenant: &TenantId,
+        id: &FactId,
+        deadline: Instant,
+    ) -> Result<bool, StorageError> {
+        let mut command = redis::cmd("ZSCORE");
+        command.arg(self.keys(tenant).order()).arg(id.as_str());
+        let values = self.read_with(&[command], Size::Small, deadline).await?;
+        Ok(replies::one::<Option<f64>>(values)?.is_some())
+    }
+
+    async fn remove_lost(
+        &self,
+        tenant: &TenantId,
+        ids: &[FactId],
+        deadline: Instant,
+    ) -> Result<Vec<(FactId, Revision)>, StorageError> {
+        check_batch(ids.len())?;
+        let end = self.limits.end(deadline)?.into();
+        self.guard.check(Effect::Write, end).await?;
+        Lost { pool: &self.pool, keys: &self.keys(tenant), appends: &self.appends, end }
+            .remove(ids)
+            .await
+    }
+
+    async fn remove_all_lost(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+    ) -> Result<Vec<(FactId, Revision)>, StorageError> {
+        let evicted = self.losses(deadline).await?;
+        if !self.swept.is_behind(tenant, evicted) {
+            return Ok(Vec::new());
+        }
+        let keys = self.keys(tenant);
+        let (mut all, mut start) = (Vec::new(), Some(0));
+        while let Some(from) = start {
+            let Ok(end) = self.limits.end(deadline) else { return Ok(all) };
+            let (pool, appends) = (&*self.pool, &self.appends);
+            let lost = Lost { pool, keys: &keys, appends, end: end.into() };
+            let (removed, next) = lost.step(from).await?;
+            all.extend(removed);
+            start = next;
+        }
+        self.swept.set(tenant, evicted);
+        Ok(all)
+    }
+
+    async fn losses(&self, deadline: Instant) -> Result<u64, StorageError> {
+        let mut info = redis::cmd("INFO");
+        info.arg("stats");
+        let info: String = replies::one(self.read_with(&[info], Size::Small, deadline).await?)?;
+        Ok(evicted(&info))
+    }
 }
 
-/// The call that performs `write`.
-fn write_call(keys: &Keys, tenant: &TenantId, write: &Write, quota: FactQuota) -> Cmd {
-    let mut call = scripts::WRITE.call(&[
-        keys.fact(&write.id),
-        keys.order(),
-        keys.pending(),
-        keys.revision(),
-        keys.vector(&write.id),
-        TENANTS.to_owned(),
-        keys.bytes(),
-    ]);
-    let condition = match write.condition {
-        Condition::Absent => "absent",
-        Condition::Present => "present",
-    };
-    call.arg(write.id.as_str()).arg(tenant.as_str()).arg(condition);
-    call.arg(write.order.min(MAX_EXACT));
-    let most = |quota: Option<u64>| quota.map_or(MAX_EXACT, |most| most.min(MAX_EXACT));
-    call.arg(most(quota.facts)).arg(most(quota.bytes));
-    // Each name once, so that the script can add up the change in size.
-    let fields: BTreeMap<&str, &str> =
-        write.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    for (name, value) in fields {
-        call.arg(name).arg(value);
+impl Redis {
+    /// The first `wanted` rows of a tenant's listing after a score and an id, and whether there are
+    /// more.
+    async fn rows(
+        &self,
+        (tenant, registry): (&TenantId, Option<RegistryRevision>),
+        after: Option<&(f64, Vec<u8>)>,
+        wanted: usize,
+        deadline: Instant,
+    ) -> Result<Rows, StorageError> {
+        let keys = self.keys(tenant);
+        let mut call = scripts::PAGE.call(&[keys.order(), keys.registry()]);
+        call.arg(Known(registry)).arg(wanted + 1);
+        if let Some((order, id)) = after {
+            call.arg(order.to_string()).arg(id);
+        }
+        let kind = (Size::Small, Effect::Read);
+        let values = self.run_script(&scripts::PAGE, vec![call], kind, deadline).await?;
+        replies::rows(replies::one(values)?, wanted)
     }
-    call
+
+    /// The call that performs `write`.
+    fn write_call(
+        &self,
+        tenant: &TenantId,
+        registry: Option<RegistryRevision>,
+        write: &Write,
+        quota: FactQuota,
+    ) -> Cmd {
+        let keys = self.keys(tenant);
+        let mut of_fact = vec![
+            keys.fact(&write.id),
+            keys.order(),
+            keys.pending(),
+            keys.revision(),
+            keys.vector(&write.id),
+            TENANTS.to_owned(),
+            keys.bytes(),
+            keys.stream(),
+            keys.registry(),
+        ];
+        of_fact.extend(keys.seen_if_shared());
+        let mut call = scripts::WRITE.call(&of_fact);
+        let condition = match write.condition {
+            Condition::Absent => "absent",
+            Condition::Present => "present",
+        };
+        call.arg(write.id.as_str()).arg(tenant.as_str()).arg(condition);
+        call.arg(write.order.min(MAX_EXACT));
+        let most = |quota: Option<u64>| quota.map_or(MAX_EXACT, |most| most.min(MAX_EXACT));
+        call.arg(most(quota.facts)).arg(most(quota.bytes));
+        call.arg(&self.appends).arg(Known(registry));
+        // Each name once, so that the script can add up the change in size.
+        let fields: BTreeMap<&str, &str> =
+            write.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        for (name, value) in fields {
+            call.arg(name).arg(value);
+        }
+        call
+    }
 }

@@ -27,6 +27,22 @@ pub(super) const DOCUMENTS_REVISION: &str = "kenning:control:{control}:revision"
 /// Number: the last token given to a document written in pieces.
 pub(super) const DOCUMENT_TOKENS: &str = "kenning:control:{control}:tokens";
 
+/// Number: the version of the layout of all data.
+pub(super) const FORMAT: &str = "kenning:control:{control}:format";
+
+/// Hash: when each host's lease ends, and what it says of itself.
+pub(super) const HOSTS: &str = "kenning:control:{control}:hosts";
+
+/// The documents' keys of fixed names, with their types as in `types.lua`.
+pub(super) const OF_DOCUMENTS: [(&str, &str); 6] = [
+    (DOCUMENT_NAMES, "zset"),
+    (DOCUMENT_VERSIONS, "hash"),
+    (DOCUMENTS_REVISION, "number"),
+    (DOCUMENT_TOKENS, "number"),
+    (FORMAT, "number"),
+    (HOSTS, "hash"),
+];
+
 /// Hash: `version`, `length`, and either `bytes` or the number of `pieces` and their `token`.
 pub(super) fn document(name: &DocumentName) -> String {
     format!("kenning:control:{{control}}:document:{name}")
@@ -42,10 +58,18 @@ pub(super) fn pieces_prefix(name: &DocumentName) -> String {
     format!("kenning:control:{{control}}:piece:{name}:")
 }
 
+/// The id in the key of a fact in the flat layout; `None` for other keys such as
+/// `fact:origin:session:x`.
+pub(crate) fn flat_id(key: &[u8]) -> Option<FactId> {
+    let id = key.strip_prefix(FLAT_PREFIX.as_bytes())?;
+    FactId::parse(std::str::from_utf8(id).ok()?).ok()
+}
+
 /// The keys of one tenant.
 pub(crate) struct Keys {
     prefix: String,
     facts: String,
+    is_flat: bool,
 }
 
 impl Keys {
@@ -53,7 +77,7 @@ impl Keys {
         let prefix = format!("kenning:{{{tenant}}}:");
         let is_flat = layout == Layout::Flat && tenant.as_str() == FLAT_TENANT;
         let facts = if is_flat { FLAT_PREFIX.to_owned() } else { format!("{prefix}fact:") };
-        Self { prefix, facts }
+        Self { prefix, facts, is_flat }
     }
 
     /// Hash: exactly the fields of the fact.
@@ -89,6 +113,45 @@ impl Keys {
     /// Number: the bytes of the tenant's facts, as in `Usage`.
     pub(super) fn bytes(&self) -> String {
         format!("{}bytes", self.prefix)
+    }
+
+    /// Stream: the tenant's changes, by revision.
+    pub(super) fn stream(&self) -> String {
+        format!("{}stream", self.prefix)
+    }
+
+    /// String: the host that makes the tenant's vectors; expires.
+    pub(super) fn claim(&self) -> String {
+        format!("{}embedding", self.prefix)
+    }
+
+    /// Hash: in the flat layout, each fact's fingerprint when it was last seen.
+    pub(super) fn seen(&self) -> String {
+        format!("{}seen", self.prefix)
+    }
+
+    /// `seen`, if other programs write the tenant's facts too.
+    pub(super) fn seen_if_shared(&self) -> Option<String> {
+        self.is_flat.then(|| self.seen())
+    }
+
+    /// Number: the revision of the tenant's registry that is in force.
+    pub(super) fn registry(&self) -> String {
+        format!("{}registry", self.prefix)
+    }
+
+    /// The tenant's keys other than those of its facts, with their types as in `types.lua`.
+    pub(super) fn own(&self) -> [(String, &'static str); 8] {
+        [
+            (self.order(), "zset"),
+            (self.pending(), "zset"),
+            (self.bytes(), "number"),
+            (self.revision(), "number"),
+            (self.stream(), "stream"),
+            (self.claim(), "string"),
+            (self.seen(), "hash"),
+            (self.registry(), "number"),
+        ]
     }
 
     /// Number: the tenant's last revision.

@@ -5,24 +5,33 @@
 //! Durability depends on the server's `appendfsync`, and a replica may lag behind: in return
 //! several hosts can share one storage.
 //!
-//! `facts`, `vectors`, `documents`, `tenants` and `lifecycle` implement the traits of those names.
+//! `facts`, `vectors`, `changes`, `documents`, `registry`, `tenants` and `lifecycle` implement the
+//! traits of those names.
 //! `keys` defines the keys, `pool` reaches the server over a few shared `connection`s, `scripts`
 //! runs the Lua files in `scripts/`, `replies` decodes what comes back and `error` maps what
-//! failed. `adoption` takes over facts that other programs write, with `timestamp` for their order.
+//! failed. `guard` checks whether the server may be used. `adoption` takes over facts that other
+//! programs write, told by `notices`, with `timestamp` for their order; `lost` removes what remains
+//! of facts that Redis or another program deleted.
 
 pub(crate) mod adoption;
+mod changes;
 mod connection;
 mod documents;
 mod error;
 mod facts;
+mod guard;
 pub(crate) mod keys;
 mod lifecycle;
+mod lost;
+mod notices;
 mod pool;
+mod registry;
 mod replies;
 mod scripts;
 mod tenants;
 pub(crate) mod timestamp;
 mod vectors;
+pub(crate) mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +41,10 @@ use redis::{Cmd, Value};
 
 use crate::{Layout, OpenError, StorageError, StorageLimits, TenantId};
 use adoption::Adopter;
+use changes::Appends;
+use guard::Guard;
 use keys::Keys;
+use lost::Swept;
 use pool::{Effect, Pool, Size};
 use scripts::Source;
 
@@ -41,22 +53,57 @@ pub(crate) struct Redis {
     layout: Layout,
     limits: StorageLimits,
     pool: Arc<Pool>,
+    guard: Arc<Guard>,
+    appends: Appends,
+    swept: Swept,
     adopter: Option<Adopter>,
     is_closed: AtomicBool,
 }
 
 impl Redis {
-    /// Prepares connections; with the flat layout also starts to adopt other programs' facts. Must
-    /// be called within a tokio runtime.
-    pub(crate) fn open(
+    /// Prepares connections; with the flat layout also starts to adopt other programs' facts. Fails
+    /// if the server answers at once and must not be used. Must be called within a tokio runtime.
+    pub(crate) async fn open(
         url: &str,
         layout: Layout,
         limits: StorageLimits,
     ) -> Result<Self, OpenError> {
         let pool = Arc::new(Pool::new(url, &limits)?);
-        let adopter =
-            (layout == Layout::Flat).then(|| Adopter::start(Arc::clone(&pool), limits.clone()));
-        Ok(Self { layout, limits, pool, adopter, is_closed: AtomicBool::new(false) })
+        let guard = Guard::new(Arc::clone(&pool), limits.allow_eviction);
+        Self::with(pool, guard, layout, limits).await
+    }
+
+    /// Checks an address without connecting. Must be called within a tokio runtime.
+    pub(crate) fn check(url: &str) -> Result<(), OpenError> {
+        Pool::new(url, &StorageLimits::default()).map(drop)
+    }
+
+    /// The same without changing anything by itself.
+    pub(crate) async fn open_to_read(url: &str, limits: StorageLimits) -> Result<Self, OpenError> {
+        let pool = Arc::new(Pool::new(url, &limits)?);
+        let guard = Guard::new(Arc::clone(&pool), true).without_marking();
+        // The flat layout's background task adopts facts.
+        Self::with(pool, guard, Layout::Tenant, limits).await
+    }
+
+    async fn with(
+        pool: Arc<Pool>,
+        guard: Guard,
+        layout: Layout,
+        limits: StorageLimits,
+    ) -> Result<Self, OpenError> {
+        let guard = Arc::new(guard);
+        let end = Instant::now() + limits.connect;
+        if let Err(error) = guard.check_at_start(end.into()).await {
+            return Err(OpenError::Refused(error));
+        }
+        let appends = Appends::new(&limits);
+        let adopter = (layout == Layout::Flat).then(|| {
+            let (pool, guard) = (Arc::clone(&pool), Arc::clone(&guard));
+            Adopter::start(pool, guard, appends.clone(), limits.clone())
+        });
+        let (swept, is_closed) = (Swept::default(), AtomicBool::new(false));
+        Ok(Self { layout, limits, pool, guard, appends, swept, adopter, is_closed })
     }
 
     fn keys(&self, tenant: &TenantId) -> Keys {
@@ -89,6 +136,7 @@ impl Redis {
     ) -> Result<Vec<Value>, StorageError> {
         self.check_open()?;
         let end = self.limits.end(deadline)?.into();
+        self.guard.check(effect, end).await?;
         self.pool.run(&scripts::pipeline(commands), size, effect, end).await
     }
 
@@ -102,6 +150,7 @@ impl Redis {
     ) -> Result<Vec<Value>, StorageError> {
         self.check_open()?;
         let end = self.limits.end(deadline)?.into();
+        self.guard.check(kind.1, end).await?;
         scripts::run(&self.pool, script, calls, kind, end).await
     }
 }

@@ -16,7 +16,7 @@
 //! Small commands and bulk transfers use different connections, so that a large reply does not
 //! delay a small one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,11 +36,18 @@ use crate::{OpenError, StorageError, StorageLimits};
 /// because an operation starts a moment before it sends its request.
 const MAX_SILENCE: f32 = 0.9;
 
+/// Connections for requests that Redis answers late: of the host that follows others, and of the
+/// callers who follow a tenant.
+const WAITING: usize = 2;
+
 /// The expected size of requests and replies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
     Small,
     Bulk,
+    /// Requests that Redis answers once something has happened. Others on the same connection
+    /// would wait for that too.
+    Waiting,
 }
 
 /// What an operation does. It decides whether a lost request may be sent again, and what is
@@ -59,12 +66,24 @@ pub(super) struct Pool {
     max_silence: Duration,
     small: RoundRobin,
     bulk: RoundRobin,
+    waiting: Exclusive,
 }
 
 /// Connections that are used in rotation.
 struct RoundRobin {
     slots: Vec<Slot>,
     next: AtomicUsize,
+}
+
+/// Connections that serve one request at a time each, as long as there are enough.
+struct Exclusive {
+    slots: Vec<(Slot, AtomicBool)>,
+}
+
+/// The use of one of these connections.
+struct Use<'e> {
+    slot: &'e Slot,
+    is_used: Option<&'e AtomicBool>,
 }
 
 /// Holds one connection; empty until the first call.
@@ -84,12 +103,18 @@ impl Pool {
             max_silence: limits.operation.mul_f32(MAX_SILENCE),
             small: RoundRobin::new(limits.small_connections),
             bulk: RoundRobin::new(limits.bulk_connections),
+            waiting: Exclusive::new(WAITING),
         })
     }
 
     /// The server as `host:port/db`.
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// What other connections to the same server are made with.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Sends `pipeline` and waits for its replies, one per command. The error of a refused command
@@ -101,7 +126,15 @@ impl Pool {
         effect: Effect,
         end: Instant,
     ) -> Result<Vec<Value>, StorageError> {
-        let slot = if size == Size::Small { self.small.next() } else { self.bulk.next() };
+        let waiting;
+        let slot = match size {
+            Size::Small => self.small.next(),
+            Size::Bulk => self.bulk.next(),
+            Size::Waiting => {
+                waiting = self.waiting.take();
+                waiting.slot
+            }
+        };
         match self.attempt(slot, pipeline, end).await {
             // A read can be repeated. A write may have happened, and then the reply to a second
             // attempt would be wrong.
@@ -175,7 +208,8 @@ impl Pool {
         if !connection.close() {
             return;
         }
-        for slot in self.small.slots.iter().chain(&self.bulk.slots) {
+        let waiting = self.waiting.slots.iter().map(|(slot, _)| slot);
+        for slot in self.small.slots.iter().chain(&self.bulk.slots).chain(waiting) {
             if let Some(other) = &*lock(slot)
                 && !other.replied_after(since)
             {
@@ -197,6 +231,29 @@ impl RoundRobin {
 
     fn next(&self) -> &Slot {
         &self.slots[self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len()]
+    }
+}
+
+impl Exclusive {
+    fn new(connections: usize) -> Self {
+        Self { slots: (0..connections.max(1)).map(|_| Default::default()).collect() }
+    }
+
+    /// A connection that nobody uses, or the first if all are used.
+    fn take(&self) -> Use<'_> {
+        let free = self.slots.iter().find(|(_, used)| !used.swap(true, Ordering::Relaxed));
+        match free {
+            Some((slot, used)) => Use { slot, is_used: Some(used) },
+            None => Use { slot: &self.slots[0].0, is_used: None },
+        }
+    }
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        if let Some(used) = self.is_used {
+            used.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -222,7 +279,7 @@ impl Failure {
         match self {
             Self::NotConnected => StorageError::Timeout { outcome_unknown: false },
             Self::Late => StorageError::Timeout { outcome_unknown },
-            Self::Broken(_) if outcome_unknown => StorageError::Timeout { outcome_unknown },
+            Self::Broken(error) if outcome_unknown => error::reply_lost(&error),
             Self::Broken(error) | Self::Unreachable(error) => error::unreachable(&error),
         }
     }

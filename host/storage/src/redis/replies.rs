@@ -5,8 +5,7 @@ use redis::{FromRedisValue, Value};
 use super::error;
 use crate::cursor::Position;
 use crate::{
-    DocumentName, FactId, FactQuota, Hash, IdPage, Revision, StorageError, Usage, Vector,
-    vector_bytes,
+    DocumentName, FactId, FactQuota, Hash, Revision, StorageError, Usage, Vector, vector_bytes,
 };
 
 /// Decodes one reply as a `T`. Fails if Redis refused the command.
@@ -37,7 +36,7 @@ pub(super) fn revisions(
             return error;
         }
         tracing::warn!(%error, "Redis refused one of several writes");
-        StorageError::Timeout { outcome_unknown: true }
+        StorageError::Uncertain(Box::new(error))
     })
 }
 
@@ -89,42 +88,44 @@ fn hash(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Hash> {
     (!hash.is_empty()).then_some(hash)
 }
 
-/// A page of at most `limit` ids, from a reply with one more if there is a next page.
-pub(super) fn page(value: Value, limit: usize) -> Result<IdPage, StorageError> {
-    let rows: Vec<(String, f64)> = parse(value)?;
-    let more = rows.len() > limit;
-    let positions = rows.into_iter().take(limit).map(|(id, order)| position(&id, order));
-    let positions = positions.collect::<Result<Vec<_>, _>>()?;
-    let cursor = positions.last().filter(|_| more).map(Position::encode);
-    Ok(IdPage { ids: positions.into_iter().map(|position| position.id).collect(), cursor })
+/// Rows of a sorted set of ids.
+pub(super) struct Rows {
+    /// The valid ids. Another program may have added others, which must not hide these.
+    pub(super) positions: Vec<Position>,
+    /// The score and the id of the last row; `None` if there are no rows.
+    pub(super) last: Option<(f64, Vec<u8>)>,
+    /// The number of rows.
+    pub(super) count: usize,
 }
 
-/// The pending facts, from ids and revisions.
-pub(super) fn pending(value: Value) -> Result<Vec<(FactId, Revision)>, StorageError> {
-    let rows: Vec<(String, f64)> = parse(value)?;
-    let mark = |(id, score): (String, f64)| {
-        let position = position(&id, score)?;
-        Ok((position.id, Revision(position.order)))
-    };
-    rows.into_iter().map(mark).collect()
+/// The first `limit` rows of a reply with ids and scores.
+pub(super) fn rows(value: Value, limit: usize) -> Result<Rows, StorageError> {
+    let rows: Vec<(Vec<u8>, f64)> = parse(value)?;
+    let count = rows.len();
+    let taken = || rows.iter().take(limit);
+    let positions = taken().filter_map(|(id, score)| position(id, *score)).collect();
+    let last = taken().next_back().map(|(id, score)| (*score, id.clone()));
+    Ok(Rows { positions, last, count })
 }
 
-fn position(id: &str, score: f64) -> Result<Position, StorageError> {
-    let id = FactId::parse(id).map_err(|error| StorageError::Corrupt(error.to_string()))?;
+fn position(id: &[u8], score: f64) -> Option<Position> {
+    let id = FactId::parse(std::str::from_utf8(id).ok()?).ok()?;
     // Kenning writes integers below 2^53; the conversion of anything else saturates.
-    Ok(Position { order: score as u64, id })
+    Some(Position { order: score as u64, id })
 }
 
-/// The reply to `HMGET profile digest values`.
+/// The reply to `HMGET profile digest values`. What cannot be read as a vector is made again, like
+/// one that is missing.
 pub(super) fn vector(value: Value) -> Result<Option<Vector>, StorageError> {
-    type Parts = (Option<String>, Option<Vec<u8>>, Option<Vec<u8>>);
-    match parse::<Parts>(value)? {
-        (Some(profile), Some(digest), Some(values)) => {
-            vector_bytes::vector(&profile, &digest, &values).map(Some)
-        }
-        (None, None, None) => Ok(None),
-        _ => Err(StorageError::Corrupt("an incomplete vector".into())),
+    type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+    if matches!(&value, Value::ServerError(error) if error.code() == "WRONGTYPE") {
+        return Ok(None);
     }
+    let (Some(profile), Some(digest), Some(values)) = parse::<Parts>(value)? else {
+        return Ok(None);
+    };
+    let profile = String::from_utf8_lossy(&profile);
+    Ok(vector_bytes::vector(&profile, &digest, &values).ok())
 }
 
 /// A document, or where to find its bytes.
@@ -152,10 +153,11 @@ pub(super) fn document_head(value: Value) -> Result<Option<DocumentHead>, Storag
 
 /// The names and versions of documents, from alternating elements.
 pub(super) fn documents(value: Value) -> Result<Vec<(DocumentName, u64)>, StorageError> {
-    let rows: Vec<(String, u64)> = parse(value)?;
-    let row = |(name, version): (String, u64)| {
-        let name = DocumentName::parse(&name);
-        Ok((name.map_err(|error| StorageError::Corrupt(error.to_string()))?, version))
+    // What is no name of a document was added by another program, and must not hide the others.
+    let rows: Vec<(Vec<u8>, Option<u64>)> = parse(value)?;
+    let row = |(name, version): (Vec<u8>, Option<u64>)| {
+        let name = DocumentName::parse(std::str::from_utf8(&name).ok()?).ok()?;
+        Some((name, version?))
     };
-    rows.into_iter().map(row).collect()
+    Ok(rows.into_iter().filter_map(row).collect())
 }

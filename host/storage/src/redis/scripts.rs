@@ -13,9 +13,9 @@ use super::pool::{Effect, Pool, Size};
 use crate::StorageError;
 
 macro_rules! script {
-    ($name:ident, $file:literal) => {
+    ($name:ident, $($file:literal),+) => {
         pub(super) static $name: Source = Source(LazyLock::new(|| {
-            let text = include_str!(concat!("scripts/", $file));
+            let text = concat!($(include_str!(concat!("scripts/", $file))),+);
             (text, Script::new(text))
         }));
     };
@@ -24,17 +24,24 @@ macro_rules! script {
 /// A script with its text and its digest.
 pub(super) struct Source(LazyLock<(&'static str, Script)>);
 
-script!(WRITE, "write.lua");
-script!(DELETE, "delete.lua");
-script!(READ, "read.lua");
-script!(PAGE, "page.lua");
-script!(PUT_VECTOR, "put_vector.lua");
-script!(ADOPT, "adopt.lua");
-script!(REMOVE_DELETED, "remove_deleted.lua");
-script!(MARK_PENDING, "mark_pending.lua");
-script!(DELETE_TENANT, "delete_tenant.lua");
-script!(WRITE_DOCUMENT, "write_document.lua");
-script!(DELETE_DOCUMENT, "delete_document.lua");
+script!(WRITE, "types.lua", "current.lua", "append.lua", "fingerprint.lua", "write.lua");
+script!(DELETE, "types.lua", "current.lua", "append.lua", "delete.lua");
+script!(READ, "current.lua", "read.lua");
+script!(PAGE, "current.lua", "page.lua");
+script!(PUT_VECTOR, "types.lua", "append.lua", "put_vector.lua");
+script!(ADOPT, "types.lua", "append.lua", "fingerprint.lua", "adopt.lua");
+script!(EXAMINE, "types.lua", "append.lua", "fingerprint.lua", "examine.lua");
+script!(REMOVE_DELETED, "types.lua", "append.lua", "remove_deleted.lua");
+script!(MARK_PENDING, "types.lua", "append.lua", "mark_pending.lua");
+script!(DELETE_TENANT, "types.lua", "delete_tenant.lua");
+script!(CHANGES, "changes.lua");
+script!(CLAIM, "claim.lua");
+script!(RAISE, "types.lua", "raise.lua");
+script!(DROP_REGISTRY, "drop_registry.lua");
+script!(LEASE, "types.lua", "lease.lua");
+script!(HOSTS, "hosts.lua");
+script!(WRITE_DOCUMENT, "types.lua", "write_document.lua");
+script!(DELETE_DOCUMENT, "types.lua", "delete_document.lua");
 script!(LIST_DOCUMENTS, "list_documents.lua");
 
 impl Source {
@@ -70,7 +77,7 @@ pub(super) async fn run(
     let loaded = pool.run(&again, size, effect, end).await.map_err(|error| {
         // If the script was unknown to only some calls, the others have been performed.
         let done = effect == Effect::Write && unknown.len() < calls.len();
-        if done { StorageError::Timeout { outcome_unknown: true } } else { error }
+        if done { StorageError::Uncertain(Box::new(error)) } else { error }
     })?;
     for (i, reply) in unknown.into_iter().zip(loaded.into_iter().skip(1)) {
         replies[i] = reply;

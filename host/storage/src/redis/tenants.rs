@@ -16,11 +16,10 @@ impl TenantStorage for Redis {
         let mut command = redis::cmd("SMEMBERS");
         command.arg(TENANTS);
         let values = self.read_with(&[command], Size::Bulk, deadline).await?;
-        let names: Vec<String> = replies::one(values)?;
-        let parse = |name: String| {
-            TenantId::parse(&name).map_err(|error| StorageError::Corrupt(error.to_string()))
-        };
-        let mut tenants = names.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<Vec<u8>> = replies::one(values)?;
+        // What is no name of a tenant was added by another program, and must not hide the others.
+        let names = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
+        let mut tenants: Vec<_> = names.filter_map(|name| TenantId::parse(name).ok()).collect();
         tenants.sort();
         Ok(tenants)
     }
@@ -51,6 +50,9 @@ impl TenantStorage for Redis {
             keys.revision(),
             TENANTS.to_owned(),
             keys.bytes(),
+            keys.stream(),
+            keys.claim(),
+            keys.seen(),
         ]);
         call.arg(tenant.as_str()).arg(DELETION_STEP).arg(keys.facts()).arg(keys.vectors());
         let kind = (Size::Bulk, Effect::Write);

@@ -13,7 +13,12 @@ use crate::durability::{crash_a_child, crash_a_server};
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
     /// Opens a storage on it. The previous one must be closed.
-    async fn open(&self) -> Arc<dyn Storage>;
+    async fn open(&self) -> Arc<dyn Storage> {
+        self.open_with(StorageLimits::default()).await
+    }
+
+    /// The same with other limits.
+    async fn open_with(&self, limits: StorageLimits) -> Arc<dyn Storage>;
 
     /// Kills the process that holds the data (SIGKILL) while facts are written, and restarts it.
     /// Returns the ids whose writes were acknowledged.
@@ -39,8 +44,8 @@ impl Embedded {
 
 #[async_trait]
 impl Backend for Embedded {
-    async fn open(&self) -> Arc<dyn Storage> {
-        open(&self.url(), Layout::Tenant, StorageLimits::default()).await.unwrap()
+    async fn open_with(&self, limits: StorageLimits) -> Arc<dyn Storage> {
+        open(&self.url(), Layout::Tenant, limits).await.unwrap()
     }
 
     async fn crash_while_writing(&mut self) -> Vec<String> {
@@ -64,8 +69,8 @@ impl RedisTenant {
 
 #[async_trait]
 impl Backend for RedisTenant {
-    async fn open(&self) -> Arc<dyn Storage> {
-        open(&self.server.url(), Layout::Tenant, StorageLimits::default()).await.unwrap()
+    async fn open_with(&self, limits: StorageLimits) -> Arc<dyn Storage> {
+        open(&self.server.url(), Layout::Tenant, limits).await.unwrap()
     }
 
     async fn crash_while_writing(&mut self) -> Vec<String> {
@@ -90,8 +95,8 @@ impl RedisFlat {
 
 #[async_trait]
 impl Backend for RedisFlat {
-    async fn open(&self) -> Arc<dyn Storage> {
-        open(&self.server.url(), Layout::Flat, StorageLimits::default()).await.unwrap()
+    async fn open_with(&self, limits: StorageLimits) -> Arc<dyn Storage> {
+        open(&self.server.url(), Layout::Flat, limits).await.unwrap()
     }
 
     async fn crash_while_writing(&mut self) -> Vec<String> {

@@ -41,6 +41,48 @@ async fn a_file_of_another_format_is_refused_and_left_unchanged() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "something else".repeat(1_000));
 }
 
+/// To take it for a new database would be to start without the facts that were there.
+#[tokio::test]
+async fn an_empty_file_is_refused_and_left_unchanged() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("facts.redb");
+    std::fs::write(&file, "").unwrap();
+    let url = format!("embedded:{}", dir.path().display());
+    for error in [
+        try_open(&url).await.map(|_| ()).unwrap_err(),
+        kenning_storage::check(&url, Layout::Tenant).await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("0 bytes"), "{error}");
+    }
+    let report = kenning_storage::verify(&url, Layout::Tenant).await.unwrap();
+    assert!(!report.is_intact() && report.damage[0].contains("0 bytes"), "{report:?}");
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
+    std::fs::remove_file(&file).unwrap();
+    try_open(&url).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_this_user_can_read_the_file_and_its_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (facts, url) =
+        (dir.path().join("facts"), format!("embedded:{}", dir.path().join("facts").display()));
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for loosen in [false, true] {
+        if loosen {
+            set(&facts, 0o755);
+            set(&facts.join("facts.redb"), 0o644);
+        }
+        let storage = try_open(&url).await.unwrap();
+        assert_eq!((mode(&facts), mode(&facts.join("facts.redb"))), (0o700, 0o600));
+        storage.close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_path_that_is_not_a_directory_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();

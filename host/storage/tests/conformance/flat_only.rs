@@ -189,3 +189,65 @@ async fn bytes_of_other_programs_facts_are_estimated() {
     delete(&*storage, "ours").await.unwrap();
     assert_eq!(usage().await.facts, 0);
 }
+
+/// Changes a fact in place, as another program does.
+fn change(server: &RedisServer, name: &str, content: &str) {
+    assert_eq!(server.command(&["HSET", &format!("fact:{name}"), "content", content]), ":0\r\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fact_that_another_program_changes_in_place_is_pending_again() {
+    let server = RedisServer::start();
+    store(&server, "theirs", "2025-10-10T12:30:00");
+    let storage = flat(&server).await;
+    put(&*storage, &[("ours", 1)]).await;
+    reached(&*storage, "adoption", |adoption| adoption.adopted == 1).await;
+    for (name, times) in [("theirs", 1), ("ours", 2)] {
+        let before = pending(&*storage).await.into_iter().find(|(id, _)| id == name).unwrap().1;
+        change(&server, name, "edited");
+        reached(&*storage, "a change", |adoption| adoption.changed == times).await;
+        let after = pending(&*storage).await.into_iter().find(|(id, _)| id == name).unwrap().1;
+        assert!(after > before, "{name}");
+    }
+    let listed = list(&*storage).await;
+    assert_eq!(listed, ["theirs", "ours"], "changes move nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_this_program_writes_is_not_taken_for_a_change_by_another() {
+    let server = RedisServer::start();
+    let storage = flat(&server).await;
+    put(&*storage, &[("kept", 1), ("changed", 2), ("deleted", 3)]).await;
+    assert!(write_one(&*storage, present("changed", &[("content", "new")])).await.is_some());
+    assert!(delete(&*storage, "deleted").await.is_some());
+    let scans = storage.adoption().unwrap().borrow().scans;
+    reached(&*storage, "more scans", |adoption| adoption.scans > scans + 2).await;
+    let adoption = *storage.adoption().unwrap().borrow();
+    assert_eq!((adoption.adopted, adoption.changed, adoption.removed), (0, 0, 0));
+    assert!(adoption.seen_within.is_some());
+    assert_eq!(server.command(&["HLEN", "kenning:{default}:seen"]), ":2\r\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_tells_of_is_followed_without_a_scan() {
+    let server = RedisServer::start();
+    assert_eq!(server.command(&["CONFIG", "SET", "notify-keyspace-events", "Kghx"]), "+OK\r\n");
+    // The next scan is an hour away.
+    let adoption_pause = Duration::from_secs(3_600);
+    let limits = StorageLimits { adoption_pause, ..StorageLimits::default() };
+    let storage = open(&server.url(), Layout::Flat, limits).await.unwrap();
+    reached(&*storage, "a first scan", |adoption| adoption.scans > 0).await;
+    // Subscribed, sooner or later: until then nothing is told.
+    let mut subscribed = tokio::time::interval(Duration::from_millis(5));
+    while !server.command(&["PUBSUB", "NUMPAT"]).starts_with(":1") {
+        subscribed.tick().await;
+    }
+    store(&server, "theirs", "2025-10-10T12:30:00");
+    reached(&*storage, "adoption", |adoption| adoption.adopted == 1).await;
+    change(&server, "theirs", "edited");
+    reached(&*storage, "a change", |adoption| adoption.changed == 1).await;
+    server.command(&["DEL", "fact:theirs"]);
+    reached(&*storage, "removal", |adoption| adoption.removed == 1).await;
+    assert_eq!(storage.adoption().unwrap().borrow().scans, 1);
+    assert_eq!(list(&*storage).await, [""; 0]);
+}

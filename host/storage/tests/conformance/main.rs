@@ -2,6 +2,8 @@
 //! traits behind `kenning_storage::Storage` promise.
 
 mod backends;
+mod changes;
+mod changes_redis;
 mod deleting;
 mod documents;
 mod durability;
@@ -10,6 +12,7 @@ mod flat_only;
 mod paging;
 mod reading;
 mod redis_only;
+mod registry;
 mod tenancy;
 mod tools;
 mod vectors;
@@ -74,6 +77,7 @@ over_every_backend! {
     deleting::a_deleted_fact_is_gone_with_all_that_belongs_to_it,
     deleting::deleting_an_absent_fact_does_nothing,
     deleting::a_deleted_fact_can_be_written_again,
+    registry::a_caller_who_goes_by_what_is_in_force_is_served,
     tenancy::tenants_do_not_see_each_other,
     tenancy::similar_names_do_not_collide,
     tenancy::a_tenant_is_listed_from_its_first_fact,
@@ -97,12 +101,21 @@ over_every_backend! {
     vectors::a_vector_of_the_newest_revision_clears_the_mark,
     vectors::a_vector_of_an_older_revision_does_not_clear_the_mark,
     vectors::an_older_vector_never_replaces_a_newer,
+    vectors::the_vectors_of_many_windows_are_kept_as_they_are_and_replaced_as_one,
     vectors::a_vector_of_a_deleted_fact_is_not_kept,
     vectors::a_vector_of_an_earlier_fact_of_that_id_is_not_read,
     vectors::a_fact_marked_pending_gets_a_newer_revision,
     vectors::vectors_are_read_in_the_order_of_ids,
     vectors::pending_facts_are_listed_by_revision_in_pages,
     vectors::vector_batch_size_violated,
+    changes::every_change_is_in_the_stream_at_its_revision,
+    changes::concurrent_writers_leave_no_hole_in_the_stream,
+    changes::a_reader_of_a_stream_that_was_cut_is_told_what_is_missing,
+    changes::changes_are_dropped_when_they_are_old,
+    changes::a_reader_is_woken_by_the_changes_of_any_of_its_tenants,
+    changes::a_reader_waits_no_longer_than_it_says,
+    changes::deleting_a_tenant_deletes_its_stream,
+    changes::a_stream_goes_on_after_closing_and_opening,
     durability::acknowledged_writes_survive_a_crash,
     durability::everything_survives_closing_and_opening,
     durability::a_closed_storage_is_unavailable,

@@ -8,6 +8,8 @@ use kenning_storage::{Layout, Storage, StorageError, StorageLimits, open};
 
 use crate::tools::*;
 
+const TENANTS: &str = "kenning:tenants";
+
 /// A storage with short timeouts, for tests that wait for them.
 async fn impatient(url: &str) -> Arc<dyn Storage> {
     let limits = StorageLimits {
@@ -204,36 +206,72 @@ async fn keys_follow_the_layout() {
         ("kenning:{default}:vector:f", "hash"),
         ("kenning:{default}:revision", "string"),
         ("kenning:{default}:bytes", "string"),
+        ("kenning:{default}:stream", "stream"),
         ("kenning:tenants", "set"),
+        ("kenning:control:{control}:format", "string"),
     ] {
         assert_eq!(server.command(&["TYPE", key]), format!("+{kind}\r\n"), "{key}");
     }
-    assert_eq!(server.command(&["DBSIZE"]), ":8\r\n");
+    assert_eq!(server.command(&["DBSIZE"]), ":10\r\n");
     let fields = server.command(&["HGETALL", "kenning:{default}:fact:f"]);
     assert_eq!(fields, "*2\r\n$7\r\ncontent\r\n$1\r\nf\r\n");
 }
 
 #[tokio::test]
-async fn a_key_of_another_type_is_reported_and_left_unchanged() {
+async fn a_key_of_another_type_is_no_fact_and_left_unchanged() {
     let server = RedisServer::start();
     let storage = connect(&server.url()).await;
     server.command(&["SET", "kenning:{default}:fact:f", "text"]);
-    assert!(unavailable(read(&*storage).await).contains("WRONGTYPE"));
-    assert!(unavailable(write_f(&*storage, "f").await).contains("WRONGTYPE"));
+    assert_eq!(get(&*storage, "f").await, None);
+    assert_eq!(write_f(&*storage, "f").await, Ok(false));
     let change = storage.write(&default_tenant(), &[present("f", &[("a", "b")])], later()).await;
-    assert!(unavailable(change).contains("WRONGTYPE"));
-    let delete = storage.delete(&default_tenant(), &id("f"), later()).await;
-    assert!(unavailable(delete).contains("WRONGTYPE"));
-    assert_eq!(server.command(&["DBSIZE"]), ":1\r\n");
+    assert_eq!(change, Ok(vec![None]));
+    assert_eq!(delete(&*storage, "f").await, None);
+    assert_eq!(server.command(&["GET", "kenning:{default}:fact:f"]), "$4\r\ntext\r\n");
 
     let batch = [absent("f", 1), absent("g", 2)];
-    let mixed = storage.write(&default_tenant(), &batch, later()).await;
-    assert_eq!(
-        mixed,
-        Err(StorageError::Timeout { outcome_unknown: true }),
-        "one of the two happened"
-    );
+    let mixed = storage.write(&default_tenant(), &batch, later()).await.unwrap();
+    assert!(mixed[0].is_none() && mixed[1].is_some(), "{mixed:?}");
+    let read = storage.read(&default_tenant(), &ids(&["f", "g"]), PLENTY, later()).await;
+    assert_eq!(read, Ok(vec![None, Some(hash(&[("content", "g")]))]));
     assert_eq!(list(&*storage).await, ["g"]);
+}
+
+#[tokio::test]
+async fn rows_that_another_program_added_hide_no_others() {
+    let server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    put(&*storage, &[("a", 10), ("b", 20), ("c", 30)]).await;
+    for (key, rows) in [("order", 5..45), ("pending", 0..40)] {
+        for n in rows {
+            let key = format!("kenning:{{default}}:{key}");
+            server.command(&["ZADD", &key, &n.to_string(), &format!("no id: {n}")]);
+        }
+    }
+    server.command(&["SADD", "kenning:tenants", "no name: at all"]);
+    for limit in [1, 2, 3, 1_000] {
+        assert_eq!(list_from(&*storage, None, limit).await, ["c", "b", "a"], "{limit}");
+    }
+    let first = storage.pending(&default_tenant(), None, 1, later()).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(pending(&*storage).await.len(), 3);
+    assert_eq!(storage.tenants(later()).await, Ok(vec![default_tenant()]));
+}
+
+#[tokio::test]
+async fn facts_that_redis_lost_are_removed_from_the_listing() {
+    let server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    let revisions = put(&*storage, &[("a", 1), ("b", 2), ("c", 3)]).await;
+    server.command(&["DEL", "kenning:{default}:fact:b"]);
+    server.command(&["SET", "kenning:{default}:fact:c", "text"]);
+    let lost = storage.remove_lost(&default_tenant(), &ids(&["a", "b", "c", "d"]), later()).await;
+    let lost = lost.unwrap();
+    assert!(lost.len() == 1 && lost[0].0 == id("b") && lost[0].1 > revisions[2], "{lost:?}");
+    assert_eq!(list(&*storage).await, ["c", "a"]);
+    assert_eq!(storage.count(&default_tenant(), later()).await, Ok(2));
+    assert!(pending(&*storage).await.iter().all(|(id, _)| id != "b"));
+    assert_eq!(storage.remove_all_lost(&default_tenant(), later()).await, Ok(vec![]));
 }
 
 #[tokio::test]
@@ -315,4 +353,37 @@ async fn carry(
     }
     // Both ends stay open, and arriving data is not even read.
     std::future::pending::<()>().await;
+}
+
+/// Each key that a write changes besides the fact itself, replaced by another program.
+#[tokio::test]
+async fn a_key_of_kennings_with_another_type_is_named_and_nothing_is_written() {
+    let server = RedisServer::start();
+    let storage = connect(&server.url()).await;
+    let own = |name: &str| format!("kenning:{{default}}:{name}");
+    let keys = [own("order"), own("pending"), own("revision"), own("bytes"), TENANTS.to_owned()];
+    write_f(&*storage, "f").await.unwrap();
+    for key in &keys {
+        server.command(&["RENAME", key, "kept"]);
+        server.command(&["SET", key, "another program's"]);
+        let refused = write_f(&*storage, "g").await;
+        let Err(StorageError::Refused(message)) = refused else { panic!("{key}: {refused:?}") };
+        assert!(message.contains(&format!("the key {key} is a string")), "{message}");
+        assert_eq!(server.command(&["EXISTS", &own("fact:g")]), ":0\r\n", "{key}");
+        let refused = storage.delete(&default_tenant(), &id("f"), later()).await;
+        // A deletion does not change the set of tenants.
+        if key == TENANTS {
+            write_f(&*storage, "f").await.unwrap_err();
+            storage.tenants(later()).await.unwrap_err();
+            assert!(matches!(storage.ping(later()).await, Err(StorageError::Refused(_))));
+        } else {
+            assert!(matches!(refused, Err(StorageError::Refused(_))), "{key}: {refused:?}");
+            assert_eq!(server.command(&["EXISTS", &own("fact:f")]), ":1\r\n", "{key}");
+        }
+        let report = kenning_storage::verify(&server.url(), Layout::Tenant).await.unwrap();
+        assert_eq!(report.found, 1, "{report:?}");
+        assert!(report.damage[0].contains(&format!("the key {key} is a string")), "{report:?}");
+        server.command(&["RENAME", "kept", key]);
+    }
+    assert!(write_f(&*storage, "g").await.unwrap());
 }

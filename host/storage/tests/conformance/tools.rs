@@ -150,10 +150,10 @@ pub(crate) async fn eventually<T, F: Future<Output = T>>(
     }
 }
 
-/// The message of a result that must be `Unavailable`.
+/// The message of a result that must be `Unavailable` or `Refused`.
 pub(crate) fn unavailable<T: std::fmt::Debug>(result: Result<T, StorageError>) -> String {
     match result {
-        Err(StorageError::Unavailable(message)) => message,
+        Err(StorageError::Unavailable(message) | StorageError::Refused(message)) => message,
         other => panic!("not Unavailable: {other:?}"),
     }
 }

@@ -1,6 +1,6 @@
 //! Vectors and pending facts.
 
-use kenning_storage::{Revision, StorageError, StoredVector};
+use kenning_storage::{Revision, StorageError, StoredVector, Vector};
 
 use crate::backends::Backend;
 use crate::tools::*;
@@ -46,6 +46,26 @@ pub(crate) async fn an_older_vector_never_replaces_a_newer(backend: &mut impl Ba
     assert_eq!(read_vector(&*storage, "a").await, Some(vector(2.0)));
     put_vector(&*storage, "a", second, 3.0).await;
     assert_eq!(read_vector(&*storage, "a").await, Some(vector(3.0)), "another profile, say");
+}
+
+pub(crate) async fn the_vectors_of_many_windows_are_kept_as_they_are_and_replaced_as_one(
+    backend: &mut impl Backend,
+) {
+    let storage = backend.open().await;
+    let revisions = put(&*storage, &[("a", 1), ("b", 2)]).await;
+    // As many as a fact has by default, in 384 dimensions; and an operation of 4 MiB.
+    let values: Vec<f32> = (0..160 * 384).map(|n| n as f32 / 7.0).collect();
+    let windows = Vector { values, ..vector(1.0) };
+    let stored =
+        |name: &str, revision| StoredVector { id: id(name), revision, vector: windows.clone() };
+    let both = || [stored("a", revisions[0]), stored("b", revisions[1])];
+    let many: Vec<_> = (0..9).flat_map(|_| both()).collect();
+    storage.put_vectors(&default_tenant(), &many, later()).await.unwrap();
+    assert_eq!(read_vector(&*storage, "a").await, Some(windows.clone()));
+    assert_eq!(read_vector(&*storage, "b").await, Some(windows));
+    put_vector(&*storage, "a", revisions[0], 2.0).await;
+    assert_eq!(read_vector(&*storage, "a").await, Some(vector(2.0)));
+    assert!(pending(&*storage).await.is_empty());
 }
 
 pub(crate) async fn a_vector_of_a_deleted_fact_is_not_kept(backend: &mut impl Backend) {

@@ -12,10 +12,22 @@
 //! | `nothing` | returns no draft | | | |
 //! | `secret` | | | is replaced by `[hidden]` | |
 //! | `withheld` | | | the fact is dropped | |
+//! | `veil` | | | metadata becomes `{}` | |
 //! | `alias` | | is replaced by `renamed` | | |
 //! | `reverse` | | | | reverses the order |
 //! | `invent` | | | | ranks an id that does not exist |
 //! | `nan` | | | | returns NaN as the scores |
+//! | `bad-metadata` | broken metadata | | | |
+//! | `bad-id` | an id that is a path | | | |
+//! | `bad-text` | a blank text | a blank text | | |
+//! | `bad-time` | a time in words | | | |
+//! | `bad-filter` | | a broken filter | | |
+//! | `bad-top-k` | | asks for no hit | | |
+//! | `more` | | asks for three times as many hits | | |
+//! | `broken` | | | broken metadata | |
+//! | `deep` | | | metadata nested 100,000 deep | |
+//! | `huge` | | | a text of 300 KiB | |
+//! | `panic-HOOK` | panics with the text | the same | the same | the same |
 //! | `trap-HOOK` | traps | traps | traps | traps |
 //! | `spin-HOOK` | spins | spins | spins | spins |
 //! | `say` | logs a line | logs a line | logs a line | logs a line |
@@ -60,6 +72,7 @@ fn misbehave(text: &str, hook: &str) {
     if contains(text, &format!("trap-{hook}")) {
         std::process::abort();
     }
+    assert!(!contains(text, &format!("panic-{hook}")), "cannot handle {text:?}");
     if contains(text, &format!("spin-{hook}")) {
         loop {
             std::hint::black_box(());
@@ -74,6 +87,39 @@ fn refusal(text: &str) -> Result<(), Refusal> {
     match contains(text, "refuse") {
         true => Err(Refusal { message: "this extension rejects it".into() }),
         false => Ok(()),
+    }
+}
+
+/// A draft that is not valid, if its text asks for one.
+fn wrong(draft: &Draft) -> Option<Draft> {
+    let draft = draft.clone();
+    Some(match () {
+        () if contains(&draft.text, "bad-metadata") => Draft { metadata: "{oops".into(), ..draft },
+        () if contains(&draft.text, "bad-id") => Draft { id: Some("../../etc".into()), ..draft },
+        () if contains(&draft.text, "bad-text") => Draft { text: " \n".into(), ..draft },
+        () if contains(&draft.text, "bad-time") => {
+            Draft { timestamp: Some("yesterday".into()), ..draft }
+        }
+        () => return None,
+    })
+}
+
+/// A fact without its metadata, if its text asks for that.
+fn veiled(fact: Fact) -> Fact {
+    match contains(&fact.text, "veil") {
+        true => Fact { metadata: "{}".into(), ..fact },
+        false => fact,
+    }
+}
+
+/// A fact as no caller may see it, if its text asks for that.
+fn spoilt(fact: Fact) -> Fact {
+    let deep = || format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    match () {
+        () if contains(&fact.text, "broken") => Fact { metadata: "{oops".into(), ..fact },
+        () if contains(&fact.text, "deep") => Fact { metadata: deep(), ..fact },
+        () if contains(&fact.text, "huge") => Fact { text: "x".repeat(300 << 10), ..fact },
+        () => fact,
     }
 }
 
@@ -93,6 +139,9 @@ impl on_store::Guest for Component {
             };
             return Ok(draft.text.lines().enumerate().map(line).collect());
         }
+        if let Some(wrong) = wrong(&draft) {
+            return Ok(vec![wrong]);
+        }
         let marked = contains(&draft.text, "mark") && draft.metadata == "{}";
         let metadata = if marked { "{\"marked\":true}".into() } else { draft.metadata };
         Ok(vec![Draft { metadata, ..draft }])
@@ -103,6 +152,14 @@ impl on_query::Guest for Component {
     fn on_query(query: Query) -> Result<Query, Refusal> {
         misbehave(&query.text, "on-query");
         refusal(&query.text)?;
+        let said = query.text.clone();
+        let query = match () {
+            () if contains(&said, "bad-text") => Query { text: "\t".into(), ..query },
+            () if contains(&said, "bad-filter") => Query { filter: Some("{oops".into()), ..query },
+            () if contains(&said, "bad-top-k") => Query { top_k: 0, ..query },
+            () if contains(&said, "more") => Query { top_k: query.top_k * 3, ..query },
+            () => query,
+        };
         let text = match contains(&query.text, "alias") {
             true => query.text.replace("alias", "renamed"),
             false => query.text,
@@ -115,6 +172,7 @@ impl on_read::Guest for Component {
     fn on_read(facts: Vec<Fact>) -> Vec<Fact> {
         facts.iter().for_each(|fact| misbehave(&fact.text, "on-read"));
         let shown = facts.into_iter().filter(|fact| !contains(&fact.text, "withheld"));
+        let shown = shown.map(veiled).map(spoilt);
         shown.map(|fact| Fact { text: fact.text.replace("secret", "[hidden]"), ..fact }).collect()
     }
 }

@@ -3,19 +3,26 @@
 #[path = "../../prying/src/reading.rs"]
 mod reading;
 
+use crate::bindings::kenning::knowledge::embedding::{self, Purpose};
 use crate::bindings::kenning::knowledge::index_write;
 use crate::bindings::kenning::knowledge::storage_write::{self, Condition, HashWrite};
 use crate::bindings::kenning::knowledge::types::{Entry, Field};
+use crate::bindings::kenning::retrieval::retrieval;
 
 pub(crate) fn perform(text: &str) -> Option<Vec<String>> {
     let (function, argument) = text.strip_prefix("pry ")?.split_once(' ')?;
-    let answer = reading::perform(function, argument).or_else(|| writing(function, argument));
+    let answer = reading::perform(function, argument).or_else(|| as_logic(function, argument));
     answer.map(|answer| vec![answer])
 }
 
 /// The functions that only a logic may import.
-fn writing(function: &str, id: &str) -> Option<String> {
+fn as_logic(function: &str, id: &str) -> Option<String> {
     Some(match function {
+        "examine" => format!("{:?}", retrieval::examine(id, None)),
+        "retrieve" => match embedding::embed(&[id.into()], Purpose::Query) {
+            Ok(target) => format!("{:?}", retrieval::retrieve(id, Some(&target), None, 1_000)),
+            Err(error) => format!("{error:?}"),
+        },
         "write" => format!("{:?}", write(id, Condition::Absent)),
         "delete" => format!("{:?}", storage_write::delete(id)),
         // The index accepts only facts that the same call wrote.

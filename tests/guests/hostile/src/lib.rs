@@ -29,7 +29,11 @@ use bindings::kenning::knowledge::types::{
 mod bindings {
     #![expect(unsafe_code, reason = "the generated glue crosses the component boundary")]
 
-    wit_bindgen::generate!({ path: "../../../wit", world: "logic" });
+    wit_bindgen::generate!({
+        path: ["../../../wit", "../../../wit/retrieval"],
+        world: "kenning:retrieval/ranking-logic",
+        generate_all,
+    });
 
     use super::Component;
     export!(Component);

@@ -1,6 +1,10 @@
 -- KEYS: document, names, versions, revision
 -- ARGV: name, expected version, key prefix of pieces
 -- Returns 1, or 0 if the document does not have the expected version.
+local wrong = mistyped({ 'hash', 'zset', 'hash', 'number' })
+if wrong then
+  return wrong
+end
 if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then
   return 0
 end

@@ -1,7 +1,11 @@
--- KEYS: order, pending, revision, tenants, bytes
+-- KEYS: order, pending, revision, tenants, bytes, stream, claim, seen
 -- ARGV: tenant, the most facts to delete, key prefix of facts, key prefix of vectors
 -- Deletes some of a tenant's facts, newest first, and returns how many. A call that deletes fewer
 -- than allowed leaves nothing of the tenant.
+local wrong = mistyped({ 'zset', 'zset', false, 'set' })
+if wrong then
+  return wrong
+end
 local ids = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[2] - 1)
 for _, id in ipairs(ids) do
   redis.call('UNLINK', ARGV[3] .. id, ARGV[4] .. id)
@@ -9,7 +13,7 @@ for _, id in ipairs(ids) do
   redis.call('ZREM', KEYS[2], id)
 end
 if #ids < tonumber(ARGV[2]) then
-  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[5])
+  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
   redis.call('SREM', KEYS[4], ARGV[1])
 end
 return #ids

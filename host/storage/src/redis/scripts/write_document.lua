@@ -2,6 +2,10 @@
 -- ARGV: name, expected version or '', key prefix of pieces, length, then the bytes or, if there are
 -- pieces, their token
 -- Returns the new version, or nothing if the document does not have the expected one.
+local wrong = mistyped({ 'hash', 'zset', 'hash', 'number' })
+if wrong then
+  return wrong
+end
 if (redis.call('HGET', KEYS[3], ARGV[1]) or '') ~= ARGV[2] then
   return false
 end

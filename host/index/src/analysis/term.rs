@@ -1,0 +1,83 @@
+//! What the analysis gives for each term of a text.
+
+use super::language::Language;
+use super::letters::push_folded;
+use crate::limits::TERM_CHARS;
+
+/// One occurrence of a term.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Term<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A word, or what else stands for itself in the text.
+    Word,
+    /// A stop word of the language.
+    Stop,
+    /// Another way to find what other terms stand for: a whole of words, a part of a word, or a
+    /// word among syllables. It adds nothing to the length of a text, or a text full of
+    /// identifiers would seem longer than it is, and its ordinary words would count less.
+    Extra,
+}
+
+/// Receives terms, and folds and stems them first.
+pub(super) struct Terms<F> {
+    each: F,
+    language: Language,
+    /// The folded word, kept for its memory.
+    folded: String,
+}
+
+impl<F: FnMut(Term<'_>)> Terms<F> {
+    pub(super) fn new(language: Language, each: F) -> Self {
+        Self { each, language, folded: String::new() }
+    }
+
+    /// Adds a word, which is a stop word if `is_stop` says so of its folded form.
+    pub(super) fn word(&mut self, word: &str, is_stop: impl FnOnce(&str) -> bool) {
+        self.fold(word);
+        let kind = if is_stop(&self.folded) { Kind::Stop } else { Kind::Word };
+        self.emit(kind);
+    }
+
+    /// Adds pieces of the text, joined, as one more term.
+    pub(super) fn extra<'p>(&mut self, pieces: impl IntoIterator<Item = &'p str>) {
+        self.folded.clear();
+        for piece in pieces {
+            push_folded(piece, &mut self.folded);
+            // Each character has a byte at least; the rest would be cut off.
+            if self.folded.len() > TERM_CHARS * 4 {
+                break;
+            }
+        }
+        self.emit(Kind::Extra);
+    }
+
+    /// Adds a term that is neither folded nor stemmed.
+    pub(super) fn plain(&mut self, text: &str, kind: Kind) {
+        (self.each)(Term { text: truncate(text), kind });
+    }
+
+    fn fold(&mut self, word: &str) {
+        self.folded.clear();
+        push_folded(word, &mut self.folded);
+    }
+
+    fn emit(&mut self, kind: Kind) {
+        let stem = self.language.stem(truncate(&self.folded));
+        (self.each)(Term { text: &stem, kind });
+    }
+}
+
+fn truncate(term: &str) -> &str {
+    if term.len() <= TERM_CHARS {
+        return term;
+    }
+    match term.char_indices().nth(TERM_CHARS) {
+        Some((end, _)) => &term[..end],
+        None => term,
+    }
+}

@@ -1,0 +1,121 @@
+//! `PATCH /v1/admin/tenants/{t}/extensions/{name}`: an extension's settings, without its component.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use super::Admin;
+use super::extensions::{Named, tenant};
+use super::parameters::Path;
+use crate::http::App;
+use crate::http::answer::Refusal;
+use crate::http::body::Json;
+use crate::http::openapi::{
+    self, Conflict, ExtensionInPath, Incompatible, NotFound, Success, TooLarge,
+};
+use crate::http::whole::Whole;
+use crate::swap::{ExtensionState, SettingsChange};
+use kenning_runtime::{Grant, OnFailure};
+
+/// What to change of an extension; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(examples(json!({ "order": 10, "grants": ["index"], "on_failure": "close" })))]
+pub(in crate::http) struct ExtensionChange {
+    /// Its position among the tenant's extensions: smaller is earlier.
+    #[serde(default, deserialize_with = "order")]
+    #[schema(nullable = false, minimum = -2147483648, maximum = 2147483647)]
+    order: Option<i32>,
+    /// All that it may import beyond `log` and `budget`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, value_type = Option<Vec<openapi::Grant>>)]
+    grants: Option<Vec<Grant>>,
+    /// What a hook's failure does to the call; `null` for each hook's default.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<openapi::OnFailure>)]
+    on_failure: Option<Option<OnFailure>>,
+    /// Whether its hooks are skipped, as if it were not installed.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    paused: Option<bool>,
+}
+
+/// A member that is there, `null` or not.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+/// A whole number, which JSON may write as `10.0`.
+fn order<'de, D: Deserializer<'de>>(value: D) -> Result<Option<i32>, D::Error> {
+    let Whole(order) = Whole::deserialize(value)?;
+    i32::try_from(order).map(Some).map_err(|_| {
+        D::Error::custom(format!("order is {} to {}, not {order}", i32::MIN, i32::MAX))
+    })
+}
+
+/// An extension's settings.
+#[derive(Serialize, ToSchema)]
+struct ExtensionStateAnswer {
+    status: Success,
+    name: String,
+    /// The live generation, which stays the same.
+    generation: u64,
+    #[schema(value_type = Vec<openapi::Grant>)]
+    grants: Vec<Grant>,
+    order: i32,
+    /// `null` leaves it to each hook.
+    #[schema(required, value_type = Option<openapi::OnFailure>)]
+    on_failure: Option<OnFailure>,
+    paused: bool,
+    /// The hosts that did not follow within `follow_ms`; left out if all did. Until they do, their
+    /// calls are refused or wait.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    behind: Vec<String>,
+}
+
+/// Change an extension's order, grants or policy, or pause it
+///
+/// The component and its generation stay. A grant that the component needs cannot be taken away.
+#[utoipa::path(
+    patch,
+    path = "/v1/admin/tenants/{t}/extensions/{name}",
+    operation_id = "changeExtension",
+    tag = "admin",
+    params(ExtensionInPath),
+    request_body = ExtensionChange,
+    responses(
+        (status = 200, description = "The settings now.", body = ExtensionStateAnswer),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        (status = 413, response = TooLarge),
+        (status = 422, response = Incompatible),
+    ),
+)]
+pub(in crate::http) async fn change(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path((tenant_name, name)): Named,
+    Json(change, _reservation): Json<ExtensionChange>,
+) -> Result<Response, Refusal> {
+    let ExtensionChange { order, grants, on_failure: policy, paused } = change;
+    let change = SettingsChange { order, policy, grants, paused };
+    let tenant = tenant(&tenant_name)?;
+    let state = app.swapper.change_extension(&tenant, &name, change, admin.name()).await?;
+    let ExtensionState { generation, grants, settings, paused } = state;
+    let answer = ExtensionStateAnswer {
+        status: Success::Success,
+        name,
+        generation,
+        grants,
+        order: settings.order,
+        on_failure: settings.policy,
+        paused,
+        behind: app.kb.behind(&[tenant]).await,
+    };
+    Ok(axum::Json(answer).into_response())
+}

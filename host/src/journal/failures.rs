@@ -1,0 +1,264 @@
+//! What is known of calls that failed through no fault of the caller. The last thousand of each
+//! host are kept for a day, first in memory and a moment later in storage, so that no request waits
+//! for it, and so that any host can tell. Never with the text of a fact or query, nor with secrets.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kenning_storage::{Storage, StorageError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::chunks::{Bounds, Chunks, Timed};
+use super::now;
+use kenning_core::error::{Blame, Code, Error};
+use kenning_core::limits::Limits;
+
+/// How many failures are kept of each host.
+const RECORDS: usize = 1_000;
+
+/// How long they are kept.
+const AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The members of an error's details that the host makes, and that quote nobody.
+const DETAILS: [&str; 8] =
+    ["limit", "allowed", "used", "component", "generation", "violation", "outcome", "pointer"];
+
+/// A request that failed.
+pub struct FailedRequest<'a> {
+    /// The id in `x-request-id`.
+    pub id: &'a str,
+    /// The HTTP method.
+    pub method: &'a str,
+    /// The route.
+    pub route: &'a str,
+    /// From the request's head to its answer.
+    pub took: Duration,
+    /// What was answered.
+    pub error: &'a Error,
+}
+
+/// What is known of a failed request.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FailureRecord {
+    request_id: String,
+    time: String,
+    host: String,
+    method: String,
+    route: String,
+    status: u16,
+    code: String,
+    blame: String,
+    /// What the answer said, where nobody but the host had a word in it.
+    message: Option<String>,
+    took_ms: f64,
+    details: Map<String, Value>,
+    /// The guests whose snapshot the call had.
+    served_by: Option<Value>,
+    /// What the call did: `CallTracer` describes it.
+    call: Option<Value>,
+}
+
+impl Timed for FailureRecord {
+    fn time(&self) -> &str {
+        &self.time
+    }
+}
+
+/// The failures of this host, and those that are in storage.
+pub struct Failures {
+    chunks: Chunks<FailureRecord>,
+    host: String,
+    recent: Mutex<Recent>,
+}
+
+/// The last failures of this host, oldest first.
+#[derive(Default)]
+struct Recent {
+    kept: VecDeque<FailureRecord>,
+    /// How many of the last ones are not in storage yet.
+    unwritten: usize,
+}
+
+impl Failures {
+    /// The failures in `storage`, of all hosts; this one is `host`.
+    pub fn new(storage: Arc<dyn Storage>, host: String, limits: &Limits) -> Self {
+        let bounds = Bounds { records: RECORDS, of_each_host: true, age: AGE };
+        let operation = limits.storage_operation;
+        let chunks = Chunks::new(storage, "failures", host.clone(), bounds, operation);
+        Self { chunks, host, recent: Mutex::default() }
+    }
+
+    /// Keeps a failure, unless the caller is to blame. Does not wait.
+    pub fn add(&self, failed: &FailedRequest<'_>) {
+        if failed.error.blame == Blame::Caller {
+            return;
+        }
+        let record = FailureRecord::new(failed, &self.host);
+        let mut recent = self.lock();
+        if recent.kept.len() == RECORDS {
+            recent.kept.pop_front();
+        }
+        recent.kept.push_back(record);
+        recent.unwritten = (recent.unwritten + 1).min(RECORDS);
+    }
+
+    /// What is known of a request on any host; of several with this id, the newest.
+    ///
+    /// # Errors
+    /// When it is not this host's and storage fails.
+    pub async fn find(&self, id: &str) -> Result<Option<FailureRecord>, StorageError> {
+        let is_it = |record: &&FailureRecord| record.request_id == id;
+        if let Some(found) = self.lock().kept.iter().rev().find(is_it) {
+            return Ok(Some(found.clone()));
+        }
+        Ok(self.chunks.all().await?.iter().find(is_it).cloned())
+    }
+
+    /// Writes to storage what is not there yet. What cannot be written is tried again next time.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn flush(&self) -> Result<(), StorageError> {
+        let (records, count) = {
+            let recent = self.lock();
+            let first = recent.kept.len() - recent.unwritten.min(recent.kept.len());
+            (recent.kept.range(first..).cloned().collect::<Vec<_>>(), recent.unwritten)
+        };
+        if count > 0 {
+            self.chunks.append(records).await?;
+            let mut recent = self.lock();
+            recent.unwritten = recent.unwritten.saturating_sub(count);
+        }
+        Ok(())
+    }
+
+    /// Deletes what is beyond the bounds.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn prune(&self) -> Result<(), StorageError> {
+        self.chunks.prune().await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FailureRecord {
+    fn new(failed: &FailedRequest<'_>, host: &str) -> Self {
+        let FailedRequest { id, method, route, took, error } = failed;
+        let body = error.body();
+        let blame = body["blame"].as_str().unwrap_or_default().to_string();
+        let served_by = error.served_by.as_ref().map(|served_by| {
+            serde_json::json!({
+                "generation": served_by.logic.number,
+                "digest": &*served_by.logic.digest,
+                "extensions": served_by.extensions.as_deref(),
+            })
+        });
+        Self {
+            request_id: (*id).to_string(),
+            time: now(),
+            host: host.to_string(),
+            method: (*method).to_string(),
+            route: (*route).to_string(),
+            status: error.code.status(),
+            code: error.code.as_str().to_string(),
+            blame,
+            message: message(error),
+            took_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
+            details: details(error),
+            served_by,
+            call: error.trace.as_deref().cloned(),
+        }
+    }
+}
+
+/// The answer's message, unless a guest, a backend or the request had a word in it.
+fn message(error: &Error) -> Option<String> {
+    match error.code {
+        Code::GuestTrapped
+        | Code::GuestOutOfFuel
+        | Code::GuestOutOfMemory
+        | Code::GuestLimit
+        | Code::Overloaded
+        | Code::Internal => Some(error.message.clone()),
+        _ => None,
+    }
+}
+
+fn details(error: &Error) -> Map<String, Value> {
+    let Some(Value::Object(details)) = error.details.as_deref() else { return Map::new() };
+    let known = details.iter().filter(|(name, value)| {
+        DETAILS.contains(&name.as_str()) && !value.is_object() && !value.is_array()
+    });
+    known.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kenning_storage::{Layout, StorageLimits};
+    use serde_json::json;
+
+    use super::*;
+
+    async fn failures(folder: &tempfile::TempDir) -> [Failures; 2] {
+        let url = format!("embedded:{}", folder.path().display());
+        let storage = kenning_storage::open(&url, Layout::Tenant, StorageLimits::default());
+        let storage = storage.await.unwrap();
+        let of = |host: &str| Failures::new(storage.clone(), host.into(), &Limits::default());
+        [of("one"), of("other")]
+    }
+
+    fn add(failures: &Failures, id: &str, error: &Error) {
+        let took = Duration::from_millis(3);
+        failures.add(&FailedRequest { id, method: "GET", route: "/v1/facts", took, error });
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_known_at_once_here_and_then_on_every_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = failures(&folder).await;
+        add(&one, "a", &Error::new(Code::GuestTrapped, "the logic trapped"));
+        assert_eq!(one.find("a").await.unwrap().unwrap().code, "guest_trapped");
+        assert!(other.find("a").await.unwrap().is_none());
+        one.flush().await.unwrap();
+        one.flush().await.unwrap();
+        assert_eq!(other.find("a").await.unwrap().unwrap().host, "one");
+        assert_eq!(other.chunks.all().await.unwrap().len(), 1, "it was written once");
+    }
+
+    #[tokio::test]
+    async fn what_the_caller_did_wrong_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, _] = failures(&folder).await;
+        add(&one, "a", &Error::invalid("/text", "blank"));
+        assert!(one.find("a").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_last_thousand_are_kept_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, _] = failures(&folder).await;
+        let error = Error::overloaded("guests", 1);
+        (0..RECORDS + 5).for_each(|n| add(&one, &n.to_string(), &error));
+        assert_eq!(one.lock().kept.len(), RECORDS);
+        one.flush().await.unwrap();
+        assert!(one.find("4").await.unwrap().is_none());
+        assert!(one.find("5").await.unwrap().is_some());
+    }
+
+    #[test]
+    fn a_record_quotes_nobody() {
+        let secret = "the text of a fact";
+        let error = Error::new(Code::StorageUnavailable, secret)
+            .with_details(json!({ "limit": "facts", "proof": { "reasons": [secret] } }));
+        let (id, method, route, took) = ("a", "GET", "/v1/facts", Duration::ZERO);
+        let failed = FailedRequest { id, method, route, took, error: &error };
+        let record = serde_json::to_string(&FailureRecord::new(&failed, "one")).unwrap();
+        assert!(record.contains("facts") && !record.contains(secret), "{record}");
+    }
+}

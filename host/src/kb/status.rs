@@ -1,0 +1,267 @@
+//! What is known of a tenant, of its guests and of the server. None of this runs a guest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kenning_core::error::{Code, Error};
+use kenning_core::limits::DEFAULT_TENANT;
+use kenning_core::provenance::{GenerationRef, ServedBy};
+use kenning_embedder::Embedder;
+use kenning_index::{FactIndex, Language, Sizes};
+use kenning_runtime::tenant_indexes::Progress;
+use kenning_runtime::{Generation, LogBuffer};
+use kenning_storage::{Description, TenantId, Usage};
+use kenning_tenants::{Record, Tenants};
+use serde_json::Value;
+
+use super::{Caller, Kb};
+use crate::registry::{ExtensionRecords, GuestRecord, Owner, Preparation, THE_LOGIC, TenantGuests};
+
+/// Figures of a tenant.
+pub struct Figures {
+    /// Facts that can be read.
+    pub facts: u64,
+    /// Records that cannot be read.
+    pub unreadable: u64,
+    /// Facts that storage has lost.
+    pub lost: u64,
+    /// The index on this host.
+    pub index: Sizes,
+    /// The language of the tenant's texts.
+    pub language: Language,
+    /// Facts that are indexed for a former language.
+    pub outdated: usize,
+    /// Facts of which not all text can be found by meaning.
+    pub partly_embedded: usize,
+    /// Whether the index of all tenants is built.
+    pub index_ready: bool,
+    /// Each quota, with what is used of it.
+    pub quotas: Value,
+}
+
+impl Kb {
+    /// The tenants, with their keys and quotas.
+    pub fn tenants(&self) -> &Tenants {
+        &self.services.tenants
+    }
+
+    /// What makes the vectors.
+    pub fn embedder(&self) -> &dyn Embedder {
+        &*self.services.embedder
+    }
+
+    /// Where facts are kept.
+    pub fn storage(&self) -> Description {
+        self.services.storage.describe()
+    }
+
+    /// The longest that another program's change of a fact goes unnoticed, by the last scan; `None`
+    /// before that, and without the flat layout.
+    pub fn foreign_changes_seen_within(&self) -> Option<Duration> {
+        self.services.storage.adoption()?.borrow().seen_within
+    }
+
+    /// Changes a tenant's quotas and its language; see [`Tenants::change_settings`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn change_tenant(
+        &self,
+        tenant: &TenantId,
+        changes: BTreeMap<String, Option<u64>>,
+        language: Option<Language>,
+    ) -> Result<Record, Error> {
+        let tenants = &self.services.tenants;
+        let record = tenants.change_settings(tenant, changes, language).await?;
+        self.follow_language(tenant).await;
+        if record.quotas.proof_requests == Some(0) {
+            self.recorder.forget(tenant);
+        }
+        Ok(record)
+    }
+
+    /// Has the tenant's index follow the language of its texts, which may have changed.
+    pub(super) async fn follow_language(&self, tenant: &TenantId) {
+        if let Some(index) = self.services.indexes.existing(tenant) {
+            index.follow_language(self.services.tenants.language(tenant)).await;
+        }
+    }
+
+    /// Counts what the caller's tenant has.
+    ///
+    /// # Errors
+    /// When storage fails or the deadline passes.
+    pub async fn figures(&self, caller: &Caller) -> Result<Figures, Error> {
+        let (services, tenant) = (&self.services, &caller.tenant);
+        let lost = services.storage.remove_all_lost(tenant, caller.deadline).await;
+        // What storage has lost is removed before it is counted, as far as time and storage permit.
+        services.indexes.forget_lost(tenant, &lost.unwrap_or_default()).await;
+        let usage = self.usage(tenant, caller.deadline).await?;
+        let counts = services.indexes.unreadable().counts(tenant);
+        self.follow_language(tenant).await;
+        let index = services.indexes.existing(tenant).unwrap_or_default();
+        let language = services.tenants.language(tenant);
+        Ok(Figures {
+            facts: usage.facts.saturating_sub(counts.unreadable),
+            unreadable: counts.unreadable + self.skipped(tenant),
+            lost: counts.lost,
+            index: index.sizes(),
+            language,
+            outdated: match index.language() == language {
+                true => index.outdated(),
+                // The index has not begun to follow a change of the language.
+                false => index.sizes().facts,
+            },
+            partly_embedded: index.partly_embedded(),
+            index_ready: *services.indexes.progress().borrow() == Progress::Ready,
+            quotas: self.used_of_quotas(tenant, usage),
+        })
+    }
+
+    /// Hashes among the facts of other programs that are no facts.
+    fn skipped(&self, tenant: &TenantId) -> u64 {
+        match self.services.storage.adoption() {
+            Some(adoption) if tenant.as_str() == DEFAULT_TENANT => adoption.borrow().skipped,
+            _ => 0,
+        }
+    }
+
+    async fn usage(&self, tenant: &TenantId, until: Instant) -> Result<Usage, Error> {
+        let usage = self.services.storage.usage(tenant, until).await;
+        usage.map_err(|error| self.storage_error(&error))
+    }
+
+    /// Each quota of a tenant, with what is used of it.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn quotas(&self, tenant: &TenantId) -> Result<Value, Error> {
+        let until = Instant::now() + self.services.limits.storage_operation;
+        Ok(self.used_of_quotas(tenant, self.usage(tenant, until).await?))
+    }
+
+    fn used_of_quotas(&self, tenant: &TenantId, usage: Usage) -> Value {
+        let known = self.services.tenants.get(tenant);
+        let counted = known.as_ref().map(|known| known.meter.used());
+        let quotas = known.map(|known| known.record.quotas.clone()).unwrap_or_default();
+        let extensions = self.registry.loaded(tenant).map_or(0, |own| own.extensions.len());
+        quotas.with_used(|name| match (name, &counted) {
+            ("extensions", _) => extensions as u64,
+            ("proof_requests", _) => self.recorder.of(tenant).len() as u64,
+            ("facts", _) => usage.facts,
+            ("bytes", _) => usage.bytes,
+            ("requests_per_second", Some(used)) => used.requests,
+            ("concurrent_calls", Some(used)) => used.running,
+            ("fuel_per_minute", Some(used)) => used.fuel,
+            ("embedding_tokens_per_minute", Some(used)) => used.tokens,
+            _ => 0,
+        })
+    }
+
+    /// Why requests should not be sent to this host now, if they should not.
+    pub async fn not_ready(&self) -> Option<String> {
+        let storage = &self.services.storage;
+        let until = Instant::now() + self.services.limits.storage_operation;
+        if let Err(error) = storage.ping(until).await {
+            return Some(error.to_string());
+        }
+        if let Err(error) = storage.check_writable(until).await {
+            return Some(format!("writes are refused: {error}"));
+        }
+        if let Some(reason) = self.guests_not_ready() {
+            return Some(reason);
+        }
+        if let Some(adoption) = storage.adoption()
+            && adoption.borrow().scans == 0
+        {
+            return Some("the first scan for other programs' facts is not complete".into());
+        }
+        match &*self.services.indexes.progress().borrow() {
+            Progress::Ready => self.services.indexes.applied().lag_of_any(),
+            Progress::Building { facts } => {
+                Some(format!("the index is being built: {facts} facts so far"))
+            }
+            Progress::Stalled { reason } => Some(format!("the index is not built yet: {reason}")),
+        }
+    }
+
+    fn guests_not_ready(&self) -> Option<String> {
+        if !self.registry.is_ready() {
+            let problem = self.registry.problem(&Owner::Server, THE_LOGIC);
+            return Some(match problem {
+                Some(problem) => format!(
+                    "the server's logic is damaged in storage: {problem}; roll it back, or \
+                     install it again"
+                ),
+                None => "the tenants' own guests are not loaded yet".into(),
+            });
+        }
+        if !self.registry.has_lease() {
+            return Some("this host does not know yet what other hosts changed".into());
+        }
+        match *self.registry.preparation().borrow() {
+            Preparation::Over => None,
+            Preparation::Reading => Some("the tenants' own guests are being verified".into()),
+            Preparation::Compiling { done, total } => {
+                let how_far = format!("{done} of {total} components so far");
+                Some(format!("the tenants' own guests are being compiled: {how_far}"))
+            }
+        }
+    }
+
+    /// The guests that answer the tenant's calls, as far as they are loaded.
+    pub fn served_by_of(&self, tenant: &TenantId) -> ServedBy {
+        let own = self.registry.snapshot(tenant);
+        own.map_or_else(|| self.served_by(), |own| own.served_by())
+    }
+
+    /// The logic that comes with the server.
+    pub fn built_in(&self) -> GenerationRef {
+        self.registry.built_in().guest.reference.clone()
+    }
+
+    /// The record of an owner's logic, and the one that is live.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn logic_record(
+        &self,
+        owner: &Owner,
+    ) -> Result<(GuestRecord, Option<Arc<Generation>>), Error> {
+        let record = self.registry.archive.logic(owner).await;
+        let record = record.map_err(|error| self.storage_error(&error))?.value;
+        let live = match owner {
+            Owner::Server => Some(self.registry.server_wide().logic),
+            Owner::Tenant(tenant) => {
+                self.registry.loaded(tenant).and_then(|guests| guests.logic.clone())
+            }
+        };
+        Ok((record, live))
+    }
+
+    /// The records of a tenant's extensions, and its guests as far as they are loaded.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn extension_records(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<(ExtensionRecords, Option<Arc<TenantGuests>>), Error> {
+        let records = self.registry.archive.extensions(tenant).await;
+        let records = records.map_err(|error| self.storage_error(&error))?.value;
+        Ok((records, self.registry.loaded(tenant)))
+    }
+
+    /// The log of an extension that is loaded, also of one that is paused.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is none.
+    pub fn extension_log(&self, tenant: &TenantId, name: &str) -> Result<Arc<LogBuffer>, Error> {
+        let guests = self.registry.loaded(tenant);
+        let extension = guests.and_then(|guests| guests.named(name));
+        extension
+            .and_then(|extension| extension.guest.lines.clone())
+            .ok_or_else(|| Error::new(Code::NotFound, format!("there is no extension {name:?}")))
+    }
+}

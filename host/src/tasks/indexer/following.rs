@@ -1,0 +1,383 @@
+//! Follows what other hosts on the same storage change, so that search finds it here too.
+//!
+//! Each tenant has a stream of its changes in storage. One read waits for all of them at once. What
+//! this host wrote is in its index before the change arrives, and is skipped. When a stream no
+//! longer holds what comes next, the whole tenant is read again.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt, stream};
+use kenning_index::FactIndex;
+use kenning_storage::{Change, ChangeKind, Changes, FactId, Revision, StorageError, TenantId};
+use tokio::time::sleep;
+
+use super::{FACTS, Indexer, IndexerError, next_backoff};
+use kenning_runtime::applied::Applied;
+
+/// How long one read waits for changes. A tenant that another host has just created is followed
+/// within this time if somebody waits for it.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// How often tenants are looked for, and whether a stream was cut.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The pause after a look, relative to how long it took, so that many tenants do not keep Redis
+/// busy.
+const LOOK_FACTOR: u32 = 20;
+
+/// Tenants whose changes are applied at once, and tenants that are read again at once.
+const CONCURRENCY: usize = 4;
+
+/// Ids on one page of storage.
+const PAGE: usize = 1_000;
+
+/// What the task remembers.
+#[derive(Default)]
+struct Follower {
+    next_look: Option<Instant>,
+    /// The tenants' revisions when they were first followed: until there, this host's own changes
+    /// may be missing from its index.
+    replay: HashMap<TenantId, Revision>,
+    /// The tenants whose changes could not be applied.
+    failing: HashMap<TenantId, Failing>,
+    /// The tenants of which changes are not applied yet: up to which revision, and since when.
+    behind: HashMap<TenantId, (Revision, Instant)>,
+    unreadable: Option<Instant>,
+    /// The tenants that are being read again, which may take long.
+    reading: HashSet<TenantId>,
+}
+
+/// How far the changes of a tenant were applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Applying {
+    Done,
+    /// Changes are missing: the tenant has to be read again.
+    Cut,
+    /// The tenant is being deleted.
+    Deleting,
+}
+
+/// When a tenant is tried again.
+struct Failing {
+    until: Instant,
+    backoff: Duration,
+}
+
+/// What is to be read of a fact.
+#[derive(Clone, Copy, Default)]
+struct Touched {
+    /// The fact's revision.
+    of: u64,
+    /// Whether it has a new vector.
+    embedded: bool,
+}
+
+impl Indexer {
+    /// Follows changes until aborted. Embedded storage has no other hosts.
+    pub(super) async fn follow_changes(&self) {
+        if !self.kb.services().storage.describe().backend.is_shared() {
+            return;
+        }
+        let mut follower = Follower::default();
+        let mut readings = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                followed = self.follow_once(&mut follower) => {
+                    self.report(&mut follower, followed.as_ref().err());
+                    match followed {
+                        Ok(cut) => cut.into_iter().for_each(|tenant| {
+                            follower.reading.insert(tenant.clone());
+                            readings.push(self.catch_up(tenant));
+                        }),
+                        Err(_) => sleep(WAIT).await,
+                    }
+                }
+                Some((tenant, read)) = readings.next() => {
+                    follower.reading.remove(&tenant);
+                    follower.note(tenant, read.map(|()| Applying::Done));
+                }
+            }
+        }
+    }
+
+    /// Applies the next changes. Returns the tenants that have to be read again.
+    async fn follow_once(&self, follower: &mut Follower) -> Result<Vec<TenantId>, StorageError> {
+        let now = Instant::now();
+        let is_wanted = self.applied().wanted().now_or_never().is_some();
+        if is_wanted || follower.next_look.is_none_or(|next| next <= now) {
+            let cut = self.look(follower).await?;
+            let took = now.elapsed();
+            follower.next_look = Some(now + LOOK.max(took * LOOK_FACTOR));
+            if !cut.is_empty() {
+                return Ok(cut);
+            }
+        }
+        self.examine_late().await;
+        let mut positions = self.applied().positions();
+        positions.retain(|(tenant, _)| follower.may_apply(tenant, now));
+        if positions.is_empty() {
+            sleep(WAIT).await;
+            return Ok(Vec::new());
+        }
+        let found = self.kb.services().storage.next_changes(&positions, FACTS, WAIT).await?;
+        Ok(self.apply_all(follower, found).await)
+    }
+
+    /// Looks for tenants that are new, gone or begun anew, and for streams that were cut.
+    async fn look(&self, follower: &mut Follower) -> Result<Vec<TenantId>, StorageError> {
+        let storage = &self.kb.services().storage;
+        let tenants = storage.tenants(self.until()).await?;
+        let lasts = storage.last_revisions(&tenants, self.until()).await?;
+        let known: HashSet<&TenantId> = tenants.iter().collect();
+        for (tenant, _) in self.applied().positions() {
+            if !known.contains(&tenant) {
+                self.indexes().forget(&tenant);
+                follower.forget(&tenant);
+            }
+        }
+        let mut cut = Vec::new();
+        for (tenant, last) in tenants.iter().zip(lasts) {
+            match self.applied().position(tenant) {
+                Some(position) if position > last => {
+                    // Deleted and created again, or storage was set back.
+                    self.indexes().forget(tenant);
+                    self.begin_following(follower, tenant, last);
+                }
+                Some(_) => {}
+                None => self.begin_following(follower, tenant, last),
+            }
+            let position = self.applied().position(tenant).unwrap_or(last);
+            if follower.is_behind(tenant, position, last)
+                && follower.may_apply(tenant, Instant::now())
+            {
+                let changes = storage.changes(tenant, position, FACTS, self.until()).await?;
+                cut.push((tenant.clone(), changes));
+            }
+        }
+        Ok(self.apply_all(follower, cut).await)
+    }
+
+    fn begin_following(&self, follower: &mut Follower, tenant: &TenantId, last: Revision) {
+        follower.replay.insert(tenant.clone(), last);
+        self.applied().advance(tenant, Revision(0));
+    }
+
+    /// Applies the changes of several tenants. Returns those that have to be read again.
+    async fn apply_all(
+        &self,
+        follower: &mut Follower,
+        found: Vec<(TenantId, Changes)>,
+    ) -> Vec<TenantId> {
+        let apply = |(tenant, changes): (TenantId, Changes)| {
+            let replay = follower.replay.get(&tenant).copied().unwrap_or(Revision(0));
+            async move {
+                let applied = self.apply(&tenant, changes, replay).await;
+                (tenant, applied)
+            }
+        };
+        let applying = stream::iter(found).map(apply).buffer_unordered(CONCURRENCY);
+        let applied: Vec<_> = applying.collect().await;
+        let cut =
+            applied.into_iter().filter_map(|(tenant, applied)| follower.note(tenant, applied));
+        cut.collect()
+    }
+
+    async fn apply(
+        &self,
+        tenant: &TenantId,
+        changes: Changes,
+        replay: Revision,
+    ) -> Result<Applying, IndexerError> {
+        // A deletion of the tenant waits for `_running`, and only then drops the index.
+        let Ok(_running) = self.kb.services().tenants.begin(tenant, None) else {
+            return Ok(Applying::Deleting);
+        };
+        let Changes::Next(changes) = changes else { return Ok(Applying::Cut) };
+        if let Some(last) = changes.last().map(|change| change.revision) {
+            self.apply_changes(tenant, changes, replay).await?;
+            self.applied().advance(tenant, last);
+        }
+        Ok(Applying::Done)
+    }
+
+    async fn apply_changes(
+        &self,
+        tenant: &TenantId,
+        changes: Vec<Change>,
+        replay: Revision,
+    ) -> Result<(), IndexerError> {
+        let mut touched: HashMap<FactId, Touched> = HashMap::new();
+        for change in changes {
+            self.others.note(tenant, &change);
+            let is_indexed = change.is_own && change.revision > replay;
+            match change.kind {
+                ChangeKind::Stored | ChangeKind::Changed | ChangeKind::Marked if is_indexed => {}
+                ChangeKind::Deleted => {
+                    touched.remove(&change.id);
+                    self.indexes().remove_missing(tenant, &change.id, change.revision.0).await;
+                    self.indexes().unreadable().forget(tenant, &change.id);
+                }
+                ChangeKind::Stored
+                | ChangeKind::Changed
+                | ChangeKind::Marked
+                | ChangeKind::Embedded => {
+                    let fact = touched.entry(change.id).or_default();
+                    fact.of = fact.of.max(change.of.0);
+                    fact.embedded |= change.kind == ChangeKind::Embedded;
+                }
+            }
+        }
+        self.read_touched(tenant, touched).await
+    }
+
+    /// Reads facts and puts them in the index, with their vectors where those are stored.
+    async fn read_touched(
+        &self,
+        tenant: &TenantId,
+        mut touched: HashMap<FactId, Touched>,
+    ) -> Result<(), IndexerError> {
+        let index = self.indexes().index(tenant);
+        touched.retain(|id, fact| match index.revision(id.as_str()) {
+            // The vector is of this text if the index has the same text, at whatever revision.
+            Some(known) if known >= fact.of => {
+                fact.of = known;
+                fact.embedded && !index.has_vector(id.as_str())
+            }
+            _ => true,
+        });
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<FactId> = touched.keys().cloned().collect();
+        self.index_stored(tenant, &ids, |id| Revision(touched[id].of)).await.map(drop)
+    }
+
+    /// Reads all of a tenant's facts again, and removes from its index those that are gone.
+    async fn catch_up(&self, tenant: TenantId) -> (TenantId, Result<(), IndexerError>) {
+        let read = match self.kb.services().tenants.begin(&tenant, None) {
+            Ok(running) => tokio::select! {
+                read = self.read_all(&tenant) => read,
+                () = running.ended() => Ok(()),
+            },
+            Err(_) => Ok(()),
+        };
+        (tenant, read)
+    }
+
+    async fn read_all(&self, tenant: &TenantId) -> Result<(), IndexerError> {
+        let storage = &self.kb.services().storage;
+        let last = self.last_revision(tenant).await?;
+        tracing::info!(%tenant, revision = last.0, "changes are missing; reading all facts again");
+        let mut gone: HashSet<String> = self.indexes().index(tenant).ids().into_iter().collect();
+        let mut cursor = None;
+        loop {
+            let page = storage.page(tenant, cursor.as_deref(), PAGE, self.until()).await?;
+            for ids in page.ids.chunks(FACTS) {
+                self.rebuild_readable(tenant, ids, last).await?;
+                for id in ids {
+                    gone.remove(id.as_str());
+                }
+            }
+            cursor = page.cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        for id in gone.iter().filter_map(|id| FactId::parse(id).ok()) {
+            self.indexes().remove_missing(tenant, &id, last.0).await;
+        }
+        self.applied().advance(tenant, last);
+        self.indexes().mark_pending(tenant);
+        Ok(())
+    }
+
+    /// Has the indexer look at facts whose vectors their own hosts do not make.
+    async fn examine_late(&self) {
+        for tenant in self.others.late() {
+            self.indexes().mark_pending(&tenant);
+        }
+    }
+
+    /// Publishes what searches and `/readyz` say of a host that is behind.
+    fn report(&self, follower: &mut Follower, error: Option<&StorageError>) {
+        let bound = self.kb.services().limits.follow_lag;
+        let is_late = |since: &Instant| since.elapsed() > bound;
+        match error {
+            None => follower.unreadable = None,
+            Some(error) => {
+                if follower.unreadable.is_none() {
+                    tracing::warn!(%error, "cannot read the changes of other hosts");
+                }
+                follower.unreadable.get_or_insert_with(Instant::now);
+            }
+        }
+        let reason = error.filter(|_| follower.unreadable.as_ref().is_some_and(is_late));
+        self.applied().set_unreadable(reason.map(ToString::to_string));
+        follower.behind.retain(|tenant, (revision, _)| {
+            self.applied().position(tenant).is_some_and(|position| position < *revision)
+        });
+        let late = follower.behind.iter().filter(|(_, (_, since))| is_late(since));
+        let late = late.map(|(tenant, (revision, _))| (tenant.clone(), *revision)).collect();
+        self.applied().set_behind(late);
+    }
+
+    fn applied(&self) -> &Applied {
+        self.indexes().applied()
+    }
+}
+
+impl Follower {
+    fn may_apply(&self, tenant: &TenantId, now: Instant) -> bool {
+        !self.reading.contains(tenant)
+            && self.failing.get(tenant).is_none_or(|failing| failing.until <= now)
+    }
+
+    /// Notes what became of a tenant's changes. Returns the tenant if it is to be read again now.
+    fn note(
+        &mut self,
+        tenant: TenantId,
+        applied: Result<Applying, IndexerError>,
+    ) -> Option<TenantId> {
+        match applied {
+            Ok(Applying::Done) => drop(self.failing.remove(&tenant)),
+            Ok(Applying::Cut) if self.reading.len() < CONCURRENCY => return Some(tenant),
+            // Found again a little later.
+            Ok(Applying::Cut | Applying::Deleting) => self.failed(tenant),
+            Err(error) => {
+                tracing::warn!(%tenant, %error, "changes not applied; they are tried again");
+                self.failed(tenant);
+            }
+        }
+        None
+    }
+
+    fn failed(&mut self, tenant: TenantId) {
+        let before = self.failing.get(&tenant).map_or(Duration::ZERO, |failing| failing.backoff);
+        let backoff = next_backoff(before);
+        self.failing.insert(tenant, Failing { until: Instant::now() + backoff, backoff });
+    }
+
+    /// Whether a tenant's index was behind already at the last look, and did not come closer. The
+    /// first time it is only noted: the next read brings the changes, unless they were cut.
+    fn is_behind(&mut self, tenant: &TenantId, position: Revision, last: Revision) -> bool {
+        if position >= last {
+            self.behind.remove(tenant);
+            return false;
+        }
+        match self.behind.get(tenant) {
+            Some((noted, _)) if position < *noted => true,
+            _ => {
+                self.behind.insert(tenant.clone(), (last, Instant::now()));
+                false
+            }
+        }
+    }
+
+    fn forget(&mut self, tenant: &TenantId) {
+        self.replay.remove(tenant);
+        self.failing.remove(tenant);
+        self.behind.remove(tenant);
+    }
+}

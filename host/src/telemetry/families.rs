@@ -1,0 +1,118 @@
+//! Every metric that the server has: its name, its kind and what it says.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+const FAMILIES: &[(&str, Kind, &str)] = &[
+    ("kenning_bodies_bytes", Gauge, "Bytes of bodies that requests and responses hold."),
+    ("kenning_changes_sent_total", Counter, "Changes sent to those who follow them."),
+    ("kenning_connections_refused_total", Counter, "Connections refused for want of room."),
+    ("kenning_embedded_texts_total", Counter, "Texts embedded."),
+    ("kenning_embedder_broken", Gauge, "1 while the remote embedder does not respond, else 0."),
+    ("kenning_embedding_cache_hits_total", Counter, "Embeddings taken from the cache."),
+    ("kenning_embedding_seconds", Histogram, "Time to embed one batch of texts."),
+    ("kenning_errors_total", Counter, "Errors returned, by code."),
+    ("kenning_guest_fuel_total", Counter, "Fuel used by guests, by operation."),
+    ("kenning_guest_seconds", Histogram, "Time of a guest call without its imports."),
+    ("kenning_hook_failures_total", Counter, "Hooks that failed, by hook."),
+    ("kenning_hooks_left_out_total", Counter, "Hooks that failed and were left out, by hook."),
+    ("kenning_http_requests_total", Counter, "Requests answered, by route and status."),
+    ("kenning_http_seconds", Histogram, "Time to answer a request, by route."),
+    ("kenning_import_seconds", Histogram, "Time that a guest call spent in imports."),
+    ("kenning_log_lines_lost_total", Counter, "Lines of the log that could not be written."),
+    ("kenning_lost_facts_total", Counter, "Facts that storage no longer has."),
+    ("kenning_promotion_seconds", Histogram, "Time to promote a generation."),
+    ("kenning_quarantines_total", Counter, "Guests put into quarantine, by kind."),
+    ("kenning_quota_exceeded_total", Counter, "Requests refused by a quota, by quota."),
+    ("kenning_rollbacks_total", Counter, "Generations rolled back automatically, by kind."),
+    ("kenning_runtime_stall_seconds", Histogram, "How late a timer of the runtime fired."),
+    (
+        "kenning_stale_calls_total",
+        Counter,
+        "Calls that went by guests or keys no longer in force, and were repeated or refused.",
+    ),
+    ("kenning_subscribers", Gauge, "Callers who follow a tenant's changes."),
+    ("kenning_unreadable_records_total", Counter, "Records that could not be read."),
+    ("kenning_withheld_facts_total", Counter, "Facts withheld for what a guest made of them."),
+];
+
+/// Gives every family its text.
+pub(super) fn describe() {
+    for &(name, kind, help) in FAMILIES {
+        match (kind, unit(name)) {
+            (Counter, _) => describe_counter!(name, help),
+            (Gauge, Some(unit)) => describe_gauge!(name, unit, help),
+            (Gauge, None) => describe_gauge!(name, help),
+            (Histogram, Some(unit)) => describe_histogram!(name, unit, help),
+            (Histogram, None) => describe_histogram!(name, help),
+        }
+    }
+}
+
+fn unit(name: &str) -> Option<Unit> {
+    match name.rsplit('_').next() {
+        Some("seconds") => Some(Unit::Seconds),
+        Some("bytes") => Some(Unit::Bytes),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => sources(&path, found),
+                false if path.extension().is_some_and(|extension| extension == "rs") => {
+                    found.push(path);
+                }
+                false => {}
+            }
+        }
+    }
+
+    /// What the macros of the host's code name, with their kinds.
+    fn used() -> BTreeSet<(String, &'static str)> {
+        let mut files = Vec::new();
+        sources(Path::new(env!("CARGO_MANIFEST_DIR")), &mut files);
+        let mut used = BTreeSet::new();
+        for text in files.iter().map(|path| fs::read_to_string(path).unwrap()) {
+            for kind in ["counter", "gauge", "histogram"] {
+                for call in text.split(&format!("metrics::{kind}!(")).skip(1) {
+                    let name =
+                        call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+                    used.extend(name.map(|name| (name.to_owned(), kind)));
+                }
+            }
+        }
+        used
+    }
+
+    #[test]
+    fn every_metric_is_described_once_with_its_kind() {
+        let kind = |kind| match kind {
+            Counter => "counter",
+            Gauge => "gauge",
+            Histogram => "histogram",
+        };
+        let described: BTreeSet<(String, &str)> =
+            FAMILIES.iter().map(|(name, of, _)| ((*name).to_owned(), kind(*of))).collect();
+        assert_eq!(used(), described);
+        assert_eq!(described.len(), FAMILIES.len());
+    }
+}

@@ -37,7 +37,7 @@ use kenning_embedder::{
 };
 use kenning_runtime::compiler::{self, Compiler};
 use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
-use kenning_runtime::{Demand, Generation, Guest, Loader, Runtime, Services, Urgency, engine};
+use kenning_runtime::{Demand, Engines, Generation, Guest, Loader, Runtime, Services, Urgency};
 use kenning_tenants::Tenants;
 
 /// The built-in logic; empty when its component did not exist at build time.
@@ -137,6 +137,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let until = Instant::now() + config.limits.storage_operation;
     // Otherwise others would wait for this host until its lease ends.
     let _ = kb.services().storage.end_lease(until).await;
+    // What is not said counts as used up to what this host was allowed.
+    let _ = timeout(config.limits.storage_operation, kb.tenants().end()).await;
     // What cannot be written is lost with this process.
     let _ = timeout(config.limits.storage_operation, failures.flush()).await;
     if timeout(config.limits.storage_operation, kb.services().indexes.flush()).await.is_err() {
@@ -234,8 +236,8 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let failing = broadcast::Sender::new(FAILING_QUEUED);
     let services = Services { storage, embedder, indexes, tenants, limits, failing, io };
     let services = Arc::new(services);
-    let engine = engine(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let loader = Loader::new(compiler(config)?, engine.clone(), &config.limits);
+    let engines = Engines::new(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let loader = Loader::new(compiler(config)?, engines.first().clone(), &config.limits);
     let built_in = load_logic(config, &loader).await?;
     tracing::info!(digest = &*built_in.guest.reference.digest, "logic loaded");
     let limits = &services.limits;
@@ -243,7 +245,7 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
         Archive::new(services.storage.clone(), limits.storage_operation, limits.component_bytes);
     let records = services.tenants.clone();
     let registry = Arc::new(Registry::new(archive, loader, Arc::new(built_in), records));
-    let runtime = Runtime::new(engine, services.clone())?;
+    let runtime = Runtime::new(engines, services.clone())?;
     Ok(Kb::new(runtime, registry, services))
 }
 

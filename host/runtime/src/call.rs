@@ -17,8 +17,9 @@ use futures::future::BoxFuture;
 use kenning_storage::{RegistryRevision, TenantId};
 use tokio::time::timeout_at;
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
+use crate::component::engine::Engines;
 use crate::component::linked::Pre;
 use crate::guest::{Failing, Guest};
 use crate::health::{Begun, Counted};
@@ -54,7 +55,7 @@ pub struct Invocation {
 
 /// What all guests of a call share.
 pub(crate) struct CallContext {
-    pub(crate) engine: Engine,
+    pub(crate) engines: Arc<Engines>,
     pub(crate) services: Arc<Services>,
     pub(crate) tenant: TenantId,
     /// The tenant's registry that the call goes by; `None` if that makes no difference.
@@ -126,7 +127,7 @@ fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
     if !dry_run {
         state.fuel.charge(&state.services.tenants, &state.tenant);
     }
-    let mut store = Store::new(&context.engine, state);
+    let mut store = Store::new(context.engines.current(), state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(bytes);
     store.set_max_component_handles(handles);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kenning_bindings::self_test::SelfTestedPre;
 
 use crate::call::Invocation;
-use crate::component::linked::LinkedExtension;
+use crate::component::linked::{LinkedExtension, PerEngine};
 use crate::generation::Generation;
 use crate::guest::Guest;
 use crate::outcome::{CallEffects, GuestError};
@@ -159,7 +159,7 @@ impl Session {
     async fn test(
         &mut self,
         guest: &Arc<Guest>,
-        pre: &SelfTestedPre<State>,
+        pre: &PerEngine<SelfTestedPre<State>>,
         invocation: Invocation,
     ) -> Tested {
         self.run(guest, pre, invocation, |tested, store| {

@@ -1,11 +1,13 @@
 //! For the fuzz targets: compiles and links a component in one process, without a server.
 
+use std::sync::Arc;
+
 use kenning_core::limits::Limits;
 use wasmtime::Engine;
 
 use crate::component::code_cache::Compiled;
 use crate::component::compiler::{CompileError, compile, load_compiled, precheck, reason};
-use crate::component::engine::{compiling_engine, engine};
+use crate::component::engine::{Engines, compiling_engine};
 use crate::component::linked::LinkedLogic;
 use crate::component::linker::Linkers;
 
@@ -14,7 +16,7 @@ use crate::component::linker::Linkers;
 pub struct Checker {
     child: Engine,
     server: Engine,
-    linkers: Linkers,
+    linkers: Arc<Linkers>,
 }
 
 impl Checker {
@@ -23,8 +25,8 @@ impl Checker {
     /// # Errors
     /// If wasmtime refuses the configuration.
     pub fn new(limits: &Limits) -> wasmtime::Result<Self> {
-        let server = engine(limits)?;
-        let linkers = Linkers::new(server.clone());
+        let server = Engines::new(limits)?.first().clone();
+        let linkers = Arc::new(Linkers::new(server.clone()));
         Ok(Self { child: compiling_engine(limits)?, server, linkers })
     }
 

@@ -70,7 +70,7 @@ pub mod windows;
 
 pub use call::{GuestCall, Invocation};
 pub use component::compile_permits::{Demand, Urgency};
-pub use component::engine::engine;
+pub use component::engine::Engines;
 pub use component::inspect::{Grant, Hook, OnFailure};
 pub use component::linked::{LinkedExtension, LinkedLogic, Loaded};
 pub use component::loader::{LoadError, Loader};

@@ -13,9 +13,9 @@ use kenning_storage::{RegistryRevision, Revision, TenantId};
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
-use wasmtime::Engine;
 
 use crate::call::{CallContext, GuestCall, Invocation, run_guest};
+use crate::component::engine::Engines;
 use crate::component::linked::Pre;
 use crate::guest::Guest;
 use crate::imports::search::{self, Bounds};
@@ -37,7 +37,7 @@ const EVENT_INTERVAL: u32 = 2;
 
 /// Runs guests: admits calls, and gives each a [`Session`] on the guests' workers.
 pub struct Runtime {
-    engine: Engine,
+    engines: Arc<Engines>,
     workers: GuestWorkers,
     clock: EpochClock,
     admission: Admission,
@@ -50,8 +50,9 @@ impl Runtime {
     ///
     /// # Errors
     /// If the system refuses to start a thread.
-    pub fn new(engine: Engine, services: Arc<Services>) -> std::io::Result<Self> {
-        let clock = EpochClock::start(&engine)?;
+    pub fn new(engines: Arc<Engines>, services: Arc<Services>) -> std::io::Result<Self> {
+        let clock = EpochClock::start(&engines)?;
+        engines.watch_swap_space()?;
         let workers = tokio::runtime::Builder::new_multi_thread()
             .thread_name("guest")
             .worker_threads(workers())
@@ -60,18 +61,13 @@ impl Runtime {
             .build()?;
         let (admission, slicer) = (Admission::new(&services.limits), TimeSlicer::new());
         Ok(Self {
-            engine,
+            engines,
             workers: GuestWorkers(Some(workers)),
             clock,
             admission,
             slicer,
             services,
         })
-    }
-
-    /// The engine that guests must be compiled for.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
     }
 
     /// Waits for admission, then does `work` on the guests' workers for `tenant`, until
@@ -127,13 +123,13 @@ impl Runtime {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let (engine, services) = (self.engine.clone(), self.services.clone());
+        let (engines, services) = (self.engines.clone(), self.services.clone());
         let slice = self.slicer.slice(tenant.clone());
         let slicing = slice.clone();
         let tracer = Arc::new(CallTracer::new(tenant.clone(), deadline));
         let registry = None;
         let context =
-            CallContext { engine, services, tenant, registry, deadline, dry_run, slice, tracer };
+            CallContext { engines, services, tenant, registry, deadline, dry_run, slice, tracer };
         let ticking = self.clock.tick();
         let session = Session::new(context);
         let working = async move {

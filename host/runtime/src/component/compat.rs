@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::component::compile_permits::{Demand, Urgency};
 use crate::component::compiler::{Compiler, digest};
-use crate::component::engine::engine;
+use crate::component::engine::Engines;
 use crate::component::inspect::{Inspection, inspect};
 use crate::component::loader::Loader;
 
@@ -128,13 +128,13 @@ async fn runtime_problem(
     limits: &Limits,
     program: PathBuf,
 ) -> anyhow::Result<Option<String>> {
-    let engine = engine(limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let engines = Engines::new(limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let directory = tempfile::tempdir().context("cannot make a directory for the compiler")?;
     let compiler = Compiler::new(program, directory.path(), limits.clone())
         .context("cannot use a directory for the compiler")?;
     let tenant = TenantId::parse(DEFAULT_TENANT)?;
     let demand = Demand { tenant, urgency: Urgency::First };
-    let loader = Loader::new(compiler, engine, limits);
+    let loader = Loader::new(compiler, engines.first().clone(), limits);
     let loaded = match loader.load(demand, Bytes::copy_from_slice(bytes)).await {
         Ok(loaded) => loaded,
         Err(error) => return Ok(Some(error.to_string())),

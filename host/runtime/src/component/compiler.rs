@@ -409,8 +409,8 @@ mod tests {
     #[test]
     fn the_server_can_load_what_the_child_process_compiles() {
         let limits = Limits::default();
-        let server = engine::engine(&limits).unwrap();
+        let server = engine::Engines::new(&limits).unwrap();
         let child = engine::compiling_engine(&limits).unwrap();
-        assert_eq!(fingerprint(&server), fingerprint(&child));
+        assert_eq!(fingerprint(server.first()), fingerprint(&child));
     }
 }

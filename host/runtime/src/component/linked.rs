@@ -1,15 +1,15 @@
 //! Loaded guests: compiled and linked, so that a call only has to instantiate them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use kenning_bindings::self_test::{SelfTested, SelfTestedPre};
 use kenning_bindings::{Logic, LogicPre};
-use wasmtime::Store;
 use wasmtime::component::{Component, Instance, InstancePre};
+use wasmtime::{Engine, Store};
 
 use crate::component::inspect::{Grant, Hook, Inspection};
-use crate::component::linker::Linkers;
+use crate::component::linker::{Linkers, made_once};
 use crate::component::refusal::explain;
 use crate::state::State;
 
@@ -25,6 +25,12 @@ pub trait Pre: Send + Sync {
     ) -> BoxFuture<'a, wasmtime::Result<Self::Bindings>>;
 }
 
+/// Bindings that can be made of a linked component.
+pub(crate) trait FromLinked: Pre + Sized {
+    /// Looks up the exports.
+    fn from_linked(instance: InstancePre<State>) -> wasmtime::Result<Self>;
+}
+
 macro_rules! pre {
     ($($pre:ty => $bindings:ty),+ $(,)?) => {
         $(impl Pre for $pre {
@@ -36,8 +42,89 @@ macro_rules! pre {
             ) -> BoxFuture<'a, wasmtime::Result<Self::Bindings>> {
                 Box::pin(self.instantiate_async(store))
             }
+        }
+
+        impl FromLinked for $pre {
+            fn from_linked(instance: InstancePre<State>) -> wasmtime::Result<Self> {
+                <$pre>::new(instance)
+            }
         })+
     };
+}
+
+/// A component linked for the first engine, and what it takes to link it for another.
+struct Linked {
+    component: Component,
+    linkers: Arc<Linkers>,
+    /// `None` for a logic, which may import everything.
+    grants: Option<Vec<Grant>>,
+    fallback: OnceLock<InstancePre<State>>,
+}
+
+impl Linked {
+    fn first(&self) -> wasmtime::Result<InstancePre<State>> {
+        self.with(&self.linkers, &self.component)
+    }
+
+    /// The same for the engine that the runtime falls back to. The code is copied; no component is
+    /// linked twice unless swap space appears.
+    fn for_fallback(&self, engine: &Engine) -> wasmtime::Result<InstancePre<State>> {
+        let link = || {
+            let code = self.component.serialize()?;
+            #[expect(unsafe_code, reason = "wasmtime trusts machine code")]
+            // SAFETY: wasmtime has just serialized it, for an engine of the same settings.
+            let component = unsafe { Component::deserialize(engine, code) }?;
+            self.with(self.linkers.for_fallback(engine), &component)
+        };
+        made_once(&self.fallback, link).cloned()
+    }
+
+    fn with(
+        &self,
+        linkers: &Linkers,
+        component: &Component,
+    ) -> wasmtime::Result<InstancePre<State>> {
+        match &self.grants {
+            None => linkers.logic()?.instantiate_pre(component),
+            Some(grants) => linkers.extension(grants)?.instantiate_pre(component),
+        }
+    }
+}
+
+/// Bindings of a component for the engine that a store is of.
+#[derive(Clone)]
+pub(crate) struct PerEngine<P> {
+    first: P,
+    fallback: OnceLock<P>,
+    linked: Arc<Linked>,
+}
+
+impl<P: FromLinked> PerEngine<P> {
+    fn new(linked: &Arc<Linked>, instance: &InstancePre<State>) -> wasmtime::Result<Self> {
+        let first = P::from_linked(instance.clone())?;
+        Ok(Self { first, fallback: OnceLock::new(), linked: linked.clone() })
+    }
+
+    fn on(&self, engine: &Engine) -> wasmtime::Result<&P> {
+        if self.linked.linkers.are_for(engine) {
+            return Ok(&self.first);
+        }
+        made_once(&self.fallback, || P::from_linked(self.linked.for_fallback(engine)?))
+    }
+}
+
+impl<P: FromLinked> Pre for PerEngine<P> {
+    type Bindings = P::Bindings;
+
+    fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+    ) -> BoxFuture<'a, wasmtime::Result<P::Bindings>> {
+        match self.on(store.engine()) {
+            Ok(pre) => pre.instantiate(store),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
+    }
 }
 
 /// What a component exports to have a hook.
@@ -54,6 +141,12 @@ impl Pre for InstancePre<State> {
         store: &'a mut Store<State>,
     ) -> BoxFuture<'a, wasmtime::Result<Instance>> {
         Box::pin(self.instantiate_async(store))
+    }
+}
+
+impl FromLinked for InstancePre<State> {
+    fn from_linked(instance: InstancePre<State>) -> wasmtime::Result<Self> {
+        Ok(instance)
     }
 }
 
@@ -96,28 +189,41 @@ impl Loaded {
 
 /// A logic, linked to all that a logic may import.
 pub struct LinkedLogic {
-    pub(crate) logic: LogicPre<State>,
-    pub(crate) self_test: Option<SelfTestedPre<State>>,
+    pub(crate) logic: PerEngine<LogicPre<State>>,
+    pub(crate) self_test: Option<PerEngine<SelfTestedPre<State>>>,
     /// Held, so that whoever loads the same bytes meanwhile shares their code.
     pub(crate) _loaded: Option<Arc<Loaded>>,
 }
 
 impl LinkedLogic {
-    pub(crate) fn link(linkers: &Linkers, component: &Component) -> wasmtime::Result<Self> {
-        let instance = linkers.logic()?.instantiate_pre(component)?;
-        let self_test = self_test(component, &instance)?;
-        Ok(Self { logic: LogicPre::new(instance)?, self_test, _loaded: None })
+    pub(crate) fn link(linkers: &Arc<Linkers>, component: &Component) -> wasmtime::Result<Self> {
+        let (linked, instance) = link(linkers, component, None)?;
+        let (logic, self_test) =
+            (PerEngine::new(&linked, &instance)?, self_test(&linked, &instance)?);
+        Ok(Self { logic, self_test, _loaded: None })
     }
 }
 
 const SELF_TEST: &str = "kenning:proof/self-test@0.1.0";
 
-fn self_test(
+/// A component, linked to what `grants` allow, or to all that a logic may import.
+fn link(
+    linkers: &Arc<Linkers>,
     component: &Component,
+    grants: Option<Vec<Grant>>,
+) -> wasmtime::Result<(Arc<Linked>, InstancePre<State>)> {
+    let (component, linkers) = (component.clone(), linkers.clone());
+    let linked = Linked { component, linkers, grants, fallback: OnceLock::new() };
+    let instance = linked.first()?;
+    Ok((Arc::new(linked), instance))
+}
+
+fn self_test(
+    linked: &Arc<Linked>,
     instance: &InstancePre<State>,
-) -> wasmtime::Result<Option<SelfTestedPre<State>>> {
-    let has = component.get_export_index(None, SELF_TEST).is_some();
-    has.then(|| SelfTestedPre::new(instance.clone())).transpose()
+) -> wasmtime::Result<Option<PerEngine<SelfTestedPre<State>>>> {
+    let has = linked.component.get_export_index(None, SELF_TEST).is_some();
+    has.then(|| PerEngine::new(linked, instance)).transpose()
 }
 
 macro_rules! linked_extension {
@@ -132,9 +238,9 @@ macro_rules! linked_extension {
         /// exports.
         #[derive(Clone)]
         pub struct LinkedExtension {
-            pub(crate) instance: InstancePre<State>,
-            $(pub(crate) $module: Option<kenning_bindings::$module::$pre<State>>,)+
-            pub(crate) self_test: Option<SelfTestedPre<State>>,
+            pub(crate) instance: PerEngine<InstancePre<State>>,
+            $(pub(crate) $module: Option<PerEngine<kenning_bindings::$module::$pre<State>>>,)+
+            pub(crate) self_test: Option<PerEngine<SelfTestedPre<State>>>,
             /// As the logic's.
             _loaded: Option<Arc<Loaded>>,
         }
@@ -142,18 +248,18 @@ macro_rules! linked_extension {
         impl LinkedExtension {
             /// An error names the import that is neither offered nor granted.
             fn link(
-                linkers: &Linkers,
+                linkers: &Arc<Linkers>,
                 component: &Component,
                 grants: &[Grant],
             ) -> wasmtime::Result<Self> {
-                let instance = linkers.extension(grants)?.instantiate_pre(component)?;
+                let (linked, instance) = link(linkers, component, Some(grants.to_vec()))?;
                 let has = |hook| component.get_export_index(None, interface(hook)).is_some();
                 Ok(Self {
                     $($module: has(Hook::$hook)
-                        .then(|| kenning_bindings::$module::$pre::new(instance.clone()))
+                        .then(|| PerEngine::new(&linked, &instance))
                         .transpose()?,)+
-                    self_test: self_test(component, &instance)?,
-                    instance,
+                    self_test: self_test(&linked, &instance)?,
+                    instance: PerEngine::new(&linked, &instance)?,
                     _loaded: None,
                 })
             }

@@ -1,6 +1,6 @@
 //! Offers the imports to guests: all of them to the logic, the granted ones to an extension.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use kenning_bindings::kenning::knowledge as interfaces;
 use kenning_bindings::retrieval;
@@ -18,11 +18,24 @@ pub(crate) struct Linkers {
     logic: OnceLock<Linker<State>>,
     /// Indexed by the grants as bits.
     extensions: [OnceLock<Linker<State>>; 1 << Grant::ALL.len()],
+    /// For the engine that the runtime falls back to.
+    fallback: OnceLock<Arc<Self>>,
 }
 
 impl Linkers {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, logic: OnceLock::new(), extensions: Default::default() }
+        let (logic, fallback) = (OnceLock::new(), OnceLock::new());
+        Self { engine, logic, extensions: Default::default(), fallback }
+    }
+
+    /// Whether `engine` is theirs.
+    pub(crate) fn are_for(&self, engine: &Engine) -> bool {
+        Engine::same(&self.engine, engine)
+    }
+
+    /// The same for the engine that the runtime falls back to.
+    pub(crate) fn for_fallback(&self, engine: &Engine) -> &Arc<Self> {
+        self.fallback.get_or_init(|| Arc::new(Self::new(engine.clone())))
     }
 
     /// Everything that the logic may import.
@@ -40,7 +53,7 @@ impl Linkers {
     }
 }
 
-fn made_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+pub(crate) fn made_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     match cell.get() {
         Some(made) => Ok(made),
         None => {

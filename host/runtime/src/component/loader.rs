@@ -214,7 +214,7 @@ mod tests {
     use crate::component::code_cache::write_output;
     use crate::component::compile_permits::Urgency;
     use crate::component::compiler::{compile, digest};
-    use crate::component::engine::{compiling_engine, engine};
+    use crate::component::engine::{Engines, compiling_engine};
 
     fn component() -> Bytes {
         wat::parse_str("(component)").unwrap().into()
@@ -232,7 +232,7 @@ mod tests {
             .unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let compiler = Compiler::new(program, directory, limits.clone()).unwrap();
-        Loader::new(compiler, engine(&limits).unwrap(), &limits)
+        Loader::new(compiler, Engines::new(&limits).unwrap().first().clone(), &limits)
     }
 
     fn demand(tenant: usize) -> Demand {

@@ -4,8 +4,8 @@
 //! instance pool, [`compiler`] compiles the component in a child process with the settings of
 //! [`engine`], `code_cache` keeps the machine code on disk, [`loader`] loads it and shares it
 //! between tenants, `linker` offers the imports, and [`linked`] holds the result.
-//! `compile_permits` says who may compile. [`compat`] does all of it to tell whether this host
-//! accepts a component.
+//! `compile_permits` says who may compile, and `swap_space` how instances may be reset. [`compat`]
+//! does all of it to tell whether this host accepts a component.
 
 pub(crate) mod code_cache;
 pub mod compat;
@@ -18,3 +18,4 @@ pub(crate) mod linker;
 pub mod loader;
 pub mod parts;
 pub(crate) mod refusal;
+pub(crate) mod swap_space;

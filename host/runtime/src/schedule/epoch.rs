@@ -1,6 +1,6 @@
 //! The clock that advances wasmtime's epoch, which makes busy guests yield.
 //!
-//! It is a plain thread, so that a busy tokio runtime cannot delay it, and it ends with the engine.
+//! It is a plain thread, so that a busy tokio runtime cannot delay it, and ends with the engines.
 //! It is idle while no guest runs, because ticking all the time took three percent of a core.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use wasmtime::Engine;
+use crate::component::engine::Engines;
 
 /// How often a busy guest yields and its deadline is checked. With 1 ms, calls ended 0.3 ms after
 /// their deadline at the median; with 10 ms they ended later, and other calls waited longer.
@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// have to wake it.
 const IDLE_TICKS: u32 = 100;
 
-/// How often an idle clock checks whether its engine is gone.
+/// How often an idle clock checks whether its engines are gone.
 const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// Ticks while guests run.
@@ -37,14 +37,14 @@ struct Shared {
 pub(crate) struct Ticking(Arc<Shared>);
 
 impl EpochClock {
-    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
+    pub(crate) fn start(engines: &Arc<Engines>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let (engine, seen) = (engine.weak(), shared.clone());
+        let (engines, seen) = (Arc::downgrade(engines), shared.clone());
         let run = move || {
             let mut idle_ticks = 0;
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
+            while let Some(engines) = engines.upgrade() {
+                engines.increment_epoch();
+                drop(engines);
                 let has_guests = seen.guests.load(Ordering::SeqCst) > 0;
                 idle_ticks = if has_guests { 0 } else { idle_ticks + 1 };
                 match idle_ticks {

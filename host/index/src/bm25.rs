@@ -34,6 +34,14 @@ const MEAN_LENGTH: f32 = 100.0;
 const QUERY_WORD: u32 = 2;
 const QUERY_EXTRA: u32 = 1;
 
+/// How much the form of a word counts beside its stem. Little: what it tells above all is that a
+/// fact alone has the word as the query writes it. Tuned on the sets of `docs/SEARCH.md`.
+const FORM_WEIGHT: f32 = 0.02;
+
+/// Up to how many distinct words a query has terms for their forms. Of more, one is in a form that
+/// a single fact has by chance.
+const FORM_WORDS: usize = 16;
+
 /// Postings or facts that are handled between two looks at the bound of the work.
 const PIECE: usize = 8 * 1024;
 
@@ -88,7 +96,12 @@ impl TermCounts {
                 counted.add(term, query_units(term.kind), hasher);
             });
         }
-        counted.finish(language)
+        let mut counts = counted.finish(language);
+        let is_form = |item: &Item<Box<str>, u32>| analysis::is_form(&item.key);
+        if counts.items.iter().filter(|item| !is_form(item)).count() > FORM_WORDS {
+            counts.items.retain(|item| !is_form(item));
+        }
+        counts
     }
 
     /// The distinct terms.
@@ -124,7 +137,7 @@ impl Counter {
         } else {
             return;
         }
-        self.length += u32::from(term.kind != Kind::Extra);
+        self.length += u32::from(matches!(term.kind, Kind::Word | Kind::Stop));
     }
 
     fn finish(self, language: Language) -> TermCounts {
@@ -295,10 +308,13 @@ impl Bm25Index {
             let list = self.inverted.find(item.hash, |term| *term == item.key);
             let postings = list.map_or(&[][..], |list| self.inverted.list(list).postings());
             let idf = idf(facts, postings.len() as f32);
-            let weight = idf * (K1 + 1.0) * item.payload as f32 / QUERY_WORD as f32;
+            let counts = if analysis::is_form(&item.key) { FORM_WEIGHT } else { 1.0 };
+            let weight = counts * idf * (K1 + 1.0) * item.payload as f32 / QUERY_WORD as f32;
             QueryTerm { term: &item.key, list: list.unwrap_or_default(), postings, weight }
         };
         let mut found: Vec<_> = query.items.iter().map(term).collect();
+        // What no fact has is a word that says more than any; a form of one says nothing.
+        found.retain(|term| !term.postings.is_empty() || !analysis::is_form(term.term));
         found.sort_unstable_by_key(|term| (term.postings.len(), term.term));
         // Not `sum`, which begins with -0.0.
         let attainable = found.iter().fold(0.0, |sum, term| sum + term.weight);

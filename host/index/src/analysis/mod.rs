@@ -39,7 +39,7 @@ mod term;
 mod tests;
 
 pub use language::Language;
-pub(crate) use term::{Kind, Term};
+pub(crate) use term::{Kind, Term, is_form};
 
 use normalize::normalize;
 use scanner::Scanner;

@@ -21,19 +21,31 @@ pub(crate) enum Kind {
     /// word among syllables. It adds nothing to the length of a text, or a text full of
     /// identifiers would seem longer than it is, and its ordinary words would count less.
     Extra,
+    /// A word as it is written, where that is not its stem. Like `Extra` it adds nothing to the
+    /// length.
+    Form,
+}
+
+/// Begins the terms of [`Kind::Form`]. No other term has it before a letter.
+const FORM: char = '=';
+
+/// Whether the term is of [`Kind::Form`].
+pub(crate) fn is_form(term: &str) -> bool {
+    term.strip_prefix(FORM).is_some_and(|word| word.starts_with(char::is_alphanumeric))
 }
 
 /// Receives terms, and folds and stems them first.
 pub(super) struct Terms<F> {
     each: F,
     language: Language,
-    /// The folded word, kept for its memory.
+    /// The folded word, and the term of its form, kept for their memory.
     folded: String,
+    form: String,
 }
 
 impl<F: FnMut(Term<'_>)> Terms<F> {
     pub(super) fn new(language: Language, each: F) -> Self {
-        Self { each, language, folded: String::new() }
+        Self { each, language, folded: String::new(), form: String::new() }
     }
 
     /// Adds a word, which is a stop word if `is_stop` says so of its folded form.
@@ -67,8 +79,15 @@ impl<F: FnMut(Term<'_>)> Terms<F> {
     }
 
     fn emit(&mut self, kind: Kind) {
-        let stem = self.language.stem(truncate(&self.folded));
+        let word = truncate(&self.folded);
+        let stem = self.language.stem(word);
         (self.each)(Term { text: &stem, kind });
+        if kind == Kind::Word && *stem != *word {
+            self.form.clear();
+            self.form.push(FORM);
+            self.form.push_str(word);
+            (self.each)(Term { text: &self.form, kind: Kind::Form });
+        }
     }
 }
 

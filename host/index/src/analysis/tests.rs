@@ -22,7 +22,8 @@ fn is_found(query: &str, text: &str) -> bool {
     let terms = all(text);
     let mut found = true;
     query_terms(query, Language::ENGLISH, |term| {
-        found &= term.kind == Kind::Stop || terms.iter().any(|(each, _)| each == term.text);
+        found &= matches!(term.kind, Kind::Stop | Kind::Form)
+            || terms.iter().any(|(each, _)| each == term.text);
     });
     found
 }
@@ -39,6 +40,19 @@ fn words_are_runs_of_letters_and_digits_in_lower_case() {
 fn words_of_plain_letters_are_stemmed() {
     assert_eq!(words("Migrating migrations"), ["migrat", "migrat"]);
     assert_eq!(words("sha256sums größen"), ["sha256sums", "grossen"]);
+}
+
+#[test]
+fn a_word_that_is_not_its_stem_is_a_term_as_it_is_written() {
+    let forms = |text: &str| -> Vec<String> {
+        let forms = all(text).into_iter().filter(|(_, kind)| *kind == Kind::Form);
+        forms.map(|(term, _)| term).collect()
+    };
+    assert_eq!(forms("The law: Migrating, `=>` migrations"), ["=migrating", "=migrations"]);
+    assert!(forms("Migrating").iter().all(|form| is_form(form)));
+    assert!(!["migrat", "=", "=>", "=="].into_iter().any(is_form));
+    let none = Language::parse("none").unwrap();
+    terms("Migrating migrations", none, |term| assert_eq!(term.kind, Kind::Word));
 }
 
 #[test]

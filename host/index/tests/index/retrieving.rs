@@ -124,6 +124,24 @@ fn facts_that_alone_have_a_word_are_found_beyond_the_pools() {
 }
 
 #[test]
+fn of_facts_with_forms_of_a_word_the_one_with_the_form_of_the_query_comes_first() {
+    let index = Index::new();
+    for number in 0..20 {
+        put(&index, &format!("f{number}"), &format!("law of the year {number}"), "{}", None);
+    }
+    put(&index, "sole", "it is lawful to say so in a text that is longer", "{}", None);
+    assert_eq!(&*index.matching("lawful", None, 21).unwrap()[0].id, "sole");
+    assert_eq!(index.matching("lawful", None, 50).unwrap().len(), 21);
+    assert_eq!(&*index.matching("laws", None, 21).unwrap()[0].id, "f0");
+    assert_eq!(evidence(&index, "lawful", None, "sole").unwrap().rarest, 1);
+    assert_eq!(evidence(&index, "lawful", None, "f1").unwrap().rarest, 21);
+    // In a long query a form counts for nothing.
+    let long = (0..17).map(|number| format!(" w{number}")).collect::<String>();
+    let long = format!("lawful{long}");
+    assert_eq!(evidence(&index, &long, None, "sole").unwrap().rarest, 21);
+}
+
+#[test]
 fn words_that_no_fact_has_count_in_what_is_attainable_and_not_in_coverage() {
     let index = Index::new();
     put(&index, "a", "zebra crossing", "{}", None);

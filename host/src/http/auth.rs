@@ -77,7 +77,7 @@ impl FromRequestParts<Arc<App>> for Who {
         let min_revision = parts.headers.get(MIN_REVISION);
         let min_revision = min_revision.map(|value| revision(value.to_str().ok())).transpose()?;
         let key = key(&parts.headers).filter(|_| tenants.require_keys()).map(Arc::from);
-        let permit = tenants.admit(&tenant, key.as_deref())?.map(Arc::new);
+        let permit = tenants.admit(&tenant, key.as_deref(), timeout).await?.map(Arc::new);
         Ok(Self { tenant, timeout, permit, min_revision, key })
     }
 }

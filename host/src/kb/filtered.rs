@@ -94,7 +94,7 @@ impl Kb {
         limit: u32,
         cursor: Option<String>,
     ) -> Result<Response<FactPage>, Error> {
-        self.check_quota(caller, false)?;
+        self.check_quota(caller, false).await?;
         if cursor.is_none() {
             let containing = selection.containing.clone();
             self.record(caller, || Request::List { containing, limit });
@@ -133,7 +133,7 @@ impl Kb {
         caller: &Caller,
         filter: Option<Arc<Filter>>,
     ) -> Result<Response<u64>, Error> {
-        self.check_quota(caller, false)?;
+        self.check_quota(caller, false).await?;
         let (begun, until) = (Instant::now(), share_of(caller, 3, 4));
         let selection = Selection { containing: None, filter: filter.unwrap_or_else(every_fact) };
         let (mut counted, mut withheld, mut scanned) = (0, 0, 0);
@@ -166,7 +166,7 @@ impl Kb {
         filter: Arc<Filter>,
         cursor: Option<String>,
     ) -> Result<Response<Deletion>, Error> {
-        self.check_quota(caller, false)?;
+        self.check_quota(caller, false).await?;
         let until = share_of(caller, 3, 4);
         let selection = Selection { containing: None, filter };
         let (mut done, mut withheld, mut cursor) = (Done::default(), 0, cursor);

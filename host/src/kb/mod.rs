@@ -123,7 +123,7 @@ impl Kb {
         caller: &Caller,
         drafts: Vec<Result<Draft, Error>>,
     ) -> Result<Response<Vec<Result<StoreOutcome, Error>>>, Error> {
-        self.check_quota(caller, true)?;
+        self.check_quota(caller, true).await?;
         let drafts: Vec<_> = drafts
             .into_iter()
             .map(|draft| draft.and_then(|draft| self.check_draft(draft)))
@@ -151,7 +151,7 @@ impl Kb {
     /// # Errors
     /// `not_found` when there is no such fact or an extension hides it; see [`Self::store`].
     pub async fn get(&self, caller: &Caller, id: String) -> Result<Response<Fact>, Error> {
-        self.check_quota(caller, false)?;
+        self.check_quota(caller, false).await?;
         self.wait_for_storage(caller).await?;
         self.record(caller, || Request::Get(id.clone()));
         self.run(caller, Purpose::Read, move |pipeline| Box::pin(pipeline.get(id))).await
@@ -167,7 +167,7 @@ impl Kb {
         caller: &Caller,
         ids: Vec<String>,
     ) -> Result<BTreeSet<String>, Error> {
-        self.check_quota(caller, false)?;
+        self.check_quota(caller, false).await?;
         let visible = self
             .run(caller, Purpose::Read, move |pipeline| Box::pin(pipeline.visible(ids)))
             .await?;
@@ -185,7 +185,7 @@ impl Kb {
         limit: u32,
         cursor: Option<String>,
     ) -> Result<Response<FactPage>, Error> {
-        self.check_quota(caller, false)?;
+        self.check_quota(caller, false).await?;
         self.wait_for_storage(caller).await?;
         if cursor.is_none() {
             let containing = containing.clone();
@@ -207,7 +207,7 @@ impl Kb {
         id: String,
         change: Change,
     ) -> Result<Response<StoreOutcome>, Error> {
-        self.check_quota(caller, true)?;
+        self.check_quota(caller, true).await?;
         let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
         let limits = &self.services.limits;
         check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
@@ -221,7 +221,7 @@ impl Kb {
     /// # Errors
     /// `not_found` when there is no such fact; see [`Self::store`].
     pub async fn delete(&self, caller: &Caller, id: String) -> Result<Response<()>, Error> {
-        self.check_quota(caller, false)?;
+        self.check_quota(caller, false).await?;
         self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.delete(id))).await
     }
 
@@ -230,7 +230,7 @@ impl Kb {
     /// # Errors
     /// When the filter or the cursor is invalid; see [`Self::store`].
     pub async fn search(&self, caller: &Caller, search: Search) -> Result<Response<Found>, Error> {
-        self.check_quota(caller, true)?;
+        self.check_quota(caller, true).await?;
         self.wait_for_index(caller).await?;
         self.record(caller, || Request::Search(search.clone()));
         let mode = search.query.mode;
@@ -290,8 +290,8 @@ impl Kb {
 
     /// Fails when one of the tenant's quotas is used up. The indexer's calls skip this check: the
     /// host makes them, not the tenant.
-    fn check_quota(&self, caller: &Caller, embeds: bool) -> Result<(), Error> {
-        self.services.tenants.check_quotas(&caller.tenant, embeds)
+    async fn check_quota(&self, caller: &Caller, embeds: bool) -> Result<(), Error> {
+        self.services.tenants.check_quotas(&caller.tenant, embeds, caller.deadline).await
     }
 
     /// Runs `steps` for `caller` in one session, with the given snapshot of the guests, and a log

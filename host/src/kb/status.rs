@@ -102,6 +102,7 @@ impl Kb {
         self.follow_language(tenant).await;
         let index = services.indexes.existing(tenant).unwrap_or_default();
         let language = services.tenants.language(tenant);
+        let quotas = self.used_of_quotas(tenant, usage, caller.deadline).await;
         Ok(Figures {
             facts: usage.facts.saturating_sub(counts.unreadable),
             unreadable: counts.unreadable + self.skipped(tenant),
@@ -115,7 +116,7 @@ impl Kb {
             },
             partly_embedded: index.partly_embedded(),
             index_ready: *services.indexes.progress().borrow() == Progress::Ready,
-            quotas: self.used_of_quotas(tenant, usage),
+            quotas,
         })
     }
 
@@ -138,13 +139,18 @@ impl Kb {
     /// When storage fails.
     pub async fn quotas(&self, tenant: &TenantId) -> Result<Value, Error> {
         let until = Instant::now() + self.services.limits.storage_operation;
-        Ok(self.used_of_quotas(tenant, self.usage(tenant, until).await?))
+        let usage = self.usage(tenant, until).await?;
+        Ok(self.used_of_quotas(tenant, usage, until).await)
     }
 
-    fn used_of_quotas(&self, tenant: &TenantId, usage: Usage) -> Value {
+    async fn used_of_quotas(&self, tenant: &TenantId, usage: Usage, until: Instant) -> Value {
         let known = self.services.tenants.get(tenant);
-        let counted = known.as_ref().map(|known| known.meter.used());
-        let quotas = known.map(|known| known.record.quotas.clone()).unwrap_or_default();
+        let quotas = known.as_ref().map(|known| known.record.quotas.clone()).unwrap_or_default();
+        let until = until.min(Instant::now() + self.services.limits.storage_operation);
+        let counted = match &known {
+            Some(known) => Some(known.meter.used(&quotas, until).await),
+            None => None,
+        };
         let extensions = self.registry.loaded(tenant).map_or(0, |own| own.extensions.len());
         quotas.with_used(|name| match (name, &counted) {
             ("extensions", _) => extensions as u64,

@@ -10,6 +10,7 @@
 //! - [`ChangeStorage`] tells hosts what other hosts changed, and who makes vectors;
 //! - [`DocumentStorage`] holds what operators decided: versioned documents outside any tenant;
 //! - [`RegistryStorage`] numbers what is in force for a tenant, and knows which hosts follow;
+//! - [`QuotaStorage`] counts what all hosts use of a tenant's quotas on what is done;
 //! - [`TenantStorage`] lists tenants, measures what they use and deletes them;
 //! - [`Lifecycle`] describes, checks and closes the backend.
 //!
@@ -65,6 +66,7 @@ mod limits;
 mod name;
 mod open;
 pub mod private;
+mod quotas;
 mod redis;
 mod registry;
 mod report;
@@ -84,6 +86,7 @@ pub use lifecycle::{Adoption, Backend, Description, Layout, Lifecycle};
 pub use limits::StorageLimits;
 pub use name::{DocumentName, FactId, InvalidName, TenantId};
 pub use open::{check, open};
+pub use quotas::{Draw, Drawn, Draws, QuotaStorage, Rate};
 pub use registry::{HostLease, LivingHost, RegistryRevision, RegistryStorage};
 pub use report::Report;
 pub use storage::Storage;

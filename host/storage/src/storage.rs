@@ -1,15 +1,15 @@
 //! What every backend promises, whatever the concern.
 
 use crate::{
-    ChangeStorage, DocumentStorage, FactStorage, Lifecycle, RegistryStorage, TenantStorage,
-    VectorStorage,
+    ChangeStorage, DocumentStorage, FactStorage, Lifecycle, QuotaStorage, RegistryStorage,
+    TenantStorage, VectorStorage,
 };
 
 /// A backend: everything that the server keeps, behind one value.
 ///
 /// The operations stand in one trait per concern: [`FactStorage`], [`VectorStorage`],
-/// [`ChangeStorage`], [`DocumentStorage`], [`RegistryStorage`], [`TenantStorage`] and
-/// [`Lifecycle`]. Whatever implements all of them is a `Storage`, so a host holds a single
+/// [`ChangeStorage`], [`DocumentStorage`], [`RegistryStorage`], [`QuotaStorage`], [`TenantStorage`]
+/// and [`Lifecycle`]. Whatever implements all of them is a `Storage`, so a host holds a single
 /// `Arc<dyn Storage>`. Its methods can be called without importing any of the traits, and
 /// `&dyn Storage` coerces to `&dyn FactStorage` (and the others) where a function needs only one
 /// concern.
@@ -48,6 +48,7 @@ pub trait Storage:
     + ChangeStorage
     + DocumentStorage
     + RegistryStorage
+    + QuotaStorage
     + TenantStorage
     + Lifecycle
 {
@@ -59,6 +60,7 @@ impl<T> Storage for T where
         + ChangeStorage
         + DocumentStorage
         + RegistryStorage
+        + QuotaStorage
         + TenantStorage
         + Lifecycle
 {

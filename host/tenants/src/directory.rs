@@ -8,6 +8,7 @@ use kenning_storage::{DocumentName, StorageError, TenantId};
 use super::Tenants;
 use super::meter::Meter;
 use super::record::{self, PREFIX, Record, document};
+use super::shared_use::SharedUse;
 
 /// One tenant that was created.
 pub struct Tenant {
@@ -52,8 +53,8 @@ impl Directory {
         self.tenants.values()
     }
 
-    /// Applies what was found, except where the directory is newer.
-    fn with(mut self, found: &[Found]) -> Self {
+    /// Applies what was found, except where the directory is newer. `meter` makes a new one.
+    fn with(mut self, found: &[Found], meter: impl Fn(&TenantId) -> Meter) -> Self {
         for (name, version, record) in found {
             let current = self.tenants.get(name);
             if current.is_some_and(|current| current.version > *version) {
@@ -63,7 +64,8 @@ impl Directory {
                 Some(record) => {
                     // A later tenant of the same name gets a meter of its own.
                     let same = current.filter(|current| current.record.created == record.created);
-                    let meter = same.map_or_else(Arc::default, |same| same.meter.clone());
+                    let new = || Arc::new(meter(name));
+                    let meter = same.map_or_else(new, |same| same.meter.clone());
                     let (name, version, record) = (name.clone(), *version, record.clone());
                     let tenant = Tenant { name: name.clone(), version, record, meter };
                     self.tenants.insert(name, Arc::new(tenant));
@@ -85,7 +87,14 @@ impl Tenants {
     /// Applies a change that this host made itself.
     pub(super) fn apply(&self, name: &TenantId, version: u64, record: Option<Record>) {
         let found = [(name.clone(), version, record)];
-        self.directory.rcu(|directory| Directory::clone(directory).with(&found));
+        self.directory
+            .rcu(|directory| Directory::clone(directory).with(&found, |name| self.new_meter(name)));
+    }
+
+    fn new_meter(&self, name: &TenantId) -> Meter {
+        let Some(io) = &self.shared_on else { return Meter::default() };
+        let (storage, name) = (self.storage.clone(), name.clone());
+        Meter::sharing(SharedUse::new(storage, name, self.operation, io.clone()))
     }
 
     /// Loads what any host has changed since the last refresh.
@@ -114,7 +123,8 @@ impl Tenants {
             .filter(|tenant| !stored.contains(&tenant.name) && tenant.version <= revision);
         found.extend(gone.map(|tenant| (tenant.name.clone(), tenant.version, None)));
         self.directory.rcu(|directory| {
-            let mut directory = Directory::clone(directory).with(&found);
+            let mut directory =
+                Directory::clone(directory).with(&found, |name| self.new_meter(name));
             directory.revision = directory.revision.max(Some(revision));
             directory
         });
@@ -141,7 +151,8 @@ impl Tenants {
             (None, None) => return Ok(()),
         };
         let found = [found];
-        self.directory.rcu(|directory| Directory::clone(directory).with(&found));
+        self.directory
+            .rcu(|directory| Directory::clone(directory).with(&found, |name| self.new_meter(name)));
         Ok(())
     }
 
@@ -172,6 +183,10 @@ mod tests {
     use super::super::quotas::Quotas;
     use super::*;
 
+    fn new(_: &TenantId) -> Meter {
+        Meter::default()
+    }
+
     fn found(name: &str, version: u64, record: Option<&Record>) -> Found {
         (TenantId::parse(name).unwrap(), version, record.cloned())
     }
@@ -180,28 +195,28 @@ mod tests {
     fn an_older_version_never_replaces_a_newer_one() {
         let mut record = Record::new(Quotas::default());
         let key = record.add_key().unwrap();
-        let directory = Directory::default().with(&[found("a", 7, Some(&record))]);
+        let directory = Directory::default().with(&[found("a", 7, Some(&record))], new);
         assert!(directory.by_key(&key.id).is_some());
         let mut older = record.clone();
         older.keys.clear();
-        let directory = directory.with(&[found("a", 6, Some(&older)), found("a", 5, None)]);
+        let directory = directory.with(&[found("a", 6, Some(&older)), found("a", 5, None)], new);
         assert!(directory.by_key(&key.id).is_some());
-        let directory = directory.with(&[found("a", 8, Some(&older))]);
+        let directory = directory.with(&[found("a", 8, Some(&older))], new);
         assert!(directory.by_key(&key.id).is_none());
     }
 
     #[test]
     fn a_changed_record_keeps_its_meter_and_a_new_tenant_has_its_own() {
         let record = Record::new(Quotas::default());
-        let directory = Directory::default().with(&[found("a", 1, Some(&record))]);
+        let directory = Directory::default().with(&[found("a", 1, Some(&record))], new);
         let name = TenantId::parse("a").unwrap();
         let meter = directory.get(&name).unwrap().meter.clone();
-        let directory = directory.with(&[found("a", 2, Some(&record))]);
+        let directory = directory.with(&[found("a", 2, Some(&record))], new);
         assert!(Arc::ptr_eq(&meter, &directory.get(&name).unwrap().meter));
         let another = Record { created: record.created + 1, ..record };
-        let directory = directory.with(&[found("a", 3, Some(&another))]);
+        let directory = directory.with(&[found("a", 3, Some(&another))], new);
         assert!(!Arc::ptr_eq(&meter, &directory.get(&name).unwrap().meter));
-        let directory = directory.with(&[found("a", 3, None)]);
+        let directory = directory.with(&[found("a", 3, None)], new);
         assert!(directory.get(&name).is_none());
     }
 }

@@ -9,6 +9,9 @@
 //! | `directory` | all records in memory, refreshed with what other hosts change |
 //! | `quotas` | [`Quotas`], what all calls of a tenant together may use |
 //! | `meter` | [`Meter`], which counts usage and refuses what exceeds a quota |
+//! | `windows` | what one host used in the last second and in the last minute |
+//! | `shared_use` | quotas that several hosts count together, and the task that draws allowances |
+//! | `allowance` | what this host may use of one of them without asking storage |
 //! | `calls` | the calls in progress, so that a deletion can end them |
 //! | `admin` | what an operator may do: create, change, list and delete tenants |
 //!
@@ -36,10 +39,10 @@
 //! let principal = tenants.authenticate(&created.key.text)?;
 //! assert_eq!(principal, Principal::Tenant(name.clone()));
 //!
-//! let permit = tenants.admit(&name, Some(&created.key.text))?;
-//! assert!(tenants.admit(&name, None).is_err(), "one call at a time");
+//! let permit = tenants.admit(&name, Some(&created.key.text), None).await?;
+//! assert!(tenants.admit(&name, None, None).await.is_err(), "one call at a time");
 //! drop(permit);
-//! assert!(tenants.admit(&name, None).is_ok());
+//! assert!(tenants.admit(&name, None, None).await.is_ok());
 //! # Ok(())
 //! # }
 //! ```
@@ -47,12 +50,15 @@
 #![deny(missing_docs)]
 
 mod admin;
+mod allowance;
 mod calls;
 mod directory;
 mod key;
 mod meter;
 mod quotas;
 mod record;
+mod shared_use;
+mod windows;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +67,7 @@ use arc_swap::ArcSwap;
 use kenning_core::error::{Blame, Code, Error};
 use kenning_index::Language;
 use kenning_storage::{FactQuota, Storage, StorageError, TenantId};
+use tokio::runtime::Handle;
 
 use calls::Calls;
 use directory::Directory;
@@ -86,6 +93,8 @@ pub struct Tenants {
     admin_key: Option<AdminKey>,
     /// How long one storage operation may take.
     operation: Duration,
+    /// Where hosts may share the storage, and count quotas together: what tasks run on.
+    shared_on: Option<Handle>,
     directory: ArcSwap<Directory>,
     calls: Arc<Calls>,
 }
@@ -103,14 +112,15 @@ impl Tenants {
     /// The tenants in `storage`; none are loaded before the first [`Tenants::refresh`].
     ///
     /// Without an admin key the server is open: every request may name any tenant. `operation`
-    /// bounds one storage operation.
+    /// bounds one storage operation. Must be called within a tokio runtime.
     pub fn new(
         storage: Arc<dyn Storage>,
         admin_key: Option<AdminKey>,
         operation: Duration,
     ) -> Arc<Self> {
         let (directory, calls) = (ArcSwap::default(), Arc::default());
-        Arc::new(Self { storage, admin_key, operation, directory, calls })
+        let shared_on = storage.describe().backend.is_shared().then(Handle::current);
+        Arc::new(Self { storage, admin_key, operation, shared_on, directory, calls })
     }
 
     /// Whether requests need a key.
@@ -158,30 +168,41 @@ impl Tenants {
     }
 
     /// Admits one request of a tenant, which came with the text of a key if it needed one. Returns
-    /// `None` for a tenant that was never created, which has no quotas.
+    /// `None` for a tenant that was never created, which has no quotas. Waits no longer than
+    /// `time`, and only where hosts count together and this one has no allowance.
     ///
     /// # Errors
     /// [`Code::QuotaExceeded`] if `concurrent_calls` or `requests_per_second` is used up,
     /// [`Code::Unauthorized`] if there is a key and no such tenant any more.
-    pub fn admit(&self, tenant: &TenantId, key: Option<&str>) -> Result<Option<Permit>, Error> {
+    pub async fn admit(
+        &self,
+        tenant: &TenantId,
+        key: Option<&str>,
+        time: Option<Duration>,
+    ) -> Result<Option<Permit>, Error> {
         let key = key.and_then(key::id_of);
         let Some(found) = self.get(tenant) else {
             return if key.is_some() { Err(tenant_deleted()) } else { Ok(None) };
         };
-        let permit = found.meter.admit(&found.record.quotas).map_err(refuse)?;
+        let quotas = &found.record.quotas;
+        let permit = found.meter.enter(quotas).map_err(refuse)?;
+        let until = Instant::now() + time.map_or(self.operation, |time| time.min(self.operation));
+        found.meter.count_request(quotas, until).await.map_err(refuse)?;
         Ok(Some(match key {
             Some(id) => permit.with_key(id.to_owned()),
             None => permit,
         }))
     }
 
-    /// Counts one more request of a tenant, for a request that does the work of several.
+    /// Counts one more request of a tenant, for a request that does the work of several. Waits like
+    /// [`Self::admit`].
     ///
     /// # Errors
     /// [`Code::QuotaExceeded`] if `requests_per_second` is used up.
-    pub fn count_request(&self, tenant: &TenantId) -> Result<(), Error> {
+    pub async fn count_request(&self, tenant: &TenantId, until: Instant) -> Result<(), Error> {
         let Some(found) = self.get(tenant) else { return Ok(()) };
-        found.meter.count_request(&found.record.quotas).map_err(refuse)
+        let until = until.min(self.until());
+        found.meter.count_request(&found.record.quotas, until).await.map_err(refuse)
     }
 
     /// Begins one call for a tenant; it is in progress until the returned value is dropped.
@@ -208,15 +229,22 @@ impl Tenants {
     }
 
     /// Checks the quotas per minute before a call. `embeds` says whether it may need embeddings.
+    /// Waits like [`Self::admit`].
     ///
     /// # Errors
     /// [`Code::QuotaExceeded`] if one is used up, [`Code::Unauthorized`] if the tenant was deleted.
-    pub fn check_quotas(&self, tenant: &TenantId, embeds: bool) -> Result<(), Error> {
+    pub async fn check_quotas(
+        &self,
+        tenant: &TenantId,
+        embeds: bool,
+        until: Instant,
+    ) -> Result<(), Error> {
         let Some(found) = self.get(tenant) else { return Ok(()) };
         if found.record.deleted.is_some() {
             return Err(tenant_deleted());
         }
-        found.meter.check(&found.record.quotas, embeds).map_err(refuse)
+        let until = until.min(self.until());
+        found.meter.check(&found.record.quotas, embeds, until).await.map_err(refuse)
     }
 
     /// The meter of a tenant, if it was created.
@@ -257,6 +285,14 @@ impl Tenants {
     /// How many of a tenant's recent requests may be recorded, if a quota says so.
     pub fn recorded_requests(&self, tenant: &TenantId) -> Option<u64> {
         self.get(tenant)?.record.quotas.proof_requests
+    }
+
+    /// Tells the other hosts what this one has used: it ends.
+    pub async fn end(&self) {
+        let directory = self.directory.load_full();
+        for tenant in directory.all() {
+            tenant.meter.end().await;
+        }
     }
 
     /// Asks a tenant's calls to end, and does not wait for them.

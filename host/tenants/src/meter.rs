@@ -1,23 +1,30 @@
 //! Counts what one tenant uses, and refuses what exceeds its quotas.
 //!
-//! Each host counts for itself, in memory: a swap of the logic resets nothing, a restart does.
+//! Each host counts what it does in memory: a swap of the logic resets nothing, a restart does.
+//! Where several hosts may share storage, requests, fuel and tokens with a quota are counted by all
+//! of them together ([`SharedUse`]), and each host for itself only while storage does not answer.
 //! Fuel and tokens are known only after they are used. So a call may begin while any of the quota
 //! is left, and what it uses beyond the quota delays later calls.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kenning_storage::Rate;
+
 use super::quotas::{QuotaExceeded, Quotas};
 use super::record::{KeyRecord, Timestamp, now};
+use super::shared_use::{OfRates, SharedUse, Taken};
+use super::windows::{Bucket, Minute, ZERO_QUOTA_WAIT};
 
-/// `Retry-After` when all concurrent calls are in use, and when a quota is zero.
+/// `Retry-After` when all concurrent calls are in use.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
-const ZERO_QUOTA_WAIT: Duration = Duration::from_secs(60);
 
 /// Counts the usage of one tenant.
 pub struct Meter {
     begun: Instant,
     counts: Mutex<Counts>,
+    /// What hosts count together.
+    shared: Option<Arc<SharedUse>>,
 }
 
 #[derive(Default)]
@@ -82,7 +89,7 @@ impl Drop for Permit {
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { begun: Instant::now(), counts: Mutex::default() }
+        Self { begun: Instant::now(), counts: Mutex::default(), shared: None }
     }
 }
 
@@ -95,11 +102,16 @@ impl Meter {
         self.begun.elapsed()
     }
 
-    /// Admits one request.
+    /// The same for a tenant whose requests, fuel and tokens hosts count together.
+    pub(super) fn sharing(shared: Arc<SharedUse>) -> Self {
+        Self { shared: Some(shared), ..Self::default() }
+    }
+
+    /// Begins one request, which [`Self::count_request`] has yet to count.
     ///
     /// # Errors
-    /// If `concurrent_calls` or `requests_per_second` is used up.
-    pub fn admit(self: &Arc<Self>, quotas: &Quotas) -> Result<Permit, QuotaExceeded> {
+    /// If `concurrent_calls` is used up.
+    pub(super) fn enter(self: &Arc<Self>, quotas: &Quotas) -> Result<Permit, QuotaExceeded> {
         let mut counts = self.counts();
         if let Some(allowed) = quotas.concurrent_calls
             && counts.running >= allowed
@@ -108,244 +120,169 @@ impl Meter {
             let after = if allowed == 0 { ZERO_QUOTA_WAIT } else { CONCURRENT_WAIT };
             return Err(QuotaExceeded { quota, allowed, used, after });
         }
-        counts.requests.take(self.now(), quotas.requests_per_second)?;
         counts.running += 1;
         Ok(Permit { meter: self.clone(), key: None })
     }
 
-    /// Counts a request that is part of one that was admitted.
+    /// Counts a request. Waits at most `until` then, and only if this host has no allowance.
     ///
     /// # Errors
     /// If `requests_per_second` is used up.
-    pub fn count_request(&self, quotas: &Quotas) -> Result<(), QuotaExceeded> {
-        self.counts().requests.take(self.now(), quotas.requests_per_second)
+    pub(super) async fn count_request(
+        &self,
+        quotas: &Quotas,
+        until: Instant,
+    ) -> Result<(), QuotaExceeded> {
+        self.take(Rate::Requests, quotas, until).await
     }
 
-    /// Whether a guest call may begin. `embeds` says whether it may need embeddings.
+    /// Whether a guest call may begin. `embeds` says whether it may need embeddings. Waits like
+    /// [`Self::count_request`].
     ///
     /// # Errors
     /// If `fuel_per_minute` or, with `embeds`, `embedding_tokens_per_minute` is used up.
-    pub fn check(&self, quotas: &Quotas, embeds: bool) -> Result<(), QuotaExceeded> {
-        let (now, mut counts) = (self.now(), self.counts());
-        counts.fuel.check(now, "fuel_per_minute", quotas.fuel_per_minute)?;
+    pub(super) async fn check(
+        &self,
+        quotas: &Quotas,
+        embeds: bool,
+        until: Instant,
+    ) -> Result<(), QuotaExceeded> {
+        self.take(Rate::Fuel, quotas, until).await?;
         if embeds {
-            let allowed = quotas.embedding_tokens_per_minute;
-            counts.tokens.check(now, "embedding_tokens_per_minute", allowed)?;
+            self.take(Rate::Tokens, quotas, until).await?;
         }
         Ok(())
+    }
+
+    /// Asks for some of a rate.
+    async fn take(&self, rate: Rate, quotas: &Quotas, until: Instant) -> Result<(), QuotaExceeded> {
+        let rates = rates(quotas);
+        let allowed = rates[rate as usize];
+        // A request counts also where only fuel or tokens have a quota, so that it is shown.
+        let is_shared = match allowed {
+            Some(allowed) => allowed > 0,
+            None => rate == Rate::Requests && rates.iter().any(Option::is_some),
+        };
+        let Some(shared) = self.shared.as_ref().filter(|_| is_shared) else {
+            return self.take_here(rate, allowed);
+        };
+        let mut has_waited = false;
+        loop {
+            match shared.take(rate, rates, || self.recent(), has_waited) {
+                Taken::Granted => {
+                    if rate == Rate::Requests {
+                        self.counts().requests.count(self.now(), allowed);
+                    }
+                    return Ok(());
+                }
+                Taken::Refused { used, after } => {
+                    let (quota, allowed) = (name(rate), allowed.unwrap_or_default());
+                    return Err(QuotaExceeded { quota, allowed, used, after });
+                }
+                Taken::Wait(waiting) => has_waited = waiting.wait(until).await,
+                Taken::Alone => return self.take_alone(shared, rate, allowed),
+            }
+            if !has_waited {
+                return self.take_alone(shared, rate, allowed);
+            }
+        }
+    }
+
+    /// Asks this host's own count, of its part of the quota.
+    fn take_alone(
+        &self,
+        shared: &Arc<SharedUse>,
+        rate: Rate,
+        allowed: Option<u64>,
+    ) -> Result<(), QuotaExceeded> {
+        let part = allowed.map(|allowed| (allowed / shared.hosts()).max(1));
+        self.take_here(rate, part).map_err(|exceeded| QuotaExceeded {
+            allowed: allowed.unwrap_or(exceeded.allowed),
+            ..exceeded
+        })?;
+        if rate == Rate::Requests {
+            shared.charge(rate, 1);
+        }
+        Ok(())
+    }
+
+    fn take_here(&self, rate: Rate, allowed: Option<u64>) -> Result<(), QuotaExceeded> {
+        let (now, mut counts) = (self.now(), self.counts());
+        match rate {
+            Rate::Requests => counts.requests.take(now, allowed),
+            Rate::Fuel => counts.fuel.check(now, name(rate), allowed),
+            Rate::Tokens => counts.tokens.check(now, name(rate), allowed),
+        }
     }
 
     /// Counts fuel that a guest used.
     pub fn charge_fuel(&self, fuel: u64) {
         self.counts().fuel.add(self.now(), fuel);
+        if let Some(shared) = &self.shared {
+            shared.charge(Rate::Fuel, fuel);
+        }
     }
 
     /// Counts tokens passed to the embedder.
     pub fn charge_tokens(&self, tokens: u64) {
         self.counts().tokens.add(self.now(), tokens);
+        if let Some(shared) = &self.shared {
+            shared.charge(Rate::Tokens, tokens);
+        }
     }
 
-    /// What is used now.
-    pub fn used(&self) -> Used {
+    /// What is used now: requests, fuel and tokens by all hosts if they count together and storage
+    /// answers `until` then, else by this one.
+    pub async fn used(&self, quotas: &Quotas, until: Instant) -> Used {
+        let by_all = match &self.shared {
+            Some(shared) => shared.used(rates(quotas), || self.recent(), until).await,
+            None => None,
+        };
+        let [requests, fuel, tokens] = by_all.unwrap_or_else(|| self.recent());
+        Used { requests, running: self.counts().running, fuel, tokens }
+    }
+
+    /// What this host used lately.
+    fn recent(&self) -> OfRates<u64> {
         let (now, mut counts) = (self.now(), self.counts());
-        Used {
-            requests: counts.requests.used(now),
-            running: counts.running,
-            fuel: counts.fuel.sum(now),
-            tokens: counts.tokens.sum(now),
+        [counts.requests.used(now), counts.fuel.sum(now), counts.tokens.sum(now)]
+    }
+
+    /// Tells the other hosts what this one used: it ends.
+    pub(super) async fn end(&self) {
+        if let Some(shared) = &self.shared {
+            shared.end().await;
         }
     }
 }
 
-/// A token bucket that holds one second's requests. It counts what was taken instead of what is
-/// left, so that it also measures usage without a quota, which library buckets do not.
-#[derive(Default)]
-struct Bucket {
-    /// Requests taken and not yet refilled.
-    taken: f64,
-    rate: f64,
-    at: Duration,
-}
-
-impl Bucket {
-    /// Refills the bucket for the time since the last request.
-    fn settle(&mut self, now: Duration, allowed: Option<u64>) {
-        let elapsed = now.saturating_sub(self.at).as_secs_f64();
-        // Without a quota, everything is refilled within a second.
-        let rate = allowed.map_or(self.taken.max(1.0), |allowed| allowed as f64);
-        self.taken = (self.taken - elapsed * rate).max(0.0);
-        (self.rate, self.at) = (rate, now);
-    }
-
-    fn take(&mut self, now: Duration, allowed: Option<u64>) -> Result<(), QuotaExceeded> {
-        self.settle(now, allowed);
-        if let Some(allowed) = allowed
-            && self.taken + 1.0 > allowed as f64
-        {
-            let beyond = self.taken + 1.0 - allowed as f64;
-            let after = match allowed {
-                0 => ZERO_QUOTA_WAIT,
-                _ => Duration::from_secs_f64(beyond / allowed as f64),
-            };
-            let used = self.taken.ceil() as u64;
-            return Err(QuotaExceeded { quota: "requests_per_second", allowed, used, after });
-        }
-        self.taken += 1.0;
-        Ok(())
-    }
-
-    fn used(&mut self, now: Duration) -> u64 {
-        let elapsed = now.saturating_sub(self.at).as_secs_f64();
-        (self.taken - elapsed * self.rate).max(0.0).ceil() as u64
+/// The name of the quota.
+fn name(rate: Rate) -> &'static str {
+    match rate {
+        Rate::Requests => "requests_per_second",
+        Rate::Fuel => "fuel_per_minute",
+        Rate::Tokens => "embedding_tokens_per_minute",
     }
 }
 
-const SECONDS: usize = 60;
-
-/// What was used in each of the last 60 seconds.
-struct Minute {
-    seconds: [u64; SECONDS],
-    last: u64,
-}
-
-impl Default for Minute {
-    fn default() -> Self {
-        Self { seconds: [0; SECONDS], last: 0 }
-    }
-}
-
-impl Minute {
-    /// Clears the seconds that are older than a minute.
-    fn settle(&mut self, now: Duration) {
-        let second = now.as_secs().max(self.last);
-        let passed = (second - self.last).min(SECONDS as u64);
-        for back in 0..passed {
-            self.seconds[slot(second - back)] = 0;
-        }
-        self.last = second;
-    }
-
-    fn add(&mut self, now: Duration, used: u64) {
-        self.settle(now);
-        let second = &mut self.seconds[slot(self.last)];
-        *second = second.saturating_add(used);
-    }
-
-    fn sum(&mut self, now: Duration) -> u64 {
-        self.settle(now);
-        self.seconds.iter().fold(0, |sum, used| sum.saturating_add(*used))
-    }
-
-    fn check(
-        &mut self,
-        now: Duration,
-        quota: &'static str,
-        allowed: Option<u64>,
-    ) -> Result<(), QuotaExceeded> {
-        let Some(allowed) = allowed else { return Ok(()) };
-        let used = self.sum(now);
-        if used < allowed {
-            return Ok(());
-        }
-        Err(QuotaExceeded { quota, allowed, used, after: self.wait(used, allowed) })
-    }
-
-    /// How long until enough of `used` is older than a minute.
-    fn wait(&self, mut used: u64, allowed: u64) -> Duration {
-        for age in (0..SECONDS as u64).rev() {
-            if age > self.last {
-                continue;
-            }
-            used = used.saturating_sub(self.seconds[slot(self.last - age)]);
-            if used < allowed {
-                return Duration::from_secs(SECONDS as u64 - age);
-            }
-        }
-        ZERO_QUOTA_WAIT
-    }
-}
-
-fn slot(second: u64) -> usize {
-    (second % SECONDS as u64) as usize
+/// The quotas that hosts count together.
+fn rates(quotas: &Quotas) -> OfRates<Option<u64>> {
+    [quotas.requests_per_second, quotas.fuel_per_minute, quotas.embedding_tokens_per_minute]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(seconds: f64) -> Duration {
-        Duration::from_secs_f64(seconds)
-    }
-
-    #[test]
-    fn one_seconds_requests_are_admitted_obeyed() {
-        let mut bucket = Bucket::default();
-        for _ in 0..10 {
-            bucket.take(at(5.0), Some(10)).unwrap();
-        }
-        assert_eq!(bucket.used(at(5.0)), 10);
-        bucket.take(at(5.1), Some(10)).expect("a tenth of a second refills one");
-    }
-
-    #[test]
-    fn requests_above_the_rate_are_refused_with_a_wait_violated() {
-        let mut bucket = Bucket::default();
-        let refused = (0..11).find_map(|_| bucket.take(at(5.0), Some(10)).err()).unwrap();
-        assert_eq!((refused.quota, refused.allowed), ("requests_per_second", 10));
-        assert_eq!((refused.used, refused.after), (10, at(0.1)));
-        assert_eq!(bucket.take(at(5.0), Some(0)).unwrap_err().after, ZERO_QUOTA_WAIT);
-    }
-
-    #[test]
-    fn without_a_quota_requests_are_counted_and_admitted() {
-        let mut bucket = Bucket::default();
-        for _ in 0..100 {
-            bucket.take(at(1.0), None).unwrap();
-        }
-        assert_eq!(bucket.used(at(1.0)), 100);
-        bucket.take(at(9.0), None).unwrap();
-        assert_eq!(bucket.used(at(9.0)), 1);
-    }
-
     #[test]
     fn a_permit_is_returned_when_it_is_dropped() {
         let meter = Arc::new(Meter::default());
         let quotas = Quotas { concurrent_calls: Some(2), ..Quotas::default() };
-        let first = meter.admit(&quotas).ok().unwrap();
-        let _second = meter.admit(&quotas).ok().unwrap();
-        let refused = meter.admit(&quotas).err().unwrap();
+        let first = meter.enter(&quotas).ok().unwrap();
+        let _second = meter.enter(&quotas).ok().unwrap();
+        let refused = meter.enter(&quotas).err().unwrap();
         assert_eq!((refused.quota, refused.allowed, refused.used), ("concurrent_calls", 2, 2));
         drop(first);
-        assert!(meter.admit(&quotas).is_ok());
-    }
-
-    #[test]
-    fn usage_older_than_a_minute_is_not_counted() {
-        let mut minute = Minute::default();
-        minute.add(at(3.9), 5);
-        minute.add(at(62.0), 7);
-        assert_eq!(minute.sum(at(62.9)), 12);
-        assert_eq!(minute.sum(at(63.0)), 7);
-        assert_eq!(minute.sum(at(121.9)), 7);
-        assert_eq!(minute.sum(at(1_000.0)), 0);
-    }
-
-    #[test]
-    fn a_call_may_begin_while_some_of_the_quota_is_left_obeyed_and_violated() {
-        let mut minute = Minute::default();
-        minute.add(at(10.0), 99);
-        assert_eq!(minute.check(at(10.0), "fuel_per_minute", Some(100)), Ok(()));
-        minute.add(at(20.0), 50);
-        let refused = minute.check(at(30.0), "fuel_per_minute", Some(100)).unwrap_err();
-        assert_eq!((refused.allowed, refused.used), (100, 149));
-        assert_eq!(refused.after, Duration::from_secs(40), "then the first 99 are a minute old");
-        assert_eq!(minute.check(at(70.0), "fuel_per_minute", Some(100)), Ok(()));
-        assert_eq!(minute.check(at(30.0), "fuel_per_minute", None), Ok(()));
-    }
-
-    #[test]
-    fn a_quota_of_zero_refuses_everything() {
-        let refused = Minute::default().check(at(0.0), "fuel_per_minute", Some(0)).unwrap_err();
-        assert_eq!((refused.used, refused.after), (0, ZERO_QUOTA_WAIT));
+        assert!(meter.enter(&quotas).is_ok());
     }
 }

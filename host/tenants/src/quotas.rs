@@ -39,7 +39,7 @@ quotas! {
     bytes: "bytes",
     /// Requests per second, in bursts of at most one second's.
     requests_per_second: "requests",
-    /// Requests in progress at once.
+    /// Requests in progress at once, on each host.
     concurrent_calls: "calls",
     /// Fuel that guests used in the last 60 seconds.
     fuel_per_minute: "fuel",

@@ -99,7 +99,7 @@ pub(in crate::http) async fn search_batch(
         async move {
             // The first one was counted when the request was admitted.
             if number > 0 {
-                app.kb.tenants().count_request(&caller.tenant)?;
+                app.kb.tenants().count_request(&caller.tenant, caller.deadline).await?;
             }
             search_one(&app, &caller, &search).await
         }

@@ -41,7 +41,7 @@ use std::time::Instant;
 use redb::ReadTransaction;
 use tokio::time::timeout_at;
 
-use crate::{OpenError, RegistryStorage, Revision, StorageError, StorageLimits};
+use crate::{OpenError, QuotaStorage, RegistryStorage, Revision, StorageError, StorageLimits};
 use appends::Appends;
 use changes::Lasts;
 use handle::{Handle, TransactionError};
@@ -60,6 +60,9 @@ pub(crate) struct Embedded {
 
 /// One process goes by what it changed itself.
 impl RegistryStorage for Embedded {}
+
+/// One process counts for itself.
+impl QuotaStorage for Embedded {}
 
 impl Embedded {
     /// Refuses what `open` would refuse, as far as that shows without opening the file.

@@ -140,8 +140,18 @@ impl Keys {
         format!("{}registry", self.prefix)
     }
 
+    /// Hash: what all hosts have used of the quotas on what is done; expires.
+    pub(super) fn used(&self) -> String {
+        format!("{}used", self.prefix)
+    }
+
+    /// Hash: what each host may use of them; expires.
+    pub(super) fn allowances(&self) -> String {
+        format!("{}allowances", self.prefix)
+    }
+
     /// The tenant's keys other than those of its facts, with their types as in `types.lua`.
-    pub(super) fn own(&self) -> [(String, &'static str); 8] {
+    pub(super) fn own(&self) -> [(String, &'static str); 10] {
         [
             (self.order(), "zset"),
             (self.pending(), "zset"),
@@ -151,6 +161,8 @@ impl Keys {
             (self.claim(), "string"),
             (self.seen(), "hash"),
             (self.registry(), "number"),
+            (self.used(), "hash"),
+            (self.allowances(), "hash"),
         ]
     }
 

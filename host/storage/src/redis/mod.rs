@@ -5,8 +5,8 @@
 //! Durability depends on the server's `appendfsync`, and a replica may lag behind: in return
 //! several hosts can share one storage.
 //!
-//! `facts`, `vectors`, `changes`, `documents`, `registry`, `tenants` and `lifecycle` implement the
-//! traits of those names.
+//! `facts`, `vectors`, `changes`, `documents`, `registry`, `quotas`, `tenants` and `lifecycle`
+//! implement the traits of those names.
 //! `keys` defines the keys, `pool` reaches the server over a few shared `connection`s, `scripts`
 //! runs the Lua files in `scripts/`, `replies` decodes what comes back and `error` maps what
 //! failed. `guard` checks whether the server may be used. `adoption` takes over facts that other
@@ -25,6 +25,7 @@ mod lifecycle;
 mod lost;
 mod notices;
 mod pool;
+mod quotas;
 mod registry;
 mod replies;
 mod scripts;

@@ -40,6 +40,7 @@ script!(RAISE, "types.lua", "raise.lua");
 script!(DROP_REGISTRY, "drop_registry.lua");
 script!(LEASE, "types.lua", "lease.lua");
 script!(HOSTS, "hosts.lua");
+script!(DRAW, "types.lua", "draw.lua");
 script!(WRITE_DOCUMENT, "types.lua", "write_document.lua");
 script!(DELETE_DOCUMENT, "types.lua", "delete_document.lua");
 script!(LIST_DOCUMENTS, "list_documents.lua");

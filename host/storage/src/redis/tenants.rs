@@ -53,6 +53,8 @@ impl TenantStorage for Redis {
             keys.stream(),
             keys.claim(),
             keys.seen(),
+            keys.used(),
+            keys.allowances(),
         ]);
         call.arg(tenant.as_str()).arg(DELETION_STEP).arg(keys.facts()).arg(keys.vectors());
         let kind = (Size::Bulk, Effect::Write);

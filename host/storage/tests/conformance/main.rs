@@ -10,6 +10,7 @@ mod durability;
 mod embedded_only;
 mod flat_only;
 mod paging;
+mod quotas;
 mod reading;
 mod redis_only;
 mod registry;
@@ -78,6 +79,7 @@ over_every_backend! {
     deleting::deleting_an_absent_fact_does_nothing,
     deleting::a_deleted_fact_can_be_written_again,
     registry::a_caller_who_goes_by_what_is_in_force_is_served,
+    quotas::what_is_needed_is_given_up_to_the_quota,
     tenancy::tenants_do_not_see_each_other,
     tenancy::similar_names_do_not_collide,
     tenancy::a_tenant_is_listed_from_its_first_fact,

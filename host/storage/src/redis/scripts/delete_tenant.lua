@@ -1,4 +1,4 @@
--- KEYS: order, pending, revision, tenants, bytes, stream, claim, seen
+-- KEYS: order, pending, revision, tenants, bytes, stream, claim, seen, used, allowances
 -- ARGV: tenant, the most facts to delete, key prefix of facts, key prefix of vectors
 -- Deletes some of a tenant's facts, newest first, and returns how many. A call that deletes fewer
 -- than allowed leaves nothing of the tenant.
@@ -13,7 +13,7 @@ for _, id in ipairs(ids) do
   redis.call('ZREM', KEYS[2], id)
 end
 if #ids < tonumber(ARGV[2]) then
-  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], unpack(KEYS, 5))
   redis.call('SREM', KEYS[4], ARGV[1])
 end
 return #ids

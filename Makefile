@@ -165,8 +165,9 @@ $(TOOLS)/bin/cargo-fuzz:
 bench: programs model redis examples ## Measure: the sandbox's cost, HTTP, swaps, tenants, start-up, memory
 	@target/release/bench $(PARTS)
 
-soak: programs model redis ## Break everything for ten minutes, check every answer, print the tables
-	@target/release/soak $(DATA:%=DATA=%) $(PARTS)
+# PARTS=hosts takes longer than it does beside the others, unless CALLS, KILLS or PAUSE say otherwise.
+soak: programs model redis proxies ## Break everything for ten minutes, check every answer, print the tables
+	@target/release/soak $(DATA:%=DATA=%) $(CALLS:%=CALLS=%) $(KILLS:%=KILLS=%) $(PAUSE:%=PAUSE=%) $(PARTS)
 
 eval: programs model ## Judge search on DATA=DIR, BEIR's layout; docs/SEARCH.md lists what else it takes
 	@target/release/eval $(DATA) $(SPLIT:%=--split %) $(HALF:%=--half %) $(TITLE:%=--title %) \

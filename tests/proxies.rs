@@ -2,19 +2,16 @@
 //! plain HTTP/1.1 and over TLS, takes every line of an import, with the request buffered and
 //! unbuffered, and passes each change on as it happens.
 
-use std::fs::{self, File};
-use std::path::Path;
-use std::process::Stdio;
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use kenning_storage::testing::free_port;
-use kenning_tests::{Caller, ChangeStream, Server, Setup, send, until};
+use kenning_tests::{Caller, ChangeStream, Proxy, Server, Setup, send};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 const LINES: usize = 20_000;
 
@@ -24,9 +21,6 @@ const LINE_BYTES: usize = 220;
 /// How many seconds a proxy waits for the next byte.
 const PATIENCE: u32 = 60;
 const HASTE: u32 = 2;
-
-/// Where Debian has servers, also for users who do not have it in their path.
-const PROGRAMS: &str = "/usr/sbin";
 
 /// One way through a proxy.
 struct Way {
@@ -47,59 +41,25 @@ fn ways() -> Vec<Way> {
     pairs.map(|(buffered, tls)| Way { port: free_port(), buffered, tls }).into()
 }
 
-/// A running proxy; dropping it ends its process.
-struct Proxy {
-    _process: Child,
-    _folder: TempDir,
+fn ports(ways: &[Way]) -> Vec<u16> {
+    ways.iter().map(|way| way.port).collect()
 }
 
-/// A certificate of our own with its key, in one file.
-async fn certificate(folder: &Path) -> Result<()> {
+/// A folder with a certificate of our own and its key, in two files and in one.
+async fn certified() -> Result<TempDir> {
+    let folder = tempfile::tempdir()?;
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
         .args(["-keyout", "key.pem", "-out", "certificate.pem", "-subj", "/CN=localhost"])
-        .current_dir(folder)
+        .current_dir(folder.path())
         .output()
         .await
         .context("no openssl: run `make proxies`")?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let both = ["certificate.pem", "key.pem"].map(|name| fs::read(folder.join(name)));
+    let both = ["certificate.pem", "key.pem"].map(|name| fs::read(folder.path().join(name)));
     let [certificate, key] = both;
-    fs::write(folder.join("both.pem"), [certificate?, key?].concat())?;
-    Ok(())
-}
-
-/// Starts `program` with what `configure` writes, and waits until all `ways` are open.
-async fn start(
-    program: &str,
-    arguments: &[&str],
-    ways: &[Way],
-    configure: impl FnOnce(&Path) -> String,
-) -> Result<Proxy> {
-    let folder = tempfile::tempdir()?;
-    certificate(folder.path()).await?;
-    fs::write(folder.path().join("proxy.conf"), configure(folder.path()))?;
-    let said = folder.path().join("said");
-    let path = std::env::var("PATH").unwrap_or_default();
-    let process = Command::new(program)
-        .args(arguments)
-        .current_dir(folder.path())
-        .env("PATH", format!("{path}:{PROGRAMS}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(&said)?)
-        .kill_on_drop(true)
-        .spawn();
-    let mut process = process.with_context(|| format!("no {program}: run `make proxies`"))?;
-    for way in ways {
-        until("the proxy listens", async || {
-            let ended = process.try_wait()?;
-            ensure!(ended.is_none(), "{program}: {}", fs::read_to_string(&said)?);
-            Ok(TcpStream::connect(("127.0.0.1", way.port)).await.ok())
-        })
-        .await?;
-    }
-    Ok(Proxy { _process: process, _folder: folder })
+    fs::write(folder.path().join("both.pem"), [certificate?, key?].concat())?;
+    Ok(folder)
 }
 
 async fn nginx(server: &str, ways: &[Way], seconds: u32) -> Result<Proxy> {
@@ -114,20 +74,8 @@ async fn nginx(server: &str, ways: &[Way], seconds: u32) -> Result<Proxy> {
         )
     });
     let sites: String = sites.collect();
-    let arguments = ["-p", ".", "-c", "proxy.conf", "-e", "stderr"];
-    start("nginx", &arguments, ways, |folder| {
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|what| format!("{what}_temp_path {}/{what};\n", folder.display()));
-        format!(
-            "daemon off; master_process off; pid nginx.pid; error_log stderr warn;
-             events {{}}
-             http {{ access_log off; client_max_body_size 0; {}
-             ssl_certificate certificate.pem; ssl_certificate_key key.pem;
-             {sites} }}",
-            temporary.concat()
-        )
-    })
-    .await
+    let keys = "ssl_certificate certificate.pem; ssl_certificate_key key.pem;";
+    Proxy::nginx(certified().await?, &format!("{keys} {sites}"), &ports(ways)).await
 }
 
 async fn haproxy(server: &str, ways: &[Way], seconds: u32) -> Result<Proxy> {
@@ -140,15 +88,13 @@ async fn haproxy(server: &str, ways: &[Way], seconds: u32) -> Result<Proxy> {
         )
     });
     let fronts: String = fronts.collect();
-    start("haproxy", &["-f", "proxy.conf", "-db"], ways, |_| {
-        format!(
-            "global\n ssl-default-bind-options ssl-min-ver TLSv1.2\n\
-             defaults\n mode http\n timeout connect 5s\n timeout client {seconds}s\n\
-             \x20timeout server {seconds}s\n\
-             {fronts}backend kenning\n server one {backend}\n"
-        )
-    })
-    .await
+    let configuration = format!(
+        "global\n ssl-default-bind-options ssl-min-ver TLSv1.2\n\
+         defaults\n mode http\n timeout connect 5s\n timeout client {seconds}s\n\
+         \x20timeout server {seconds}s\n\
+         {fronts}backend kenning\n server one {backend}\n"
+    );
+    Proxy::haproxy(certified().await?, &configuration, &ports(ways)).await
 }
 
 /// Imports all lines by one way, as one who reads nothing before everything is sent.

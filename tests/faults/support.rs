@@ -83,7 +83,7 @@ pub(super) fn short_operations() -> Setup {
 #[tokio::test]
 async fn what_is_wrong_or_lost_is_noticed() -> Result<()> {
     let tampered: [&[&str]; 4] = [
-        &["HSET", "kenning:{m0}:fact:m0f1", "content", "fact m1f1 of m1 version 0"],
+        &["HSET", "kenning:{m0}:fact:m0f1", "content", "fact m1f1 of m1 version 1 wordc"],
         &["HSET", "kenning:{m1}:fact:m1f1", "metadata", "{\"of\":\"m0\"}"],
         &["DEL", "kenning:{m2}:fact:m2f1"],
         &["ZREM", "kenning:{m3}:order", "m3f1"],

@@ -132,3 +132,31 @@ async fn when_a_tenant_begins_anew_hosts_forget_what_it_had() -> Result<()> {
     }
     Ok(())
 }
+
+/// A host serves while it builds its indexes at its start, one tenant after the other.
+#[tokio::test]
+async fn what_another_host_deletes_while_a_host_starts_is_in_no_index() -> Result<()> {
+    let redis = RedisServer::start();
+    let one = host(&redis).await?;
+    // Read first.
+    let lines = (0..4_000).map(|n| format!("{{\"fact_id\":\"i{n}\",\"text\":\"imported {n}\"}}"));
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    let imported = one.tenant("a").post_raw("/v1/import", lines).await?;
+    assert_eq!(imported.status, 200, "{}", imported.text);
+    let here = one.tenant("z");
+    let mut wanted = BTreeSet::from([here.store(fact(0, "before")).await?]);
+    let two = host(&redis).await?;
+    let there = two.tenant("z");
+    for n in 1..20 {
+        let id = there.store(fact(n, "meanwhile")).await?;
+        assert_eq!(here.delete(&format!("/v1/facts/{id}")).await?.status, 200);
+    }
+    wanted.insert(here.store(fact(30, "after")).await?);
+    until("it is ready", async || Ok((two.get("/readyz").await?.status == 200).then_some(())))
+        .await?;
+    until_agreed(&there, &wanted).await?;
+    until("nothing else is in the index", async || {
+        Ok((there.get("/v1/stats").await?.json["index"]["facts"] == wanted.len()).then_some(()))
+    })
+    .await
+}

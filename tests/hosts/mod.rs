@@ -5,6 +5,7 @@ mod embedding;
 mod gaps;
 mod guests_in_force;
 mod keys_in_force;
+mod proxied;
 mod quotas;
 
 use anyhow::{Context, Result, ensure};

@@ -40,7 +40,7 @@ pub(crate) async fn run() -> Result<()> {
     for (name, backend) in [("embedded", Backend::embedded()?), ("Redis", Backend::redis()?)] {
         for logic in ["built in", "hostile"] {
             let (tally, after) = round(&backend, logic == "hostile").await?;
-            broken.extend(tally.wrong.iter().chain(&tally.lost).cloned());
+            broken.extend(tally.broken().cloned());
             let cut = |how| tally.cut.get(how).copied().unwrap_or_default().to_string();
             table.row([
                 name.into(),

@@ -121,7 +121,7 @@ pub(crate) async fn run() -> Result<()> {
     let mut broken = Vec::new();
     for trial in &TRIALS {
         let (tally, first_good) = trial.run().await?;
-        broken.extend(tally.wrong.iter().chain(&tally.lost).cloned());
+        broken.extend(tally.broken().cloned());
         table.row(trial.row(&tally, first_good));
     }
     table.print();
@@ -159,8 +159,6 @@ impl Trial {
     }
 
     fn row(&self, tally: &Tally, first_good: Duration) -> [String; 8] {
-        let errors = tally.errors.iter().map(|(code, count)| format!("{code} {count}"));
-        let errors: Vec<String> = errors.collect();
         [
             self.name.into(),
             self.callers.to_string(),
@@ -169,7 +167,7 @@ impl Trial {
             ms(first_good),
             tally.wrong.len().to_string(),
             tally.lost.len().to_string(),
-            errors.join(", "),
+            tally.errors_listed(),
         ]
     }
 }

@@ -10,11 +10,17 @@ use tokio::time::timeout;
 
 use super::knowledge::{Knowledge, Text};
 use super::tally::Tally;
-use crate::{Answer, Caller, error_body_fault, send, until};
+use crate::{Answer, Caller, error_body_fault, send, spelled, until};
 
 /// What a caller does, in turn.
 pub const VERBS: [&str; 8] =
     ["store", "get", "search", "list", "update", "find", "export", "delete"];
+
+/// The same where there are several hosts: each write is followed by a search for what it changed.
+const HOSTS_VERBS: [&str; 12] = [
+    "store", "recheck", "list", "update", "recheck", "get", "recheck", "delete", "recheck",
+    "search", "find", "export",
+];
 
 /// How a call is cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +47,29 @@ impl Cut {
 }
 
 pub(super) struct Member {
-    caller: Caller,
-    name: String,
-    known: Knowledge,
+    pub(super) caller: Caller,
+    pub(super) name: String,
+    pub(super) known: Knowledge,
     verbs: Vec<&'static str>,
     /// Whether a store can be repeated.
     repeats: bool,
+    /// How it calls several hosts, if it does.
+    pub(super) hosts: Option<AcrossHosts>,
     turn: usize,
     made: usize,
-    random: fastrand::Rng,
-    tally: Tally,
+    pub(super) random: fastrand::Rng,
+    pub(super) tally: Tally,
+}
+
+/// A caller of several hosts behind a proxy, which has errors of its own.
+#[derive(Default)]
+pub(super) struct AcrossHosts {
+    /// The revision of its last write.
+    pub(super) revision: Option<u64>,
+    /// Whether it sends that back with what it reads.
+    pub(super) sends_revision: bool,
+    /// Whether it finds out at once what became of a change.
+    pub(super) reads_doubtful: bool,
 }
 
 impl Member {
@@ -62,6 +81,7 @@ impl Member {
             known: Knowledge::default(),
             verbs: VERBS.to_vec(),
             repeats: true,
+            hosts: None,
             // Not all do the same at the same time.
             turn: number,
             made: 0,
@@ -76,6 +96,12 @@ impl Member {
         self.repeats = false;
     }
 
+    /// Calls several hosts, and searches for what it has just written.
+    pub(super) fn of_hosts(&mut self) {
+        self.verbs = HOSTS_VERBS.to_vec();
+        self.hosts = Some(AcrossHosts::default());
+    }
+
     pub(super) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }
@@ -85,10 +111,11 @@ impl Member {
             let (id, text) = self.new_fact("fact");
             let stored = until("a fact is stored", async || {
                 let answer = send(self.store_request(&id, &text)).await?;
-                Ok((answer.status == 201).then_some(()))
+                Ok((answer.status == 201).then_some(answer))
             });
-            stored.await?;
+            let answer = stored.await?;
             self.known.is(&id, Some(text));
+            self.note_revision(&answer);
         }
         Ok(())
     }
@@ -99,12 +126,16 @@ impl Member {
         if let Cut::Deed(command) = cut {
             return self.store(command, cut).await;
         }
+        if self.hosts.as_ref().is_some_and(|hosts| hosts.reads_doubtful) {
+            self.read_doubtful().await;
+        }
         let verb = self.verbs[self.turn % self.verbs.len()];
         self.turn += 1;
         let (any, certain) = (self.any_id(), self.certain_fact());
         match (verb, any, certain) {
             ("get", Some(id), _) => self.get(&id, cut).await,
             ("search", Some(id), _) => self.search(&id, cut).await,
+            ("recheck", Some(_), _) => self.recheck(cut).await,
             ("find", Some(id), _) => self.list(Some(&id), cut).await,
             ("update", _, Some(id)) => self.update(&id, cut).await,
             ("delete", _, Some(id)) => self.delete(&id, cut).await,
@@ -129,8 +160,14 @@ impl Member {
     fn new_fact(&mut self, first_word: &str) -> (String, String) {
         self.made += 1;
         let id = format!("{}f{}", self.name, self.made);
-        let text = format!("{first_word} {id} of {} version 0", self.name);
+        let text = self.text(first_word, &id);
         (id, text)
+    }
+
+    /// A text that ends with a word of its own.
+    fn text(&self, first_word: &str, id: &str) -> String {
+        let word = spelled("word", self.made);
+        format!("{first_word} {id} of {} version {} {word}", self.name, self.made)
     }
 
     fn store_request(&self, id: &str, text: &str) -> RequestBuilder {
@@ -138,14 +175,14 @@ impl Member {
         self.caller.request(Method::POST, "/v1/facts").json(&fact)
     }
 
-    async fn store(&mut self, first_word: &str, cut: Cut) {
+    pub(super) async fn store(&mut self, first_word: &str, cut: Cut) {
         let (id, text) = self.new_fact(first_word);
         self.change(&id, Some(text.clone()), 201, self.store_request(&id, &text), cut).await;
     }
 
     async fn update(&mut self, id: &str, cut: Cut) {
         self.made += 1;
-        let text = format!("fact {id} of {} version {}", self.name, self.made);
+        let text = self.text("fact", id);
         let path = format!("/v1/facts/{id}");
         let request = self.caller.request(Method::PATCH, &path).json(&json!({ "text": text }));
         self.change(id, Some(text), 200, request, cut).await;
@@ -165,12 +202,13 @@ impl Member {
                     self.wrong("was told of another fact", id, &answer);
                 }
                 self.known.is(id, text);
+                self.note_revision(&answer);
             }
             Some(answer) if answer.status == 404 => self.lost("is not found", id, &answer),
             Some(answer) => {
                 self.error(&answer);
                 // Without this word it did not happen, which the next reading will show.
-                if answer.json["details"]["outcome"] == "unknown" {
+                if answer.json["details"]["outcome"] == "unknown" || self.is_of_proxy(&answer) {
                     self.tally.count_error("unknown outcome");
                     self.known.may_be_too(id, text);
                 }
@@ -179,7 +217,7 @@ impl Member {
     }
 
     async fn get(&mut self, id: &str, cut: Cut) {
-        let request = self.caller.request(Method::GET, &format!("/v1/facts/{id}"));
+        let request = self.read_request(Method::GET, &format!("/v1/facts/{id}"));
         let Some(answer) = self.send(request, cut).await else { return };
         match answer.status {
             200 => self.check_fact(&answer.json, &answer),
@@ -195,23 +233,39 @@ impl Member {
     async fn search(&mut self, id: &str, cut: Cut) {
         let mode = if self.random.bool() { "text" } else { "hybrid" };
         let query = json!({ "query": id, "mode": mode, "top_k": 20 });
-        let request = self.caller.request(Method::POST, "/v1/search").json(&query);
-        let Some(answer) = self.send(request, cut).await else { return };
+        let request = self.read_request(Method::POST, "/v1/search").json(&query);
+        let Some((answer, found)) = self.search_for(id, request, cut).await else { return };
+        let whole = answer.json["degraded"] == json!([]);
+        if mode == "text" && !found && matches!(self.known.must_be(id), Some(Some(_))) {
+            match self.hosts {
+                Some(_) => self.stale("is not found by its word", id, &answer),
+                None if whole => self.lost("is not found by its word", id, &answer),
+                None => {}
+            }
+        }
+    }
+
+    /// The answer to a search, all of which is checked, and whether `id` is among the hits.
+    pub(super) async fn search_for(
+        &mut self,
+        id: &str,
+        request: RequestBuilder,
+        cut: Cut,
+    ) -> Option<(Answer, bool)> {
+        let answer = self.send(request, cut).await?;
         if answer.status != 200 {
-            return self.error(&answer);
+            self.error(&answer);
+            return None;
         }
         let hits = answer.json["results"].as_array().map_or(&[][..], Vec::as_slice);
         hits.iter().for_each(|hit| self.check_fact(hit, &answer));
         let found = hits.iter().any(|hit| hit["doc_id"] == id);
-        let whole = answer.json["degraded"] == json!([]);
-        if mode == "text" && whole && !found && matches!(self.known.must_be(id), Some(Some(_))) {
-            self.lost("is not found by its word", id, &answer);
-        }
+        Some((answer, found))
     }
 
     async fn list(&mut self, containing: Option<&str>, cut: Cut) {
         let query = containing.map(|word| format!("&query={word}+of")).unwrap_or_default();
-        let request = self.caller.request(Method::GET, &format!("/v1/facts?limit=1000{query}"));
+        let request = self.read_request(Method::GET, &format!("/v1/facts?limit=1000{query}"));
         let Some(answer) = self.send(request, cut).await else { return };
         if answer.status != 200 {
             return self.error(&answer);
@@ -254,13 +308,18 @@ impl Member {
         self.tally.checked += 1;
         let id = ["id", "doc_id"].iter().find_map(|name| fact[name].as_str()).unwrap_or_default();
         let text = fact["content"].as_str().map(str::to_string);
-        if fact["metadata"]["of"] != self.name || !self.known.may_be(id).contains(&text) {
+        if fact["metadata"]["of"] == self.name && self.known.may_be(id).contains(&text) {
+            return;
+        }
+        if self.known.former().any(|(one, former)| one == id && Some(former) == text.as_deref()) {
+            self.stale("is as it was earlier", id, answer);
+        } else {
             self.wrong("is not its own, or not what it was made", id, answer);
         }
     }
 
     /// `None` if the caller left before there was an answer, or the answer broke off.
-    async fn send(&mut self, request: RequestBuilder, cut: Cut) -> Option<Answer> {
+    pub(super) async fn send(&mut self, request: RequestBuilder, cut: Cut) -> Option<Answer> {
         self.tally.calls += 1;
         if let Some(how) = cut.name() {
             *self.tally.cut.entry(how).or_default() += 1;
@@ -281,19 +340,26 @@ impl Member {
         }
     }
 
-    fn error(&mut self, answer: &Answer) {
+    pub(super) fn error(&mut self, answer: &Answer) {
+        if self.is_of_proxy(answer) {
+            return self.tally.count_error(&format!("{} of a proxy", answer.status));
+        }
         self.tally.count_error(if answer.code().is_empty() { "none" } else { answer.code() });
         if let Some(fault) = error_body_fault(&answer.json) {
             self.tally.wrong.push(format!("an error without {fault}: {}", answer.text));
         }
     }
 
-    fn wrong(&mut self, what: &str, id: &str, answer: &Answer) {
+    pub(super) fn wrong(&mut self, what: &str, id: &str, answer: &Answer) {
         self.tally.wrong.push(self.sentence(what, id, answer));
     }
 
     fn lost(&mut self, what: &str, id: &str, answer: &Answer) {
         self.tally.lost.push(self.sentence(what, id, answer));
+    }
+
+    pub(super) fn stale(&mut self, what: &str, id: &str, answer: &Answer) {
+        self.tally.stale.push(self.sentence(what, id, answer));
     }
 
     fn sentence(&self, what: &str, id: &str, answer: &Answer) -> String {

@@ -5,10 +5,12 @@
 //! acknowledged change that is gone and a change that happened although its error denied it are
 //! found by whoever they happen to.
 
+mod across_hosts;
 mod knowledge;
 mod member;
 mod tally;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -17,7 +19,7 @@ use futures::future::{join_all, try_join_all};
 pub use member::{Cut, VERBS};
 pub use tally::Tally;
 
-use crate::Caller;
+use crate::{Caller, until};
 use member::Member;
 
 /// Many callers at once.
@@ -35,6 +37,29 @@ impl Crowd {
     pub fn named(server: &Caller, name: &str, size: usize, seed: u64) -> Self {
         let member = |number| Member::new(server, name, number, seed);
         Self { members: (0..size).map(member).collect() }
+    }
+
+    /// Callers of several hosts, each by one of `ways`, who also search for what they wrote last.
+    pub fn of_hosts(ways: &[Caller], name: &str, size: usize, seed: u64) -> Self {
+        let member = |(number, way)| {
+            let mut member = Member::new(way, name, number, seed);
+            member.of_hosts();
+            member
+        };
+        Self { members: (0..size).zip(ways.iter().cycle()).map(member).collect() }
+    }
+
+    /// Whether they send back the revision of their last write with what they read.
+    pub fn send_revisions(&mut self, sends: bool) {
+        let hosts = self.members.iter_mut().filter_map(|member| member.hosts.as_mut());
+        hosts.for_each(|hosts| hosts.sends_revision = sends);
+    }
+
+    /// Whether they read what became of a change whose outcome they do not know, before they go on.
+    /// For where such a change has either happened or never will.
+    pub fn read_doubtful(&mut self, reads: bool) {
+        let hosts = self.members.iter_mut().filter_map(|member| member.hosts.as_mut());
+        hosts.for_each(|hosts| hosts.reads_doubtful = reads);
     }
 
     /// Asks for what the hostile logic can do.
@@ -64,6 +89,31 @@ impl Crowd {
             }
         }))
         .await;
+    }
+
+    /// Each makes one call after the other until told to stop.
+    pub async fn call_until(&mut self, stop: &AtomicBool) {
+        join_all(self.members.iter_mut().map(async |member| {
+            while !stop.load(Ordering::Relaxed) {
+                member.call(|_| Cut::Not).await;
+            }
+        }))
+        .await;
+    }
+
+    /// Waits until what each of `hosts` finds of all callers' facts is what storage has. Gives how
+    /// many searches were compared.
+    pub async fn until_agreed(&self, hosts: &[Caller]) -> Result<usize> {
+        let compared = try_join_all(self.members.iter().map(async |member| {
+            let mut difference = None;
+            let compared = until("hosts agree with storage", async || {
+                let compared = member.compare(hosts).await;
+                Ok(compared.map_err(|error| difference = Some(error)).ok())
+            });
+            let compared = compared.await;
+            compared.map_err(|error| difference.take().unwrap_or(error))
+        }));
+        Ok(compared.await?.into_iter().sum())
     }
 
     /// What all of them have seen since the last time.

@@ -18,6 +18,8 @@ pub struct Tally {
     pub wrong: Vec<String>,
     /// Acknowledged changes that are gone, in words.
     pub lost: Vec<String>,
+    /// Answers that were right earlier, in words.
+    pub stale: Vec<String>,
 }
 
 impl Tally {
@@ -31,6 +33,7 @@ impl Tally {
         self.longest = self.longest.max(other.longest);
         self.wrong.extend(other.wrong);
         self.lost.extend(other.lost);
+        self.stale.extend(other.stale);
     }
 
     pub(super) fn count_error(&mut self, code: &str) {
@@ -43,9 +46,20 @@ impl Tally {
         others.filter(|code| !codes.contains(code)).collect()
     }
 
+    /// All that was not as it must be.
+    pub fn broken(&self) -> impl Iterator<Item = &String> {
+        [&self.wrong, &self.lost, &self.stale].into_iter().flatten()
+    }
+
+    /// Errors with how often each came.
+    pub fn errors_listed(&self) -> String {
+        let errors = self.errors.iter().map(|(code, count)| format!("{code} {count}"));
+        errors.collect::<Vec<_>>().join(", ")
+    }
+
     /// Asserts that no promise was broken.
     #[track_caller]
     pub fn assert_kept(&self) {
-        assert!(self.wrong.is_empty() && self.lost.is_empty(), "{self:#?}");
+        assert_eq!(self.broken().count(), 0, "{self:#?}");
     }
 }

@@ -270,7 +270,7 @@ impl Indexer {
         let storage = &self.kb.services().storage;
         let last = self.last_revision(tenant).await?;
         tracing::info!(%tenant, revision = last.0, "changes are missing; reading all facts again");
-        let mut gone: HashSet<String> = self.indexes().index(tenant).ids().into_iter().collect();
+        let mut gone = self.indexed(tenant);
         let mut cursor = None;
         loop {
             let page = storage.page(tenant, cursor.as_deref(), PAGE, self.until()).await?;
@@ -285,9 +285,7 @@ impl Indexer {
                 break;
             }
         }
-        for id in gone.iter().filter_map(|id| FactId::parse(id).ok()) {
-            self.indexes().remove_missing(tenant, &id, last.0).await;
-        }
+        self.remove_gone(tenant, &gone, last).await;
         self.applied().advance(tenant, last);
         self.indexes().mark_pending(tenant);
         Ok(())

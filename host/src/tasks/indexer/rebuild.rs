@@ -1,5 +1,6 @@
 //! Builds every tenant's index from storage, once at start.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use kenning_storage::{FactId, Revision, StorageError, TenantId, Vector};
@@ -65,18 +66,43 @@ impl Indexer {
         mut facts: u64,
     ) -> Result<u64, IndexerError> {
         let storage = &self.kb.services().storage;
+        // What this host has stored since it was started, another may have deleted by `last`.
+        let mut gone = self.indexed(tenant);
         let mut cursor = None;
         loop {
             let page = storage.page(tenant, cursor.as_deref(), PAGE, self.until()).await?;
             for ids in page.ids.chunks(FACTS) {
                 self.rebuild_readable(tenant, ids, last).await?;
                 facts += ids.len() as u64;
+                for id in ids {
+                    gone.remove(id.as_str());
+                }
             }
             self.indexes().set_progress(Progress::Building { facts });
             cursor = page.cursor;
             if cursor.is_none() {
-                return Ok(facts);
+                break;
             }
+        }
+        self.remove_gone(tenant, &gone, last).await;
+        Ok(facts)
+    }
+
+    /// Ids of the facts that are in a tenant's index now.
+    pub(super) fn indexed(&self, tenant: &TenantId) -> HashSet<String> {
+        let index = self.indexes().existing(tenant);
+        index.map(|index| index.ids().into_iter().collect()).unwrap_or_default()
+    }
+
+    /// Removes facts from a tenant's index that storage did not have after `last`.
+    pub(super) async fn remove_gone(
+        &self,
+        tenant: &TenantId,
+        gone: &HashSet<String>,
+        last: Revision,
+    ) {
+        for id in gone.iter().filter_map(|id| FactId::parse(id).ok()) {
+            self.indexes().remove_missing(tenant, &id, last.0).await;
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
 use kenning::kb::Kb;
-use kenning::swap::{Bounds, ExtensionTarget, Proposal, Swapper};
+use kenning::swap::{Bounds, ExtensionTarget, Proposal, Steps, Swapper};
 use kenning_core::limits::Limits;
 use kenning_runtime::wit::Mode;
 use kenning_storage::TenantId;
@@ -187,6 +187,7 @@ impl Bench {
             dry_run: false,
             sent_by: "the benchmark".into(),
             forced_by: None,
+            steps: Steps::default(),
         };
         let promotion = self.swapper.promote_extension(place, proposal);
         let installed = self.inside.server.block_on(promotion);

@@ -9,6 +9,7 @@ mod hooks;
 mod installing;
 mod lost;
 mod options;
+mod progress;
 mod revoking;
 mod settings;
 mod stubborn;

@@ -58,6 +58,7 @@ mod input;
 mod progress;
 mod responses;
 mod server;
+mod swap;
 mod table;
 pub mod tenant;
 mod terminal;

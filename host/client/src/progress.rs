@@ -1,4 +1,4 @@
-//! Progress of an import or export, on standard error and only on a terminal.
+//! Progress of an import, an export or a swap, on standard error and only on a terminal.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,7 @@ const OF_KNOWN_BYTES: &str =
 const OF_UNKNOWN_BYTES: &str = "{elapsed_precise} {spinner} {bytes}, {msg}";
 const OF_KNOWN_FACTS: &str = "{elapsed_precise} [{bar:30}] {human_pos} of {human_len} facts, {msg}";
 const OF_UNKNOWN_FACTS: &str = "{elapsed_precise} {spinner} {human_pos} facts, {msg}";
+const OF_STEPS: &str = "{spinner} {msg}";
 const OF_VECTORS: &str =
     "{elapsed_precise} [{bar:30}] {human_pos} of {human_len} vectors, {eta} left";
 
@@ -45,6 +46,17 @@ impl Progress {
     /// Counts vectors that are made, of `total`.
     pub(crate) fn vectors(total: u64, visible: bool) -> Self {
         Self::drawn(Some(total), visible, OF_VECTORS)
+    }
+
+    /// Shows the steps of a swap.
+    pub(crate) fn steps(visible: bool) -> Self {
+        Self::drawn(None, visible, OF_STEPS)
+    }
+
+    /// The step that a swap is at, and since when it is under way.
+    pub(crate) fn step(&self, step: &str, seconds: u64) {
+        self.bar.set_message(format!("{} ({seconds} s)", truncate(&sanitize(step), 20)));
+        self.bar.tick();
     }
 
     fn drawn(total: Option<u64>, visible: bool, template: &str) -> Self {

@@ -31,8 +31,8 @@ pub struct Timeouts {
     /// For a complete response, except streams. Longer than the server's own deadlines, so that the
     /// server can report what took too long; a longer `--timeout-ms` extends it.
     pub response: Duration,
-    /// For the report of a swap. The server may wait for other swaps before it compiles the
-    /// component and proves it; its own bounds end each of these.
+    /// For the first sign of a swap. A server that tells no progress sends the report only, after
+    /// it has waited for other swaps, compiled the component and proved it.
     pub swap: Duration,
     /// For the next bytes of a stream. The stream itself has no time limit.
     pub idle: Duration,
@@ -154,29 +154,21 @@ impl Server {
     /// [`Error::Api`] or [`Error::NotKenning`] for an error status; [`Error::Unreachable`],
     /// [`Error::BadResponse`] or [`Error::IdleTimeout`] if there is no complete response in time.
     pub async fn call(&self, request: RequestBuilder) -> Result<JsonResponse, Error> {
-        self.call_within(request, self.timeouts.response).await
-    }
-
-    /// The same for a swap of a guest, which may take minutes.
-    ///
-    /// # Errors
-    /// The same as [`Server::call`].
-    pub async fn swap(&self, request: RequestBuilder) -> Result<JsonResponse, Error> {
-        self.call_within(request, self.timeouts.swap).await
-    }
-
-    async fn call_within(
-        &self,
-        request: RequestBuilder,
-        waited: Duration,
-    ) -> Result<JsonResponse, Error> {
-        let complete = async {
-            let response = self.open(request).await?;
-            let status = response.status();
-            let body = response.bytes().await.map_err(|error| self.failed(&error))?;
-            Ok(JsonResponse { body, address: self.address(), status })
-        };
+        let waited = self.timeouts.response;
+        let complete = async { self.complete(self.open(request).await?).await };
         timeout(waited, complete).await.unwrap_or_else(|_| Err(self.idle_timeout(waited)))
+    }
+
+    /// Reads the rest of a successful response. Has no time limit.
+    pub(crate) async fn complete(&self, response: Response) -> Result<JsonResponse, Error> {
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.failed(&error))?;
+        Ok(self.json(status, body))
+    }
+
+    /// A successful response with this body.
+    pub(crate) fn json(&self, status: StatusCode, body: Bytes) -> JsonResponse {
+        JsonResponse { body, address: self.address(), status }
     }
 
     /// Sends `request` and returns the response before its body. Has no time limit.

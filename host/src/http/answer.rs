@@ -27,6 +27,10 @@ pub(super) const LEFT_OUT: HeaderName = HeaderName::from_static("x-kenning-left-
 /// The tenant's revision after a write.
 pub(super) const REVISION: HeaderName = HeaderName::from_static("x-kenning-revision");
 
+/// What tells nginx to pass each event of a stream on as it comes.
+pub(super) const UNBUFFERED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+
 /// How to authenticate (RFC 6750).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"kenning\"");
 

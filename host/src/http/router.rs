@@ -58,7 +58,7 @@ fn tenant_routes() -> OpenApiRouter<Arc<App>> {
 
 /// Routes that take the admin key. Each act that they do is recorded, whatever the route.
 fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
-    use admin::{audit, digests, extensions, failures, logic, settings, tenants};
+    use admin::{audit, digests, extensions, failures, logic, progress, settings, tenants};
 
     OpenApiRouter::new()
         .routes(routes!(tenants::list, tenants::create))
@@ -75,7 +75,8 @@ fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(digests::revoke, digests::allow))
         .routes(routes!(audit::list))
         .routes(routes!(failures::get))
-        .layer(middleware::from_fn_with_state(app, audit::record))
+        .layer(middleware::from_fn_with_state(app.clone(), audit::record))
+        .layer(middleware::from_fn_with_state(app, progress::tell))
 }
 
 /// Routes that take no key.

@@ -10,6 +10,7 @@
 //! | `rollback` | makes an earlier generation live again, or removes an extension |
 //! | `revoke` | who runs a digest, and refusing a digest everywhere |
 //! | `settings` | changes an extension's order, policy, grants and pause |
+//! | `steps` | what a swap is doing, for whoever waits for it |
 //! | `watch` | compares a promoted generation with the one before it, for a while |
 //! | `quarantine` | handles guests that fail on call after call, at any time |
 //! | `verdict` | for whom a server-wide logic that fails is rolled back |
@@ -28,6 +29,7 @@ mod report;
 mod revoke;
 mod rollback;
 mod settings;
+mod steps;
 mod verdict;
 mod verify;
 mod watch;
@@ -49,6 +51,7 @@ pub use report::{Report, SwapReport};
 pub use revoke::{Replaced, Use};
 pub use rollback::{Rollback, RolledBack};
 pub use settings::{ExtensionState, SettingsChange};
+pub use steps::{Step, Steps};
 
 /// How long loading the live guests may take, beyond their compilation.
 const LOAD: Duration = Duration::from_secs(30);
@@ -71,6 +74,8 @@ pub struct Proposal {
     pub sent_by: String,
     /// Who promotes the candidate even if its proof fails.
     pub forced_by: Option<String>,
+    /// Where it is told what is being done.
+    pub steps: Steps,
 }
 
 /// Which extension of which tenant, and what it may do.

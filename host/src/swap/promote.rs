@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::proof::Subject;
 use super::report::Report;
 use super::watch::{Promoted, watch};
-use super::{ExtensionTarget, Proposal, SettingsChange, Swapper, changed_meanwhile, verify};
+use super::{ExtensionTarget, Proposal, SettingsChange, Step, Swapper, changed_meanwhile, verify};
 use crate::registry::{
     Components, Extension, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord,
     LoadError, Owner, Settings, now,
@@ -24,6 +24,7 @@ impl Swapper {
     pub async fn promote_logic(&self, owner: Owner, proposal: Proposal) -> Result<Report, Error> {
         let mut report = Report::new();
         let _swap = self.begin_swap(&owner)?;
+        proposal.steps.begin(Step::Loading);
         let live = self.live_logic(&owner).await?;
         let archive = &self.registry().archive;
         let seen = self.storage(archive.logic(&owner).await)?.value;
@@ -40,6 +41,7 @@ impl Swapper {
         let next = next(&seen, &loaded, &proposal, (Vec::new(), None));
         let linked = verify::linked(loaded.logic(), &mut report)?;
         let candidate = Arc::new(Generation::new(Guest::logic(next.reference()), linked));
+        proposal.steps.begin(Step::Proving);
         self.start_logic(&owner, &candidate, &mut report).await?;
         let subject = Subject::Logic { owner: &owner, live: &live, candidate: &candidate };
         self.prove(subject, &proposal, &mut report).await?;
@@ -47,6 +49,7 @@ impl Swapper {
         if proposal.dry_run {
             return Ok(report.into_dry_run());
         }
+        proposal.steps.begin(Step::Promoting);
         let lock = self.lock(&owner).await;
         let stored = self.store_component(&owner, &loaded, &proposal).await?;
         let reason = report.objection();
@@ -78,6 +81,7 @@ impl Swapper {
         verify::name(&target.name)?;
         let owner = Owner::Tenant(target.tenant.clone());
         let _swap = self.begin_swap(&owner)?;
+        proposal.steps.begin(Step::Loading);
         let live = self.live_if_intact(&target.tenant).await?;
         let archive = &self.registry().archive;
         let records = self.storage(archive.extensions(&target.tenant).await)?.value;
@@ -102,6 +106,7 @@ impl Swapper {
         let Settings { order, policy } = settings;
         let (grants, paused) = (target.grants.clone(), seen.paused);
         let candidate = Arc::new(Extension { guest, linked, grants, order, policy, paused });
+        proposal.steps.begin(Step::Proving);
         self.start_extension(&target, &candidate, &mut report).await?;
         let subject = Subject::Extension {
             tenant: &target.tenant,
@@ -116,6 +121,7 @@ impl Swapper {
         if proposal.dry_run {
             return Ok(report.into_dry_run());
         }
+        proposal.steps.begin(Step::Promoting);
         let lock = self.lock(&owner).await;
         let stored = self.store_component(&owner, &loaded, &proposal).await?;
         let reason = report.objection();
@@ -201,6 +207,7 @@ impl Swapper {
         proposal: &Proposal,
         report: &mut Report,
     ) -> Result<Arc<Loaded>, Error> {
+        proposal.steps.begin(Step::Compiling);
         let bytes = || proposal.bytes.clone();
         if let Some(expected) = &proposal.digest {
             verify::digest(&digest_of(bytes()).await.map_err(compile_error)?, expected)?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{digests, warn_of_hosts};
 use crate::admin::{ExtensionCommand, InstallArgs, LogicCommand, LogsArgs};
+use crate::progress::Progress;
 use crate::server::COMPONENT_TYPE;
 use crate::terminal::Paint;
 use crate::text::{escape_field, sanitize};
@@ -187,7 +188,10 @@ async fn send(
         .map_err(|cause| Error::Input { what: file.display().to_string(), cause })?;
     let request = server.request(method, path)?.query(&parameters);
     let request = request.header(CONTENT_TYPE, COMPONENT_TYPE).body(bytes);
-    print_report(&server.swap(request).await?, terminal)
+    let progress = Progress::steps(terminal.shows_progress());
+    let report = server.swap(request, &progress).await;
+    progress.clear();
+    print_report(&report?, terminal)
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 
 use super::DevArgs;
+use crate::progress::Progress;
 use crate::server::COMPONENT_TYPE;
 use crate::{Connection, Error, Server};
 
@@ -87,7 +88,7 @@ impl<'a> Installer<'a> {
         let request = self.server.request(Method::PUT, &self.path(&[]))?;
         let request = request.query(&self.parameters).header(CONTENT_TYPE, COMPONENT_TYPE);
         let request = request.body(component.clone());
-        let report: Report = self.server.swap(request).await?.parse()?;
+        let report: Report = self.server.swap(request, &Progress::hidden()).await?.parse()?;
         let failed = report.checks.into_iter().filter(|check| !check.passed);
         let installed = InstalledVersion { generation: report.generation, component };
         Ok((installed, failed.map(|check| check.detail).collect()))

@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Admin;
 use super::generations::{GuestAnswer, RollbackAnswer, rolled_back};
 use super::parameters::{Parameters, Path, SwapParameters};
+use super::progress::SwapEvents;
 use super::upload::component;
 use crate::http::App;
 use crate::http::answer::Refusal;
@@ -23,7 +24,7 @@ use crate::http::openapi::{
     TooLarge, parameter_names,
 };
 use crate::registry::{Extension, Owner};
-use crate::swap::{ExtensionTarget, SwapReport};
+use crate::swap::{ExtensionTarget, Step, Steps, SwapReport};
 use kenning_core::error::Error;
 use kenning_runtime::OnFailure;
 use kenning_runtime::{Grant, Hook};
@@ -181,7 +182,8 @@ fn hooks(extension: &Extension) -> Map<String, Value> {
 
 /// Install an extension, or replace it with another version
 ///
-/// The body is the component.
+/// The body is the component. A caller who accepts `text/event-stream` is told every second what
+/// is being done, if it takes long.
 #[utoipa::path(
     put,
     path = "/v1/admin/tenants/{t}/extensions/{name}",
@@ -193,7 +195,11 @@ fn hooks(extension: &Extension) -> Map<String, Value> {
         (Component = "application/octet-stream"),
     )),
     responses(
-        (status = 200, description = "The report.", body = SwapReport),
+        (
+            status = 200,
+            description = "The report.",
+            content((SwapReport = "application/json"), (SwapEvents = "text/event-stream")),
+        ),
         (status = 409, response = Conflict),
         (status = 413, response = TooLarge),
         (status = 422, response = Incompatible),
@@ -204,6 +210,7 @@ pub(in crate::http) async fn install(
     admin: Admin,
     Path((tenant_name, name)): Named,
     parameters: Pairs,
+    steps: Option<axum::Extension<Steps>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -219,9 +226,11 @@ pub(in crate::http) async fn install(
         policy: policy(parameters.text("on_failure"))?,
         grants: grants(parameters.text("grant"))?,
     };
-    let proposal = parameters.proposal(bytes, &headers, &admin, &app)?;
+    let steps = steps.map(|axum::Extension(steps)| steps).unwrap_or_default();
+    let proposal = parameters.proposal(bytes, &headers, &admin, &app, steps.clone())?;
     let tenant = place.tenant.clone();
     let report = app.swapper.promote_extension(place, proposal).await?;
+    steps.begin(Step::Following);
     let behind = report.waits_for_hosts().then(|| app.kb.behind(std::slice::from_ref(&tenant)));
     let behind = OptionFuture::from(behind).await.unwrap_or_default();
     Ok(axum::Json(report.followed(behind).to_json()).into_response())

@@ -14,6 +14,7 @@ use super::Admin;
 use super::extensions::tenant;
 use super::generations::{BuiltIn, GuestAnswer, RollbackAnswer, rolled_back};
 use super::parameters::{Parameters, SwapParameters};
+use super::progress::SwapEvents;
 use super::upload::component;
 use crate::http::App;
 use crate::http::answer::Refusal;
@@ -21,7 +22,7 @@ use crate::http::openapi::{
     Component, Conflict, Incompatible, NotFound, TenantName, TooLarge, parameter_names,
 };
 use crate::registry::{Owner, THE_LOGIC};
-use crate::swap::SwapReport;
+use crate::swap::{Step, Steps, SwapReport};
 use kenning_core::error::Error;
 
 /// Whose logic.
@@ -90,7 +91,8 @@ pub(in crate::http) async fn list(
 ///
 /// The body is the component. The live generation goes on serving, whatever happens to the
 /// candidate. A candidate that fails the proof is refused with `incompatible_component`, and the
-/// report is in `details`.
+/// report is in `details`. A caller who accepts `text/event-stream` is told every second what is
+/// being done, if it takes long.
 #[utoipa::path(
     post,
     path = "/v1/admin/logic",
@@ -102,7 +104,11 @@ pub(in crate::http) async fn list(
         (Component = "application/octet-stream"),
     )),
     responses(
-        (status = 200, description = "The report.", body = SwapReport),
+        (
+            status = 200,
+            description = "The report.",
+            content((SwapReport = "application/json"), (SwapEvents = "text/event-stream")),
+        ),
         (status = 409, response = Conflict),
         (status = 413, response = TooLarge),
         (status = 422, response = Incompatible),
@@ -112,6 +118,7 @@ pub(in crate::http) async fn swap(
     State(app): State<Arc<App>>,
     admin: Admin,
     parameters: Query<Vec<(String, String)>>,
+    steps: Option<axum::Extension<Steps>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -121,9 +128,11 @@ pub(in crate::http) async fn swap(
     let names = [parameter_names::<OwnerParameter>(), parameter_names::<SwapParameters>()].concat();
     let parameters = Parameters::new(parameters.0, &names)?;
     let owner = owner(&parameters)?;
-    let proposal = parameters.proposal(bytes, &headers, &admin, &app)?;
+    let steps = steps.map(|axum::Extension(steps)| steps).unwrap_or_default();
+    let proposal = parameters.proposal(bytes, &headers, &admin, &app, steps.clone())?;
     let whose = tenants(&owner);
     let report = app.swapper.promote_logic(owner, proposal).await?;
+    steps.begin(Step::Following);
     let behind = report.waits_for_hosts().then(|| app.kb.behind(&whose));
     let behind = OptionFuture::from(behind).await.unwrap_or_default();
     Ok(axum::Json(report.followed(behind).to_json()).into_response())

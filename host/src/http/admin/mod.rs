@@ -7,6 +7,7 @@ pub(in crate::http) mod failures;
 mod generations;
 pub(in crate::http) mod logic;
 mod parameters;
+pub(in crate::http) mod progress;
 pub(in crate::http) mod settings;
 pub(in crate::http) mod tenants;
 mod upload;

@@ -14,7 +14,7 @@ use super::Admin;
 use crate::http::App;
 use crate::http::answer::Refusal;
 use crate::http::openapi::Digest;
-use crate::swap::{Bounds, Proposal, Rollback};
+use crate::swap::{Bounds, Proposal, Rollback, Steps};
 use kenning_core::error::Error;
 
 /// The digest that a component must have; also a parameter.
@@ -119,6 +119,7 @@ impl Parameters {
         headers: &HeaderMap,
         admin: &Admin,
         app: &App,
+        steps: Steps,
     ) -> Result<Proposal, Error> {
         let mut bounds = Bounds::new(&app.limits);
         for (name, bound) in [
@@ -142,7 +143,7 @@ impl Parameters {
         let digest = self.text("digest").or(in_header).map(str::to_string);
         let forced_by = self.flag("force")?.then(|| admin.name().to_string());
         let (dry_run, sent_by) = (self.flag("dry_run")?, admin.name().to_string());
-        Ok(Proposal { bytes, digest, bounds, dry_run, sent_by, forced_by })
+        Ok(Proposal { bytes, digest, bounds, dry_run, sent_by, forced_by, steps })
     }
 }
 

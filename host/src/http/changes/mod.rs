@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
-use super::answer::{REVISION, Refusal};
+use super::answer::{REVISION, Refusal, UNBUFFERED};
 use super::auth::{Who, read_revision};
 use super::matching::Parameters;
 use crate::http::App;
@@ -28,10 +28,6 @@ use following::Following;
 
 /// Where a client says how far it is, when it connects again.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-/// What tells nginx to pass each event on as it comes.
-const UNBUFFERED: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, expecting = "an object")]

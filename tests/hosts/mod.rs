@@ -1,5 +1,6 @@
 //! Several hosts on one Redis: what one of them changes, the others find.
 
+mod balancing;
 mod consistency;
 mod embedding;
 mod gaps;

@@ -15,6 +15,7 @@ mod faults;
 mod flat_layout;
 mod hosts;
 mod http;
+mod indexes;
 mod layout;
 mod limits;
 mod logs;

@@ -48,7 +48,7 @@ fn ways() -> Vec<Way> {
 }
 
 /// A running proxy; dropping it ends its process.
-struct Proxy {
+pub(crate) struct Proxy {
     _process: Child,
     _folder: TempDir,
 }
@@ -69,11 +69,11 @@ async fn certificate(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Starts `program` with what `configure` writes, and waits until all `ways` are open.
-async fn start(
+/// Starts `program` with what `configure` writes, and waits until all `ports` are open.
+pub(crate) async fn start(
     program: &str,
     arguments: &[&str],
-    ways: &[Way],
+    ports: impl IntoIterator<Item = u16>,
     configure: impl FnOnce(&Path) -> String,
 ) -> Result<Proxy> {
     let folder = tempfile::tempdir()?;
@@ -91,11 +91,11 @@ async fn start(
         .kill_on_drop(true)
         .spawn();
     let mut process = process.with_context(|| format!("no {program}: run `make proxies`"))?;
-    for way in ways {
+    for port in ports {
         until("the proxy listens", async || {
             let ended = process.try_wait()?;
             ensure!(ended.is_none(), "{program}: {}", fs::read_to_string(&said)?);
-            Ok(TcpStream::connect(("127.0.0.1", way.port)).await.ok())
+            Ok(TcpStream::connect(("127.0.0.1", port)).await.ok())
         })
         .await?;
     }
@@ -114,21 +114,35 @@ async fn nginx(server: &str, ways: &[Way], seconds: u32) -> Result<Proxy> {
         )
     });
     let sites: String = sites.collect();
+    let sites = format!(
+        "client_max_body_size 0;
+         ssl_certificate certificate.pem; ssl_certificate_key key.pem;
+         {sites}"
+    );
+    start_nginx(ways.iter().map(|way| way.port), &sites).await
+}
+
+/// Starts nginx with what is to stand in `http { }`.
+pub(crate) async fn start_nginx(
+    ports: impl IntoIterator<Item = u16>,
+    sites: &str,
+) -> Result<Proxy> {
     let arguments = ["-p", ".", "-c", "proxy.conf", "-e", "stderr"];
-    start("nginx", &arguments, ways, |folder| {
+    start("nginx", &arguments, ports, |folder| {
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|what| format!("{what}_temp_path {}/{what};\n", folder.display()));
         format!(
             "daemon off; master_process off; pid nginx.pid; error_log stderr warn;
              events {{}}
-             http {{ access_log off; client_max_body_size 0; {}
-             ssl_certificate certificate.pem; ssl_certificate_key key.pem;
-             {sites} }}",
+             http {{ access_log off; {} {sites} }}",
             temporary.concat()
         )
     })
     .await
 }
+
+/// How haproxy is started, in the foreground.
+pub(crate) const HAPROXY: [&str; 3] = ["-f", "proxy.conf", "-db"];
 
 async fn haproxy(server: &str, ways: &[Way], seconds: u32) -> Result<Proxy> {
     let backend = server.strip_prefix("http://").context("an address")?;
@@ -140,7 +154,8 @@ async fn haproxy(server: &str, ways: &[Way], seconds: u32) -> Result<Proxy> {
         )
     });
     let fronts: String = fronts.collect();
-    start("haproxy", &["-f", "proxy.conf", "-db"], ways, |_| {
+    let ports = ways.iter().map(|way| way.port);
+    start("haproxy", &HAPROXY, ports, |_| {
         format!(
             "global\n ssl-default-bind-options ssl-min-ver TLSv1.2\n\
              defaults\n mode http\n timeout connect 5s\n timeout client {seconds}s\n\

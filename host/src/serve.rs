@@ -36,15 +36,15 @@ use kenning_embedder::{
     Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
 };
 use kenning_runtime::compiler::{self, Compiler};
-use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
+use kenning_runtime::tenant_indexes::{TenantIndexes, WarmUp};
 use kenning_runtime::{Demand, Generation, Guest, Loader, Runtime, Services, Urgency, engine};
 use kenning_tenants::Tenants;
 
 /// The built-in logic; empty when its component did not exist at build time.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 
-/// How long the line "listening on" waits for the indexes. The server responds before the line is
-/// printed, and a storage that is down must not delay it for ever.
+/// How long the line "listening on" waits for the indexes that a start loads. The server responds
+/// before the line is printed, and a storage that is down must not delay it for ever.
 const READY_WAIT: Duration = Duration::from_secs(30);
 
 /// Where compiled components are, below the data directory.
@@ -220,12 +220,7 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let storage = storage(config).await?;
     let embedder = embedder(config)?;
     let limits = config.limits.clone();
-    let indexes = TenantIndexes::start(
-        storage.clone(),
-        embedder.clone(),
-        limits.storage_operation,
-        limits.fact_windows,
-    );
+    let indexes = TenantIndexes::start(storage.clone(), embedder.clone(), &limits);
     let io = tokio::runtime::Handle::current();
     let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
     if let Err(error) = tenants.refresh().await {
@@ -320,12 +315,12 @@ fn this_program() -> anyhow::Result<PathBuf> {
 
 /// Prints "listening on" once the server is ready; scripts wait for this line.
 async fn announce(address: String, kb: Arc<Kb>) {
-    let mut progress = kb.services().indexes.progress();
+    let mut warm_up = kb.services().indexes.warm_up();
     let mut ready = kb.registry().ready();
     let mut preparation = kb.registry().preparation();
     let settled = async {
-        let _ = progress.wait_for(|now| !matches!(now, Progress::Building { .. })).await;
-        let stalled = matches!(&*progress.borrow(), Progress::Stalled { .. });
+        let _ = warm_up.wait_for(|now| *now != WarmUp::Running).await;
+        let stalled = *warm_up.borrow() == WarmUp::Stalled;
         if !stalled {
             let _ = ready.wait_for(|ready| *ready).await;
             let _ = preparation.wait_for(|now| *now == Preparation::Over).await;

@@ -1,10 +1,12 @@
 //! Several hosts on one Redis: what one of them changes, the others find.
 
+mod balancing;
 mod consistency;
 mod embedding;
 mod gaps;
 mod guests_in_force;
 mod keys_in_force;
+mod loading;
 
 use anyhow::{Context, Result, ensure};
 use kenning_tests::{Answer, Caller, RedisServer, Server, Setup, send, until};

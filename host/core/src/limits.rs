@@ -220,6 +220,23 @@ pub struct Limits {
     #[serde(rename = "follow_ms", with = "milliseconds")]
     pub follow: Duration,
 
+    /// Memory of all tenants' indexes on this host. The least recently used one is dropped for one
+    /// that needs room. 2.7 million facts of a sentence or two take as much.
+    pub index_bytes: usize,
+    /// Of `index_bytes`, what one tenant's index may take. A tenant that needs more is not searched
+    /// on this host.
+    pub index_tenant_bytes: usize,
+    /// Of `index_bytes`, what a start fills with indexes before anybody asks for them; 0 loads each
+    /// at its first use.
+    pub index_warm_bytes: usize,
+    /// How long an index stays in memory that nobody uses.
+    #[serde(rename = "index_idle_ms", with = "milliseconds")]
+    pub index_idle: Duration,
+    /// How long a search waits for an index since its loading began, and at most a quarter of the
+    /// search's time. After that it answers from what is loaded.
+    #[serde(rename = "index_wait_ms", with = "milliseconds")]
+    pub index_wait: Duration,
+
     /// Texts that wait for the embedder, in each of its three lanes. Half of them may be of one
     /// tenant.
     pub embedding_queue: usize,
@@ -319,6 +336,12 @@ impl Default for Limits {
             stream_keep_alive: Duration::from_secs(15),
             follow_lag: Duration::from_secs(2),
             follow: Duration::from_secs(5),
+
+            index_bytes: 8 * 1024 * MIB,
+            index_tenant_bytes: 4 * 1024 * MIB,
+            index_warm_bytes: 1024 * MIB,
+            index_idle: Duration::from_secs(60 * 60),
+            index_wait: Duration::from_secs(2),
 
             embedding_queue: 1_024,
             embedding_requests: 8,

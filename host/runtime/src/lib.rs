@@ -18,8 +18,9 @@
 //! | `trace` | which guests a call ran, and where its time and fuel went |
 //! | `dry_run` | captures what a guest writes in a dry run |
 //! | `services` | storage, embedder, indexes and tenants, as the imports use them |
-//! | `tenant_index` | one tenant's index, and the turns in which it is searched and written |
-//! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors to be stored |
+//! | `tenant_index` | one tenant's index: how much of it is loaded, and the turns of its users |
+//! | [`held_indexes`] | the indexes in memory, loaded at first use, and their budget |
+//! | [`tenant_indexes`] | what is indexed of each tenant, and the queue of vectors to be stored |
 //! | [`windows`] | how a long text is cut, and its windows' vectors |
 //!
 //! Inspecting a component needs neither an engine nor a server:
@@ -52,6 +53,7 @@ pub mod fuzzing;
 mod generation;
 mod guest;
 mod health;
+pub mod held_indexes;
 mod imports;
 mod log_buffer;
 mod log_lines;
@@ -85,5 +87,5 @@ pub use outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
 pub use schedule::admission::Priority;
 pub use services::Services;
 pub use session::{Runtime, Session};
-pub use tenant_index::TenantIndex;
+pub use tenant_index::{Progress, Refusal, TenantIndex};
 pub use trace::CallTracer;

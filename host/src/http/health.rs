@@ -67,6 +67,11 @@ pub(super) async fn healthz() -> impl IntoResponse {
 )]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     metrics::gauge!("kenning_bodies_bytes").set(app.bodies.reserved() as f64);
+    let indexes = app.kb.services().indexes.held().figures();
+    metrics::gauge!("kenning_index_budget_bytes").set(indexes.budget as f64);
+    metrics::gauge!("kenning_index_bytes").set(indexes.bytes as f64);
+    metrics::gauge!("kenning_indexes_ready").set(indexes.ready as f64);
+    metrics::gauge!("kenning_indexes_loading").set(indexes.loading as f64);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }
 

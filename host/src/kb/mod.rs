@@ -49,9 +49,10 @@ use kenning_storage::{Backend, Revision, TenantId};
 use crate::registry::{Registry, Snapshot};
 use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
-use kenning_runtime::tenant_indexes::Progress;
 use kenning_runtime::wit::{self, Change, Draft, Fact, FactPage, Mode};
-use kenning_runtime::{CallError, CallTracer, Runtime, Services, Validity};
+use kenning_runtime::{
+    CallError, CallTracer, Progress, Runtime, Services, TenantIndex, Validity,
+};
 
 use caller::Purpose;
 pub use caller::{Caller, Response};
@@ -62,7 +63,7 @@ pub use pipeline::{Pipeline, StoreOutcome};
 pub use recorder::{Request, RequestRecorder};
 pub use replay::Observed;
 pub use search::{Found, FoundHit, Highlight, Options, Recency, Search};
-pub use status::Figures;
+pub use status::{Figures, IndexState};
 
 pub(crate) use tenant_deletion::POLL;
 
@@ -135,6 +136,8 @@ impl Kb {
         if let Some(Ok(draft)) = drafts.first() {
             self.record(caller, || Request::Store(draft.clone()));
         }
+        // Held until the answer, which says whether the facts are in it.
+        let _index = self.services.indexes.held().open(&caller.tenant);
         self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.store(drafts))).await
     }
 
@@ -212,6 +215,7 @@ impl Kb {
         let limits = &self.services.limits;
         check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
         check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
+        let _index = self.services.indexes.held().open(&caller.tenant);
         self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.update(id, change)))
             .await
     }
@@ -228,19 +232,22 @@ impl Kb {
     /// Searches.
     ///
     /// # Errors
-    /// When the filter or the cursor is invalid; see [`Self::store`].
+    /// When the filter or the cursor is invalid, or the tenant's index is too large to be held; see
+    /// [`Self::store`].
     pub async fn search(&self, caller: &Caller, search: Search) -> Result<Response<Found>, Error> {
         self.check_quota(caller, true)?;
-        self.wait_for_index(caller).await?;
+        // Held to the end: an index that is used is not dropped for others.
+        let index = self.index_for(caller).await?;
+        let unfinished = unfinished(&index);
         self.record(caller, || Request::Search(search.clone()));
         let mode = search.query.mode;
         let search =
             self.run(caller, Purpose::Search, move |pipeline| Box::pin(pipeline.search(search)));
         let mut response = search.await?;
-        response.value.degraded.extend(self.unfinished_index());
+        response.value.degraded.extend(unfinished);
         response.value.degraded.extend(self.services.indexes.applied().lag(&caller.tenant));
         if mode != Mode::Text {
-            response.value.degraded.extend(self.without_vectors(&caller.tenant));
+            response.value.degraded.extend(without_vectors(&index));
         }
         Ok(response)
     }
@@ -268,24 +275,6 @@ impl Kb {
     fn record(&self, caller: &Caller, request: impl FnOnce() -> Request) {
         let most = self.services.tenants.recorded_requests(&caller.tenant);
         self.recorder.record(&caller.tenant, most, request);
-    }
-
-    fn unfinished_index(&self) -> Option<String> {
-        match &*self.services.indexes.progress().borrow() {
-            Progress::Ready => None,
-            Progress::Building { facts } => {
-                Some(format!("index: still being built, {facts} facts so far"))
-            }
-            Progress::Stalled { reason } => Some(format!("index: not built yet: {reason}")),
-        }
-    }
-
-    /// How many of the tenant's facts vector search cannot find, if there are any.
-    fn without_vectors(&self, tenant: &TenantId) -> Option<String> {
-        let sizes = self.services.indexes.existing(tenant)?.sizes();
-        let without = sizes.facts.saturating_sub(sizes.vectors);
-        (without > 0)
-            .then(|| format!("vector: {without} of {} facts have no vector yet", sizes.facts))
     }
 
     /// Fails when one of the tenant's quotas is used up. The indexer's calls skip this check: the
@@ -378,6 +367,25 @@ trait Steps<T>:
 impl<T, F> Steps<T> for F where
     F: for<'a> FnOnce(&'a mut Pipeline) -> BoxFuture<'a, Result<T, Error>> + Clone + Send + 'static
 {
+}
+
+/// Why a search may miss facts, while the index is being loaded.
+fn unfinished(index: &TenantIndex) -> Option<String> {
+    match index.progress() {
+        Progress::Ready | Progress::Refused(_) => None,
+        Progress::Loading | Progress::Dropped => {
+            let facts = index.sizes().facts;
+            Some(format!("index: still being built, {facts} facts so far"))
+        }
+        Progress::Stalled { reason } => Some(format!("index: not built yet: {reason}")),
+    }
+}
+
+/// How many of the tenant's facts vector search cannot find, if there are any.
+fn without_vectors(index: &TenantIndex) -> Option<String> {
+    let sizes = index.sizes();
+    let without = sizes.facts.saturating_sub(sizes.vectors);
+    (without > 0).then(|| format!("vector: {without} of {} facts have no vector yet", sizes.facts))
 }
 
 fn check_bytes(limit: &str, allowed: usize, used: usize) -> Result<(), Error> {

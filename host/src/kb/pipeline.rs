@@ -202,7 +202,7 @@ impl Pipeline {
         let mut results = Vec::with_capacity(stored.len());
         for outcome in stored {
             results.push(match outcome {
-                Ok(stored) => Ok(self.outcome(stored)),
+                Ok(stored) => Ok(self.outcome(stored).await),
                 Err(wit::Error::Conflict(id))
                     if is_no_fact(&*storage, &tenant, &id, (bytes, time)).await =>
                 {
@@ -217,11 +217,16 @@ impl Pipeline {
     /// The outcome of one fact, with what the index knows: the logic cannot know whether there was
     /// time for all windows of a long text, nor, for a repeated store, whether the fact has its
     /// vector by now.
-    fn outcome(&self, Stored { id, indexed }: Stored) -> StoreOutcome {
-        let index = self.session.services().indexes.existing(self.session.tenant());
-        let has_vector = index.as_ref().is_some_and(|index| index.has_vector(&id));
-        let embedded_bytes = index.and_then(|index| index.embedded_bytes(&id));
-        StoreOutcome { ids: vec![id], indexed: indexed && has_vector, embedded_bytes }
+    async fn outcome(&self, Stored { id, indexed }: Stored) -> StoreOutcome {
+        let held = self.session.services().indexes.held();
+        let mut index = held.open(self.session.tenant());
+        if indexed && !index.has_vector(&id) {
+            // A fact that was there may not be loaded yet.
+            index = held.loaded(self.session.tenant(), self.session.deadline()).await;
+        }
+        let embedded_bytes = index.embedded_bytes(&id);
+        let indexed = indexed && index.has_vector(&id);
+        StoreOutcome { ids: vec![id], indexed, embedded_bytes }
     }
 
     /// Reads one fact, as the extensions show it.
@@ -299,7 +304,8 @@ impl Pipeline {
         let updated = self.session.update(&logic, id.clone(), change).await;
         let updated =
             self.validated(updated, |stored, effects| validate::updated(&id, stored, effects));
-        updated.map(|(stored, _)| self.outcome(stored))
+        let (stored, _) = updated?;
+        Ok(self.outcome(stored).await)
     }
 
     /// Runs `on-store` on the fact as it would be after `change`, so that storing first and

@@ -12,6 +12,7 @@ use super::search::{self, Bounds, Searched};
 use super::{check_items, fact_id, too_large};
 use crate::outcome::{DeadlinePassed, Waiting};
 use crate::state::State;
+use crate::tenant_index::{Progress, Refusal, TenantIndex};
 use crate::tenant_indexes::NewEntry;
 use crate::wit::{self, Embeddings, Entry, Error, Problem};
 
@@ -67,15 +68,14 @@ impl index_write::Host for State {
         if let Err(error) = check_items(ids.len()) {
             return Ok(Err(error));
         }
-        let index = self.services.indexes.index(&self.tenant);
+        // An index that is loaded later does not find the facts in storage.
+        let index = self.services.indexes.existing(&self.tenant);
         for id in &ids {
             let (id, revision) = match self.revision(id) {
                 Ok(written) => written,
                 Err(error) => return Ok(Err(error)),
             };
-            if self.captured.is_some() {
-                continue;
-            }
+            let Some(index) = index.as_ref().filter(|_| self.captured.is_none()) else { continue };
             let _turn = index.write().await;
             match index.remove(id.as_str(), revision.0) {
                 Ok(true) => index.forget_embedded(id.as_str()),
@@ -89,8 +89,8 @@ impl index_write::Host for State {
 
 impl State {
     /// Searches the tenant's index with `search`, which is given the parsed arguments, and counts
-    /// its time as the host's. Nothing is found where there is no index.
-    pub(super) async fn search_index<T: Default + Send + 'static>(
+    /// its time as the host's.
+    pub(super) async fn search_index<T: Send + 'static>(
         &mut self,
         filter: Option<String>,
         limit: u32,
@@ -105,8 +105,9 @@ impl State {
             Ok(parsed) => parsed,
             Err(error) => return Ok(Err(error)),
         };
-        let Some(index) = self.services.indexes.existing(&self.tenant) else {
-            return Ok(Ok(T::default()));
+        let index = match self.loaded_index().await {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
         };
         let (begun, fuel) = (Instant::now(), self.fuel.left());
         let bounds = Bounds { fuel, deadline: self.deadline, slice: self.slice.clone() };
@@ -117,6 +118,23 @@ impl State {
         self.waiting = Waiting::Nothing;
         self.host_time += begun.elapsed();
         self.searched(searched)
+    }
+
+    /// The tenant's index, after it had a moment to be loaded.
+    async fn loaded_index(&mut self) -> Result<Arc<TenantIndex>, Error> {
+        let (services, tenant, deadline) =
+            (self.services.clone(), self.tenant.clone(), self.deadline);
+        let mut index = services.indexes.held().open(&tenant);
+        if index.progress() == Progress::Loading {
+            let loaded = services.indexes.held().loaded(&tenant, deadline);
+            index = self.wait(Waiting::Index, loaded).await;
+        }
+        match index.refusal() {
+            None => Ok(index),
+            Some(Refusal { limit, allowed, used, .. }) => {
+                Err(too_large(limit, allowed as u64, used as u64))
+            }
+        }
     }
 
     /// Charges for a search. One that was stopped ends the call.

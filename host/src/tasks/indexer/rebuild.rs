@@ -1,94 +1,23 @@
-//! Builds every tenant's index from storage, once at start.
+//! Reads facts and their vectors from storage into an index.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use kenning_runtime::TenantIndex;
 use kenning_storage::{FactId, Revision, StorageError, TenantId, Vector};
-use tokio::time::sleep;
 
-use super::{FACTS, Indexer, IndexerError, next_backoff, upsert};
-use kenning_runtime::tenant_indexes::Progress;
-
-/// Ids on one page of storage.
-const PAGE: usize = 1_000;
-
-/// How long to wait for a remote embedder. Its first response says how long its vectors are; if
-/// it does not respond, the vectors in storage say it.
-const PROBE: Duration = Duration::from_secs(5);
+use super::{Indexer, IndexerError, upsert};
 
 impl Indexer {
-    pub(super) async fn rebuild_until_done(&self) {
-        self.probe_embedder().await;
-        let mut backoff = Duration::ZERO;
-        while let Err(error) = self.rebuild().await {
-            let reason = error.to_string();
-            tracing::warn!(reason, "indexes not built yet; trying again");
-            self.indexes().set_progress(Progress::Stalled { reason });
-            backoff = next_backoff(backoff);
-            sleep(backoff).await;
-        }
-        self.indexes().set_progress(Progress::Ready);
-    }
-
-    async fn probe_embedder(&self) {
-        let embedder = &self.kb.services().embedder;
-        if embedder.space().is_none()
-            && let Err(error) = embedder.probe(Instant::now() + PROBE).await
-        {
-            tracing::warn!(%error, "the embedder does not respond yet");
-        }
-    }
-
-    async fn rebuild(&self) -> Result<(), IndexerError> {
-        let started = Instant::now();
-        let mut facts = 0;
-        for tenant in self.kb.services().storage.tenants(self.until()).await? {
-            // Read first: changes from here on are followed.
-            let last = self.last_revision(&tenant).await?;
-            facts = self.rebuild_tenant(&tenant, last, facts).await?;
-            self.indexes().applied().advance(&tenant, last);
-            self.indexes().mark_pending(&tenant);
-        }
-        tracing::info!(facts, took_ms = started.elapsed().as_millis() as u64, "indexes built");
-        Ok(())
-    }
-
-    pub(super) async fn last_revision(&self, tenant: &TenantId) -> Result<Revision, IndexerError> {
-        let storage = &self.kb.services().storage;
-        let lasts = storage.last_revisions(std::slice::from_ref(tenant), self.until()).await?;
-        Ok(lasts.first().copied().unwrap_or(Revision(0)))
-    }
-
-    async fn rebuild_tenant(
-        &self,
-        tenant: &TenantId,
-        last: Revision,
-        mut facts: u64,
-    ) -> Result<u64, IndexerError> {
-        let storage = &self.kb.services().storage;
-        let mut cursor = None;
-        loop {
-            let page = storage.page(tenant, cursor.as_deref(), PAGE, self.until()).await?;
-            for ids in page.ids.chunks(FACTS) {
-                self.rebuild_readable(tenant, ids, last).await?;
-                facts += ids.len() as u64;
-            }
-            self.indexes().set_progress(Progress::Building { facts });
-            cursor = page.cursor;
-            if cursor.is_none() {
-                return Ok(facts);
-            }
-        }
-    }
-
     /// Indexes those of `ids` that can be read. A damaged page of the file fails a read of all
     /// that are on it, and then each is read by itself.
     pub(super) async fn rebuild_readable(
         &self,
-        tenant: &TenantId,
+        (tenant, index): (&TenantId, &Arc<TenantIndex>),
         ids: &[FactId],
         revision: Revision,
     ) -> Result<(), IndexerError> {
-        let Err(error) = self.rebuild_facts(tenant, ids, revision).await else { return Ok(()) };
+        let rebuilt = self.rebuild_facts((tenant, index), ids, revision).await;
+        let Err(error) = rebuilt else { return Ok(()) };
         let mut unreadable = Vec::new();
         for id in ids {
             if let Some(reason) = self.damage(tenant, id).await? {
@@ -100,7 +29,7 @@ impl Indexer {
         }
         self.indexes().unreadable().note(tenant, &unreadable);
         for id in ids.iter().filter(|id| unreadable.iter().all(|(damaged, _)| damaged != *id)) {
-            self.rebuild_facts(tenant, std::slice::from_ref(id), revision).await?;
+            self.rebuild_facts((tenant, index), std::slice::from_ref(id), revision).await?;
         }
         Ok(())
     }
@@ -148,13 +77,13 @@ impl Indexer {
     /// pending. They are indexed at `revision`, which the tenant had before they were read.
     async fn rebuild_facts(
         &self,
-        tenant: &TenantId,
+        (tenant, index): (&TenantId, &Arc<TenantIndex>),
         ids: &[FactId],
         revision: Revision,
     ) -> Result<(), IndexerError> {
         // A deletion of the tenant waits for `_running`, and only then drops the index.
         let Ok(_running) = self.kb.services().tenants.begin(tenant, None) else { return Ok(()) };
-        let without_vector = self.index_stored(tenant, ids, |_| revision).await?;
+        let without_vector = self.index_stored((tenant, index), ids, |_| revision).await?;
         let storage = &self.kb.services().storage;
         if !without_vector.is_empty()
             && let Err(error) = storage.mark_pending(tenant, &without_vector, self.until()).await
@@ -170,12 +99,11 @@ impl Indexer {
     /// it. Returns those without a usable vector.
     pub(super) async fn index_stored(
         &self,
-        tenant: &TenantId,
+        (tenant, index): (&TenantId, &Arc<TenantIndex>),
         ids: &[FactId],
         revision: impl Fn(&FactId) -> Revision + Send + Sync,
     ) -> Result<Vec<FactId>, IndexerError> {
         let entries = self.entries(tenant, ids).await?;
-        let index = self.indexes().index(tenant);
         index.follow_language(self.kb.services().tenants.language(tenant)).await;
         let mut without_vector = Vec::new();
         let mut done = 0;
@@ -192,7 +120,7 @@ impl Indexer {
                     without_vector.push(id.clone());
                 }
                 let revision = revision(id);
-                upsert((self.indexes(), &index), id, revision, entry, usable.as_ref()).await;
+                upsert((self.indexes(), index), id, revision, entry, usable.as_ref()).await;
             }
             done = next.end;
         }

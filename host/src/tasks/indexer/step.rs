@@ -79,23 +79,24 @@ impl Indexer {
     }
 
     /// Indexes the text of pending facts, so that text search finds them before they have
-    /// vectors; `false` if none is left.
+    /// vectors; `false` if none is left. An index that is not held finds them when it is loaded.
     async fn index_text(
         &self,
         tenant: &TenantId,
         backlog: &mut Backlog,
     ) -> Result<bool, IndexerError> {
+        let Some(index) = self.indexes().existing(tenant) else { return Ok(false) };
         let storage = &self.kb.services().storage;
         let pending = storage.pending(tenant, backlog.text_indexed, FACTS, self.until()).await?;
         let Some((_, last)) = pending.last() else { return Ok(false) };
         let ids: Vec<FactId> = pending.iter().map(|(id, _)| id.clone()).collect();
         let entries = self.entries(tenant, &ids).await?;
-        let index = self.indexes().index(tenant);
         for ((id, revision), entry) in pending.iter().zip(&entries) {
             if let Some(entry) = entry {
                 upsert((self.indexes(), &index), id, *revision, entry, None).await;
             }
         }
+        self.held().note_written(tenant, &index, ids.len());
         backlog.text_indexed = Some(*last);
         Ok(true)
     }
@@ -108,6 +109,7 @@ impl Indexer {
         let storage = &self.kb.services().storage;
         let pending = storage.pending(tenant, backlog.embedded, BATCH, self.until()).await?;
         if pending.is_empty() {
+            self.others.forget_pending(tenant);
             return Ok(StepOutcome::PassEnded(backlog.end_pass()));
         }
         let pending = match self.ours(tenant, pending).await? {
@@ -166,7 +168,7 @@ impl Indexer {
         let cut = self.cut(&entries).await?;
         let windows = cut.iter().flatten().flat_map(Cut::texts).collect();
         let mut embedded = self.embed_windows(tenant, windows).await?.into_iter();
-        let index = self.indexes().index(tenant);
+        let index = self.indexes().existing(tenant);
         let mut vectors = Vec::with_capacity(cut.len());
         for (((id, revision), entry), cut) in batch.iter().zip(&entries).zip(&cut) {
             // A hash that is not a fact has no text to embed; an empty vector clears its mark.
@@ -177,13 +179,18 @@ impl Indexer {
                 for vector in embedded.by_ref().take(cut.windows.len()) {
                     of_text.values.extend_from_slice(&vector);
                 }
-                // Another text at a newer revision keeps the vectors out; the same takes them.
-                let known = index.revision(id.as_str()).map_or(*revision, Revision);
-                let revision = known.max(*revision);
-                upsert((self.indexes(), &index), id, revision, entry, Some(&of_text)).await;
+                if let Some(index) = &index {
+                    // Another text at a newer revision keeps the vectors out; the same takes them.
+                    let known = index.revision(id.as_str()).map_or(*revision, Revision);
+                    let revision = known.max(*revision);
+                    upsert((self.indexes(), index), id, revision, entry, Some(&of_text)).await;
+                }
                 text = entry.text.as_str();
             }
             vectors.push(self.indexes().stored_vector(id.clone(), *revision, text, of_text));
+        }
+        if let Some(index) = &index {
+            self.held().note_written(tenant, index, vectors.len());
         }
         Ok(vectors)
     }

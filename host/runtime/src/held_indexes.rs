@@ -436,16 +436,15 @@ mod tests {
 
     #[tokio::test]
     async fn an_index_in_use_is_not_dropped() {
-        let held = HeldIndexes::new(&limits(1));
-        let held_tenant = tenant("a");
-        let index = held.open(&held_tenant);
-        held.complete(&held_tenant, &index, Revision(1));
-        held.make_room(1);
-        assert!(held.holds(&held_tenant, &index));
+        const BUDGET: usize = 1_000_000;
+        let held = HeldIndexes::new(&limits(BUDGET));
+        ready(&held, "a", 10);
+        let index = held.open(&tenant("a"));
+        assert!(!held.make_room(BUDGET));
+        assert!(held.holds(&tenant("a"), &index));
         drop(index);
-        held.next_to_load().now_or_never();
-        held.make_room(1);
-        assert!(held.state(&held_tenant).is_none());
+        assert!(held.make_room(BUDGET));
+        assert!(held.state(&tenant("a")).is_none());
     }
 
     #[tokio::test]

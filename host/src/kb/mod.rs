@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kenning_index::FactIndex;
-use kenning_storage::{Backend, Revision, TenantId};
+use kenning_storage::{Backend, Revision};
 
 use crate::registry::{Registry, Snapshot};
 use kenning_core::error::Error;

@@ -27,4 +27,5 @@ pub mod error;
 pub mod fair_semaphore;
 mod limit_ranges;
 pub mod limits;
+mod milliseconds;
 pub mod provenance;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limit_ranges;
+use crate::{limit_ranges, milliseconds};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -416,20 +416,6 @@ impl Limits {
             Some((_, rule)) => Err(format!("[limits]: {rule}")),
             None => Ok(()),
         }
-    }
-}
-
-mod milliseconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(value.as_millis() as u64)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
     }
 }
 

@@ -80,7 +80,7 @@ pub enum Growth {
     /// Not now: others that are being loaded or used take all memory.
     Later,
     /// It is no longer held, or was refused.
-    Ended,
+    NotHeld,
 }
 
 impl HeldIndexes {
@@ -244,12 +244,12 @@ impl HeldIndexes {
         if bytes > allowed {
             let facts = index.sizes().facts;
             self.refuse(tenant, index, Refusal { limit, allowed, used: bytes, facts });
-            return Growth::Ended;
+            return Growth::NotHeld;
         }
         let has_room = self.make_room(bytes.saturating_sub(index.measured()));
         let indexes = self.read();
         if !indexes.get(tenant).is_some_and(|held| Arc::ptr_eq(held, index)) {
-            return Growth::Ended;
+            return Growth::NotHeld;
         }
         let before = index.note_measured(bytes);
         self.bytes.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
@@ -264,8 +264,7 @@ impl HeldIndexes {
             return true;
         }
         let mut indexes = self.write();
-        let unused =
-            indexes.iter().filter(|(_, index)| is_unused(index) && index.measured() > 0);
+        let unused = indexes.iter().filter(|(_, index)| is_unused(index) && index.measured() > 0);
         let mut unused: Vec<_> =
             unused.map(|(tenant, index)| (index.used(), tenant.clone())).collect();
         unused.sort();
@@ -450,7 +449,7 @@ mod tests {
     #[tokio::test]
     async fn an_index_beyond_its_limit_is_refused_and_takes_no_memory() {
         let held = HeldIndexes::new(&limits(10_000));
-        assert_eq!(ready(&held, "a", 200), Growth::Ended);
+        assert_eq!(ready(&held, "a", 200), Growth::NotHeld);
         let refusal = held.open(&tenant("a")).refusal().unwrap();
         assert_eq!((refusal.limit, refusal.allowed, refusal.facts), ("index_bytes", 10_000, 200));
         assert!(refusal.used > 10_000 && held.bytes() == 0);

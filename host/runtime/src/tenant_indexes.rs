@@ -63,7 +63,8 @@ pub enum WarmUp {
 
 /// A message to the task that stores vectors.
 enum Queued {
-    Vector(TenantId, StoredVector),
+    /// Its index is held until the vector is stored: another one would not find it in storage.
+    Vector(TenantId, StoredVector, Arc<TenantIndex>),
     /// Answered once everything queued before it is stored, or has failed.
     Flush(oneshot::Sender<()>),
 }
@@ -182,7 +183,7 @@ impl TenantIndexes {
                 (Ok(_), Some(values)) => {
                     let vectors = TextVectors { values, embedded_bytes: entry.embedded_bytes };
                     let vector = self.stored_vector(entry.id, entry.revision, &entry.text, vectors);
-                    !self.queue(tenant, vector)
+                    !self.queue(tenant, vector, &index)
                 }
                 (Ok(_), None) => true,
                 // The other facts must be indexed all the same.
@@ -226,10 +227,11 @@ impl TenantIndexes {
     }
 
     /// Queues a vector to be stored, unless too many are queued.
-    fn queue(&self, tenant: &TenantId, vector: StoredVector) -> bool {
+    fn queue(&self, tenant: &TenantId, vector: StoredVector, index: &Arc<TenantIndex>) -> bool {
         let bytes = vector_bytes(&vector);
+        let queued = Queued::Vector(tenant.clone(), vector, index.clone());
         if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUE_BYTES
-            && self.vectors.try_send(Queued::Vector(tenant.clone(), vector)).is_ok()
+            && self.vectors.try_send(queued).is_ok()
         {
             return true;
         }
@@ -364,10 +366,13 @@ async fn store_vectors(
     let mut batch = Vec::with_capacity(BATCH_VECTORS);
     while queued.recv_many(&mut batch, BATCH_VECTORS).await > 0 {
         let mut tenants: HashMap<TenantId, Vec<StoredVector>> = HashMap::new();
-        let mut flushes = Vec::new();
+        let (mut flushes, mut held) = (Vec::new(), Vec::new());
         for queued in batch.drain(..) {
             match queued {
-                Queued::Vector(tenant, vector) => tenants.entry(tenant).or_default().push(vector),
+                Queued::Vector(tenant, vector, index) => {
+                    tenants.entry(tenant).or_default().push(vector);
+                    held.push(index);
+                }
                 Queued::Flush(done) => flushes.push(done),
             }
         }
@@ -384,6 +389,7 @@ async fn store_vectors(
                 vectors = rest;
             }
         }
+        drop(held);
         for done in flushes {
             // The caller may have stopped waiting.
             let _ = done.send(());

@@ -63,11 +63,11 @@ impl Kb {
                 return Ok(index);
             }
             // With embedded storage, what this host wrote is in its index.
-            if is_ready
-                && !is_shared
-                && self.last_revision(tenant, caller.deadline).await? >= wanted
-            {
-                return Ok(index);
+            if is_ready && !is_shared {
+                let last = self.last_revision(tenant, caller.deadline).await;
+                if last.is_ok_and(|last| last >= wanted) {
+                    return Ok(index);
+                }
             }
             let now = Instant::now();
             if now >= caller.deadline {
@@ -85,13 +85,17 @@ impl Kb {
         if position.is_some_and(|position| position >= wanted) {
             return Ok(());
         }
-        while self.last_revision(&caller.tenant, caller.deadline).await? < wanted {
-            sleep(POLL.min(caller.deadline.saturating_duration_since(Instant::now()))).await;
-            if Instant::now() >= caller.deadline {
-                return Err(self.too_late(caller, wanted).await?);
+        loop {
+            let last = self.last_revision(&caller.tenant, caller.deadline).await;
+            let left = caller.deadline.saturating_duration_since(Instant::now());
+            match last {
+                Ok(last) if last >= wanted => return Ok(()),
+                // At the deadline, the last of these reads may be cut off.
+                _ if left.is_zero() => return Err(self.too_late(caller, wanted).await?),
+                Err(error) => return Err(error),
+                Ok(_) => sleep(POLL.min(left)).await,
             }
         }
-        Ok(())
     }
 
     /// That the revision did not come in time, and how far this host is.

@@ -50,9 +50,7 @@ use crate::registry::{Registry, Snapshot};
 use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::wit::{self, Change, Draft, Fact, FactPage, Mode};
-use kenning_runtime::{
-    CallError, CallTracer, Progress, Runtime, Services, TenantIndex, Validity,
-};
+use kenning_runtime::{CallError, CallTracer, Progress, Runtime, Services, TenantIndex, Validity};
 
 use caller::Purpose;
 pub use caller::{Caller, Response};

@@ -33,7 +33,7 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     ("kenning_index_load_seconds", Histogram, "Time from an index's first use until it is loaded."),
     ("kenning_index_loads_total", Counter, "Indexes loaded."),
     ("kenning_indexes_loading", Gauge, "Indexes that are being loaded."),
-    ("kenning_indexes_ready", Gauge, "Indexes that have all of their tenants' facts."),
+    ("kenning_indexes_ready", Gauge, "Indexes that are loaded."),
     ("kenning_log_lines_lost_total", Counter, "Lines of the log that could not be written."),
     ("kenning_lost_facts_total", Counter, "Facts that storage no longer has."),
     ("kenning_promotion_seconds", Histogram, "Time to promote a generation."),

@@ -184,11 +184,7 @@ impl Indexer {
         cut.collect()
     }
 
-    async fn apply(
-        &self,
-        tenant: &TenantId,
-        changes: Changes,
-    ) -> Result<Applying, IndexerError> {
+    async fn apply(&self, tenant: &TenantId, changes: Changes) -> Result<Applying, IndexerError> {
         // A deletion of the tenant waits for `_running`, and only then drops the index.
         let Ok(_running) = self.kb.services().tenants.begin(tenant, None) else {
             return Ok(Applying::Deleting);

@@ -102,6 +102,10 @@ impl Indexer {
         index: &Arc<TenantIndex>,
     ) -> Result<(), IndexerError> {
         let storage = &self.kb.services().storage;
+        if !storage.describe().backend.is_shared() {
+            // Vectors that a former index had may be on their way; nothing tells when they arrive.
+            self.indexes().flush().await;
+        }
         // Read first: changes from here on are followed.
         let last = self.last_revision(tenant).await?;
         let mut cursor = None;
@@ -109,7 +113,7 @@ impl Indexer {
             let page = storage.page(tenant, cursor.as_deref(), PAGE, self.until()).await?;
             for ids in page.ids.chunks(FACTS) {
                 self.rebuild_readable((tenant, index), ids, last).await?;
-                if self.grow(tenant, index).await == Growth::Ended {
+                if self.grow(tenant, index).await == Growth::NotHeld {
                     return Ok(());
                 }
             }

@@ -172,7 +172,7 @@ impl Origin {
         Self { app, id: id.unwrap_or_default().into(), method, route: route.into() }
     }
 
-    /// The event with the answer. Whoever keeps records of failures sees the status of the stream.
+    /// The event with the answer. A failure is put on record here: the stream's own status is 200.
     async fn last(&self, response: Response, since: Instant) -> Result<Bytes, axum::Error> {
         let (parts, body) = response.into_parts();
         if let Some(Failed(error)) = parts.extensions.get() {

@@ -127,6 +127,7 @@ fn to_write(write: &HashWrite<'_>) -> Result<Write> {
             Condition::Absent => kenning_storage::Condition::Absent,
             Condition::Present => kenning_storage::Condition::Present,
         },
+        expected: Vec::new(),
         order: write.order,
     })
 }

@@ -12,6 +12,7 @@ mod idempotency;
 mod import;
 mod isolation;
 mod list;
+mod modes;
 mod request;
 mod search;
 mod search_options;

@@ -164,6 +164,7 @@ async fn a_deletion_that_was_cut_off_is_finished_after_the_next_start() -> Resul
         id: FactId::parse("f")?,
         fields: vec![("content".into(), "x".into())],
         condition: Condition::Absent,
+        expected: Vec::new(),
         order: 1,
     }];
     storage.write(&acme, &facts, later()).await?;

@@ -70,8 +70,8 @@ use futures::future::BoxFuture;
 
 pub use args::{
     AuditArgs, ChangeArgs, ChangesArgs, Command, CountArgs, DeleteArgs, ExportArgs, Fusion,
-    GetArgs, ImportArgs, JsonObject, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs, UpdateArgs,
-    WhyArgs,
+    GetArgs, ImportArgs, JsonObject, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs, StoreMode,
+    UpdateArgs, WhyArgs,
 };
 pub use clean::{clean_lines, clean_styled, escape_controls, is_unprintable};
 pub use connection::{AdminConnection, Call, Connection, Key};

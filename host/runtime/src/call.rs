@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kenning_storage::{RegistryRevision, TenantId};
+use kenning_storage::{FactId, Hash, RegistryRevision, TenantId};
 use tokio::time::timeout_at;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
@@ -61,6 +61,8 @@ pub(crate) struct CallContext {
     /// The tenant's registry that the call goes by; `None` if that makes no difference.
     pub(crate) registry: Option<RegistryRevision>,
     pub(crate) deadline: Instant,
+    /// A fact whose fields must have these values when it is changed.
+    pub(crate) expected: Option<(FactId, Hash)>,
     /// Whether writes are captured and dropped.
     pub(crate) dry_run: bool,
     pub(crate) slice: Slice,
@@ -123,6 +125,7 @@ fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
     let (tenant, slice, dry_run) = (context.tenant.clone(), context.slice.clone(), context.dry_run);
     let mut state = State::new(services, tenant, context.deadline, guest, dry_run, fuel, slice);
     state.registry = context.registry;
+    state.expected = context.expected.clone();
     // The operator asked for a dry run, so the tenant is not charged.
     if !dry_run {
         state.fuel.charge(&state.services.tenants, &state.tenant);

@@ -39,7 +39,8 @@ mod tests {
 
     fn write(condition: Condition) -> Write {
         let id = FactId::parse("a").unwrap();
-        Write { id, fields: Vec::new(), condition, order: 0 }
+        let (fields, expected) = Default::default();
+        Write { id, fields, condition, expected, order: 0 }
     }
 
     #[test]

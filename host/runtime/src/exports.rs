@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use kenning_bindings::self_test::SelfTestedPre;
+use kenning_storage::FactId;
 
 use crate::call::Invocation;
 use crate::component::linked::{LinkedExtension, PerEngine};
@@ -105,6 +106,24 @@ impl Session {
             })
         })
         .await
+    }
+
+    /// Changes one fact, if storage still has it as `read`, which the change was made from. If not,
+    /// nothing changes and the effects say [`CallEffects::unexpected`].
+    ///
+    /// # Errors
+    /// When the guest does not return.
+    pub async fn update_unchanged(
+        &mut self,
+        logic: &Generation,
+        read: (FactId, kenning_storage::Hash),
+        change: Change,
+    ) -> LogicResult<Stored> {
+        let id = read.0.to_string();
+        self.context.expected = Some(read);
+        let updated = self.update(logic, id, change).await;
+        self.context.expected = None;
+        updated
     }
 
     /// Deletes one fact.

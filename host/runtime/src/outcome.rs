@@ -124,6 +124,9 @@ pub struct CallEffects {
     pub facts: Vec<FactId>,
     /// Whether the call wrote.
     pub wrote: bool,
+    /// Whether a change did not happen because the fact was no longer as it was read; see
+    /// [`Session::update_unchanged`](crate::Session::update_unchanged).
+    pub unexpected: bool,
     /// Whether an import failed by a fault of the host.
     pub host_failed: bool,
     /// The last failure of storage in this call.

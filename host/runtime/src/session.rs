@@ -127,9 +127,18 @@ impl Runtime {
         let slice = self.slicer.slice(tenant.clone());
         let slicing = slice.clone();
         let tracer = Arc::new(CallTracer::new(tenant.clone(), deadline));
-        let registry = None;
-        let context =
-            CallContext { engines, services, tenant, registry, deadline, dry_run, slice, tracer };
+        let (registry, expected) = (None, None);
+        let context = CallContext {
+            engines,
+            services,
+            tenant,
+            registry,
+            expected,
+            deadline,
+            dry_run,
+            slice,
+            tracer,
+        };
         let ticking = self.clock.tick();
         let session = Session::new(context);
         let working = async move {
@@ -148,7 +157,7 @@ impl Runtime {
 
 /// One call's stay on the guests' workers.
 pub struct Session {
-    context: CallContext,
+    pub(crate) context: CallContext,
     /// Whether a guest's write timed out, or a guest was stopped after it wrote.
     outcome_unknown: bool,
     /// The greatest revision that a guest was given for a write.

@@ -29,6 +29,10 @@ pub struct State {
     pub(crate) registry: Option<RegistryRevision>,
     /// What storage said of it.
     pub(crate) validity: Validity,
+    /// A fact whose fields must have these values when the call changes it.
+    pub(crate) expected: Option<(FactId, kenning_storage::Hash)>,
+    /// Whether they had others, so that the change did not happen.
+    pub(crate) unexpected: bool,
     pub(crate) deadline: Instant,
     pub(crate) memory: Memory,
     pub(crate) waiting: Waiting,
@@ -90,6 +94,8 @@ impl State {
             log,
             tenant,
             registry: None,
+            expected: None,
+            unexpected: false,
             validity: Validity::default(),
             deadline,
             waiting: Waiting::Nothing,
@@ -115,6 +121,7 @@ impl State {
         CallEffects {
             facts: std::mem::take(&mut self.facts),
             wrote: !self.revisions.is_empty(),
+            unexpected: self.unexpected,
             host_failed: self.host_failed,
             storage_failure: self.storage_failure.take(),
             unreadable: std::mem::take(&mut self.unreadable),

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use http::HeaderMap;
 
 use super::answer::Reply;
 use super::auth::Who;
 use super::body::Json;
-use super::facts::{self, Deleted, FactAnswer, FactChange, Stored};
+use super::facts::{self, Deleted, FactAnswer, FactChange, FactMergePatch, Stored};
 use super::id::Id;
-use super::openapi::{DimensionMismatch, NotFound, Rejected, TooLarge};
+use super::openapi::{Conflict, NotFound, Rejected, TooLarge};
 use crate::http::App;
 
 /// Read the fact whose id is `batch`
@@ -38,11 +39,14 @@ pub(super) async fn get(app: State<Arc<App>>, who: Who, id: Id) -> Reply {
     path = "/v1/facts/batch",
     operation_id = "updateFactBatch",
     tag = "facts",
-    request_body = FactChange,
+    request_body(content(
+        (FactChange = "application/json"),
+        (FactMergePatch = "application/merge-patch+json"),
+    )),
     responses(
         (status = 200, description = "Changed.", body = Stored),
         (status = 404, response = NotFound),
-        (status = 409, response = DimensionMismatch),
+        (status = 409, response = Conflict),
         (status = 413, response = TooLarge),
         (status = 422, response = Rejected),
     ),
@@ -51,9 +55,10 @@ pub(super) async fn update(
     app: State<Arc<App>>,
     who: Who,
     id: Id,
+    headers: HeaderMap,
     change: Json<FactChange>,
 ) -> Reply {
-    facts::update(app, who, id, change).await
+    facts::update(app, who, id, headers, change).await
 }
 
 /// Delete the fact whose id is `batch`

@@ -6,10 +6,12 @@ use super::body::parse;
 use super::facts::{Batch, FactChange, NewFact};
 use super::lines::{Line, Lines};
 use super::{import, search};
-use crate::kb::Search;
+use crate::kb::{Patch, Search, StoreMode, Submission};
 use kenning_core::error::Error;
 use kenning_core::limits::Limits;
-use kenning_runtime::wit::{Change, Draft};
+
+/// The mode of what says none.
+const MODE: StoreMode = StoreMode::Insert;
 
 /// A route that takes JSON.
 #[derive(Clone, Copy, Debug)]
@@ -25,18 +27,18 @@ pub enum Route {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each is named as its route")]
 pub enum Read {
-    Store(Draft),
-    Batch(Vec<Result<Draft, Error>>),
-    Update(Change),
+    Store(Submission),
+    Batch(Vec<Result<Submission, Error>>),
+    Update(Patch),
     Search(Search),
 }
 
 /// Reads a body as `route` does.
 pub fn read_body(route: Route, body: &[u8], limits: &Limits) -> Result<Read, Error> {
     match route {
-        Route::Store => parse::<NewFact>(body)?.into_draft().map(Read::Store),
-        Route::Batch => parse::<Batch>(body)?.drafts(limits.batch_facts).map(Read::Batch),
-        Route::Update => parse::<FactChange>(body)?.into_change().map(Read::Update),
+        Route::Store => parse::<NewFact>(body)?.into_submission(None, MODE).map(Read::Store),
+        Route::Batch => parse::<Batch>(body)?.submissions(limits.batch_facts).map(Read::Batch),
+        Route::Update => parse::<FactChange>(body)?.into_patch(true).map(Read::Update),
         Route::Search => parse::<search::Request>(body)?.into_search(limits).map(Read::Search),
     }
 }
@@ -74,6 +76,6 @@ fn whole(line: Line) -> Result<Bytes, usize> {
 }
 
 /// Reads one line of an import.
-pub fn read_line(line: &[u8]) -> Result<Draft, Error> {
-    import::to_draft(line)
+pub fn read_line(line: &[u8]) -> Result<Submission, Error> {
+    import::to_submission(line, MODE)
 }

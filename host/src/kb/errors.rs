@@ -9,7 +9,7 @@ use super::Kb;
 use super::caller::Purpose;
 use super::returned::Violation;
 use kenning_core::error::{Blame, Code, Error};
-use kenning_runtime::wit::{self, Backend};
+use kenning_runtime::wit::{self, Backend, Draft};
 use kenning_runtime::{CallEffects, CallError, Component, Guest, GuestError, Waiting};
 
 /// Turns failures of guests into errors for the caller.
@@ -197,6 +197,29 @@ pub(super) fn no_fact(id: &str) -> Error {
          wrote there; use another id, or remove that record"
     );
     Error::new(Code::Conflict, message).with_details(json!({ "fact_id": id }))
+}
+
+/// The fact was changed by others as often as a call tries.
+pub(super) fn contended(id: &str) -> Error {
+    let message = format!(
+        "the fact {id:?} was changed by other calls again and again while this one changed it; \
+         repeat the call"
+    );
+    let mut error = Error::new(Code::Conflict, message).with_details(json!({ "fact_id": id }));
+    error.retryable = true;
+    error
+}
+
+/// Fails unless `drafts` is one draft for the fact with this id.
+pub(super) fn check_is_same_fact(id: &str, drafts: &[Draft]) -> Result<(), Error> {
+    match drafts {
+        [draft] if draft.id.as_deref().is_none_or(|given| given == id) => Ok(()),
+        _ => Err(Error::invalid(
+            "/text",
+            "an extension splits this fact or gives it another id, which an update cannot do; \
+             delete the fact and store it again",
+        )),
+    }
 }
 
 pub(super) fn not_found(id: &str) -> Error {

@@ -11,6 +11,9 @@
 //! | `guests` | which guests a call uses, and loading them |
 //! | `filtered` | lists, counts and deletes the facts that a filter matches |
 //! | `pipeline` | the steps of a call: hooks, logic, validation |
+//! | `storing` | the steps of a store: insert, upsert and update |
+//! | `changing` | the steps of a change, and of one made of what is stored |
+//! | `merge` | merge patches of metadata |
 //! | `search` | the steps of a search, and what the host does around the logic |
 //! | `hooks` | the tenant's extensions, in order, and what happens when a hook fails |
 //! | `in_force` | repeats a call whose guests or keys were changed meanwhile, and waits for hosts |
@@ -23,6 +26,7 @@
 //! | `tenant_deletion` | deletes a tenant with all its data |
 
 mod caller;
+mod changing;
 mod consistency;
 mod errors;
 mod filtered;
@@ -30,12 +34,14 @@ mod guests;
 mod hook_log;
 mod hooks;
 mod in_force;
+mod merge;
 mod pipeline;
 mod recorder;
 mod replay;
 mod returned;
 mod search;
 mod status;
+mod storing;
 mod tenant_deletion;
 mod validate;
 
@@ -50,11 +56,12 @@ use crate::registry::{Registry, Snapshot};
 use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::tenant_indexes::Progress;
-use kenning_runtime::wit::{self, Change, Draft, Fact, FactPage, Mode};
+use kenning_runtime::wit::{self, Draft, Fact, FactPage, Mode};
 use kenning_runtime::{CallError, CallTracer, Runtime, Services, Validity};
 
 use caller::Purpose;
 pub use caller::{Caller, Response};
+pub use changing::{MetadataPatch, Patch};
 use errors::ErrorMapper;
 pub use filtered::{Deletion, Rest, Selection};
 use hook_log::HookLog;
@@ -63,6 +70,7 @@ pub use recorder::{Request, RequestRecorder};
 pub use replay::Observed;
 pub use search::{Found, FoundHit, Highlight, Options, Recency, Search};
 pub use status::Figures;
+pub use storing::{StoreMode, Submission};
 
 pub(crate) use tenant_deletion::POLL;
 
@@ -113,7 +121,7 @@ impl Kb {
     }
 
     /// Stores the drafts that are valid; the others keep their errors. The outcomes are in the
-    /// order of the drafts.
+    /// order of what is submitted.
     ///
     /// # Errors
     /// When nothing was stored: a quota is used up, the deadline passed, a guest or a backend
@@ -121,29 +129,28 @@ impl Kb {
     pub async fn store(
         &self,
         caller: &Caller,
-        drafts: Vec<Result<Draft, Error>>,
+        submitted: Vec<Result<Submission, Error>>,
     ) -> Result<Response<Vec<Result<StoreOutcome, Error>>>, Error> {
         self.check_quota(caller, true).await?;
-        let drafts: Vec<_> = drafts
+        let submitted: Vec<_> = submitted
             .into_iter()
-            .map(|draft| draft.and_then(|draft| self.check_draft(draft)))
+            .map(|one| one.and_then(|one| self.check_draft(&one.draft).map(|()| one)))
             .collect();
-        if let [Err(error)] = &drafts[..] {
+        if let [Err(error)] = &submitted[..] {
             // No guest has to run for this.
             return Err(error.clone());
         }
-        if let Some(Ok(draft)) = drafts.first() {
-            self.record(caller, || Request::Store(draft.clone()));
+        if let Some(Ok(first)) = submitted.first() {
+            self.record(caller, || Request::Store(first.clone()));
         }
-        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.store(drafts))).await
+        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.store(submitted))).await
     }
 
     /// The host's own limits for a draft; the logic adds its own rules.
-    fn check_draft(&self, draft: Draft) -> Result<Draft, Error> {
+    fn check_draft(&self, draft: &Draft) -> Result<(), Error> {
         let limits = &self.services.limits;
         check_bytes("fact_text_bytes", limits.fact_text_bytes, draft.text.len())?;
-        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len())?;
-        Ok(draft)
+        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, draft.metadata.len())
     }
 
     /// Reads one fact.
@@ -205,15 +212,15 @@ impl Kb {
         &self,
         caller: &Caller,
         id: String,
-        change: Change,
+        patch: Patch,
     ) -> Result<Response<StoreOutcome>, Error> {
         self.check_quota(caller, true).await?;
-        let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
         let limits = &self.services.limits;
-        check_bytes("fact_text_bytes", limits.fact_text_bytes, length(&change.text))?;
-        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, length(&change.metadata))?;
-        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.update(id, change)))
-            .await
+        let text = patch.text.as_ref().map_or(0, String::len);
+        check_bytes("fact_text_bytes", limits.fact_text_bytes, text)?;
+        let metadata = patch.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
+        check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, metadata)?;
+        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.update(id, patch))).await
     }
 
     /// Deletes one fact.

@@ -3,10 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use kenning_index::FactIndex;
-use kenning_storage::{FactId, Hash, Storage, TenantId};
 
 use super::SessionEnd;
 use super::errors::{self, ErrorMapper, not_found};
@@ -15,12 +11,9 @@ use super::returned::{self, Violation};
 use crate::kb::validate;
 use crate::registry::Snapshot;
 use kenning_core::error::{Code, Error};
-use kenning_runtime::wit::{self, Change, Draft, Entry, Fact, FactPage, Stored};
-use kenning_runtime::{CallEffects, Generation, Guest, Hook, LogicResult, Session};
+use kenning_runtime::wit::{Entry, Fact, FactPage};
+use kenning_runtime::{CallEffects, Generation, Guest, LogicResult, Session};
 use kenning_storage::Revision;
-
-/// What a draft takes in a host call besides its text and metadata: vector, id and fields.
-const DRAFT_OVERHEAD_BYTES: usize = 4 * 1024;
 
 /// What one draft was stored as.
 #[derive(Clone, Debug)]
@@ -32,6 +25,14 @@ pub struct StoreOutcome {
     /// How many bytes of the text vector search can find, if that is not all of it; of the first
     /// fact of which it is so.
     pub embedded_bytes: Option<usize>,
+    /// Whether all of them were there before, and were changed.
+    pub replaced: bool,
+}
+
+impl StoreOutcome {
+    /// Of no fact yet.
+    pub(super) const NONE: Self =
+        Self { ids: Vec::new(), indexed: true, embedded_bytes: None, replaced: true };
 }
 
 /// One call in its session, with the guests that it uses.
@@ -114,116 +115,6 @@ impl Pipeline {
         self.session.outcome_unknown()
     }
 
-    /// Stores drafts; the outcomes are in the order of `drafts`. Fails only if nothing was stored.
-    pub(super) async fn store(
-        &mut self,
-        drafts: Vec<Result<Draft, Error>>,
-    ) -> Result<Vec<Result<StoreOutcome, Error>>, Error> {
-        let mut outcomes: Vec<Result<StoreOutcome, Error>> = Vec::with_capacity(drafts.len());
-        let mut prepared = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let position = outcomes.len();
-            outcomes.push(match self.prepare(draft).await {
-                Ok(replacements) => {
-                    prepared.extend(replacements.into_iter().map(|draft| (position, draft)));
-                    Ok(StoreOutcome { ids: Vec::new(), indexed: true, embedded_bytes: None })
-                }
-                Err(error) => Err(error),
-            });
-        }
-        let mut stored_any = false;
-        for group in self.groups(prepared) {
-            let (positions, drafts): (Vec<usize>, Vec<Draft>) = group.into_iter().unzip();
-            match self.store_group(drafts).await {
-                Ok(stored) => {
-                    stored_any = true;
-                    let results = positions.iter().zip(stored);
-                    results.for_each(|(at, result)| add(&mut outcomes[*at], result));
-                }
-                Err(error) if !stored_any => return Err(error),
-                // Earlier groups are durable, so their outcomes must reach the caller.
-                Err(error) => positions.iter().for_each(|at| outcomes[*at] = Err(error.clone())),
-            }
-        }
-        self.trace_failed(&mut outcomes);
-        Ok(outcomes)
-    }
-
-    /// Adds what the call did to the errors of single drafts, which do not end it.
-    fn trace_failed(&self, outcomes: &mut [Result<StoreOutcome, Error>]) {
-        if outcomes.iter().any(Result::is_err) {
-            let trace = self.session.trace();
-            let failed = outcomes.iter_mut().filter_map(|outcome| outcome.as_mut().err());
-            failed.for_each(|error| error.trace = Some(Box::new(trace.clone())));
-        }
-    }
-
-    /// The drafts to store instead of `draft`.
-    async fn prepare(&mut self, draft: Result<Draft, Error>) -> Result<Vec<Draft>, Error> {
-        self.on_store(draft?).await
-    }
-
-    /// Splits drafts into groups for one call of the logic each. The logic passes the texts to
-    /// the host twice, so they may take half of a host call.
-    fn groups(&self, drafts: Vec<(usize, Draft)>) -> Vec<Vec<(usize, Draft)>> {
-        let limits = &self.session.services().limits;
-        let (most_bytes, most) = (limits.host_call_bytes / 2, limits.batch_facts);
-        let mut groups: Vec<Vec<(usize, Draft)>> = Vec::new();
-        let mut bytes = 0;
-        for draft in drafts {
-            let size = draft_bytes(&draft.1) + DRAFT_OVERHEAD_BYTES;
-            match groups.last_mut() {
-                Some(group) if group.len() < most && bytes + size <= most_bytes => {
-                    bytes += size;
-                    group.push(draft);
-                }
-                _ => {
-                    bytes = size;
-                    groups.push(vec![draft]);
-                }
-            }
-        }
-        groups
-    }
-
-    async fn store_group(
-        &mut self,
-        drafts: Vec<Draft>,
-    ) -> Result<Vec<Result<StoreOutcome, Error>>, Error> {
-        let chosen: Vec<_> = drafts.iter().map(|draft| draft.id.clone()).collect();
-        let logic = self.logic();
-        let stored = self.session.store(&logic, drafts).await;
-        let (stored, effects) =
-            self.validated(stored, |all, effects| validate::stored(&chosen, all, effects))?;
-        let (mapper, unknown) = (self.errors, self.outcome_unknown());
-        let services = self.session.services();
-        let (storage, tenant) = (services.storage.clone(), self.session.tenant().clone());
-        let (bytes, time) = (services.limits.host_call_bytes, services.limits.storage_operation);
-        let mut results = Vec::with_capacity(stored.len());
-        for outcome in stored {
-            results.push(match outcome {
-                Ok(stored) => Ok(self.outcome(stored)),
-                Err(wit::Error::Conflict(id))
-                    if is_no_fact(&*storage, &tenant, &id, (bytes, time)).await =>
-                {
-                    Err(errors::no_fact(&id))
-                }
-                Err(error) => Err(mapper.logic_error(error, unknown, &effects)),
-            });
-        }
-        Ok(results)
-    }
-
-    /// The outcome of one fact, with what the index knows: the logic cannot know whether there was
-    /// time for all windows of a long text, nor, for a repeated store, whether the fact has its
-    /// vector by now.
-    fn outcome(&self, Stored { id, indexed }: Stored) -> StoreOutcome {
-        let index = self.session.services().indexes.existing(self.session.tenant());
-        let has_vector = index.as_ref().is_some_and(|index| index.has_vector(&id));
-        let embedded_bytes = index.and_then(|index| index.embedded_bytes(&id));
-        StoreOutcome { ids: vec![id], indexed: indexed && has_vector, embedded_bytes }
-    }
-
     /// Reads one fact, as the extensions show it.
     pub(super) async fn get(&mut self, id: String) -> Result<Fact, Error> {
         let fact = self.read_one(&id).await?;
@@ -248,7 +139,7 @@ impl Pipeline {
     }
 
     /// The fact as it is stored.
-    async fn read_one(&mut self, id: &str) -> Result<Fact, Error> {
+    pub(super) async fn read_one(&mut self, id: &str) -> Result<Fact, Error> {
         let fact = self.read_any(id).await?;
         match returned::fact(&fact) {
             Ok(()) => Ok(fact),
@@ -283,46 +174,6 @@ impl Pipeline {
         let facts = self.keep_valid(page.facts, |fact| fact);
         page.facts = self.on_read(facts).await?;
         Ok(page)
-    }
-
-    /// Changes one fact, after the extensions saw it as it would be.
-    pub(super) async fn update(
-        &mut self,
-        id: String,
-        change: Change,
-    ) -> Result<StoreOutcome, Error> {
-        let change = match self.snapshot.has(Hook::OnStore) {
-            true => self.filter_change(&id, change).await?,
-            false => change,
-        };
-        let logic = self.logic();
-        let updated = self.session.update(&logic, id.clone(), change).await;
-        let updated =
-            self.validated(updated, |stored, effects| validate::updated(&id, stored, effects));
-        updated.map(|(stored, _)| self.outcome(stored))
-    }
-
-    /// Runs `on-store` on the fact as it would be after `change`, so that storing first and
-    /// changing later does not bypass a redaction.
-    async fn filter_change(&mut self, id: &str, change: Change) -> Result<Change, Error> {
-        let fact = self.read_one(id).await?;
-        let draft = Draft {
-            id: Some(fact.id),
-            text: change.text.unwrap_or(fact.text),
-            metadata: change.metadata.unwrap_or(fact.metadata),
-            timestamp: Some(fact.timestamp),
-        };
-        let mut drafts = self.on_store(draft).await?;
-        match (drafts.pop(), drafts.is_empty()) {
-            (Some(draft), true) if draft.id.as_deref().is_none_or(|given| given == id) => {
-                Ok(Change { text: Some(draft.text), metadata: Some(draft.metadata) })
-            }
-            _ => Err(Error::invalid(
-                "/text",
-                "an extension splits this fact or gives it another id, which an update cannot do; \
-                 delete the fact and store it again",
-            )),
-        }
     }
 
     /// Deletes one fact.
@@ -366,35 +217,4 @@ impl Pipeline {
             }
         }
     }
-}
-
-/// Whether what is in the way of a draft with the id `id` is no fact, but what another program
-/// stored under the fact's key. Reads at most `bytes`.
-async fn is_no_fact(
-    storage: &dyn Storage,
-    tenant: &TenantId,
-    id: &str,
-    (bytes, time): (usize, Duration),
-) -> bool {
-    let Ok(id) = FactId::parse(id) else { return false };
-    let read = storage.read(tenant, &[id], bytes, Instant::now() + time).await;
-    let is_fact = |hash: &Hash| hash.iter().any(|(name, _)| name == "content");
-    read.is_ok_and(|hashes| !hashes.iter().flatten().any(is_fact))
-}
-
-/// Adds one fact to a draft's outcome. The first fact that failed is the draft's outcome.
-fn add(outcome: &mut Result<StoreOutcome, Error>, stored: Result<StoreOutcome, Error>) {
-    let Ok(so_far) = outcome else { return };
-    match stored {
-        Ok(StoreOutcome { ids, indexed, embedded_bytes }) => {
-            so_far.ids.extend(ids);
-            so_far.indexed &= indexed;
-            so_far.embedded_bytes = so_far.embedded_bytes.or(embedded_bytes);
-        }
-        Err(error) => *outcome = Err(error),
-    }
-}
-
-fn draft_bytes(draft: &Draft) -> usize {
-    draft.text.len() + draft.metadata.len()
 }

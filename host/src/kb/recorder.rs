@@ -8,7 +8,7 @@ use kenning_storage::TenantId;
 use quick_cache::sync::Cache;
 
 use super::search::Search;
-use kenning_runtime::wit::Draft;
+use super::storing::Submission;
 
 /// Most tenants whose requests are kept; the least recently active ones are dropped.
 const TENANTS: usize = 128;
@@ -23,7 +23,7 @@ const BYTES: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub enum Request {
     /// Store one draft.
-    Store(Draft),
+    Store(Submission),
     /// Read the fact with this id.
     Get(String),
     /// Read the first page of facts.
@@ -52,7 +52,7 @@ impl Request {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Store(draft) => draft.text.len() + draft.metadata.len(),
+            Self::Store(Submission { draft, .. }) => draft.text.len() + draft.metadata.len(),
             Self::Get(id) => id.len(),
             Self::List { containing, .. } => containing.as_ref().map_or(0, String::len),
             Self::Search(search) => search.bytes(),

@@ -83,8 +83,8 @@ impl Pipeline {
     /// The ids in the result, and whether part of it is missing.
     async fn replay(&mut self, request: Request) -> Result<(Vec<String>, bool), Error> {
         match request {
-            Request::Store(draft) => {
-                let stored = self.store(vec![Ok(draft)]).await?;
+            Request::Store(submission) => {
+                let stored = self.store(vec![Ok(submission)]).await?;
                 // New ids differ in every call, so only their number can be compared.
                 let outcomes = stored.into_iter().collect::<Result<Vec<_>, _>>()?;
                 let count: usize = outcomes.iter().map(|outcome| outcome.ids.len()).sum();

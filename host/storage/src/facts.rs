@@ -35,6 +35,9 @@ pub struct Write {
     pub fields: Hash,
     /// When the write may happen.
     pub condition: Condition,
+    /// Fields that must have these values, or the write does not happen. For whoever writes what
+    /// they made of an earlier read, so that no change in between is lost. Usually empty.
+    pub expected: Hash,
     /// The sort key of a new fact in [`FactStorage::page`]; larger is newer. Microseconds since
     /// 1970 in UTC, capped at 2^53 - 1. Ignored if the fact exists.
     pub order: u64,

@@ -37,6 +37,7 @@
 //!     id: FactId::parse("greeting")?,
 //!     fields: vec![("content".into(), "hello".into())],
 //!     condition: Condition::Absent,
+//!     expected: Vec::new(),
 //!     order: 1_700_000_000_000_000,
 //! };
 //! let revisions = storage.write(&tenant, &[write], deadline).await?;

@@ -34,19 +34,19 @@ pub fn run(bytes: &[u8]) -> Verdict {
 
 fn assert_read(read: &Read, limits: &Limits) {
     match read {
-        Read::Store(draft) => assert_draft(draft),
-        Read::Batch(drafts) => {
-            assert!((1..=limits.batch_facts).contains(&drafts.len()));
-            for draft in drafts {
-                match draft {
-                    Ok(draft) => assert_draft(draft),
+        Read::Store(submission) => assert_draft(&submission.draft),
+        Read::Batch(submissions) => {
+            assert!((1..=limits.batch_facts).contains(&submissions.len()));
+            for submission in submissions {
+                match submission {
+                    Ok(submission) => assert_draft(&submission.draft),
                     Err(error) => assert_refusal(error, b""),
                 }
             }
         }
-        Read::Update(change) => {
-            if let Some(metadata) = &change.metadata {
-                assert_object(metadata);
+        Read::Update(patch) => {
+            if let Some(metadata) = &patch.metadata {
+                assert_object(metadata.as_str());
             }
         }
         Read::Search(search) => {

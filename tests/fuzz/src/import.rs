@@ -32,9 +32,9 @@ pub fn run(bytes: &[u8]) -> Verdict {
     let mut facts = 0;
     for line in expected.iter().flatten() {
         match read_line(line) {
-            Ok(draft) => {
+            Ok(submission) => {
                 facts += 1;
-                assert_draft(&draft);
+                assert_draft(&submission.draft);
             }
             Err(error) => assert_refusal(&error, line),
         }

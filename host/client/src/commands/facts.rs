@@ -1,6 +1,7 @@
 //! The commands for a single fact.
 
 use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -9,7 +10,9 @@ use crate::input::text_argument;
 use crate::responses::{Fact, WriteResponse};
 use crate::terminal::Paint;
 use crate::text::{sanitize, sanitize_lines};
-use crate::{Error, GetArgs, JsonResponse, OutputFormat, Server, StoreArgs, Terminal, UpdateArgs};
+use crate::{
+    Error, GetArgs, JsonResponse, OutputFormat, Server, StoreArgs, StoreMode, Terminal, UpdateArgs,
+};
 
 #[derive(Serialize)]
 struct Draft<'a> {
@@ -18,6 +21,12 @@ struct Draft<'a> {
     metadata: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fact_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_default")]
+    mode: StoreMode,
+}
+
+fn is_default(mode: &StoreMode) -> bool {
+    *mode == StoreMode::default()
 }
 
 #[derive(Serialize)]
@@ -34,8 +43,12 @@ pub(super) async fn store(
     terminal: &mut Terminal,
 ) -> Result<(), Error> {
     let text = text_argument(args.text, terminal).await?;
-    let draft =
-        Draft { text: &text, metadata: args.metadata.as_deref(), fact_id: args.id.as_deref() };
+    let draft = Draft {
+        text: &text,
+        metadata: args.metadata.as_deref(),
+        fact_id: args.id.as_deref(),
+        mode: args.mode,
+    };
     let mut request = server.request(Method::POST, &["v1", "facts"])?.json(&draft);
     if let Some(key) = &args.idempotency_key {
         request = request.header("idempotency-key", key);
@@ -53,8 +66,13 @@ pub(super) async fn update(
         Some(typed) => Some(text_argument(typed, terminal).await?),
         None => None,
     };
-    let change = Change { text: text.as_deref(), metadata: args.change.metadata.as_deref() };
-    let request = server.request(Method::PATCH, &["v1", "facts", &args.id])?.json(&change);
+    let (metadata, media_type) = match &args.change.merge {
+        Some(merge) => (Some(merge), "application/merge-patch+json"),
+        None => (args.change.metadata.as_ref(), "application/json"),
+    };
+    let change = Change { text: text.as_deref(), metadata: metadata.map(|object| &**object) };
+    let request = server.request(Method::PATCH, &["v1", "facts", &args.id])?;
+    let request = request.json(&change).header(CONTENT_TYPE, media_type);
     let response = server.call(request).await?;
     print_written(&response, "Updated", Some(&args.id), terminal)
 }

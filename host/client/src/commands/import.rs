@@ -16,7 +16,7 @@ use crate::input::{Activity, InputStream};
 use crate::progress::Progress;
 use crate::responses::{ImportProgress, ImportResponse, PendingStats};
 use crate::text::{count, sanitize};
-use crate::{Error, Exit, ImportArgs, OutputFormat, Server, Terminal};
+use crate::{Error, Exit, ImportArgs, OutputFormat, Server, StoreMode, Terminal};
 
 const IMPORT_ID: HeaderName = HeaderName::from_static("x-kenning-import-id");
 
@@ -40,10 +40,10 @@ pub(super) async fn import(
     let (input, activity) = InputStream::start(source.reader, progress.clone())
         .map_err(|cause| Error::Input { what: name.clone(), cause })?;
     let id = new_id();
-    let request = upload(server)?.header(IMPORT_ID, &id).body(Body::wrap_stream(input));
+    let request = upload(server, args)?.header(IMPORT_ID, &id).body(Body::wrap_stream(input));
     let idle = server.timeouts().idle;
     let outcome = tokio::select! {
-        outcome = exchange(server, request, &activity) => outcome,
+        outcome = exchange(server, args, request, &activity) => outcome,
         () = activity.stalled(idle) => Err(server.idle_timeout(idle).with_consequence(UNKNOWN)),
         never = follow(server, &id, &activity, &progress) => match never {},
     };
@@ -58,8 +58,12 @@ pub(super) async fn import(
     Ok(exit)
 }
 
-fn upload(server: &Server) -> Result<RequestBuilder, Error> {
+fn upload(server: &Server, args: &ImportArgs) -> Result<RequestBuilder, Error> {
     let request = server.request(Method::POST, &["v1", "import"])?;
+    let request = match args.mode {
+        StoreMode::Insert => request,
+        mode => request.query(&[("mode", mode)]),
+    };
     Ok(request.header(CONTENT_TYPE, "application/x-ndjson"))
 }
 
@@ -109,12 +113,15 @@ struct Outcome {
 /// Sends the request and reads the response.
 async fn exchange(
     server: &Server,
+    args: &ImportArgs,
     request: RequestBuilder,
     activity: &Activity,
 ) -> Result<Outcome, Error> {
     let mut response = match server.send(request).await {
         Ok(response) => response,
-        Err(error @ Error::BadResponse { .. }) => return Err(rejection_or(error, server).await),
+        Err(error @ Error::BadResponse { .. }) => {
+            return Err(rejection_or(error, server, args).await);
+        }
         Err(error) => return Err(error),
     };
     let (status, headers) = (response.status(), response.headers().clone());
@@ -145,8 +152,8 @@ async fn exchange(
 ///
 /// A server that responds without reading the request resets the connection, and the client may see
 /// the reset before the response. An empty request avoids the reset.
-async fn rejection_or(error: Error, server: &Server) -> Error {
-    let empty = async { server.call(upload(server)?.body(Bytes::new())).await };
+async fn rejection_or(error: Error, server: &Server, args: &ImportArgs) -> Error {
+    let empty = async { server.call(upload(server, args)?.body(Bytes::new())).await };
     match empty.await {
         Err(rejection @ Error::Api(_)) => rejection,
         _ => error.with_consequence(UNKNOWN),

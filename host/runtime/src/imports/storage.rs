@@ -92,7 +92,8 @@ impl State {
         writes: Vec<storage_write::HashWrite>,
     ) -> Result<Vec<bool>, Error> {
         check_items(writes.len())?;
-        let writes = writes.into_iter().map(to_write).collect::<Result<Vec<_>, _>>()?;
+        let mut writes = writes.into_iter().map(to_write).collect::<Result<Vec<_>, _>>()?;
+        self.expect(&mut writes);
         let (services, tenant) = (self.services.clone(), self.tenant.clone());
         let until = self.until(services.limits.storage_operation);
         if self.captured.is_some() {
@@ -110,9 +111,18 @@ impl State {
                 self.facts.push(write.id.clone());
                 self.unindexed.insert(write.id.clone());
                 self.revisions.insert(write.id, revision);
+            } else {
+                self.unexpected |= !write.expected.is_empty();
             }
         }
         Ok(happened)
+    }
+
+    /// Makes changes of the fact that must be unchanged depend on that.
+    fn expect(&self, writes: &mut [Write]) {
+        let Some((id, fields)) = &self.expected else { return };
+        let of_fact = writes.iter_mut().filter(|write| write.id == *id);
+        of_fact.for_each(|write| write.expected.clone_from(fields));
     }
 
     /// Refuses a batch that exceeds the quota as a whole, so that none of it is written. Storage
@@ -263,6 +273,7 @@ fn to_write(write: storage_write::HashWrite) -> Result<Write, Error> {
             storage_write::Condition::Absent => Condition::Absent,
             storage_write::Condition::Present => Condition::Present,
         },
+        expected: Vec::new(),
         order: write.order,
     })
 }

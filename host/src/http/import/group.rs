@@ -12,9 +12,8 @@ use super::progress::{Counts, Tracked};
 use super::report::RefusedLines;
 use crate::http::App;
 use crate::http::auth::Who;
-use crate::kb::StoreOutcome;
+use crate::kb::{StoreOutcome, Submission};
 use kenning_core::error::{Blame, Code, Error};
-use kenning_runtime::wit;
 
 /// Facts stored together, fewer if they are large. Their embeddings should be ready within the time
 /// that a store waits for them.
@@ -27,26 +26,27 @@ const FAILURES: u32 = 3;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
 
-/// A line's number and its draft.
+/// A line's number, and what it says to store.
 #[derive(Clone)]
-pub(super) struct Draft {
+pub(super) struct Numbered {
     pub(super) number: u64,
-    pub(super) draft: wit::Draft,
+    pub(super) submission: Submission,
 }
 
 /// Lines that are stored together.
 #[derive(Default)]
 pub(super) struct Group {
-    drafts: Vec<Draft>,
+    lines: Vec<Numbered>,
     bytes: usize,
 }
 
 impl Group {
     /// Adds a line. One without an id gets one, so that storing it twice stores one fact.
-    pub(super) fn push(&mut self, mut line: Draft) {
-        line.draft.id.get_or_insert_with(|| Uuid::new_v4().to_string());
-        self.bytes += line.draft.text.len() + line.draft.metadata.len();
-        self.drafts.push(line);
+    pub(super) fn push(&mut self, mut line: Numbered) {
+        line.submission.draft.id.get_or_insert_with(|| Uuid::new_v4().to_string());
+        let draft = &line.submission.draft;
+        self.bytes += draft.text.len() + draft.metadata.len();
+        self.lines.push(line);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -55,7 +55,7 @@ impl Group {
 
     /// Whether it must be stored before another line is added.
     pub(super) fn is_full(&self, bytes: usize) -> bool {
-        self.drafts.len() >= GROUP || self.bytes >= bytes
+        self.lines.len() >= GROUP || self.bytes >= bytes
     }
 }
 
@@ -75,11 +75,11 @@ enum Next {
     /// Nothing: all have an outcome.
     Done,
     /// Try them again, in parts if there are several of them.
-    Split(Vec<Draft>),
+    Split(Vec<Numbered>),
     /// Wait a while, and try them again.
-    Wait(Vec<Draft>, Error),
+    Wait(Vec<Numbered>, Error),
     /// End the import without them.
-    End(Vec<Draft>, Error),
+    End(Vec<Numbered>, Error),
 }
 
 impl Storing {
@@ -96,7 +96,7 @@ impl Storing {
         group: Group,
         refused: &mut RefusedLines,
     ) -> Result<(), Error> {
-        let mut parts = VecDeque::from([group.drafts]);
+        let mut parts = VecDeque::from([group.lines]);
         while let Some(part) = parts.pop_front() {
             match self.attempt(part, refused).await {
                 Next::Done => {}
@@ -112,13 +112,13 @@ impl Storing {
         Ok(())
     }
 
-    async fn attempt(&mut self, part: Vec<Draft>, refused: &mut RefusedLines) -> Next {
+    async fn attempt(&mut self, part: Vec<Numbered>, refused: &mut RefusedLines) -> Next {
         if part.is_empty() {
             return Next::Done;
         }
         let caller = self.who.within(self.app.limits.call).in_background();
-        let drafts = part.iter().map(|line| Ok(line.draft.clone())).collect();
-        match self.app.kb.store(&caller, drafts).await {
+        let submitted = part.iter().map(|line| Ok(line.submission.clone())).collect();
+        match self.app.kb.store(&caller, submitted).await {
             Ok(response) => {
                 let mut counts = self.tracked.counts();
                 counts.revision = counts.revision.max(response.revision);
@@ -131,7 +131,7 @@ impl Storing {
 
     fn outcomes(
         &mut self,
-        part: Vec<Draft>,
+        part: Vec<Numbered>,
         outcomes: Vec<Result<StoreOutcome, Error>>,
         refused: &mut RefusedLines,
     ) -> Next {
@@ -159,7 +159,7 @@ impl Storing {
     }
 
     /// Lines that were not stored for one reason.
-    fn failed(&mut self, part: Vec<Draft>, error: Error, refused: &mut RefusedLines) -> Next {
+    fn failed(&mut self, part: Vec<Numbered>, error: Error, refused: &mut RefusedLines) -> Next {
         let alone = part.len() == 1;
         if is_quota(&error) {
             return if alone { Next::End(part, error) } else { Next::Split(part) };
@@ -205,8 +205,8 @@ impl Storing {
     /// Leaves out `part` and all later parts of the group, and says where the import ended.
     fn end(
         &self,
-        part: Vec<Draft>,
-        later: VecDeque<Vec<Draft>>,
+        part: Vec<Numbered>,
+        later: VecDeque<Vec<Numbered>>,
         error: Error,
         refused: &mut RefusedLines,
     ) -> Error {
@@ -255,7 +255,7 @@ impl Storing {
     }
 }
 
-fn halves(mut part: Vec<Draft>, parts: &mut VecDeque<Vec<Draft>>) {
+fn halves(mut part: Vec<Numbered>, parts: &mut VecDeque<Vec<Numbered>>) {
     let second = part.split_off(part.len().div_ceil(2));
     parts.push_front(second);
     parts.push_front(part);

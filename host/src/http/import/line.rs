@@ -6,20 +6,22 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::http::body::{metadata, parse};
+use crate::http::body::parse;
 use crate::http::facts::NewFact;
+use crate::kb::{StoreMode, Submission};
 use kenning_core::error::Error;
-use kenning_runtime::wit::Draft;
 
 /// A line: a draft as `POST /v1/facts` takes it, or a fact as the export gives it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 struct ImportLine {
-    #[serde(alias = "id")]
-    fact_id: Option<String>,
-    #[serde(alias = "content")]
     text: Option<String>,
+    content: Option<String>,
     metadata: Option<Box<RawValue>>,
+    fact_id: Option<String>,
+    id: Option<String>,
+    doc_id: Option<String>,
+    mode: Option<StoreMode>,
     timestamp: Option<String>,
 }
 
@@ -32,15 +34,9 @@ impl PartialSchema for ImportFact {
         let RefOr::T(Schema::Object(fact)) = &mut schema else { return schema };
         fact.description = Some(
             "One line of an import, at most 1 MiB long: a fact as an export writes it, or a draft \
-             as `POST /v1/facts` takes it. `content` is the same as `text`, and `id` as `fact_id`; \
-             one of `content` and `text` is required."
+             as `POST /v1/facts` takes it."
                 .into(),
         );
-        fact.required.clear();
-        for (name, same) in [("content", "text"), ("id", "fact_id")] {
-            let member = fact.properties.get(same).cloned().unwrap_or_default();
-            fact.properties.insert(name.into(), member);
-        }
         let timestamp = ObjectBuilder::new()
             .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
             .description(Some(
@@ -53,13 +49,12 @@ impl PartialSchema for ImportFact {
 
 impl ToSchema for ImportFact {}
 
-/// Reads a line.
-pub(in crate::http) fn to_draft(line: &[u8]) -> Result<Draft, Error> {
-    let line: ImportLine = parse(line)?;
-    Ok(Draft {
-        id: line.fact_id,
-        text: line.text.ok_or_else(|| Error::invalid("/text", "text is required"))?,
-        metadata: metadata(line.metadata)?.unwrap_or_else(|| "{}".into()),
-        timestamp: line.timestamp,
-    })
+/// Reads a line; `mode` is that of a line which does not say.
+pub(in crate::http) fn to_submission(line: &[u8], mode: StoreMode) -> Result<Submission, Error> {
+    let ImportLine { text, content, metadata, fact_id, id, doc_id, mode: chosen, timestamp } =
+        parse(line)?;
+    let fact = NewFact { text, content, metadata, fact_id, id, doc_id, mode: chosen };
+    let mut submission = fact.into_submission(None, mode)?;
+    submission.draft.timestamp = timestamp;
+    Ok(submission)
 }

@@ -24,6 +24,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
 use tracing::Instrument;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -31,12 +32,14 @@ use uuid::Uuid;
 use super::answer::{Refusal, name_guests};
 use super::auth::Who;
 use super::id::Id;
+use super::matching::Parameters;
 use super::openapi::{Conflict, JsonLines, NotFound, examples};
 use crate::http::App;
+use crate::kb::StoreMode;
 use kenning_core::error::{Code, Error};
 use line::ImportFact;
 #[cfg(feature = "fuzzing")]
-pub(super) use line::to_draft;
+pub(super) use line::to_submission;
 use progress::ImportProgress;
 pub use progress::Imports;
 use report::{ImportAnswer, ImportRefusal};
@@ -54,6 +57,16 @@ struct ImportId {
     /// far it is: 1 to 128 ASCII letters, digits, `.`, `_` and `-`. Generated if left out.
     #[param(rename = "x-kenning-import-id", required = false, example = "nightly-2026-02-03")]
     id: String,
+}
+
+/// What an import does with every line.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[into_params(parameter_in = Query)]
+pub(super) struct ImportParameters {
+    /// The `mode` of each line that has none.
+    #[param(nullable = false)]
+    mode: Option<StoreMode>,
 }
 
 /// An import in the path.
@@ -75,13 +88,13 @@ struct ImportInPath {
 /// Where storage is slow or away, the import waits and tries again, for 40 s at most. A quota that
 /// is used up ends it, after storing what fits; so does a server that stops. Then `last_line` says
 /// from where to continue. Lines that carry an id can be imported again: a fact that is there with
-/// the same content does not change.
+/// the same content does not change; with other content, `mode` says what happens.
 #[utoipa::path(
     post,
     path = "/v1/import",
     operation_id = "importFacts",
     tag = "bulk",
-    params(ImportId),
+    params(ImportId, ImportParameters),
     request_body(content(
         (
             ImportFact = "application/x-ndjson",
@@ -196,12 +209,14 @@ struct ImportInPath {
 pub(super) async fn import(
     State(app): State<Arc<App>>,
     who: Who,
+    Parameters(parameters): Parameters<ImportParameters>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let id = given_id(request.headers())?.unwrap_or_else(|| Uuid::new_v4().to_string());
     let served = app.kb.served_by_of(who.tenant());
     let tracked = app.imports.begin(who.tenant(), &id)?;
-    let import = Import::new(app, who, tracked).run(request.into_body());
+    let mode = parameters.mode.unwrap_or_default();
+    let import = Import::new(app, who, tracked, mode).run(request.into_body());
     // In a task of its own: where the caller goes away, the whole lines that arrived are stored.
     let report = tokio::spawn(import.in_current_span()).await.map_err(Error::internal)?;
     let mut response = report.into_response();

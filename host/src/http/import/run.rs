@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::time::{timeout, timeout_at};
 
-use super::group::{Draft, Group, Storing};
-use super::line::to_draft;
+use super::group::{Group, Numbered, Storing};
+use super::line::to_submission;
 use super::progress::Tracked;
 use super::report::{RefusedLines, Report};
 use crate::http::App;
@@ -21,6 +21,7 @@ use crate::http::auth::Who;
 use crate::http::body::without_mark;
 use crate::http::body_budget::Reservation;
 use crate::http::lines::{Line, Lines};
+use crate::kb::StoreMode;
 use kenning_core::error::{Code, Error};
 
 /// How the last line of an export begins that could not give every fact.
@@ -35,6 +36,7 @@ pub(super) struct Import {
     app: Arc<App>,
     storing: Storing,
     tracked: Arc<Tracked>,
+    mode: StoreMode,
     lines: Lines,
     group: Group,
     refused: RefusedLines,
@@ -56,12 +58,13 @@ impl From<Error> for Stopped {
 }
 
 impl Import {
-    pub(super) fn new(app: Arc<App>, who: Who, tracked: Arc<Tracked>) -> Self {
+    pub(super) fn new(app: Arc<App>, who: Who, tracked: Arc<Tracked>, mode: StoreMode) -> Self {
         Self {
             lines: Lines::new(app.limits.import_line_bytes),
             storing: Storing::new(app.clone(), who, tracked.clone()),
             app,
             tracked,
+            mode,
             group: Group::default(),
             refused: RefusedLines::default(),
             reserved: Reservation::default(),
@@ -166,13 +169,13 @@ impl Import {
 
     async fn take(&mut self, line: Line) -> Result<(), Error> {
         let number = self.next_number();
-        let draft = match line {
+        let submission = match line {
             Line::Whole(line) => {
                 let line = if number == 1 { without_mark(&line) } else { &line[..] };
                 if line.trim_ascii().is_empty() || line.starts_with(WITHHELD) {
                     return Ok(());
                 }
-                to_draft(line)
+                to_submission(line, self.mode)
             }
             Line::TooLong(used) => {
                 let allowed = self.app.limits.import_line_bytes as u64;
@@ -182,8 +185,8 @@ impl Import {
                 Err(error)
             }
         };
-        match draft {
-            Ok(draft) => self.group.push(Draft { number, draft }),
+        match submission {
+            Ok(submission) => self.group.push(Numbered { number, submission }),
             Err(error) => self.storing.refuse(number, &error, &mut self.refused),
         }
         let full = self.group.is_full(self.app.limits.host_call_bytes / 2);

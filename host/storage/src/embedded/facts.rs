@@ -207,6 +207,10 @@ fn put(
         return Ok(None);
     }
     let old = current(tables, (tenant, id))?;
+    let known = old.as_ref().map_or(&[][..], |old| &old.hash);
+    if !write.expected.iter().all(|field| known.contains(field)) {
+        return Ok(None);
+    }
     let counters = counters_of(tables, tenant)?;
     let revision = counters.revision + 1;
     let is_new = old.is_none();

@@ -230,7 +230,7 @@ mod tests {
     async fn store(storage: &Embedded, id: &str) -> u64 {
         let fields = vec![("content".to_owned(), id.to_owned())];
         let (id, condition) = (FactId::parse(id).unwrap(), Condition::Absent);
-        let write = Write { id, fields, condition, order: 1 };
+        let write = Write { id, fields, condition, expected: Vec::new(), order: 1 };
         let tenant = TenantId::parse("acme").unwrap();
         let revisions = storage.write(&tenant, &[write], later()).await.unwrap();
         revisions[0].unwrap().0

@@ -269,7 +269,10 @@ impl Redis {
         call.arg(write.order.min(MAX_EXACT));
         let most = |quota: Option<u64>| quota.map_or(MAX_EXACT, |most| most.min(MAX_EXACT));
         call.arg(most(quota.facts)).arg(most(quota.bytes));
-        call.arg(&self.appends).arg(Known(registry));
+        call.arg(&self.appends).arg(Known(registry)).arg(write.expected.len());
+        for (name, value) in &write.expected {
+            call.arg(name).arg(value);
+        }
         // Each name once, so that the script can add up the change in size.
         let fields: BTreeMap<&str, &str> =
             write.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

@@ -47,6 +47,7 @@ over_every_backend! {
     writing::a_written_fact_is_read_with_exactly_its_fields,
     writing::a_write_if_absent_happens_once,
     writing::a_write_if_present_needs_the_fact,
+    writing::a_write_that_expects_fields_happens_only_if_they_are_so,
     writing::a_write_if_present_keeps_other_fields_and_the_position,
     writing::of_two_fields_with_one_name_the_later_wins,
     writing::a_write_without_fields_never_happens,

@@ -42,7 +42,7 @@ pub(crate) fn write(
     condition: Condition,
     order: u64,
 ) -> Write {
-    Write { id: id(name), fields: hash(fields), condition, order }
+    Write { id: id(name), fields: hash(fields), condition, expected: Vec::new(), order }
 }
 
 pub(crate) fn absent(name: &str, order: u64) -> Write {

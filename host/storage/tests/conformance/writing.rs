@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kenning_storage::{Condition, Revision, StorageError};
+use kenning_storage::{Condition, Revision, StorageError, Write};
 
 use crate::backends::Backend;
 use crate::tools::*;
@@ -31,6 +31,33 @@ pub(crate) async fn a_write_if_present_needs_the_fact(backend: &mut impl Backend
     assert_eq!(get(&*storage, "f").await, None);
     assert!(list(&*storage).await.is_empty());
     assert!(pending(&*storage).await.is_empty());
+}
+
+pub(crate) async fn a_write_that_expects_fields_happens_only_if_they_are_so(
+    backend: &mut impl Backend,
+) {
+    let storage = backend.open().await;
+    let fields = [("a", "1"), ("b", "1")];
+    write_one(&*storage, write("f", &fields, Condition::Absent, 1)).await.unwrap();
+    let change = |expected: &[(&str, &str)], value: &str| Write {
+        expected: hash(expected),
+        ..present("f", &[("a", value)])
+    };
+    for unlike in [[("a", "2")], [("c", "1")], [("b", "")]] {
+        assert_eq!(write_one(&*storage, change(&unlike, "x")).await, None, "{unlike:?}");
+    }
+    let partly = [("a", "1"), ("b", "2")];
+    assert_eq!(write_one(&*storage, change(&partly, "x")).await, None);
+    assert_eq!(get(&*storage, "f").await, Some(hash(&fields)));
+    assert!(write_one(&*storage, change(&fields, "2")).await.is_some());
+    assert_eq!(write_one(&*storage, change(&fields, "3")).await, None, "it changed meanwhile");
+    assert_eq!(get(&*storage, "f").await, Some(hash(&[("a", "2"), ("b", "1")])));
+    // More than Lua's stack takes as arguments.
+    let many: Vec<_> = (0..2_000).map(|number| (format!("n{number:04}"), "v".to_owned())).collect();
+    let new = Write { fields: many.clone(), ..write("many", &[], Condition::Absent, 2) };
+    assert!(write_one(&*storage, new).await.is_some());
+    let all = Write { expected: many, ..present("many", &[("n0000", "w")]) };
+    assert!(write_one(&*storage, all).await.is_some());
 }
 
 pub(crate) async fn a_write_if_present_keeps_other_fields_and_the_position(

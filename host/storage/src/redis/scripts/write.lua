@@ -1,8 +1,8 @@
 -- KEYS: fact, order, pending, revision, vector, tenants, bytes, stream, registry and, in the flat
 -- layout, seen
 -- ARGV: id, tenant, condition, order, the most facts, the most bytes, who writes, the most changes in
--- the stream, their age, the registry's revision or '', then names and values of fields
--- alternating, each name once
+-- the stream, their age, the registry's revision or '', how many fields must have a certain value,
+-- their names and values alternating, then names and values of the fields to set, each name once
 -- Returns the revision; nothing if the condition does not hold; the name of the quota and what is
 -- used of it if the write would exceed it.
 -- A key that is not a hash is no fact, and neither changed nor replaced.
@@ -16,8 +16,14 @@ local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= (ARGV[3] == 'present' and 'hash' or 'none') then
   return false
 end
+local first_set = 12 + 2 * tonumber(ARGV[11])
+for i = 12, first_set - 1, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then
+    return false
+  end
+end
 local added = 0
-for i = 11, #ARGV, 2 do
+for i = first_set, #ARGV, 2 do
   added = added + #ARGV[i + 1]
   if kind == 'hash' and redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
     added = added - redis.call('HSTRLEN', KEYS[1], ARGV[i])
@@ -36,7 +42,7 @@ end
 -- Redis may refuse the first modifying command (out of memory, read-only), but not later ones.
 local revision = redis.call('INCR', KEYS[4])
 -- In chunks, because Lua's stack limits the number of arguments.
-for first = 11, #ARGV, 1000 do
+for first = first_set, #ARGV, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
 if kind == 'none' then

@@ -1,8 +1,11 @@
 //! `/v1/facts`: store, get, list, change, delete.
 
+mod bodies;
+
 use std::sync::Arc;
 
 use axum::extract::State;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::answer::{Reply, is_zero, reply};
-use super::body::{Json, metadata};
+use super::body::Json;
 use super::id::Id;
 use super::matching::{self, Parameters};
 use super::openapi::{
@@ -19,9 +22,10 @@ use super::openapi::{
 };
 use crate::http::App;
 use crate::http::auth::Who;
-use crate::kb::{Selection, StoreOutcome};
+use crate::kb::{Selection, StoreMode, StoreOutcome};
+pub(super) use bodies::{Batch, FactChange, FactMergePatch, NewFact};
 use kenning_core::error::{Code, Error};
-use kenning_runtime::wit::{Change, Draft, Fact};
+use kenning_runtime::wit::Fact;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_BYTES: usize = 255;
@@ -30,40 +34,6 @@ const IDEMPOTENCY_KEY_BYTES: usize = 255;
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x6b65_6e6e_696e_4760_9a2b_1d64_6b65_7973);
 
 const LIST_LIMIT: u32 = 100;
-
-/// A fact to store.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
-#[schema(as = Draft)]
-pub(super) struct NewFact {
-    /// What the fact says. Not blank; at most 262,144 bytes of UTF-8.
-    #[schema(
-        required,
-        nullable = false,
-        value_type = String,
-        min_length = 1,
-        max_length = 262144,
-        pattern = r"\S"
-    )]
-    text: Option<String>,
-    #[schema(value_type = Option<Metadata>)]
-    metadata: Option<Box<RawValue>>,
-    /// The id of the fact; the server makes one if it is left out. Storing the same content under
-    /// the same id again changes nothing.
-    #[schema(value_type = Option<FactId>)]
-    fact_id: Option<String>,
-}
-
-impl NewFact {
-    pub(super) fn into_draft(self) -> Result<Draft, Error> {
-        Ok(Draft {
-            id: self.fact_id,
-            text: self.text.ok_or_else(|| Error::invalid("/text", "text is required"))?,
-            metadata: metadata(self.metadata)?.unwrap_or_else(|| "{}".into()),
-            timestamp: None,
-        })
-    }
-}
 
 /// A stored fact.
 #[derive(Serialize, ToSchema)]
@@ -100,7 +70,8 @@ pub(super) fn object(metadata: String) -> Result<Box<RawValue>, Error> {
 /// Store a fact
 ///
 /// The fact is durable when the answer arrives. Its embedding is waited for only briefly: see
-/// `indexed`.
+/// `indexed`. Where the id is taken, `mode` says what happens; an upsert or an update keeps the
+/// time at which the fact was first stored.
 #[utoipa::path(
     post,
     path = "/v1/facts",
@@ -115,6 +86,11 @@ pub(super) fn object(metadata: String) -> Result<Box<RawValue>, Error> {
                 "text": "The staging server listens on port 7171.",
                 "metadata": examples::metadata(),
                 "fact_id": "port-7",
+            }))),
+            ("upsert" = (value = json!({
+                "content": "The staging server listens on port 7272.",
+                "id": "port-7",
+                "mode": "upsert",
             }))),
         ),
     ))),
@@ -134,6 +110,13 @@ pub(super) fn object(metadata: String) -> Result<Box<RawValue>, Error> {
                 }))),
             ),
         ),
+        (
+            status = 200,
+            description = "Changed: an upsert or an update of a fact that was there.",
+            body = Stored,
+            example = json!(examples::stored("Fact updated successfully")),
+        ),
+        (status = 404, response = NotFound),
         (status = 409, response = Conflict),
         (status = 413, response = TooLarge),
         (status = 422, response = Rejected),
@@ -145,24 +128,27 @@ pub(super) async fn store(
     headers: HeaderMap,
     Json(fact, _held): Json<NewFact>,
 ) -> Reply {
-    let from_key = id_from_key(&headers)?;
-    let mut draft = fact.into_draft()?;
-    draft.id = draft.id.or(from_key);
-    let answered = app.kb.store(&who.within(app.limits.call), vec![Ok(draft)]).await?;
-    reply(StatusCode::CREATED, answered, |outcomes| {
+    let submission = fact.into_submission(id_from_key(&headers)?, StoreMode::default())?;
+    let answered = app.kb.store(&who.within(app.limits.call), vec![Ok(submission)]).await?;
+    let status = match &answered.value[..] {
+        [Ok(outcome)] if outcome.replaced => StatusCode::OK,
+        _ => StatusCode::CREATED,
+    };
+    reply(status, answered, |outcomes| {
         let outcome = outcomes.into_iter().next();
         let outcome = outcome.unwrap_or_else(|| Err(Error::internal("no outcome for a draft")));
-        outcome.map(|kept| Stored::new(STORED, kept))
+        outcome.map(Stored::from)
     })
 }
-
-const STORED: &str = "Fact stored successfully";
 
 /// What a write did.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Stored {
     status: Success,
     message: &'static str,
+    #[schema(value_type = FactId)]
+    id: String,
+    /// The same as `id`.
     #[schema(value_type = FactId)]
     fact_id: String,
     /// Whether the fact can be found by meaning already. If not, text search finds it now, and
@@ -180,13 +166,17 @@ pub(super) struct Stored {
     fact_ids: Option<Vec<String>>,
 }
 
-impl Stored {
-    fn new(message: &'static str, kept: StoreOutcome) -> Self {
-        let StoreOutcome { ids, indexed, embedded_bytes } = kept;
+impl From<StoreOutcome> for Stored {
+    fn from(outcome: StoreOutcome) -> Self {
+        let StoreOutcome { ids, indexed, embedded_bytes, replaced } = outcome;
+        let id = ids.first().cloned().unwrap_or_default();
+        let message =
+            if replaced { "Fact updated successfully" } else { "Fact stored successfully" };
         Self {
             status: Success::Success,
             message,
-            fact_id: ids.first().cloned().unwrap_or_default(),
+            id: id.clone(),
+            fact_id: id,
             indexed,
             embedded_bytes,
             fact_ids: (ids.len() > 1).then_some(ids),
@@ -206,31 +196,6 @@ fn id_from_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
             "/headers/idempotency-key",
             format!("Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES} bytes, not {used}"),
         )),
-    }
-}
-
-/// Facts to store, each on its own.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
-#[schema(examples(json!({ "facts": [
-    { "text": "Ada prefers tea." },
-    { "text": "The staging server listens on port 7272.", "fact_id": "port-7" },
-] })))]
-pub(super) struct Batch {
-    #[schema(value_type = Vec<NewFact>, min_items = 1, max_items = 100)]
-    facts: Vec<Box<RawValue>>,
-}
-
-impl Batch {
-    /// The result of parsing each fact, unless there are none or too many.
-    pub(super) fn drafts(&self, allowed: usize) -> Result<Vec<Result<Draft, Error>>, Error> {
-        match self.facts.len() {
-            0 => Err(Error::invalid("/facts", "facts holds at least one fact")),
-            used if used > allowed => {
-                Err(Error::too_large("batch_facts", allowed as u64, used as u64))
-            }
-            _ => Ok(self.facts.iter().map(|fact| to_draft(fact)).collect()),
-        }
     }
 }
 
@@ -255,9 +220,9 @@ pub(super) async fn store_batch(
     who: Who,
     Json(batch, _held): Json<Batch>,
 ) -> Reply {
-    let drafts = batch.drafts(app.limits.batch_facts)?;
+    let submissions = batch.submissions(app.limits.batch_facts)?;
     let caller = who.within(app.limits.call);
-    let answered = app.kb.store(&caller, drafts).await?;
+    let answered = app.kb.store(&caller, submissions).await?;
     reply(StatusCode::OK, answered, |outcomes| {
         Ok(BatchAnswer { results: outcomes.into_iter().map(BatchResult::from).collect() })
     })
@@ -291,15 +256,10 @@ enum BatchResult {
 impl From<Result<StoreOutcome, Error>> for BatchResult {
     fn from(outcome: Result<StoreOutcome, Error>) -> Self {
         match outcome {
-            Ok(kept) => Self::Stored(Stored::new(STORED, kept)),
+            Ok(outcome) => Self::Stored(outcome.into()),
             Err(error) => Self::Refused(ErrorBody::from(&error)),
         }
     }
-}
-
-fn to_draft(fact: &RawValue) -> Result<Draft, Error> {
-    let fact: NewFact = super::body::parse(fact.get().as_bytes())?;
-    fact.into_draft()
 }
 
 /// Read a fact
@@ -399,43 +359,32 @@ fn list_limit(limit: Option<&str>, most: usize) -> Result<u32, Error> {
     }
 }
 
-/// What to change; what is left out or null stays. At least one of the two.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
-#[schema(as = Change, min_properties = 1)]
-pub(super) struct FactChange {
-    /// What the fact says. Not blank; at most 262,144 bytes of UTF-8.
-    #[schema(min_length = 1, max_length = 262144, pattern = r"\S")]
-    text: Option<String>,
-    /// Replaces the whole object.
-    #[schema(value_type = Option<Metadata>)]
-    metadata: Option<Box<RawValue>>,
-}
-
-impl FactChange {
-    pub(super) fn into_change(self) -> Result<Change, Error> {
-        Ok(Change { text: self.text, metadata: metadata(self.metadata)? })
-    }
-}
-
 /// Change a fact's text, its metadata, or both
 ///
-/// The id and the timestamp stay.
+/// The id and the timestamp stay. With the content type `application/merge-patch+json`, `metadata`
+/// is merged into the fact's (RFC 7396), in one step with reading it: of two calls that merge at
+/// once, both are in the fact.
 #[utoipa::path(
     patch,
     path = "/v1/facts/{id}",
     operation_id = "updateFact",
     tag = "facts",
     params(FactInPath),
-    request_body(content((
-        FactChange = "application/json",
-        examples(
-            ("text" = (value = json!({ "text": "The staging server listens on port 7272." }))),
-            ("metadata" = (value = json!({
-                "metadata": { "topic": "network", "verified": false },
-            }))),
+    request_body(content(
+        (
+            FactChange = "application/json",
+            examples(
+                ("text" = (value = json!({ "text": "The staging server listens on port 7272." }))),
+                ("metadata" = (value = json!({
+                    "metadata": { "topic": "network", "verified": false },
+                }))),
+            ),
         ),
-    ))),
+        (
+            FactMergePatch = "application/merge-patch+json",
+            example = json!({ "metadata": { "verified": true, "draft": null } }),
+        ),
+    )),
     responses(
         (
             status = 200,
@@ -444,7 +393,7 @@ impl FactChange {
             example = json!(examples::stored("Fact updated successfully")),
         ),
         (status = 404, response = NotFound),
-        (status = 409, response = DimensionMismatch),
+        (status = 409, response = Conflict),
         (status = 413, response = TooLarge),
         (status = 422, response = Rejected),
     ),
@@ -453,11 +402,18 @@ pub(super) async fn update(
     State(app): State<Arc<App>>,
     who: Who,
     Id(id): Id,
+    headers: HeaderMap,
     Json(change, _held): Json<FactChange>,
 ) -> Reply {
-    let change = change.into_change()?;
-    let answered = app.kb.update(&who.within(app.limits.call), id, change).await?;
-    reply(StatusCode::OK, answered, |updated| Ok(Stored::new("Fact updated successfully", updated)))
+    let patch = change.into_patch(is_merge_patch(&headers))?;
+    let answered = app.kb.update(&who.within(app.limits.call), id, patch).await?;
+    reply(StatusCode::OK, answered, |updated| Ok(Stored::from(updated)))
+}
+
+fn is_merge_patch(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/merge-patch+json")
 }
 
 /// What a deletion did.
@@ -465,11 +421,15 @@ pub(super) async fn update(
 #[schema(examples(json!({
     "status": "success",
     "message": "Fact deleted successfully",
+    "id": "port-7",
     "fact_id": "port-7",
 })))]
 pub(super) struct Deleted {
     status: Success,
     message: &'static str,
+    #[schema(value_type = FactId)]
+    id: String,
+    /// The same as `id`.
     #[schema(value_type = FactId)]
     fact_id: String,
 }
@@ -490,6 +450,6 @@ pub(super) async fn delete(State(app): State<Arc<App>>, who: Who, Id(id): Id) ->
     let answered = app.kb.delete(&who.within(app.limits.call), id.clone()).await?;
     let message = "Fact deleted successfully";
     reply(StatusCode::OK, answered, |()| {
-        Ok(Deleted { status: Success::Success, message, fact_id: id })
+        Ok(Deleted { status: Success::Success, message, id: id.clone(), fact_id: id })
     })
 }

@@ -38,6 +38,14 @@ const QUERY_EXTRA: u32 = 1;
 /// fact alone has the word as the query writes it. Tuned on the sets of `docs/SEARCH.md`.
 const FORM_WEIGHT: f32 = 0.02;
 
+/// Marks the count of a term that the text also has bare: as a word that is its own stem, whose form
+/// has no term of its own. No text repeats a word so often that its count reaches this bit.
+const BARE: u32 = 1 << 31;
+
+/// Up to how many facts with a stem are asked which of them have it bare. One form of a word that
+/// more have says nothing.
+const BARE_POSTINGS: usize = 4 * 1024;
+
 /// Up to how many distinct words a query has terms for their forms. Of more, one is in a form that
 /// a single fact has by chance.
 const FORM_WORDS: usize = 16;
@@ -49,7 +57,8 @@ const PIECE: usize = 8 * 1024;
 const POSTING_UNITS: u64 = 4;
 const FACT_UNITS: u64 = 2;
 
-/// The distinct terms of one text with their frequencies; those of a query with their units.
+/// The distinct terms of one text with their frequencies; those of a query with their units. Both
+/// may be marked [`BARE`].
 #[derive(Debug, Default)]
 pub(crate) struct TermCounts {
     items: Vec<Item<Box<str>, u32>>,
@@ -100,6 +109,7 @@ impl TermCounts {
         let is_form = |item: &Item<Box<str>, u32>| analysis::is_form(&item.key);
         if counts.items.iter().filter(|item| !is_form(item)).count() > FORM_WORDS {
             counts.items.retain(|item| !is_form(item));
+            counts.items.iter_mut().for_each(|item| item.payload &= !BARE);
         }
         counts
     }
@@ -129,10 +139,11 @@ impl Counter {
 
     fn add(&mut self, term: Term<'_>, units: u32, hasher: &RandomState) {
         let hash = hasher.hash_one(term.text);
+        let bare = if term.is_bare { BARE } else { 0 };
         if let Some(item) = self.items.find_mut(hash, |item| *item.key == *term.text) {
-            item.payload += units;
+            item.payload = (item.payload + units) | bare;
         } else if self.items.len() < self.limit {
-            let item = Item { key: term.text.into(), hash, payload: units };
+            let item = Item { key: term.text.into(), hash, payload: units | bare };
             self.items.insert_unique(hash, item, |item| item.hash);
         } else {
             return;
@@ -182,8 +193,10 @@ impl QueryTerms<'_> {
 
     /// The slots that alone have one of the terms, which may repeat.
     pub(crate) fn sole_holders(&self) -> impl Iterator<Item = u32> {
-        let sole = self.found.iter().take_while(|term| term.postings.len() == 1);
-        sole.flat_map(|term| term.postings.iter().map(|posting| posting.slot))
+        self.found.iter().filter(|term| term.holders() == 1).flat_map(|term| {
+            let is_sole = |posting: &&Posting<u32>| term.postings.len() == 1 || is_bare(posting);
+            term.postings.iter().filter(is_sole).map(|posting| posting.slot)
+        })
     }
 }
 
@@ -206,6 +219,16 @@ struct QueryTerm<'a> {
     postings: &'a [Posting<u32>],
     /// Upper bound of the term's score: `idf * (k1 + 1)`, as many times as the query has the term.
     weight: f32,
+    /// Number of facts that have the stem bare, and what that counts; both 0 if it says nothing.
+    bare: u32,
+    bare_weight: f32,
+}
+
+impl QueryTerm<'_> {
+    /// Number of facts that have the word as the query has it, as far as that is known.
+    fn holders(&self) -> u32 {
+        if self.bare > 0 { self.bare } else { self.postings.len() as u32 }
+    }
 }
 
 impl Bm25Index {
@@ -290,8 +313,13 @@ impl Bm25Index {
             let Some(posting) = self.inverted.posting(term.list, slot) else { continue };
             matched.score += score(term, posting, length);
             weight += term.weight;
-            if matched.rarest == 0 {
-                matched.rarest = term.postings.len() as u32;
+            let mut holders = term.postings.len() as u32;
+            if term.bare > 0 && is_bare(posting) {
+                weight += term.bare_weight;
+                holders = term.bare;
+            }
+            if matched.rarest == 0 || holders < matched.rarest {
+                matched.rarest = holders;
             }
         }
         if weight > 0.0 {
@@ -309,15 +337,22 @@ impl Bm25Index {
             let postings = list.map_or(&[][..], |list| self.inverted.list(list).postings());
             let idf = idf(facts, postings.len() as f32);
             let counts = if analysis::is_form(&item.key) { FORM_WEIGHT } else { 1.0 };
-            let weight = counts * idf * (K1 + 1.0) * item.payload as f32 / QUERY_WORD as f32;
-            QueryTerm { term: &item.key, list: list.unwrap_or_default(), postings, weight }
+            let times = (K1 + 1.0) * (item.payload & !BARE) as f32 / QUERY_WORD as f32;
+            let weight = counts * idf * times;
+            let bare = if item.payload & BARE == 0 { 0 } else { bare_holders(postings) };
+            let bare_weight = match bare {
+                0 => 0.0,
+                holders => FORM_WEIGHT * self::idf(facts, holders as f32) * times,
+            };
+            let list = list.unwrap_or_default();
+            QueryTerm { term: &item.key, list, postings, weight, bare, bare_weight }
         };
         let mut found: Vec<_> = query.items.iter().map(term).collect();
         // What no fact has is a word that says more than any; a form of one says nothing.
         found.retain(|term| !term.postings.is_empty() || !analysis::is_form(term.term));
         found.sort_unstable_by_key(|term| (term.postings.len(), term.term));
         // Not `sum`, which begins with -0.0.
-        let attainable = found.iter().fold(0.0, |sum, term| sum + term.weight);
+        let attainable = found.iter().fold(0.0, |sum, term| sum + term.weight + term.bare_weight);
         found.retain(|term| !term.postings.is_empty());
         QueryTerms { found, attainable }
     }
@@ -409,7 +444,21 @@ fn idf(facts: f32, holders: f32) -> f32 {
     (1.0 + (facts - holders + 0.5) / (holders + 0.5)).ln()
 }
 
+fn is_bare(posting: &Posting<u32>) -> bool {
+    posting.payload & BARE != 0
+}
+
+/// Number of facts that have a stem bare; 0 if all have it, or too many to be asked.
+fn bare_holders(postings: &[Posting<u32>]) -> u32 {
+    if postings.len() > BARE_POSTINGS {
+        return 0;
+    }
+    let bare = postings.iter().filter(|posting| is_bare(posting)).count();
+    if bare == postings.len() { 0 } else { bare as u32 }
+}
+
 fn score(term: &QueryTerm<'_>, posting: &Posting<u32>, length: f32) -> f32 {
-    let count = posting.payload as f32;
-    term.weight * count / (count + length)
+    let count = (posting.payload & !BARE) as f32;
+    let bare = if is_bare(posting) { term.bare_weight / (1.0 + length) } else { 0.0 };
+    term.weight * count / (count + length) + bare
 }

@@ -9,6 +9,8 @@ use crate::limits::TERM_CHARS;
 pub(crate) struct Term<'a> {
     pub(crate) text: &'a str,
     pub(crate) kind: Kind,
+    /// Whether it is a word as it is written that is its own stem, and so has no [`Kind::Form`].
+    pub(crate) is_bare: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ impl<F: FnMut(Term<'_>)> Terms<F> {
 
     /// Adds a term that is neither folded nor stemmed.
     pub(super) fn plain(&mut self, text: &str, kind: Kind) {
-        (self.each)(Term { text: truncate(text), kind });
+        (self.each)(Term { text: truncate(text), kind, is_bare: false });
     }
 
     fn fold(&mut self, word: &str) {
@@ -81,12 +83,13 @@ impl<F: FnMut(Term<'_>)> Terms<F> {
     fn emit(&mut self, kind: Kind) {
         let word = truncate(&self.folded);
         let stem = self.language.stem(word);
-        (self.each)(Term { text: &stem, kind });
-        if kind == Kind::Word && *stem != *word {
+        let is_bare = kind == Kind::Word && *stem == *word;
+        (self.each)(Term { text: &stem, kind, is_bare });
+        if kind == Kind::Word && !is_bare {
             self.form.clear();
             self.form.push(FORM);
             self.form.push_str(word);
-            (self.each)(Term { text: &self.form, kind: Kind::Form });
+            (self.each)(Term { text: &self.form, kind: Kind::Form, is_bare: false });
         }
     }
 }

@@ -141,6 +141,27 @@ fn of_facts_with_forms_of_a_word_the_one_with_the_form_of_the_query_comes_first(
     assert_eq!(evidence(&index, &long, None, "sole").unwrap().rarest, 21);
 }
 
+/// Such a word has no term of its form: the stem is marked instead.
+#[test]
+fn of_facts_with_forms_of_a_word_the_one_with_its_stem_alone_comes_first() {
+    let index = Index::new();
+    for number in 0..20 {
+        put(&index, &format!("f{number}"), &format!("feeling of the year {number}"), "{}", None);
+    }
+    put(&index, "sole", "it may feel right to say so in a text that is longer", "{}", None);
+    put(&index, "both", "a feeling that others feel too", "{}", None);
+    let first = |query: &str| index.matching(query, None, 50).unwrap()[0].id.to_string();
+    assert_eq!(evidence(&index, "feel", None, "sole").unwrap().rarest, 2);
+    assert!(index.remove("both", 2).unwrap());
+    assert_eq!((first("feel").as_str(), first("feeling").as_str()), ("sole", "f0"));
+    assert_eq!(evidence(&index, "feel", None, "sole").unwrap().rarest, 1);
+    assert_eq!(evidence(&index, "feel", None, "f1").unwrap().rarest, 21);
+    let coverage = |id: &str| evidence(&index, "feel", None, id).unwrap().coverage;
+    assert!(coverage("sole") > coverage("f1"));
+    // Where all facts have it so, it says nothing.
+    assert_eq!(evidence(&index, "year", None, "f1").unwrap().rarest, 20);
+}
+
 #[test]
 fn words_that_no_fact_has_count_in_what_is_attainable_and_not_in_coverage() {
     let index = Index::new();

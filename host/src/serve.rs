@@ -37,7 +37,9 @@ use kenning_embedder::{
 };
 use kenning_runtime::compiler::{self, Compiler};
 use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
-use kenning_runtime::{Demand, Engines, Generation, Guest, Loader, Runtime, Services, Urgency};
+use kenning_runtime::{
+    Demand, Embedders, Engines, Generation, Guest, Loader, Runtime, Services, Urgency,
+};
 use kenning_tenants::Tenants;
 
 /// The built-in logic; empty when its component did not exist at build time.
@@ -222,19 +224,20 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let storage = storage(config).await?;
     let embedder = embedder(config)?;
     let limits = config.limits.clone();
+    let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
+    let embedders = Arc::new(Embedders::new(embedder, tenants.clone()));
     let indexes = TenantIndexes::start(
         storage.clone(),
-        embedder.clone(),
+        embedders.clone(),
         limits.storage_operation,
         limits.fact_windows,
     );
     let io = tokio::runtime::Handle::current();
-    let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
     if let Err(error) = tenants.refresh().await {
         tracing::warn!(%error, "cannot read the tenants yet");
     }
     let failing = broadcast::Sender::new(FAILING_QUEUED);
-    let services = Services { storage, embedder, indexes, tenants, limits, failing, io };
+    let services = Services { storage, embedders, indexes, tenants, limits, failing, io };
     let services = Arc::new(services);
     let engines = Engines::new(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let loader = Loader::new(compiler(config)?, engines.first().clone(), &config.limits);

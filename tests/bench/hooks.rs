@@ -225,7 +225,7 @@ impl Bench {
             Call::Store => {
                 let draft = draft(self.texts.fact(random), metadata(random).to_string());
                 let begun = Instant::now();
-                let stored = server.block_on(kb.store(&caller, vec![Ok(draft)]));
+                let stored = server.block_on(kb.store(&caller, vec![Ok(draft.into())]));
                 let took = begun.elapsed();
                 stored.map_err(failed)?.value.pop().context("no outcome")?.map_err(failed)?;
                 Ok(took)

@@ -56,7 +56,7 @@ impl Inside {
         let (mut random, mut ids) = (Rng::with_seed(1), Vec::new());
         while ids.len() < count {
             let draft = |random: &mut Rng| draft(texts.fact(random), metadata(random).to_string());
-            let drafts = (0..BATCH).map(|_| Ok(draft(&mut random))).collect();
+            let drafts = (0..BATCH).map(|_| Ok(draft(&mut random).into())).collect();
             let stored = self.server.block_on(self.kb.store(&self.caller(tenant), drafts));
             for outcome in stored.map_err(|error| anyhow!(error.message))?.value {
                 ids.extend(outcome.map_err(|error| anyhow!(error.message))?.ids);

@@ -134,7 +134,8 @@ fn to_write(write: &HashWrite<'_>) -> Result<Write> {
 
 impl Embedder for Native {
     fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Embeddings> {
-        let Services { embedder, limits, .. } = self.services();
+        let Services { embedders, limits, .. } = self.services();
+        let embedder = embedders.own();
         let (lane, bound) = match purpose {
             Purpose::Query => (Lane::Query, limits.embedding),
             Purpose::Document => (Lane::Document, limits.store_embedding),
@@ -173,7 +174,7 @@ impl Index for Native {
 
     fn examine(&self, text: &str, filter: Option<&str>) -> Result<Option<f32>> {
         parse_filter(filter)?;
-        Ok(self.services().embedder.known_share(text))
+        Ok(self.services().embedders.own().known_share(text))
     }
 
     fn retrieve(
@@ -198,7 +199,8 @@ impl Index for Native {
     }
 
     fn upsert(&self, entries: &[EntryRef<'_>], vectors: Option<&Embeddings>) -> Result<()> {
-        let dimensions = self.services().embedder.space().map_or(0, |space| space.dimensions);
+        let dimensions =
+            self.services().embedders.own().space().map_or(0, |space| space.dimensions);
         let mut new = Vec::with_capacity(entries.len());
         for (position, entry) in entries.iter().enumerate() {
             let (id, revision) = self.revision(entry.id)?;

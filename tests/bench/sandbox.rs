@@ -148,7 +148,7 @@ impl Call {
                 ensure!(answer.hits.len() == HITS as usize, "too few hits");
             }
             Self::Store { text, metadata } => {
-                let drafts = vec![Ok(draft(text, metadata))];
+                let drafts = vec![Ok(draft(text, metadata).into())];
                 let mut stored = kb.store(caller, drafts).await.map_err(failed)?.value;
                 let stored = stored.pop().context("no outcome")?.map_err(failed)?;
                 ensure!(stored.indexed, "not indexed");

@@ -7,6 +7,7 @@ mod broken;
 mod export;
 mod facts;
 mod filters;
+mod given;
 mod health;
 mod idempotency;
 mod import;

@@ -1,7 +1,7 @@
 //! What a store does where the id is taken, the names of its members, and merged metadata.
 
 use anyhow::{Result, ensure};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use kenning_tests::{Answer, Backend, Caller, all_indexed, component, on_both_backends, send};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -21,7 +21,9 @@ on_both_backends!(
 
 async fn merge(caller: &Caller, id: &str, patch: Value) -> Result<Answer> {
     let request = caller.request(Method::PATCH, &format!("/v1/facts/{id}"));
-    let request = request.header(CONTENT_TYPE, "application/merge-patch+json; charset=utf-8");
+    // In place of the type that every request of a caller has.
+    let merge_patch = HeaderValue::from_static("application/merge-patch+json; charset=utf-8");
+    let request = request.headers(HeaderMap::from_iter([(CONTENT_TYPE, merge_patch)]));
     send(request.body(patch.to_string())).await
 }
 
@@ -193,7 +195,7 @@ async fn a_merge_patch_removes_what_is_null(backend: &Backend) -> Result<()> {
 /// The extension gets the whole fact and gives a whole one back, made of what was read before.
 async fn a_change_seen_by_an_extension_loses_no_other_change(backend: &Backend) -> Result<()> {
     let server = backend.serve().await?;
-    let component = std::fs::read(component("redact-pii"))?;
+    let component = std::fs::read(component("redact-pii")?)?;
     let installed = server.install("default", "redact-pii", component, "").await?;
     assert_eq!(installed.status, 200, "{}", installed.text);
     server.store(json!({ "text": "t", "id": "a" })).await?;

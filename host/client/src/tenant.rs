@@ -33,6 +33,7 @@ Examples:
   kenning tenant create acme
   kenning tenant create acme facts=100000 requests_per_second=50
   kenning tenant create acme --language de
+  kenning tenant create acme --given-vectors 768
 
 If the output is not a terminal, only the key is printed.";
 
@@ -110,6 +111,9 @@ pub struct CreateArgs {
     /// The language of the tenant's texts, such as `de`, or `none`
     #[arg(long, value_name = "CODE")]
     pub language: Option<String>,
+    /// Its callers give the vectors, of so many numbers each; this server's embedder makes none
+    #[arg(long, value_name = "DIMENSIONS")]
+    pub given_vectors: Option<u32>,
 }
 
 /// The arguments of `kenning tenant language`.

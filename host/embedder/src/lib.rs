@@ -6,6 +6,8 @@
 //! | `openai`, `ollama`, `tei` | [`RemoteEmbedder`] | an embedder reached over HTTP |
 //! | `hash` | [`HashEmbedder`] | hashes words and letters; for tests, since it ignores meaning |
 //!
+//! A tenant may bring its own vectors instead; [`GivenEmbedder`] stands for their space.
+//!
 //! All implement [`Embedder`]. The server wraps its embedder in [`Cached`], which keeps the
 //! vectors of texts that a tenant has embedded before.
 //!
@@ -33,6 +35,7 @@
 
 mod cache;
 mod choice;
+mod given;
 mod hash;
 mod local;
 mod passes;
@@ -51,6 +54,7 @@ use kenning_storage::TenantId;
 
 pub use cache::Cached;
 pub use choice::EmbedderChoice;
+pub use given::{BadVector, GivenEmbedder, MAX_GIVEN_DIMENSIONS};
 pub use hash::HashEmbedder;
 pub use local::LocalEmbedder;
 pub use remote::{Key, Protocol, RemoteEmbedder, RemoteSettings};

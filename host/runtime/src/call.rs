@@ -10,10 +10,12 @@
 //! The wasmtime store is dropped when the guest's part ends, however it ends. So no state passes
 //! from one call to the next, and a failure affects only its own call.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use kenning_embedder::Vector;
 use kenning_storage::{FactId, Hash, RegistryRevision, TenantId};
 use tokio::time::timeout_at;
 use wasmtime::component::ResourceTableError;
@@ -53,6 +55,9 @@ pub struct Invocation {
     pub input: Option<u64>,
 }
 
+/// Vectors that a caller gave, by the texts that they stand for.
+pub(crate) type GivenVectors = Arc<HashMap<String, Vector>>;
+
 /// What all guests of a call share.
 pub(crate) struct CallContext {
     pub(crate) engines: Arc<Engines>,
@@ -63,6 +68,8 @@ pub(crate) struct CallContext {
     pub(crate) deadline: Instant,
     /// A fact whose fields must have these values when it is changed.
     pub(crate) expected: Option<(FactId, Hash)>,
+    /// The vectors that the caller gave, by their texts.
+    pub(crate) given: GivenVectors,
     /// Whether writes are captured and dropped.
     pub(crate) dry_run: bool,
     pub(crate) slice: Slice,
@@ -126,6 +133,7 @@ fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
     let mut state = State::new(services, tenant, context.deadline, guest, dry_run, fuel, slice);
     state.registry = context.registry;
     state.expected = context.expected.clone();
+    state.given = context.given.clone();
     // The operator asked for a dry run, so the tenant is not charged.
     if !dry_run {
         state.fuel.charge(&state.services.tenants, &state.tenant);

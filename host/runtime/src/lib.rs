@@ -45,6 +45,7 @@ pub mod component;
 
 mod call;
 mod dry_run;
+mod embedders;
 mod exports;
 mod fuel;
 #[cfg(feature = "fuzzing")]
@@ -75,6 +76,7 @@ pub use component::inspect::{Grant, Hook, OnFailure};
 pub use component::linked::{LinkedExtension, LinkedLogic, Loaded};
 pub use component::loader::{LoadError, Loader};
 pub use component::{compat, compiler, inspect};
+pub use embedders::Embedders;
 pub use exports::LogicResult;
 pub use generation::Generation;
 pub use guest::{Component, Failing, Guest};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use kenning_core::limits::Limits;
-use kenning_embedder::Embedder;
 use kenning_storage::Storage;
 use kenning_tenants::Tenants;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
+use crate::embedders::Embedders;
 use crate::guest::Failing;
 use crate::tenant_indexes::TenantIndexes;
 
@@ -16,8 +16,8 @@ use crate::tenant_indexes::TenantIndexes;
 pub struct Services {
     /// Where facts are stored.
     pub storage: Arc<dyn Storage>,
-    /// Turns texts into vectors.
-    pub embedder: Arc<dyn Embedder>,
+    /// Turn texts into vectors.
+    pub embedders: Arc<Embedders>,
     /// What search reads.
     pub indexes: Arc<TenantIndexes>,
     /// Keys, quotas and usage.

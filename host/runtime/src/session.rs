@@ -5,16 +5,18 @@
 //! sockets and timers. Handing a call over to that runtime and back costs more than an instance
 //! does, so a search with four extensions is handed over once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kenning_embedder::Vector;
 use kenning_index::{Index, IndexError, Work};
 use kenning_storage::{RegistryRevision, Revision, TenantId};
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use crate::call::{CallContext, GuestCall, Invocation, run_guest};
+use crate::call::{CallContext, GivenVectors, GuestCall, Invocation, run_guest};
 use crate::component::engine::Engines;
 use crate::component::linked::Pre;
 use crate::guest::Guest;
@@ -127,13 +129,14 @@ impl Runtime {
         let slice = self.slicer.slice(tenant.clone());
         let slicing = slice.clone();
         let tracer = Arc::new(CallTracer::new(tenant.clone(), deadline));
-        let (registry, expected) = (None, None);
+        let (registry, expected, given) = (None, None, GivenVectors::default());
         let context = CallContext {
             engines,
             services,
             tenant,
             registry,
             expected,
+            given,
             deadline,
             dry_run,
             slice,
@@ -196,6 +199,11 @@ impl Session {
     pub fn going_by(mut self, registry: Option<RegistryRevision>) -> Self {
         self.context.registry = registry;
         self
+    }
+
+    /// From now on these vectors stand for their texts, in a tenant whose callers give them.
+    pub fn give(&mut self, vectors: HashMap<String, Vector>) {
+        self.context.given = Arc::new(vectors);
     }
 
     /// What storage said of the registry that this session goes by.

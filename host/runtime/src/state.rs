@@ -8,6 +8,7 @@ use kenning_embedder::Vector;
 use kenning_storage::{FactId, RegistryRevision, Revision, StorageError, TenantId};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use crate::call::GivenVectors;
 use crate::dry_run::CapturedWrites;
 use crate::fuel::FuelMeter;
 use crate::guest::{Component, Guest};
@@ -33,6 +34,8 @@ pub struct State {
     pub(crate) expected: Option<(FactId, kenning_storage::Hash)>,
     /// Whether they had others, so that the change did not happen.
     pub(crate) unexpected: bool,
+    /// The vectors that the caller gave, by their texts.
+    pub(crate) given: GivenVectors,
     pub(crate) deadline: Instant,
     pub(crate) memory: Memory,
     pub(crate) waiting: Waiting,
@@ -95,6 +98,7 @@ impl State {
             tenant,
             registry: None,
             expected: None,
+            given: GivenVectors::default(),
             unexpected: false,
             validity: Validity::default(),
             deadline,

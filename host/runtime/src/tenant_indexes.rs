@@ -15,6 +15,7 @@ use kenning_storage::{FactId, Revision, Storage, StoredVector, TenantId, Vector}
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::applied::Applied;
+use crate::embedders::Embedders;
 use crate::tenant_index::TenantIndex;
 use crate::unreadable::Unreadable;
 use crate::windows::{self, Cut, TextVectors};
@@ -75,7 +76,7 @@ enum Queued {
 /// The indexes of all tenants.
 pub struct TenantIndexes {
     indexes: RwLock<HashMap<TenantId, Arc<TenantIndex>>>,
-    embedder: Arc<dyn Embedder>,
+    embedders: Arc<Embedders>,
     /// The maximum of windows of one text.
     fact_windows: usize,
     vectors: mpsc::Sender<Queued>,
@@ -90,12 +91,12 @@ pub struct TenantIndexes {
 }
 
 impl TenantIndexes {
-    /// Creates empty indexes for vectors of `embedder`, and starts the task that stores vectors.
+    /// Creates empty indexes for vectors of `embedders`, and starts the task that stores vectors.
     /// `operation` bounds one storage operation, `fact_windows` the windows of one text. Must be
     /// called within a tokio runtime.
     pub fn start(
         storage: Arc<dyn Storage>,
-        embedder: Arc<dyn Embedder>,
+        embedders: Arc<Embedders>,
         operation: Duration,
         fact_windows: usize,
     ) -> Arc<Self> {
@@ -103,7 +104,7 @@ impl TenantIndexes {
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let indexes = Arc::new(Self {
             indexes: RwLock::default(),
-            embedder,
+            embedders,
             fact_windows,
             vectors,
             queued_bytes: queued_bytes.clone(),
@@ -166,6 +167,7 @@ impl TenantIndexes {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
         self.unreadable.forget_tenant(tenant);
         self.applied.forget(tenant);
+        self.embedders.forget(tenant);
     }
 
     /// Indexes facts and queues their vectors to be stored. Facts without a vector are left to the
@@ -190,12 +192,13 @@ impl TenantIndexes {
                 metadata: &entry.metadata,
                 vector: entry.vector.as_deref(),
             };
-            let upserted = self.upsert_entry(&index, &indexed, entry.embedded_bytes);
+            let upserted = self.upsert_entry(tenant, &index, &indexed, entry.embedded_bytes);
             drop(turn);
             pending |= match (upserted, entry.vector) {
                 (Ok(_), Some(values)) => {
                     let vectors = TextVectors { values, embedded_bytes: entry.embedded_bytes };
-                    let vector = self.stored_vector(entry.id, entry.revision, &entry.text, vectors);
+                    let of_fact = (entry.id, entry.revision);
+                    let vector = self.stored_vector(tenant, of_fact, &entry.text, vectors);
                     !self.queue(tenant, vector)
                 }
                 (Ok(_), None) => true,
@@ -222,14 +225,16 @@ impl TenantIndexes {
     /// If the index refuses the fact.
     pub fn upsert_entry(
         &self,
+        tenant: &TenantId,
         index: &TenantIndex,
         entry: &Entry<'_>,
         embedded_bytes: usize,
     ) -> Result<bool, IndexError> {
+        let embedder = self.embedders.of(tenant);
         // Who has a vector knows its dimensions.
-        let dimensions = self.embedder.space().map_or(0, |space| space.dimensions);
+        let dimensions = embedder.space().map_or(0, |space| space.dimensions);
         let has_one_window = entry.vector.is_some_and(|values| values.len() <= dimensions);
-        let is_meaningless = has_one_window && self.embedder.knows_nothing(entry.text);
+        let is_meaningless = has_one_window && embedder.knows_nothing(entry.text);
         let vector = if is_meaningless { Some(&[][..]) } else { entry.vector };
         let changed = index.upsert_windows(&Entry { vector, ..*entry }, dimensions)?;
         if changed {
@@ -251,14 +256,19 @@ impl TenantIndexes {
     }
 
     /// Cuts a text into the windows that are embedded.
-    pub fn cut(&self, text: String) -> Cut {
-        Cut::new(&*self.embedder, text, self.fact_windows)
+    pub fn cut(&self, tenant: &TenantId, text: String) -> Cut {
+        Cut::new(&*self.embedders.of(tenant), text, self.fact_windows)
     }
 
     /// How many of the facts with these texts have their vectors read in one operation.
-    pub fn readable_vectors<'t>(&self, texts: impl Iterator<Item = &'t str>) -> usize {
-        let dimensions = self.embedder.space().map_or(0, |space| space.dimensions);
-        let window_bytes = self.embedder.window_bytes();
+    pub fn readable_vectors<'t>(
+        &self,
+        tenant: &TenantId,
+        texts: impl Iterator<Item = &'t str>,
+    ) -> usize {
+        let embedder = self.embedders.of(tenant);
+        let dimensions = embedder.space().map_or(0, |space| space.dimensions);
+        let window_bytes = embedder.window_bytes();
         let mut bytes = 0;
         let fits = |text: &&str| {
             let windows = (text.len() / window_bytes + 1).min(self.fact_windows);
@@ -294,33 +304,26 @@ impl TenantIndexes {
     /// The vectors of a text's windows, in the form that storage keeps.
     pub fn stored_vector(
         &self,
-        id: FactId,
-        revision: Revision,
+        tenant: &TenantId,
+        (id, revision): (FactId, Revision),
         text: &str,
         vectors: TextVectors,
     ) -> StoredVector {
+        let embedder = self.embedders.of(tenant);
         // An embedder that made a vector knows its space.
-        let space = self.embedder.space();
+        let space = embedder.space();
         let profile = space.map(|space| space.profile.clone()).unwrap_or_default();
-        let digest = windows::digest(&*self.embedder, text, vectors.embedded_bytes);
+        let digest = windows::digest(&*embedder, text, vectors.embedded_bytes);
         StoredVector { id, revision, vector: Vector { profile, digest, values: vectors.values } }
     }
 
     /// The vectors of a stored one, if they are those of the windows of `text` in the embedder's
     /// space.
-    pub fn usable(&self, vector: Vector, text: &str) -> Option<TextVectors> {
-        let usable = self.embedder.owns(&vector.profile) && self.is_well_formed(&vector.values);
-        usable.then(|| windows::usable(&*self.embedder, vector, text, self.fact_windows))?
-    }
-
-    /// Whether the index can hold these numbers as vectors.
-    fn is_well_formed(&self, values: &[f32]) -> bool {
-        let Some(space) = self.embedder.space() else { return false };
-        let vectors = values.chunks_exact(space.dimensions);
-        vectors.remainder().is_empty()
-            && values.iter().all(|value| value.is_finite())
-            && !values.is_empty()
-            && vectors.into_iter().all(|vector| vector.iter().any(|value| *value != 0.0))
+    pub fn usable(&self, tenant: &TenantId, vector: Vector, text: &str) -> Option<TextVectors> {
+        self.embedders.note(tenant, &vector.profile);
+        let embedder = self.embedders.of(tenant);
+        let usable = embedder.owns(&vector.profile) && is_well_formed(&*embedder, &vector.values);
+        usable.then(|| windows::usable(&*embedder, vector, text, self.fact_windows))?
     }
 
     /// Waits until each vector queued so far is stored, or failed to be. Failed ones are made again
@@ -412,4 +415,14 @@ fn one_operation(vectors: &[StoredVector]) -> usize {
         bytes <= BATCH_BYTES
     };
     vectors.iter().take_while(fits).count().max(1)
+}
+
+/// Whether the index can hold these numbers as vectors.
+fn is_well_formed(embedder: &dyn Embedder, values: &[f32]) -> bool {
+    let Some(space) = embedder.space() else { return false };
+    let vectors = values.chunks_exact(space.dimensions);
+    vectors.remainder().is_empty()
+        && values.iter().all(|value| value.is_finite())
+        && !values.is_empty()
+        && vectors.into_iter().all(|vector| vector.iter().any(|value| *value != 0.0))
 }

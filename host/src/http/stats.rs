@@ -100,7 +100,8 @@ struct Stats {
 /// What makes the vectors.
 #[derive(Serialize, ToSchema)]
 struct EmbeddingStats {
-    /// The embedder: `local`, `openai`, `ollama`, `tei`, or `hash`, which is for tests.
+    /// The embedder: `local`, `openai`, `ollama`, `tei`, or `hash`, which is for tests; `given`
+    /// where the tenant's callers give the vectors.
     kind: String,
     /// The embedder's model.
     model: String,
@@ -184,7 +185,7 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
     app.kb.check_caller(&caller).await?;
     let figures = app.kb.figures(&caller).await?;
     let served_by = app.kb.snapshot(&caller).await?.served_by();
-    let embedding = EmbeddingStats::of(app.kb.embedder());
+    let embedding = EmbeddingStats::of(&*app.kb.embedder_of(&caller.tenant));
     let seen_within = app.kb.foreign_changes_seen_within();
     let stats = Stats {
         tenant: caller.tenant.as_str().to_string(),

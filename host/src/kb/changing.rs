@@ -26,6 +26,8 @@ pub struct Patch {
     pub text: Option<String>,
     /// What becomes of its metadata.
     pub metadata: Option<MetadataPatch>,
+    /// The vector of the new text, in a tenant whose callers give them.
+    pub vector: Option<Vec<f32>>,
 }
 
 /// What becomes of a fact's metadata. Both are JSON objects as text.
@@ -56,10 +58,16 @@ impl MetadataPatch {
 impl Pipeline {
     /// Changes one fact, after the extensions saw it as it would be.
     pub(super) async fn update(&mut self, id: String, patch: Patch) -> Result<StoreOutcome, Error> {
-        let Patch { text, metadata } = patch;
+        let Patch { text, metadata, vector } = patch;
+        let vector = match (&text, &vector) {
+            // The fact keeps the vector that it has.
+            (None, None) => None,
+            _ => self.given_vector(vector.as_deref())?,
+        };
+        let gives = self.given_dimensions().is_some();
         match metadata {
             Some(MetadataPatch::Merge(_)) => {}
-            _ if self.snapshot.has(Hook::OnStore) => {}
+            _ if gives || self.snapshot.has(Hook::OnStore) => {}
             metadata => {
                 let metadata = metadata.map(|patch| patch.as_str().to_owned());
                 return self.change(id, Change { text, metadata }).await;
@@ -75,8 +83,16 @@ impl Pipeline {
             let allowed = self.session.services().limits.fact_metadata_bytes;
             let used = change.metadata.as_ref().map_or(0, String::len);
             check_bytes("fact_metadata_bytes", allowed, used)?;
+            let old_text = if gives { fact.text.clone() } else { String::new() };
             let change = self.filter_change(fact, change).await?;
+            if gives {
+                let text = change.text.as_ref().unwrap_or(&old_text);
+                self.give_changed(&id, text, vector.as_ref()).await?;
+            }
             if let Some(updated) = self.change_unchanged(read, change).await? {
+                if gives {
+                    self.session.services().indexes.flush().await;
+                }
                 return Ok(updated);
             }
         }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `caller` | who calls, what for, and what a call returns |
 //! | `guests` | which guests a call uses, and loading them |
+//! | `given` | the vectors that callers give, where a tenant's do |
 //! | `filtered` | lists, counts and deletes the facts that a filter matches |
 //! | `pipeline` | the steps of a call: hooks, logic, validation |
 //! | `storing` | the steps of a store: insert, upsert and update |
@@ -30,6 +31,7 @@ mod changing;
 mod consistency;
 mod errors;
 mod filtered;
+mod given;
 mod guests;
 mod hook_log;
 mod hooks;

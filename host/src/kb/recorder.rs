@@ -52,7 +52,10 @@ impl Request {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Store(Submission { draft, .. }) => draft.text.len() + draft.metadata.len(),
+            Self::Store(Submission { draft, vector, .. }) => {
+                let vector = vector.as_ref().map_or(0, |vector| size_of_val(&vector[..]));
+                vector + draft.text.len() + draft.metadata.len()
+            }
             Self::Get(id) => id.len(),
             Self::List { containing, .. } => containing.as_ref().map_or(0, String::len),
             Self::Search(search) => search.bytes(),

@@ -46,9 +46,9 @@ impl Kb {
         &self.services.tenants
     }
 
-    /// What makes the vectors.
-    pub fn embedder(&self) -> &dyn Embedder {
-        &*self.services.embedder
+    /// What makes a tenant's vectors.
+    pub fn embedder_of(&self, tenant: &TenantId) -> Arc<dyn Embedder> {
+        self.services.embedders.of(tenant)
     }
 
     /// Where facts are kept.

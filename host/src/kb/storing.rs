@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kenning_embedder::Vector;
 use kenning_index::FactIndex;
 use kenning_storage::{FactId, Hash, Storage, TenantId};
 use serde::Deserialize;
@@ -37,14 +38,24 @@ pub struct Submission {
     pub draft: Draft,
     /// What happens where its id is taken, or not.
     pub mode: StoreMode,
+    /// Its vector, as the caller gave it: in a tenant whose vectors callers give, and only there.
+    pub vector: Option<Vec<f32>>,
+}
+
+impl From<Draft> for Submission {
+    fn from(draft: Draft) -> Self {
+        Self { draft, mode: StoreMode::default(), vector: None }
+    }
 }
 
 /// A draft after its hooks. An extension may have split it off another.
-struct Prepared {
+pub(super) struct Prepared {
     /// Which submission it belongs to.
     position: usize,
-    draft: Draft,
+    pub(super) draft: Draft,
     mode: StoreMode,
+    /// The vector that its caller gave.
+    pub(super) vector: Option<Vector>,
 }
 
 /// What inserting a draft came to.
@@ -105,7 +116,8 @@ impl Pipeline {
         submission: Result<Submission, Error>,
         position: usize,
     ) -> Result<Vec<Prepared>, Error> {
-        let Submission { draft, mode } = submission?;
+        let Submission { draft, mode, vector } = submission?;
+        let vector = self.given_vector(vector.as_deref())?;
         let id = draft.id.clone();
         let mut drafts = self.on_store(draft).await?;
         if let (StoreMode::Update, Some(id)) = (mode, &id) {
@@ -115,7 +127,12 @@ impl Pipeline {
             // An extension that keeps one fact whole need not repeat its id.
             draft.id = draft.id.take().or(id);
         }
-        Ok(drafts.into_iter().map(|draft| Prepared { position, draft, mode }).collect())
+        if vector.is_some() && drafts.len() != 1 {
+            let message = "an extension splits this fact, and its caller gave one vector";
+            return Err(Error::invalid("/vector", message));
+        }
+        let prepared = |draft| Prepared { position, draft, mode, vector: vector.clone() };
+        Ok(drafts.into_iter().map(prepared).collect())
     }
 
     /// Splits drafts into groups for one call of the logic each. The logic passes the texts to
@@ -151,14 +168,19 @@ impl Pipeline {
         &mut self,
         group: Vec<Prepared>,
     ) -> Result<Vec<Result<StoreOutcome, Error>>, Error> {
+        self.give(&group);
         if let [Prepared { draft, mode: StoreMode::Update, .. }] = &group[..] {
             return Ok(vec![self.replace(draft.clone()).await]);
         }
         let inserted = self.insert(group.iter().map(|one| one.draft.clone()).collect()).await?;
         let mut outcomes = Vec::with_capacity(group.len());
-        for (Prepared { draft, mode, .. }, inserted) in group.into_iter().zip(inserted) {
+        if group.iter().any(|one| one.vector.is_some()) {
+            // Nobody can make them again, so they are as durable as their facts.
+            self.session.services().indexes.flush().await;
+        }
+        for (Prepared { draft, mode, vector, .. }, inserted) in group.into_iter().zip(inserted) {
             outcomes.push(match inserted {
-                Inserted::Stored(outcome) => Ok(outcome),
+                Inserted::Stored(outcome) => self.with_vector(outcome, draft, mode, vector).await,
                 Inserted::Taken(_) if mode == StoreMode::Upsert => self.upsert_taken(draft).await,
                 Inserted::Taken(error) | Inserted::Failed(error) => Err(error),
             });
@@ -228,7 +250,9 @@ impl Pipeline {
 fn can_share_a_call(one: &Prepared, other: &Prepared) -> bool {
     let inserts = |draft: &Prepared| draft.mode != StoreMode::Update;
     let is_same = one.draft.id.is_some() && one.draft.id == other.draft.id;
-    inserts(one) && inserts(other) && !is_same
+    // The logic asks for a vector by the text that it stands for.
+    let differ = one.draft.text == other.draft.text && one.vector != other.vector;
+    inserts(one) && inserts(other) && !is_same && !differ
 }
 
 /// Whether what is in the way of a draft with the id `id` is no fact, but what another program

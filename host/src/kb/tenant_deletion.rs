@@ -66,7 +66,6 @@ impl Kb {
         // If storage does not accept them now, the deletion below fails as well.
         let _ = timeout(services.limits.storage_operation, services.indexes.flush()).await;
         self.forget_tenant(tenant);
-        services.embedder.forget(tenant);
         while services.storage.delete_tenant(tenant, self.until()).await.map_err(storage_error)? {}
         for folder in FOLDERS {
             self.delete_documents(&format!("{folder}/{tenant}")).await?;

@@ -37,7 +37,8 @@ pub struct Listed {
 
 impl Tenants {
     /// Creates a tenant with these quotas and its texts in `language`. It owns facts that were
-    /// stored under its name before.
+    /// stored under its name before. With `given_dimensions`, its callers give the vectors, of so
+    /// many numbers, and there must be no facts yet.
     ///
     /// # Errors
     /// [`Code::Conflict`] if the tenant exists or is still being deleted, [`Code::InvalidRequest`]
@@ -47,10 +48,14 @@ impl Tenants {
         name: &TenantId,
         changes: BTreeMap<String, Option<u64>>,
         language: Language,
+        given_dimensions: Option<usize>,
     ) -> Result<Created, Error> {
         let mut quotas = Quotas::default();
         quotas.change(changes)?;
-        let mut record = Record { language, ..Record::new(quotas) };
+        if given_dimensions.is_some() {
+            self.check_has_no_facts(name).await?;
+        }
+        let mut record = Record { language, given_dimensions, ..Record::new(quotas) };
         let key = record.add_key()?;
         if self.save(name, &record, None).await? {
             return Ok(Created { record, key });
@@ -61,6 +66,21 @@ impl Tenants {
             false => format!("the tenant {name} exists already"),
         };
         Err(Error::new(Code::Conflict, message))
+    }
+
+    /// Fails if facts were stored under this name, with vectors of the server's embedder.
+    async fn check_has_no_facts(&self, name: &TenantId) -> Result<(), Error> {
+        let used = self.storage.usage(name, self.until()).await;
+        match used.map_err(storage_error)?.facts {
+            0 => Ok(()),
+            facts => Err(Error::new(
+                Code::Conflict,
+                format!(
+                    "the tenant {name} has {facts} facts with vectors of this server's embedder; \
+                     a tenant with given vectors begins without facts"
+                ),
+            )),
+        }
     }
 
     /// Sets the named quotas of a tenant, of which `None` lifts one, and its language, if one is

@@ -35,7 +35,7 @@
 //!
 //! let name = TenantId::parse("acme")?;
 //! let quotas = BTreeMap::from([("concurrent_calls".to_string(), Some(1))]);
-//! let created = tenants.create(&name, quotas, Language::default()).await?;
+//! let created = tenants.create(&name, quotas, Language::default(), None).await?;
 //! let principal = tenants.authenticate(&created.key.text)?;
 //! assert_eq!(principal, Principal::Tenant(name.clone()));
 //!
@@ -165,6 +165,12 @@ impl Tenants {
     /// The language of a tenant's texts; the default for a tenant that was never created.
     pub fn language(&self, tenant: &TenantId) -> Language {
         self.get(tenant).map(|found| found.record.language).unwrap_or_default()
+    }
+
+    /// How many numbers the vectors have that this tenant's callers give; `None` if the server's
+    /// embedder makes them.
+    pub fn given_dimensions(&self, tenant: &TenantId) -> Option<usize> {
+        self.get(tenant)?.record.given_dimensions
     }
 
     /// Admits one request of a tenant, which came with the text of a key if it needed one. Returns

@@ -45,6 +45,10 @@ pub struct Record {
     /// The language of the tenant's texts.
     #[serde(default)]
     pub language: Language,
+    /// How many numbers the vectors have that the tenant's callers give; `None` if the server's
+    /// embedder makes them. Never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_dimensions: Option<usize>,
 }
 
 /// One key of a tenant.
@@ -65,7 +69,8 @@ impl Record {
     /// A new tenant without keys.
     pub fn new(quotas: Quotas) -> Self {
         let language = Language::default();
-        Self { created: now(), deleted: None, keys: Vec::new(), quotas, language }
+        let (deleted, given_dimensions) = (None, None);
+        Self { created: now(), deleted, keys: Vec::new(), quotas, language, given_dimensions }
     }
 
     /// Whether `text` is a valid key of the tenant.

@@ -72,7 +72,7 @@ pub(super) async fn update(
     };
     let change = Change { text: text.as_deref(), metadata: metadata.map(|object| &**object) };
     let request = server.request(Method::PATCH, &["v1", "facts", &args.id])?;
-    let request = request.json(&change).header(CONTENT_TYPE, media_type);
+    let request = request.header(CONTENT_TYPE, media_type).json(&change);
     let response = server.call(request).await?;
     print_written(&response, "Updated", Some(&args.id), terminal)
 }

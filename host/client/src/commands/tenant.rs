@@ -111,6 +111,10 @@ async fn create(server: &Server, args: CreateArgs, terminal: &mut Terminal) -> R
     if let Some(language) = args.language {
         body["language"] = language.into();
     }
+    if let Some(dimensions) = args.given_vectors {
+        body["embedder"] = "given".into();
+        body["dimensions"] = dimensions.into();
+    }
     let response = server.call(server.request(Method::POST, &TENANTS)?.json(&body)).await?;
     print_key(&response, "Created", terminal)
 }

@@ -56,12 +56,18 @@ impl State {
         if of_facts {
             self.note(&cut);
         }
-        if self.captured.is_none() {
-            services.tenants.charge_texts(&tenant, cut.iter().flat_map(Cut::texts));
-        }
         let first = cut.iter().filter_map(|cut| cut.texts().next()).map(String::from).collect();
-        let embedded = services.embedder.embed(&tenant, first, lane, until);
-        let vectors = self.wait(Waiting::Embedding, embedded).await.map_err(to_error)?;
+        let vectors = match services.embedders.given_dimensions(&tenant) {
+            Some(_) => self.given(first),
+            None => {
+                if self.captured.is_none() {
+                    services.tenants.charge_texts(&tenant, cut.iter().flat_map(Cut::texts));
+                }
+                let embedded = services.embedders.own().embed(&tenant, first, lane, until);
+                self.wait(Waiting::Embedding, embedded).await
+            }
+        };
+        let vectors = vectors.map_err(to_error)?;
         if matches!(purpose, Purpose::Query) {
             self.query_vector = self.query_vector.take().or_else(|| vectors.first().cloned());
         }
@@ -69,7 +75,8 @@ impl State {
             self.embed_further(cut, &vectors, until).await;
         }
         // The space is unknown only if no text was embedded.
-        let space = services.embedder.space();
+        let embedder = services.embedders.of(&tenant);
+        let space = embedder.space();
         Ok(Embeddings {
             profile: space.map(|space| space.profile.clone()).unwrap_or_default(),
             dimensions: space.map_or(0, |space| space.dimensions as u32),
@@ -78,11 +85,23 @@ impl State {
     }
 }
 
+impl State {
+    /// The vectors that the caller gave for these texts.
+    fn given(&self, texts: Vec<String>) -> Result<Vec<Vector>, EmbedError> {
+        let vector = |text: String| self.given.get(&text).cloned();
+        texts.into_iter().map(vector).collect::<Option<_>>().ok_or_else(|| {
+            let message = "this tenant's vectors are given by its callers, and there is none of \
+                           this text";
+            EmbedError::Refused(message.into())
+        })
+    }
+}
+
 /// The windows of the texts of facts.
 impl State {
     /// Cuts each text into at most `most` windows, and notes how far they go.
     async fn cut(&mut self, texts: Vec<String>, most: usize) -> Result<Vec<Cut>, Error> {
-        let embedder = self.services.embedder.clone();
+        let embedder = self.services.embedders.of(&self.tenant);
         let read = |text: &String| text.len().min(most.saturating_mul(FIRST_BYTES));
         let is_long = texts.iter().map(read).sum::<usize>() > LONG_BYTES;
         let cut = move || -> Vec<Cut> {
@@ -97,7 +116,7 @@ impl State {
 
     /// Notes how far the windows of texts go that may have several.
     fn note(&mut self, cut: &[Cut]) {
-        let short = self.services.embedder.window_bytes();
+        let short = self.services.embedders.of(&self.tenant).window_bytes();
         let Some(windows) = &mut self.windows else { return };
         cut.iter().filter(|cut| cut.text.len() > short).for_each(|cut| windows.note(cut));
     }
@@ -110,7 +129,7 @@ impl State {
         let mut vectors = Vec::with_capacity(further.len());
         for piece in further.chunks(PIECE) {
             let piece = piece.iter().map(ToString::to_string).collect();
-            let embedded = services.embedder.embed(&tenant, piece, Lane::Document, until);
+            let embedded = services.embedders.own().embed(&tenant, piece, Lane::Document, until);
             match self.wait(Waiting::Embedding, embedded).await {
                 Ok(embedded) => vectors.extend(embedded),
                 Err(_) => break,

@@ -140,7 +140,8 @@ impl State {
         if let Some(vectors) = &vectors {
             self.check_profile(vectors, entries.len())?;
         }
-        let dimensions = self.services.embedder.space().map_or(0, |space| space.dimensions);
+        let embedder = self.services.embedders.of(&self.tenant);
+        let dimensions = embedder.space().map_or(0, |space| space.dimensions);
         let mut new = Vec::with_capacity(entries.len());
         for (position, entry) in entries.into_iter().enumerate() {
             let (id, revision) = self.revision(&entry.id)?;
@@ -169,7 +170,7 @@ impl State {
     /// windows cover. If the others are not known, for there was no time or the logic embedded
     /// something else, there are none, and the indexer makes them all.
     fn with_windows(&self, text: &str, given: Option<&[f32]>) -> (Option<Vec<f32>>, usize) {
-        let embedder = &self.services.embedder;
+        let embedder = self.services.embedders.of(&self.tenant);
         if text.len() <= embedder.window_bytes() {
             return (given.map(<[f32]>::to_vec), text.len());
         }
@@ -217,7 +218,8 @@ impl State {
 
     /// Refuses vectors unless they are `count` of the embedder's profile.
     pub(super) fn check_profile(&self, vectors: &Embeddings, count: usize) -> Result<(), Error> {
-        let space = self.services.embedder.space();
+        let embedder = self.services.embedders.of(&self.tenant);
+        let space = embedder.space();
         let Some(space) = space.filter(|space| space.profile == vectors.profile) else {
             let of_index = space.map_or("not known yet", |space| &space.profile);
             return Err(Error::ProfileMismatch(format!(

@@ -26,7 +26,7 @@ impl Host for State {
         if !self.fuel.spend(TOKENIZING_FUEL * text.len().min(TOKENIZED_BYTES) as u64) {
             return Err(Trap::OutOfFuel.into());
         }
-        Ok(Ok(self.services.embedder.known_share(&text)))
+        Ok(Ok(self.services.embedders.of(&self.tenant).known_share(&text)))
     }
 
     async fn retrieve(

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
 use http::request::Parts;
+use kenning_embedder::MAX_GIVEN_DIMENSIONS;
 use kenning_index::Language;
 use kenning_storage::TenantId;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,48 @@ pub(in crate::http) struct NewTenant {
     /// `en`.
     #[schema(value_type = Option<openapi::Language>)]
     language: Option<String>,
+    embedder: Option<TenantEmbedder>,
+    /// With the embedder `given`, where it is required: how many numbers each vector has.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 4096)]
+    dimensions: Option<Whole>,
+}
+
+/// What makes a tenant's vectors: this server's embedder, or the tenant's callers. It cannot be
+/// changed later.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum TenantEmbedder {
+    Server,
+    Given,
+}
+
+impl NewTenant {
+    /// How many numbers a given vector has, if callers give the vectors.
+    fn given_dimensions(&self) -> Result<Option<usize>, Error> {
+        const POINTER: &str = "/dimensions";
+        match (self.embedder, self.dimensions) {
+            (Some(TenantEmbedder::Given), Some(Whole(dimensions))) => {
+                let most = MAX_GIVEN_DIMENSIONS;
+                let known = usize::try_from(dimensions).ok().filter(|n| (1..=most).contains(n));
+                known.map(Some).ok_or_else(|| {
+                    Error::invalid(
+                        POINTER,
+                        format!("dimensions is a whole number from 1 to {most}"),
+                    )
+                })
+            }
+            (Some(TenantEmbedder::Given), None) => {
+                let message = "the embedder \"given\" requires dimensions: how many numbers each \
+                               vector has";
+                Err(Error::invalid(POINTER, message))
+            }
+            (_, Some(_)) => {
+                let message = "dimensions is for the embedder \"given\"; this server's has its own";
+                Err(Error::invalid(POINTER, message))
+            }
+            (_, None) => Ok(None),
+        }
+    }
 }
 
 /// All tenants.
@@ -129,6 +172,11 @@ struct TenantAnswer {
     /// The language of its texts.
     #[schema(value_type = openapi::Language)]
     language: &'static str,
+    embedder: TenantEmbedder,
+    /// How many numbers a given vector has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1, maximum = 4096)]
+    dimensions: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<QuotaUsage>, nullable = false)]
     usage: Option<Value>,
@@ -215,10 +263,11 @@ pub(in crate::http) async fn create(
     _: Admin,
     Json(new, _held): Json<NewTenant>,
 ) -> Reply {
-    let name = new.name.ok_or_else(|| Error::invalid("/name", "name is required"))?;
-    let name = parse(&name, "/name")?;
+    let name = new.name.as_deref().ok_or_else(|| Error::invalid("/name", "name is required"))?;
+    let name = parse(name, "/name")?;
     let language = new.language.as_deref().map(language).transpose()?.unwrap_or_default();
-    let created = app.kb.tenants().create(&name, counts(new.limits)?, language).await?;
+    let (dimensions, limits) = (new.given_dimensions()?, counts(new.limits)?);
+    let created = app.kb.tenants().create(&name, limits, language, dimensions).await?;
     let tenant = TenantAnswer::of(&name, Some(&created.record));
     let NewKey { id, text } = created.key;
     Ok(answer(StatusCode::CREATED, TenantWithKey { tenant, key_id: id, key: text }))
@@ -455,12 +504,18 @@ impl TenantSummary {
 impl TenantAnswer {
     fn of(name: &TenantId, record: Option<&Record>) -> Self {
         let keys = record.into_iter().flat_map(|record| &record.keys);
+        let dimensions = record.and_then(|record| record.given_dimensions);
         Self {
             name: name.as_str().to_string(),
             created: record.and_then(|record| time(record.created)),
             keys: keys.filter(|key| key.is_valid()).map(TenantKey::from).collect(),
             limits: record.map(|record| record.quotas.clone()).unwrap_or_default(),
             language: language_of(record),
+            embedder: match dimensions {
+                Some(_) => TenantEmbedder::Given,
+                None => TenantEmbedder::Server,
+            },
+            dimensions,
             usage: None,
             behind: Vec::new(),
         }

@@ -37,6 +37,11 @@ pub(in crate::http) struct NewFact {
     pub(in crate::http) doc_id: Option<String>,
     #[schema(value_type = Option<StoreMode>)]
     pub(in crate::http) mode: Option<StoreMode>,
+    /// The fact's vector, in a tenant that was created with the embedder `given`, where it is
+    /// required: as many finite numbers as the tenant's `dimensions`, of any length but zero. Only
+    /// its direction is kept.
+    #[schema(min_items = 1, max_items = 4096)]
+    pub(in crate::http) vector: Option<Vec<f32>>,
 }
 
 impl NewFact {
@@ -46,7 +51,8 @@ impl NewFact {
         id: Option<String>,
         mode: StoreMode,
     ) -> Result<Submission, Error> {
-        let Self { text, content, metadata: given, fact_id, id: own, doc_id, mode: chosen } = self;
+        let Self { text, content, metadata: given, fact_id, id: own, doc_id, mode: chosen, vector } =
+            self;
         let text = same([("text", text), ("content", content)])?;
         let text = text.ok_or_else(|| Error::invalid("/text", "text is required"))?;
         let own = same([("fact_id", fact_id), ("id", own), ("doc_id", doc_id)])?;
@@ -56,7 +62,7 @@ impl NewFact {
             return Err(Error::invalid("/fact_id", message));
         }
         let metadata = metadata(given)?.unwrap_or_else(|| "{}".into());
-        Ok(Submission { draft: Draft { id, text, metadata, timestamp: None }, mode })
+        Ok(Submission { draft: Draft { id, text, metadata, timestamp: None }, mode, vector })
     }
 }
 
@@ -74,6 +80,10 @@ pub(in crate::http) struct FactChange {
     /// Replaces the whole object.
     #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
+    /// The vector of the new text, in a tenant that was created with the embedder `given`, where a
+    /// change of the text requires it.
+    #[schema(min_items = 1, max_items = 4096)]
+    vector: Option<Vec<f32>>,
 }
 
 impl FactChange {
@@ -81,7 +91,7 @@ impl FactChange {
     pub(in crate::http) fn into_patch(self, merges: bool) -> Result<Patch, Error> {
         let text = same([("text", self.text), ("content", self.content)])?;
         let patch = if merges { MetadataPatch::Merge } else { MetadataPatch::Replace };
-        Ok(Patch { text, metadata: metadata(self.metadata)?.map(patch) })
+        Ok(Patch { text, metadata: metadata(self.metadata)?.map(patch), vector: self.vector })
     }
 }
 
@@ -100,6 +110,10 @@ pub(in crate::http) struct FactMergePatch {
     /// Merged into the fact's metadata.
     #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
+    /// The vector of the new text, in a tenant that was created with the embedder `given`, where a
+    /// change of the text requires it.
+    #[schema(min_items = 1, max_items = 4096)]
+    vector: Option<Vec<f32>>,
 }
 
 /// Facts to store, each on its own.

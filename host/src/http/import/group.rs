@@ -45,7 +45,8 @@ impl Group {
     pub(super) fn push(&mut self, mut line: Numbered) {
         line.submission.draft.id.get_or_insert_with(|| Uuid::new_v4().to_string());
         let draft = &line.submission.draft;
-        self.bytes += draft.text.len() + draft.metadata.len();
+        let vector = line.submission.vector.as_ref().map_or(0, |vector| size_of_val(&vector[..]));
+        self.bytes += draft.text.len() + draft.metadata.len() + vector;
         self.lines.push(line);
     }
 

@@ -22,6 +22,7 @@ struct ImportLine {
     id: Option<String>,
     doc_id: Option<String>,
     mode: Option<StoreMode>,
+    vector: Option<Vec<f32>>,
     timestamp: Option<String>,
 }
 
@@ -51,10 +52,18 @@ impl ToSchema for ImportFact {}
 
 /// Reads a line; `mode` is that of a line which does not say.
 pub(in crate::http) fn to_submission(line: &[u8], mode: StoreMode) -> Result<Submission, Error> {
-    let ImportLine { text, content, metadata, fact_id, id, doc_id, mode: chosen, timestamp } =
-        parse(line)?;
-    let fact = NewFact { text, content, metadata, fact_id, id, doc_id, mode: chosen };
+    let line: ImportLine = parse(line)?;
+    let fact = NewFact {
+        text: line.text,
+        content: line.content,
+        metadata: line.metadata,
+        fact_id: line.fact_id,
+        id: line.id,
+        doc_id: line.doc_id,
+        mode: line.mode,
+        vector: line.vector,
+    };
     let mut submission = fact.into_submission(None, mode)?;
-    submission.draft.timestamp = timestamp;
+    submission.draft.timestamp = line.timestamp;
     Ok(submission)
 }

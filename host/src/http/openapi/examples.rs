@@ -40,6 +40,7 @@ pub(in crate::http) fn tenant() -> Value {
         "keys": [{ "key_id": "5be1c0a2d9f4", "created": created, "expires": null }],
         "limits": quotas(),
         "language": "en",
+        "embedder": "server",
     })
 }
 

@@ -20,21 +20,22 @@ const TIMESTAMP: &str = "$timestamp";
 
 const TOP_K: i64 = 10;
 
+/// The text of a query that has a vector alone, as extensions see it.
+const VECTOR_ALONE: &str = "(vector)";
+
 /// What to search for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = Query)]
 pub(in crate::http) struct Request {
-    /// What is searched for, in words. Not blank; at most 65,536 bytes of UTF-8.
-    #[schema(
-        required,
-        nullable = false,
-        value_type = String,
-        min_length = 1,
-        max_length = 65536,
-        pattern = r"\S"
-    )]
+    /// What is searched for, in words. Not blank; at most 65,536 bytes of UTF-8. Required, except
+    /// with `vector`, which alone is a search by meaning.
+    #[schema(min_length = 1, max_length = 65536, pattern = r"\S")]
     query: Option<String>,
+    /// The vector to search near, in a tenant that was created with the embedder `given`: as many
+    /// finite numbers as its `dimensions`, of any length but zero.
+    #[schema(min_items = 1, max_items = 4096)]
+    vector: Option<Vec<f32>>,
     /// How many hits at most.
     #[schema(value_type = Option<TopK>)]
     top_k: Option<Whole>,
@@ -129,12 +130,20 @@ impl Request {
             recency,
             facets,
             highlights: self.highlights,
+            vector: self.vector.clone(),
             cursor: self.cursor.clone(),
         })
     }
 
     fn into_query(self, limits: &Limits) -> Result<Query, Error> {
-        let text = self.query.ok_or_else(|| Error::invalid("/query", "query is required"))?;
+        let (text, mode) = match (self.query, self.mode, &self.vector) {
+            (Some(text), mode, _) => (text, mode),
+            // The contract has no query without a text.
+            (None, ModeWord::Hybrid | ModeWord::Vector, Some(_)) => {
+                (VECTOR_ALONE.to_owned(), ModeWord::Vector)
+            }
+            (None, ..) => return Err(Error::invalid("/query", "query is required")),
+        };
         if text.len() > limits.query_bytes {
             let (allowed, used) = (limits.query_bytes as u64, text.len() as u64);
             return Err(Error::too_large("query_bytes", allowed, used));
@@ -148,7 +157,7 @@ impl Request {
         Ok(Query {
             text,
             top_k: top_k as u32,
-            mode: match self.mode {
+            mode: match mode {
                 ModeWord::Hybrid => Mode::Hybrid,
                 ModeWord::Vector => Mode::Vector,
                 ModeWord::Text => Mode::Text,

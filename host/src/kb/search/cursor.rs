@@ -38,7 +38,7 @@ impl Fingerprint {
         let recency = options.recency.as_ref();
         let recency = recency.map(|recency| (recency.half_life, &recency.field, recency.weight));
         let (mode, fusion) = (format!("{:?}", query.mode), format!("{:?}", query.fusion));
-        let Options { min_relevance, diversity, .. } = options;
+        let Options { min_relevance, diversity, vector, .. } = options;
         let request = json!([
             tenant.to_string(),
             query.text,
@@ -48,6 +48,7 @@ impl Fingerprint {
             min_relevance,
             diversity,
             recency,
+            vector,
         ]);
         Self(hash(&request.to_string()))
     }
@@ -74,7 +75,7 @@ impl Shown {
         })?;
         if of != search {
             let message = "this cursor belongs to another search: send it with the same query, \
-                           mode, fusion, filter, min_relevance, diversity and recency";
+                           mode, fusion, filter, vector, min_relevance, diversity and recency";
             return Err(Error::invalid("/cursor", message));
         }
         Ok(shown)

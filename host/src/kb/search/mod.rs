@@ -80,6 +80,7 @@ impl Pipeline {
         self.refuse_facets(&options)?;
         let asked_for = query.top_k as usize;
         let query = self.on_query(query).await?;
+        self.give_query(&query, options.vector.as_deref())?;
         let wanted = shown.count() + query.top_k as usize;
         let depth = options.depth(wanted).min(self.session.services().limits.search_hits);
         let (answer, vector) =
@@ -139,7 +140,7 @@ impl Pipeline {
             return Ok(Vec::new());
         }
         // The vector of a text that the model does not know is that of any such text.
-        let embedder = &self.session.services().embedder;
+        let embedder = self.session.services().embedders.of(self.session.tenant());
         let vector = vector.filter(|_| !embedder.knows_nothing(&query.text));
         let text = query.text.clone();
         let ids: Vec<String> = hits.iter().map(|hit| hit.fact.id.clone()).collect();

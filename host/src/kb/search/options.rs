@@ -30,6 +30,8 @@ pub struct Options {
     pub facets: Vec<String>,
     /// Whether each hit has passages with the query's words.
     pub highlights: bool,
+    /// The query's vector, in a tenant whose callers give them.
+    pub vector: Option<Vec<f32>>,
     /// Where the page begins, as an earlier answer said.
     pub cursor: Option<String>,
 }
@@ -55,10 +57,16 @@ impl Search {
     /// Bytes of text in the request.
     pub(in crate::kb) fn bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let Options { facets, cursor, recency, .. } = &self.options;
+        let Options { facets, cursor, recency, vector, .. } = &self.options;
         let field = recency.as_ref().map_or(0, |recency| length(&recency.field));
         let facets: usize = facets.iter().map(String::len).sum();
-        self.query.text.len() + length(&self.query.filter) + facets + length(cursor) + field
+        let vector = vector.as_ref().map_or(0, |vector| size_of_val(&vector[..]));
+        vector
+            + self.query.text.len()
+            + length(&self.query.filter)
+            + facets
+            + length(cursor)
+            + field
     }
 }
 

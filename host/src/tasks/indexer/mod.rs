@@ -163,7 +163,7 @@ fn align(
 /// A fact whose metadata cannot be parsed is found by its text alone. Waits for long searches, as
 /// every writer does: it would keep a thread waiting for the index otherwise.
 async fn upsert(
-    (indexes, index): (&TenantIndexes, &TenantIndex),
+    (indexes, tenant, index): (&TenantIndexes, &TenantId, &TenantIndex),
     id: &FactId,
     revision: Revision,
     entry: &wit::Entry,
@@ -174,7 +174,8 @@ async fn upsert(
     let embedded = vectors.map_or(text.len(), |vectors| vectors.embedded_bytes);
     let _turn = index.write().await;
     let add = |metadata| {
-        indexes.upsert_entry(index, &Entry { id, revision, text, metadata, vector }, embedded)
+        let entry = Entry { id, revision, text, metadata, vector };
+        indexes.upsert_entry(tenant, index, &entry, embedded)
     };
     let mut upserted = add(&entry.metadata);
     if let Err(error @ IndexError::Metadata(_)) = &upserted {

@@ -31,7 +31,7 @@ impl Indexer {
     }
 
     async fn probe_embedder(&self) {
-        let embedder = &self.kb.services().embedder;
+        let embedder = self.kb.services().embedders.own();
         if embedder.space().is_none()
             && let Err(error) = embedder.probe(Instant::now() + PROBE).await
         {
@@ -208,17 +208,19 @@ impl Indexer {
         while done < ids.len() {
             let texts = entries[done..].iter();
             let texts = texts.map(|entry| entry.as_ref().map_or("", |entry| entry.text.as_str()));
-            let next = done..done + self.indexes().readable_vectors(texts);
+            let next = done..done + self.indexes().readable_vectors(tenant, texts);
             let vectors = self.vectors(tenant, &ids[next.clone()]).await?;
             for ((id, entry), vector) in ids[next.clone()].iter().zip(&entries[done..]).zip(vectors)
             {
                 let Some(entry) = entry else { continue };
-                let usable = vector.and_then(|vector| self.indexes().usable(vector, &entry.text));
+                let usable =
+                    vector.and_then(|vector| self.indexes().usable(tenant, vector, &entry.text));
                 if usable.is_none() {
                     without_vector.push(id.clone());
                 }
                 let revision = revision(id);
-                upsert((self.indexes(), &index), id, revision, entry, usable.as_ref()).await;
+                upsert((self.indexes(), tenant, &index), id, revision, entry, usable.as_ref())
+                    .await;
             }
             done = next.end;
         }

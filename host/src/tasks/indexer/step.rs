@@ -62,6 +62,10 @@ impl Indexer {
             Ok(true) => return StepOutcome::Continue,
             Ok(false) => {}
         }
+        if self.kb.services().embedders.given_dimensions(tenant).is_some() {
+            // Only a caller can give these facts their vectors.
+            return StepOutcome::PassEnded(backlog.end_pass());
+        }
         match permit {
             EmbedPermit::Denied => return StepOutcome::TextIndexed,
             EmbedPermit::AfterProbe => {
@@ -75,7 +79,7 @@ impl Indexer {
     }
 
     async fn probe(&self) -> Result<(), EmbedError> {
-        self.kb.services().embedder.probe(Instant::now() + PROBE).await
+        self.kb.services().embedders.own().probe(Instant::now() + PROBE).await
     }
 
     /// Indexes the text of pending facts, so that text search finds them before they have
@@ -93,7 +97,7 @@ impl Indexer {
         let index = self.indexes().index(tenant);
         for ((id, revision), entry) in pending.iter().zip(&entries) {
             if let Some(entry) = entry {
-                upsert((self.indexes(), &index), id, *revision, entry, None).await;
+                upsert((self.indexes(), tenant, &index), id, *revision, entry, None).await;
             }
         }
         backlog.text_indexed = Some(*last);
@@ -163,7 +167,7 @@ impl Indexer {
     ) -> Result<Vec<StoredVector>, IndexerError> {
         let ids: Vec<FactId> = batch.iter().map(|(id, _)| id.clone()).collect();
         let entries = self.entries(tenant, &ids).await?;
-        let cut = self.cut(&entries).await?;
+        let cut = self.cut(tenant, &entries).await?;
         let windows = cut.iter().flatten().flat_map(Cut::texts).collect();
         let mut embedded = self.embed_windows(tenant, windows).await?.into_iter();
         let index = self.indexes().index(tenant);
@@ -180,18 +184,27 @@ impl Indexer {
                 // Another text at a newer revision keeps the vectors out; the same takes them.
                 let known = index.revision(id.as_str()).map_or(*revision, Revision);
                 let revision = known.max(*revision);
-                upsert((self.indexes(), &index), id, revision, entry, Some(&of_text)).await;
+                upsert((self.indexes(), tenant, &index), id, revision, entry, Some(&of_text)).await;
                 text = entry.text.as_str();
             }
-            vectors.push(self.indexes().stored_vector(id.clone(), *revision, text, of_text));
+            vectors.push(self.indexes().stored_vector(
+                tenant,
+                (id.clone(), *revision),
+                text,
+                of_text,
+            ));
         }
         Ok(vectors)
     }
 
     /// The windows of the first of these texts: at most [`WINDOWS`] in all, and of one text at
     /// least.
-    async fn cut(&self, entries: &[Option<wit::Entry>]) -> Result<Vec<Option<Cut>>, IndexerError> {
-        let kb = self.kb.clone();
+    async fn cut(
+        &self,
+        tenant: &TenantId,
+        entries: &[Option<wit::Entry>],
+    ) -> Result<Vec<Option<Cut>>, IndexerError> {
+        let (kb, tenant) = (self.kb.clone(), tenant.clone());
         let texts = entries.iter().map(|entry| entry.as_ref().map(|entry| entry.text.clone()));
         let texts: Vec<Option<String>> = texts.collect();
         // To cut a long text takes some milliseconds.
@@ -199,7 +212,7 @@ impl Indexer {
             let mut windows = 0;
             let mut cut = Vec::with_capacity(texts.len());
             for text in texts {
-                let next = text.map(|text| kb.services().indexes.cut(text));
+                let next = text.map(|text| kb.services().indexes.cut(&tenant, text));
                 windows += next.as_ref().map_or(0, |cut| cut.windows.len());
                 if windows > WINDOWS && !cut.is_empty() {
                     break;
@@ -222,7 +235,7 @@ impl Indexer {
         for piece in windows.chunks(WINDOWS) {
             let piece = piece.iter().map(ToString::to_string).collect();
             let until = Instant::now() + EMBEDDING;
-            let embedder = &self.kb.services().embedder;
+            let embedder = self.kb.services().embedders.own();
             vectors.extend(embedder.embed(tenant, piece, Lane::Background, until).await?);
         }
         Ok(vectors)

@@ -16,6 +16,8 @@ CLIENTS_TS := $(LANGUAGES)/node_modules/.bin/openapi-typescript
 HTTPX_SSE := $(LANGUAGES)/python/.httpx-sse
 SCHEMATHESIS := $(LANGUAGES)/schemathesis/bin/schemathesis
 PLAYWRIGHT := $(LANGUAGES)/node_modules/playwright-core/package.json
+TYPESCRIPT := clients/typescript
+TYPESCRIPT_TOOLS := $(LANGUAGES)/node_modules/@langchain/core/package.json
 PEERS := target/peers
 FUZZ := $(CURDIR)/target/fuzz
 TOOLS := $(CURDIR)/target/tools
@@ -53,7 +55,7 @@ MOVE_DEBUG = if readelf --sections $(KENNING) | grep -q '\.debug_info'; then \
 export PATH := $(PATH):$(CURDIR)/$(LANGUAGES)/python/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run build programs logic components examples languages model test test-build test-one lint fuzz bench soak eval bench-peers demo clean target redis chromium proxies promtool
+.PHONY: help run build programs logic components examples languages typescript typescript-types model test test-build test-one lint fuzz bench soak eval bench-peers demo clean target redis chromium proxies promtool
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,7 +86,7 @@ examples: languages ## Build and test the examples in JavaScript and Python
 	  COMPONENTIZE=$(abspath $(COMPONENTIZE_PY))
 	@for example in synonyms tag-rules; do $(MAKE) --no-print-directory -C guest/examples/$$example test || exit 1; done
 
-languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT)
+languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS)
 
 $(COMPONENTIZE_PY): guest/examples/tag-rules/requirements.txt
 	@echo 'installing componentize-py into $(LANGUAGES): it makes components of Python'
@@ -129,6 +131,23 @@ $(PLAYWRIGHT): tests/browser/package.json | $(COMPONENTIZE_JS)
 	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
 	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
 	@touch $@
+
+$(TYPESCRIPT_TOOLS): $(TYPESCRIPT)/package.json | $(COMPONENTIZE_JS)
+	@echo 'installing what the TypeScript client is built and tested with into $(LANGUAGES)'
+	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
+	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
+	@touch $@
+
+# A package to install elsewhere: `npm install CLONE/target/languages/kenning-VERSION.tgz`.
+typescript: $(TYPESCRIPT_TOOLS) ## Build the TypeScript client, as a package in target/languages
+	@rm -rf $(LANGUAGES)/kenning && mkdir $(LANGUAGES)/kenning
+	@cd $(TYPESCRIPT) && cp -r src README.md package.json tsconfig.json tsconfig.build.json \
+	  $(abspath $(LANGUAGES))/kenning
+	@cp LICENSE-APACHE LICENSE-MIT $(LANGUAGES)/kenning
+	@cd $(LANGUAGES)/kenning && npm pack --silent --pack-destination ..
+
+typescript-types: $(TYPESCRIPT_TOOLS) ## Make the TypeScript client's types from docs/openapi.json
+	@$(CLIENTS_TS) docs/openapi.json --output $(TYPESCRIPT)/src/openapi.ts
 
 model: build ## Fetch the embedding model, unless it is there
 	@$(PULL_MODEL)

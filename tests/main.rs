@@ -5,6 +5,7 @@ mod authoring;
 mod browser;
 mod changes;
 mod cli;
+mod clients;
 mod components;
 mod crash;
 mod degradation;

@@ -13,7 +13,8 @@ const COLUMNS: usize = 100;
 const LINES: usize = 500;
 
 /// What is built or downloaded, and what git keeps for itself.
-const NOT_OURS: [&str; 5] = ["target", ".git", "kenning-data", "node_modules", "__pycache__"];
+const NOT_OURS: [&str; 7] =
+    ["target", ".git", "kenning-data", "node_modules", "__pycache__", "dist", "build"];
 
 /// Files that hold text, by how their names end.
 const TEXT: [&str; 14] = [

@@ -1,0 +1,5 @@
+//! The clients in other languages, each by a suite in its own language against the binary under
+//! test.
+
+mod page;
+mod typescript;

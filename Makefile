@@ -15,6 +15,8 @@ CLIENTS_PY := $(LANGUAGES)/python/bin/openapi-python-client
 CLIENTS_TS := $(LANGUAGES)/node_modules/.bin/openapi-typescript
 HTTPX_SSE := $(LANGUAGES)/python/.httpx-sse
 SCHEMATHESIS := $(LANGUAGES)/schemathesis/bin/schemathesis
+PYTHON_CLIENT := $(LANGUAGES)/kenning/.installed
+PYTHON_CLIENT_SOURCES := $(wildcard clients/python/src/kenning/*) clients/python/pyproject.toml
 PLAYWRIGHT := $(LANGUAGES)/node_modules/playwright-core/package.json
 TYPESCRIPT := clients/typescript
 TYPESCRIPT_TOOLS := $(LANGUAGES)/node_modules/@langchain/core/package.json
@@ -86,7 +88,7 @@ examples: languages ## Build and test the examples in JavaScript and Python
 	  COMPONENTIZE=$(abspath $(COMPONENTIZE_PY))
 	@for example in synonyms tag-rules; do $(MAKE) --no-print-directory -C guest/examples/$$example test || exit 1; done
 
-languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS)
+languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS) $(PYTHON_CLIENT)
 
 $(COMPONENTIZE_PY): guest/examples/tag-rules/requirements.txt
 	@echo 'installing componentize-py into $(LANGUAGES): it makes components of Python'
@@ -124,6 +126,15 @@ $(SCHEMATHESIS): tests/openapi/schemathesis/requirements.txt
 	@echo 'installing schemathesis into $(LANGUAGES): the tests hold the server to /openapi.json with it'
 	@python3 -m venv $(LANGUAGES)/schemathesis
 	@$(LANGUAGES)/schemathesis/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# In an environment of its own, as its users have it: it is installed and not read from its folder.
+$(PYTHON_CLIENT): clients/python/requirements-test.txt $(PYTHON_CLIENT_SOURCES)
+	@echo 'installing the Python client into $(LANGUAGES): its tests run there'
+	@python3 -m venv $(LANGUAGES)/kenning
+	@$(LANGUAGES)/kenning/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@$(LANGUAGES)/kenning/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
+	  ./clients/python
 	@touch $@
 
 $(PLAYWRIGHT): tests/browser/package.json | $(COMPONENTIZE_JS)

@@ -2,4 +2,5 @@
 //! test.
 
 mod page;
+mod python;
 mod typescript;

@@ -17,6 +17,9 @@ HTTPX_SSE := $(LANGUAGES)/python/.httpx-sse
 SCHEMATHESIS := $(LANGUAGES)/schemathesis/bin/schemathesis
 PYTHON_CLIENT := $(LANGUAGES)/kenning/.installed
 PYTHON_CLIENT_SOURCES := $(wildcard clients/python/src/kenning/*) clients/python/pyproject.toml
+MCP := tests/mcp/clients
+MCP_PY := $(LANGUAGES)/mcp/bin/mcp
+MCP_TS := $(LANGUAGES)/node_modules/.bin/mcp-inspector
 PLAYWRIGHT := $(LANGUAGES)/node_modules/playwright-core/package.json
 TYPESCRIPT := clients/typescript
 TYPESCRIPT_TOOLS := $(LANGUAGES)/node_modules/@langchain/core/package.json
@@ -88,7 +91,7 @@ examples: languages ## Build and test the examples in JavaScript and Python
 	  COMPONENTIZE=$(abspath $(COMPONENTIZE_PY))
 	@for example in synonyms tag-rules; do $(MAKE) --no-print-directory -C guest/examples/$$example test || exit 1; done
 
-languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS) $(PYTHON_CLIENT)
+languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS) $(PYTHON_CLIENT) $(MCP_PY) $(MCP_TS)
 
 $(COMPONENTIZE_PY): guest/examples/tag-rules/requirements.txt
 	@echo 'installing componentize-py into $(LANGUAGES): it makes components of Python'
@@ -135,6 +138,19 @@ $(PYTHON_CLIENT): clients/python/requirements-test.txt $(PYTHON_CLIENT_SOURCES)
 	@$(LANGUAGES)/kenning/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@$(LANGUAGES)/kenning/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
 	  ./clients/python
+	@touch $@
+
+# In an environment of its own, as schemathesis is.
+$(MCP_PY): $(MCP)/requirements.txt
+	@echo 'installing the Python package mcp into $(LANGUAGES): the tests are its agents'
+	@python3 -m venv $(LANGUAGES)/mcp
+	@$(LANGUAGES)/mcp/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(MCP_TS): $(MCP)/package.json | $(COMPONENTIZE_JS)
+	@echo 'installing clients of the Model Context Protocol into $(LANGUAGES): the tests are their agents'
+	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
+	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
 	@touch $@
 
 $(PLAYWRIGHT): tests/browser/package.json | $(COMPONENTIZE_JS)

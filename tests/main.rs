@@ -20,6 +20,7 @@ mod layout;
 mod limits;
 mod logs;
 mod long_facts;
+mod mcp;
 mod openapi;
 mod overload;
 mod proxies;

@@ -4,10 +4,12 @@
 //! In reading order:
 //!
 //! 1. [`serve`] puts the parts together; [`config`] reads the settings.
-//! 2. [`server`] accepts connections, [`http`] turns requests into calls of [`kb`]. [`origin`] says
+//! 2. [`server`] accepts connections, on a port and on the [`local_socket`], [`http`] turns requests into calls of [`kb`]. [`origin`] says
 //!    which hosts and web pages they may come from.
 //! 3. [`kb`] is the knowledge base: each call runs a pipeline of hooks and logic.
 //!    [`feed`] has tenants' changes as they happen.
+//!    [`mcp`] is the same for agents, over the Model Context Protocol; [`bridge`] is how programs
+//!    on this machine reach it.
 //! 4. [`registry`] knows which generation of each guest is active, [`swap`] replaces them.
 //! 5. [`tasks`] run in the background: the indexer, following other hosts, the heartbeat.
 //! 6. [`journal`] keeps records: what operators did, and what is known of failed calls.
@@ -28,6 +30,7 @@
 
 #![deny(missing_docs)]
 
+pub mod bridge;
 pub mod config;
 pub mod feed;
 #[cfg(feature = "fuzzing")]
@@ -35,6 +38,8 @@ pub mod fuzzing;
 pub mod http;
 pub mod journal;
 pub mod kb;
+pub mod local_socket;
+pub mod mcp;
 pub mod nearest;
 pub mod origin;
 pub mod registry;

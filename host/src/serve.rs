@@ -1,6 +1,8 @@
 //! `kenning serve`: puts the parts together, in the order of their dependencies.
 
+use std::future::Future;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kenning_storage::{Storage, StorageLimits, private};
+use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::net::TcpListener;
@@ -23,8 +26,10 @@ use crate::feed::Feeds;
 use crate::http::{App, BodyBudget, Imports, OriginPolicy, Uploads};
 use crate::journal::{Audit, Failures, host_name};
 use crate::kb::Kb;
+use crate::local_socket::Claim;
+use crate::mcp::Mcp;
 use crate::registry::{Archive, Owner, Preparation, Registry};
-use crate::server::Routes;
+use crate::server::{Listener, Routes};
 use crate::swap::Swapper;
 use crate::tasks::follow_registry::follow_registry;
 use crate::tasks::keep_journals::keep_journals;
@@ -69,6 +74,27 @@ pub fn serve(config: Config) -> BoxFuture<'static, anyhow::Result<()>> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    let metrics = begin_process(&config)?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let mut listeners = vec![Listener::Tcp(listener)];
+    // Held until the storage is closed.
+    let claim = claim(&config.data_dir, &mut listeners);
+    warn_of_exposure(&config);
+    let host = host_name(address.port());
+    let serving = Serving { host, listeners, announced: Some(address) };
+    let ended = serve_on(&config, metrics, serving, stopped).await;
+    drop(claim);
+    ended
+}
+
+/// Prepares this process for serving: logs, limits, who may read its files, metrics.
+///
+/// # Errors
+/// When one of them cannot be set up.
+pub fn begin_process(config: &Config) -> anyhow::Result<PrometheusHandle> {
     config.check_directories()?;
     telemetry::start_logs(&config.log, config.log_format)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -77,13 +103,49 @@ async fn run(config: Config) -> anyhow::Result<()> {
     survive_file_size_limit()?;
     keep_to_this_user(&config.data_dir)
         .with_context(|| format!("cannot use {}", config.data_dir.display()))?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let address = listener.local_addr()?;
-    let kb = Arc::new(knowledge_base(&config).await?);
+    Ok(metrics)
+}
+
+/// Listens on the socket of the data directory, too, unless another process does. A server whose
+/// facts are elsewhere may share its directory with others.
+fn claim(data_dir: &Path, listeners: &mut Vec<Listener>) -> Option<Claim> {
+    let claimed = Claim::take(data_dir).and_then(|claim| match claim {
+        None => Ok(None),
+        Some(claim) => {
+            listeners.push(Listener::Unix(claim.listen()?));
+            Ok(Some(claim))
+        }
+    });
+    claimed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no socket in the data directory: `kenning mcp` needs --server");
+        None
+    })
+}
+
+/// Where to serve, and as whom.
+pub struct Serving {
+    /// The name of this process among the hosts on one storage.
+    pub host: String,
+    /// What connections come from.
+    pub listeners: Vec<Listener>,
+    /// The address that is printed when the indexes are ready.
+    pub announced: Option<SocketAddr>,
+}
+
+/// Serves until the end of what `stopped` returns, then drains and closes everything. `stopped` is
+/// called when everything is open.
+///
+/// # Errors
+/// When storage, model or logic cannot be opened.
+pub async fn serve_on<S: Future<Output = ()>>(
+    config: &Config,
+    metrics: PrometheusHandle,
+    serving: Serving,
+    stopped: impl FnOnce() -> anyhow::Result<S>,
+) -> anyhow::Result<()> {
+    let Serving { host, listeners, announced } = serving;
+    let kb = Arc::new(knowledge_base(config).await?);
     let indexer = indexer::start(kb.clone());
-    let host = host_name(address);
     let following = tokio::spawn(follow_registry(kb.registry().clone(), host.clone()));
     let (before_ready, compiles) = (config.limits.compile_before_ready, config.limits.compiles);
     let preparing = tokio::spawn(kb.registry().clone().prepare(before_ready, compiles));
@@ -96,11 +158,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let audit = Arc::new(Audit::new(storage.clone(), host.clone(), &limits));
     let failures = Arc::new(Failures::new(storage.clone(), host, &limits));
     let journals = tokio::spawn(keep_journals(audit.clone(), failures.clone()));
-    let origins = origin_policy(&config);
+    let origins = origin_policy(config);
     let uploads = Uploads::new(&limits);
     let feeds = Feeds::new(kb.clone(), &limits);
     let reading = tokio::spawn(feeds.clone().read());
     let (imports, stopping) = (Imports::default(), CancellationToken::new());
+    let mcp = Arc::new(Mcp::new(kb.clone(), &limits));
     let app = App {
         kb: kb.clone(),
         swapper,
@@ -117,17 +180,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
     };
     let app = Arc::new(app);
     let failures = app.failures.clone();
-    warn_of_exposure(&config);
     let heartbeat = heartbeat::start();
     // Before "listening on" is printed: who waits for that line may send a signal at once.
     let stopped = stopped()?.inspect(move |()| stopping.cancel());
-    let announcing = tokio::spawn(announce(address.to_string(), kb.clone()));
-    let routes = Routes { all: http::router(app.clone()), rejected: http::without_place(app) };
-    let drained = server::run(listener, routes, &config.limits, stopped).await;
+    let announcing = announced.map(|at| tokio::spawn(announce(at.to_string(), kb.clone())));
+    let routes = Routes { all: http::router(app.clone(), mcp), rejected: http::without_place(app) };
+    let drained = server::run(listeners, routes, &config.limits, stopped).await;
     if !drained {
         tracing::warn!("some calls were still running when the drain ended (shutdown_drain_ms)");
     }
-    announcing.abort();
+    announcing.inspect(|task| task.abort());
     heartbeat.abort();
     indexer.abort();
     following.abort();

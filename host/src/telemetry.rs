@@ -26,6 +26,8 @@ const SECONDS: &[f64] = &[
 pub fn start_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
         .with_context(|| format!("--log {filter:?} is not a filter such as \"info\""))?;
+    // It logs whole messages, with facts in them; what goes wrong in one is logged by `http`.
+    let filter = filter.add_directive("rmcp=off".parse()?);
     let is_styled = format == LogFormat::Text && std::io::stderr().is_terminal();
     let lines = LogLines::new(is_styled);
     let logs = tracing_subscriber::fmt()

@@ -220,6 +220,15 @@ pub struct Limits {
     #[serde(rename = "follow_ms", with = "milliseconds")]
     pub follow: Duration,
 
+    /// Sessions of the Model Context Protocol that are open at once. A new one closes the one that
+    /// was not used for the longest time. About 20 KiB each.
+    pub mcp_sessions: usize,
+    /// Of `mcp_sessions`, those of one tenant.
+    pub mcp_sessions_per_tenant: usize,
+    /// How long such a session stays open without a message: an agent's working day.
+    #[serde(rename = "mcp_session_idle_ms", with = "milliseconds")]
+    pub mcp_session_idle: Duration,
+
     /// Texts that wait for the embedder, in each of its three lanes. Half of them may be of one
     /// tenant.
     pub embedding_queue: usize,
@@ -319,6 +328,10 @@ impl Default for Limits {
             stream_keep_alive: Duration::from_secs(15),
             follow_lag: Duration::from_secs(2),
             follow: Duration::from_secs(5),
+
+            mcp_sessions: 1_024,
+            mcp_sessions_per_tenant: 128,
+            mcp_session_idle: Duration::from_secs(8 * 60 * 60),
 
             embedding_queue: 1_024,
             embedding_requests: 8,

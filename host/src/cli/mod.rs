@@ -3,6 +3,7 @@
 mod authoring;
 mod environment;
 mod inherited;
+mod mcp;
 pub(crate) mod output;
 mod verify;
 
@@ -42,6 +43,10 @@ enum Command {
         #[arg(long)]
         check_config: bool,
     },
+    /// Offer the knowledge base to an AI agent, over the Model Context Protocol on standard input
+    /// and output
+    #[command(after_help = mcp::HELP)]
+    Mcp(mcp::Mcp),
     /// Look for damage in what is stored, without a server; the exit code is 1 if there is any
     Verify(verify::Verify),
     #[command(flatten)]
@@ -78,13 +83,13 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut definition = environment::without_empty_variables(Cli::command());
     let matches = definition.get_matches_mut();
     let warnings = environment::warnings(&Cli::command());
-    if let Some((name @ "serve", matches)) = matches.subcommand()
+    if let Some((name @ ("serve" | "mcp"), matches)) = matches.subcommand()
         && let Some(command) = definition.find_subcommand(name)
     {
         environment::refuse_empty_flags(command, matches)?;
     }
     let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
-    if !matches!(command, Command::Serve { .. }) {
+    if !matches!(command, Command::Serve { .. } | Command::Mcp(_)) {
         complain_of(&warnings);
     }
     match command {
@@ -95,6 +100,13 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
                 true => check_settings(&config),
                 false => start(config).map_err(inherited::explain),
             }
+        }
+        Command::Mcp(mcp) => {
+            let runtime = runtime()?;
+            let ended = runtime.block_on(mcp::run(mcp, warnings)).map_err(inherited::explain);
+            // A read of standard input may go on; it must not keep the process.
+            runtime.shutdown_background();
+            ended
         }
         Command::Verify(verify) => runtime()?.block_on(verify::run(verify)),
         Command::Client(command) => Ok(runtime()?.block_on(kenning_client::run(command))),

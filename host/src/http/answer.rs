@@ -45,7 +45,7 @@ pub(super) type Reply = Result<Response, Refusal>;
 const LOGGED_BYTES: usize = 4 * 1024;
 
 /// An error as a response.
-pub(super) struct Refusal(pub(super) Error);
+pub(crate) struct Refusal(pub(super) Error);
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {

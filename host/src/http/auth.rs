@@ -24,7 +24,7 @@ const API_KEY: &str = "x-api-key";
 /// An admitted caller. The request counts against the tenant's quotas until the last clone is
 /// dropped.
 #[derive(Clone)]
-pub(super) struct Who {
+pub(crate) struct Who {
     tenant: TenantId,
     timeout: Option<Duration>,
     permit: Option<Arc<Permit>>,
@@ -58,7 +58,7 @@ impl Who {
     }
 
     /// The caller with a deadline of `limit`, or less if the request asks for less.
-    pub(super) fn within(&self, limit: Duration) -> Caller {
+    pub(crate) fn within(&self, limit: Duration) -> Caller {
         let time = self.timeout.map_or(limit, |timeout| timeout.min(limit));
         let permit = self.permit.clone();
         let min_revision = self.min_revision;

@@ -44,7 +44,8 @@ enum Missing {
     Late,
 }
 
-async fn read(mut body: Body, app: &App) -> Result<(Bytes, Reservation), Error> {
+/// Reads a body within the limits, with its share of the budget of all bodies.
+pub(super) async fn read(mut body: Body, app: &App) -> Result<(Bytes, Reservation), Error> {
     let (allowed, bound) = (app.limits.body_bytes, app.limits.request);
     let collected = timeout(bound, collect(&mut body, allowed, &app.bodies)).await;
     let missing = match collected.unwrap_or(Err(Missing::Late)) {
@@ -100,7 +101,7 @@ pub(super) async fn discard(mut body: Body, mut bytes: usize) {
 }
 
 /// Parses a JSON object; an error carries a JSON pointer to its place.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let bytes = without_mark(bytes);
     if bytes.trim_ascii_start().starts_with(b"[") {
         // serde accepts a list as a struct's values in their order.
@@ -155,7 +156,7 @@ fn segment(segment: &Segment) -> Option<String> {
 }
 
 /// Checks that metadata is a JSON object and returns its text, as the contract wants it.
-pub(super) fn metadata(given: Option<Box<RawValue>>) -> Result<Option<String>, Error> {
+pub(crate) fn metadata(given: Option<Box<RawValue>>) -> Result<Option<String>, Error> {
     let Some(raw) = given else { return Ok(None) };
     let text = String::from(Box::<str>::from(raw));
     let object: Result<serde_json::Map<_, _>, _> = serde_json::from_str(&text);

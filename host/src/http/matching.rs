@@ -35,7 +35,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Parameters<T> {
 }
 
 /// Reads the parameter `filter`.
-pub(super) fn filter(text: &str) -> Result<Arc<Filter>, Error> {
+pub(crate) fn filter(text: &str) -> Result<Arc<Filter>, Error> {
     Filter::parse_text(text).map(Arc::new).map_err(|error| {
         let pointer = format!("/filter{}", error.pointer);
         Error::new(Code::InvalidFilter, error.message).with_details(json!({ "pointer": pointer }))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::Extension;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,21 +12,25 @@ use utoipa_axum::routes;
 
 use super::health::Document;
 use super::{
-    admin, answer, batch_as_id, changes, export, facts, head, health, import, matching, openapi,
-    request, search, stats,
+    admin, answer, batch_as_id, changes, export, facts, head, health, import, matching, mcp,
+    openapi, request, search, stats,
 };
 use crate::http::App;
+use crate::mcp::Mcp;
 
 /// Everything that the server answers.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<App>, agents: Arc<Mcp>) -> Router {
     let (routes, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(openapi::for_tenants(tenant_routes()))
         .merge(openapi::for_admins(admin_routes(app.clone())))
         .merge(operations_routes())
+        // Its messages are described by the protocol, and by its own lists of tools.
+        .route("/mcp", post(mcp::answer).delete(mcp::close))
         .split_for_parts();
     routes
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
+        .layer(Extension(agents))
         .layer(Extension(Document::new(openapi::finish(document))))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(middleware::from_fn_with_state(app.clone(), answer::count_answer))

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Unexpected, Visitor};
 
 /// A whole number from -2^63 to 2^63 - 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Whole(pub(super) i64);
+pub(crate) struct Whole(pub(crate) i64);
 
 impl Whole {
     /// The number, unless it is negative.

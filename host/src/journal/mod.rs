@@ -19,20 +19,21 @@ mod failures;
 pub use audit::{Act, ActResult, Actor, Audit, AuditRecord, Begun};
 pub use failures::{FailedRequest, FailureRecord, Failures};
 
-use std::net::SocketAddr;
+use std::fmt::Display;
 
 use chrono::{SecondsFormat, Utc};
 
 /// Most bytes of a host's name in the name of a document.
 const HOST_BYTES: usize = 63;
 
-/// The name of this process among the hosts on one storage: the machine's, and its port.
-pub fn host_name(listens: SocketAddr) -> String {
+/// The name of this process among the hosts on one storage: the machine's, and what tells it from
+/// others there, such as its port.
+pub fn host_name(suffix: impl Display) -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let usable = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let machine: String = machine.trim().chars().take(HOST_BYTES).map(usable).collect();
     let machine = if machine.is_empty() { "host" } else { &machine };
-    format!("{machine}-{}", listens.port())
+    format!("{machine}-{suffix}")
 }
 
 /// The time now as RFC 3339 in UTC with milliseconds; texts sort as the times do.

@@ -2,14 +2,16 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `listener` | the addresses that are listened on |
 //! | `connections` | limits open connections; closes idle ones for new ones |
 //! | `write_timeout` | a stream that fails when its peer does not read |
 
 mod connections;
+mod listener;
 mod write_timeout;
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,8 @@ use tokio_util::task::TaskTracker;
 
 use connections::{ConnectionPermit, Connections};
 use kenning_core::limits::Limits;
+pub use listener::Listener;
+use listener::{Accepted, Stream};
 use write_timeout::WriteTimeout;
 
 /// Pause after a failed accept, which usually means that no file descriptor is free.
@@ -62,10 +65,10 @@ pub struct Rejection {
     pub allowed: usize,
 }
 
-/// Serves `routes` on `listener` until `shutdown`, then waits for running calls to end. Returns
+/// Serves `routes` on each of `listeners` until `shutdown`, then waits for running calls to end. Returns
 /// whether all of them did within `shutdown_drain`.
 pub async fn run(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     routes: Routes,
     limits: &Limits,
     shutdown: impl Future<Output = ()>,
@@ -83,14 +86,14 @@ pub async fn run(
     let mut shutdown = pin!(shutdown);
     loop {
         let permit = rejections.clone().acquire_owned();
-        let accept = async { (permit.await, listener.accept().await) };
+        let accept = async { (permit.await, listener::accept(&listeners).await) };
         let (permit, accepted) = tokio::select! {
             accepted = accept => accepted,
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                tasks.spawn(server.clone().admit(stream, peer.ip(), permit.ok()));
+            Ok(accepted) => {
+                tasks.spawn(server.clone().admit(accepted, permit.ok()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -98,7 +101,7 @@ pub async fn run(
             }
         }
     }
-    drop(listener);
+    drop(listeners);
     stopping.cancel();
     tasks.close();
     timeout(limits.shutdown_drain, tasks.wait()).await.is_ok()
@@ -118,16 +121,13 @@ struct Server {
 impl Server {
     /// Serves the connection if it gets a permit; otherwise rejects it, for which it holds
     /// `rejection`.
-    async fn admit(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: IpAddr,
-        rejection: Option<OwnedSemaphorePermit>,
-    ) {
-        match self.connections.acquire(peer).await {
+    async fn admit(self: Arc<Self>, accepted: Accepted, rejection: Option<OwnedSemaphorePermit>) {
+        let Accepted { stream, peer } = accepted;
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.ip());
+        match self.connections.acquire(address).await {
             Ok(permit) => {
                 drop(rejection);
-                self.serve(stream, permit).await;
+                self.serve(stream, peer, permit).await;
             }
             Err(reason) => {
                 metrics::counter!("kenning_connections_refused_total").increment(1);
@@ -138,9 +138,9 @@ impl Server {
     }
 
     /// Serves requests until the connection ends or has to close.
-    async fn serve(&self, stream: TcpStream, permit: ConnectionPermit) {
+    async fn serve(&self, stream: Stream, peer: Option<SocketAddr>, permit: ConnectionPermit) {
         let routes = TowerToHyperService::new(self.routes.all.clone());
-        let peer = stream.peer_addr().ok().map(ConnectInfo);
+        let peer = peer.map(ConnectInfo);
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
@@ -168,7 +168,7 @@ impl Server {
     }
 
     /// Responds to one request, whatever it is, and closes the connection.
-    async fn reject(&self, stream: TcpStream, reason: Rejection) {
+    async fn reject(&self, stream: Stream, reason: Rejection) {
         let routes = TowerToHyperService::new(self.routes.rejected.clone());
         let service = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(reason);
@@ -179,10 +179,7 @@ impl Server {
         log_end(http.serve_connection(self.prepare(stream), service).await);
     }
 
-    fn prepare(&self, stream: TcpStream) -> TokioIo<WriteTimeout<TcpStream>> {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY not set");
-        }
+    fn prepare(&self, stream: Stream) -> TokioIo<WriteTimeout<Stream>> {
         TokioIo::new(WriteTimeout::new(stream, self.write_timeout))
     }
 }

@@ -189,14 +189,17 @@ impl From<StoreOutcome> for Stored {
 fn id_from_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     match key.as_bytes().len() {
-        1..=IDEMPOTENCY_KEY_BYTES => {
-            Ok(Some(Uuid::new_v5(&KEY_NAMESPACE, key.as_bytes()).to_string()))
-        }
+        1..=IDEMPOTENCY_KEY_BYTES => Ok(Some(id_of_key(key.as_bytes()))),
         used => Err(Error::invalid(
             "/headers/idempotency-key",
             format!("Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES} bytes, not {used}"),
         )),
     }
+}
+
+/// The id that an idempotency key stands for.
+pub(crate) fn id_of_key(key: &[u8]) -> String {
+    Uuid::new_v5(&KEY_NAMESPACE, key).to_string()
 }
 
 /// Store up to 100 facts

@@ -18,7 +18,7 @@ use super::openapi::{DimensionMismatch, Rejected, TooLarge, examples};
 use crate::http::App;
 use answer::SearchAnswer;
 pub(super) use batch::{__path_search_batch, search_batch};
-pub(super) use request::Request;
+pub(crate) use request::Request;
 
 /// Search facts by meaning and by words
 ///

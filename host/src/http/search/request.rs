@@ -27,7 +27,7 @@ const VECTOR_ALONE: &str = "(vector)";
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = Query)]
-pub(in crate::http) struct Request {
+pub(crate) struct Request {
     /// What is searched for, in words. Not blank; at most 65,536 bytes of UTF-8. Required, except
     /// with `vector`, which alone is a search by meaning.
     #[schema(min_length = 1, max_length = 65536, pattern = r"\S")]
@@ -112,7 +112,7 @@ impl Request {
     ///
     /// # Errors
     /// Names the member that is missing or out of its range.
-    pub(in crate::http) fn into_search(self, limits: &Limits) -> Result<Search, Error> {
+    pub(crate) fn into_search(self, limits: &Limits) -> Result<Search, Error> {
         let options = self.options(limits)?;
         Ok(Search { query: self.into_query(limits)?, options })
     }

@@ -1,0 +1,195 @@
+//! What is answered to each of the protocol's requests.
+
+use std::future::Future;
+
+use http::request::Parts;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, DiscoverResult, ErrorCode, ErrorData,
+    Extensions, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
+    InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+    ServerCapabilities, ServerConfig,
+};
+use rmcp::service::RequestContext;
+use rmcp::{RoleServer, ServerHandler};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::context::{Face, Hints};
+use super::tools::{self, Done};
+use super::{Asked, Options, Outcome, Profile, as_result, prompts, resources};
+use kenning_core::error::{Code, Error};
+
+const INSTRUCTIONS: &str = "\
+Kenning is a knowledge base of facts: short texts with metadata, found by meaning and by words. Search \
+with search_facts before you answer from memory and before you store; store what will matter later \
+with store_fact, one thing a fact, understandable on its own; correct a fact with update_fact instead \
+of storing it again. An error is a JSON object that says in `what_to_do` what to do.";
+
+const MEMORY_INSTRUCTIONS: &str = "\
+Kenning keeps a memory of entities, observations about them and relations between them. Search with \
+search_nodes before you answer from memory and before you create; keep what will matter later, one thing an \
+observation, understandable on its own. An error is a JSON object that says in `what_to_do` what to do.";
+
+/// What a client tells its model of the server.
+fn instructions(options: Options) -> &'static str {
+    match options.profile {
+        Profile::Facts => INSTRUCTIONS,
+        Profile::Memory => MEMORY_INSTRUCTIONS,
+    }
+}
+
+/// Who asks. Every request comes through `crate::http`, which says so.
+fn asked(extensions: &Extensions) -> Result<Asked, ErrorData> {
+    let asked = extensions.get::<Parts>().and_then(|head| head.extensions.get::<Asked>());
+    asked.cloned().ok_or_else(|| ErrorData::internal_error("nobody admitted this request", None))
+}
+
+/// Runs a call until it ends or its client cancels it.
+async fn until_cancelled<T>(
+    cancelled: &CancellationToken,
+    asked: &Asked,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        result = call.instrument(asked.span.clone()) => result,
+        () = cancelled.cancelled() => Err(Error::new(Code::Timeout, "the client cancelled it")),
+    }
+}
+
+/// The error of a request that is no call of a tool.
+fn refused(asked: &Asked, error: Error) -> ErrorData {
+    let code = match error.code {
+        Code::NotFound => ErrorCode::RESOURCE_NOT_FOUND,
+        Code::InvalidRequest | Code::InvalidFilter | Code::TooLarge => ErrorCode::INVALID_PARAMS,
+        _ => ErrorCode::INTERNAL_ERROR,
+    };
+    let data = json!({ "code": error.code.as_str(), "details": error.details });
+    let message = error.message.clone();
+    asked.leave(Outcome::Failed(error));
+    ErrorData::new(code, message, Some(data))
+}
+
+impl ServerHandler for Face {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_prompts()
+            .build();
+        let server = Implementation::new("kenning", env!("CARGO_PKG_VERSION"));
+        ServerConfig::new(capabilities).with_server_info(server.with_title("Kenning"))
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let options = asked(&context.extensions)?.options;
+        context.peer.set_peer_info(request.clone());
+        let result = self.negotiate_initialize(&request)?;
+        Ok(result.with_instructions(instructions(options)))
+    }
+
+    async fn discover(
+        &self,
+        context: RequestContext<RoleServer>,
+    ) -> Result<DiscoverResult, ErrorData> {
+        let options = asked(&context.extensions)?.options;
+        let versions = self.supported_protocol_versions().into_owned();
+        let config = self.get_info().with_instructions(instructions(options));
+        Ok(DiscoverResult::from_server_info(versions, config))
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let asked = asked(&context.extensions)?;
+        Ok(ListToolsResult::with_all_items(tools::list(asked.options)))
+    }
+
+    async fn call_tool(
+        &self,
+        call: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let asked = asked(&context.extensions)?;
+        let (hints, arguments) = (Hints::new(&context.meta), call.arguments.unwrap_or_default());
+        let Some(tool) = tools::find(&call.name, asked.options) else {
+            let message =
+                format!("there is no tool `{}`; tools/list names those that there are", call.name);
+            return Err(ErrorData::invalid_params(message, None));
+        };
+        let call = tools::call(self, tool, arguments, &asked, &hints);
+        match until_cancelled(&context.ct, &asked, call).await {
+            Ok(Done { value, served_by, revision }) => {
+                asked.leave(Outcome::Served(served_by, revision));
+                Ok(CallToolResult::structured(value).into())
+            }
+            Err(error) => {
+                let result = as_result(&error);
+                asked.leave(Outcome::Failed(error));
+                Ok(result.into())
+            }
+        }
+    }
+
+    async fn list_resources(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let asked = asked(&context.extensions)?;
+        let cursor = page.and_then(|page| page.cursor);
+        let listing = resources::list(self, cursor, &asked);
+        until_cancelled(&context.ct, &asked, listing).await.map_err(|error| refused(&asked, error))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(ListResourceTemplatesResult::with_all_items(resources::templates()))
+    }
+
+    async fn read_resource(
+        &self,
+        read: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let asked = asked(&context.extensions)?;
+        let reading = resources::read(self, &read.uri, &asked);
+        match until_cancelled(&context.ct, &asked, reading).await {
+            Ok(result) => Ok(result.into()),
+            Err(error) => Err(refused(&asked, error)),
+        }
+    }
+
+    async fn list_prompts(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let asked = asked(&context.extensions)?;
+        Ok(ListPromptsResult::with_all_items(prompts::list(asked.options)))
+    }
+
+    async fn get_prompt(
+        &self,
+        prompt: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let asked = asked(&context.extensions)?;
+        let arguments = prompt.arguments.unwrap_or_default();
+        let making = prompts::get(self, &prompt.name, &arguments, &asked);
+        match until_cancelled(&context.ct, &asked, making).await {
+            Ok(result) => Ok(result.into()),
+            Err(error) => Err(refused(&asked, error)),
+        }
+    }
+}

@@ -64,9 +64,10 @@ def told(kind: str, rates: list[tuple[float, float]]) -> None:
 
 async def asyncio_rounds(url: str, rounds: int) -> list[tuple[float, float]]:
     rates = []
-    async with AsyncKenning(url) as client, httpx.AsyncClient(
-        base_url=url, limits=limits(), trust_env=False
-    ) as plain:
+    async with (
+        AsyncKenning(url) as client,
+        httpx.AsyncClient(base_url=url, limits=limits(), trust_env=False) as plain,
+    ):
 
         async def get(fact_id: str) -> object:
             answer = await plain.get(f"/v1/facts/{fact_id}")
@@ -85,9 +86,10 @@ async def asyncio_rounds(url: str, rounds: int) -> list[tuple[float, float]]:
 
 def threads_rounds(url: str, rounds: int) -> list[tuple[float, float]]:
     rates = []
-    with Kenning(url) as client, httpx.Client(
-        base_url=url, limits=limits(), trust_env=False
-    ) as plain:
+    with (
+        Kenning(url) as client,
+        httpx.Client(base_url=url, limits=limits(), trust_env=False) as plain,
+    ):
 
         def get(fact_id: str) -> object:
             answer = plain.get(f"/v1/facts/{fact_id}")

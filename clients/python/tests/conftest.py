@@ -15,9 +15,31 @@ from support.proxy import Proxy
 from support.redis_server import RedisServer
 
 from kenning import Kenning
-from kenning.testing import Server
+from kenning.testing import Server, server
 
 _numbers = itertools.count()
+
+# Bounds on waiting that a machine busy with other tests could reach. A call's own is shorter
+# where a test is of that.
+_WAITS = [
+    "storage_operation_ms",
+    "store_embedding_ms",
+    "call_ms",
+    "search_ms",
+    "request_ms",
+    "answer_ms",
+    "guest_wait_ms",
+    "shutdown_drain_ms",
+]
+
+PATIENT_LIMITS = "[limits]\n" + "".join(f"{wait} = 60000\n" for wait in _WAITS)
+
+
+@pytest.fixture(scope="session")
+def kenning_server() -> Iterator[Server]:
+    """As the package's own fixture, but patient."""
+    with server(config=PATIENT_LIMITS) as running:
+        yield running
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from kenning import (
     Change,
     ConnectionFailed,
     Draft,
+    Forbidden,
     ImportFailed,
     Kenning,
     KenningError,
@@ -25,6 +26,7 @@ from kenning import (
     Overloaded,
     QuotaExceeded,
     StorageUnavailable,
+    Stored,
     Timeout,
     UnexpectedAnswer,
 )
@@ -34,7 +36,8 @@ from kenning.testing import Server, server
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tested is that it is tried again, and not after how long."""
-    monkeypatch.setattr("kenning._attempts.FIRST_PAUSE", 0.02)
+    for module in ("_attempts", "client", "aio"):
+        monkeypatch.setattr(f"kenning.{module}.FIRST_PAUSE", 0.02)
 
 
 OVERLOADED = Refuse(503, "overloaded", True)
@@ -104,12 +107,12 @@ async def test_a_silent_server_ends_in_a_timeout(
 ) -> None:
     proxy.faults.append(fault)
     with pytest.raises(Timeout) as raised:
-        await through_proxy.call("store", TEXT, timeout=0.3)
+        await through_proxy.call("store", TEXT, timeout=0.15)
     assert raised.value.may_have_happened
     assert isinstance(raised.value, TimeoutError)
     proxy.faults.append(fault)
     with pytest.raises(Timeout) as raised:
-        await through_proxy.call("count", timeout=0.3)
+        await through_proxy.call("count", timeout=0.15)
     assert not raised.value.may_have_happened, "a read changes nothing"
 
 
@@ -147,9 +150,7 @@ async def test_a_batch_in_doubt_is_stored_once(proxy: Proxy, through_proxy: Both
     assert await through_proxy.call("count") == 150
 
 
-async def test_the_failed_ones_of_a_batch_are_sent_again(
-    proxy: Proxy, through_proxy: Both
-) -> None:
+async def test_the_failed_ones_of_a_batch_are_sent_again(proxy: Proxy, through_proxy: Both) -> None:
     full = {
         "status": "error",
         "code": "storage_unavailable",
@@ -165,6 +166,23 @@ async def test_the_failed_ones_of_a_batch_are_sent_again(
     failed = await through_proxy.call("store_batch", [Draft("three")])
     assert [type(result) for result in failed] == [StorageUnavailable]
     proxy.faults.clear()
+
+
+async def test_a_batch_that_fails_half_way_says_what_is_stored(
+    proxy: Proxy, through_proxy: Both
+) -> None:
+    refused = Refuse(403, "forbidden", False)
+    drafts = [Draft(f"fact {n}") for n in range(250)]
+    proxy.faults.append(refused)
+    with pytest.raises(Forbidden):
+        await through_proxy.call("store_batch", drafts[:1])
+    assert await through_proxy.call("count") == 0
+    following = proxy.fail_at("/v1/facts/batch", 2, refused)
+    results = await through_proxy.call("store_batch", drafts)
+    assert following.is_set()
+    kinds = [type(result) for result in results]
+    assert kinds == [Stored] * 100 + [Forbidden] * 100 + [Stored] * 50
+    assert await through_proxy.call("count") == 150
 
 
 async def test_an_import_in_doubt_stores_nothing_twice(proxy: Proxy, through_proxy: Both) -> None:
@@ -214,18 +232,9 @@ async def test_an_import_that_ends_says_where_to_go_on(proxy: Proxy, tenant: str
     for make in (on_sync, on_async):
         async with make(proxy.url, tenant=tenant, retries=0) as client:
             lines = [json.dumps({"text": f"fact {n}"}) for n in range(1_200)]
-            proxy.seen.clear()
-
-            def second_fails() -> None:
-                while not proxy.seen:
-                    pass
-                proxy.faults.append(OVERLOADED)
-
-            watching = threading.Thread(target=second_fails)
-            watching.start()
+            proxy.fail_at("/v1/import", 2, OVERLOADED)
             with pytest.raises(ImportFailed) as raised:
                 await client.call("import_facts", lines)
-            watching.join()
             assert raised.value.code == "overloaded"
             summary = raised.value.summary
             assert (summary.imported, summary.last_line) == (1_000, 1_000)
@@ -264,9 +273,7 @@ async def test_changes_go_on_where_a_connection_broke(proxy: Proxy, through_prox
 async def test_a_gap_is_told(proxy: Proxy, through_proxy: Both) -> None:
     stream = b'id: 12\nevent: gap\ndata: {"kind":"gap","from":9,"to":12}\n\n'
     proxy.faults.append(Say(200, stream))
-    assert await through_proxy.all("changes", after=9, follow=False) == [
-        Change("gap", 12, None, 9)
-    ]
+    assert await through_proxy.all("changes", after=9, follow=False) == [Change("gap", 12, None, 9)]
 
 
 async def test_changes_give_up_at_last(tenant: str) -> None:
@@ -320,9 +327,7 @@ async def test_a_server_that_restarts_is_waited_for(tenant: str) -> None:
             assert {fact.content for fact in facts} == {TEXT}
 
 
-async def test_a_call_that_is_cancelled_leaves_a_usable_client(
-    proxy: Proxy, tenant: str
-) -> None:
+async def test_a_call_that_is_cancelled_leaves_a_usable_client(proxy: Proxy, tenant: str) -> None:
     async with AsyncKenning(proxy.url, tenant=tenant, connections=1) as client:
         proxy.faults.append(Hang())
         call = asyncio.create_task(client.store(TEXT))
@@ -367,9 +372,7 @@ async def test_a_client_can_leave_it(proxy: Proxy, tenant: str) -> None:
             assert "x-kenning-min-revision" not in proxy.seen[-1].headers
 
 
-async def test_a_tenant_that_began_anew_is_read_again(
-    kenning_server: Server, tenant: str
-) -> None:
+async def test_a_tenant_that_began_anew_is_read_again(kenning_server: Server, tenant: str) -> None:
     """A deleted tenant's revisions begin anew: the old one would be waited for in vain."""
     for make in (on_sync, on_async):
         async with make(kenning_server.url, tenant=tenant) as client:

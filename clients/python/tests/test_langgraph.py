@@ -323,3 +323,20 @@ def test_created_and_updated(kb: Kenning) -> None:
     assert first is not None and second is not None
     assert second.created_at == first.created_at
     assert second.updated_at > first.updated_at
+    [listed] = store.search(("a",))
+    assert (listed.created_at, listed.updated_at) == (second.created_at, second.updated_at)
+    [found] = store.search(("a",), query="two")
+    assert found.score is not None
+    assert found.created_at == found.updated_at == second.updated_at
+
+
+async def test_all_of_a_value_is_searched_unless_told_otherwise(
+    kb: Kenning,
+) -> None:
+    memory = InMemoryStore(index={"dims": 256, "embed": embed})
+    for store in (memory, KenningStore(kb)):
+        await store.aput(("a",), "tea", {"drink": "green tea", "list": [{"of": "leaves"}]})
+        await store.aput(("a",), "port", {"server": "staging", "port": 7171})
+        for query in ("leaves", "green tea"):
+            found = await store.asearch(("a",), query=query)
+            assert found[0].key == "tea" and found[0].score is not None, (store, query)

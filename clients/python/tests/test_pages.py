@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from kenning.testing import Server, binary
 
 ROOT = Path(__file__).resolve().parents[3]
 
-PAGES = ["docs/tutorials/python.md", "docs/tutorials/langgraph.md", "clients/python/README.md"]
+PAGES = [
+    "docs/tutorials/python.md",
+    "docs/tutorials/langgraph.md",
+    "docs/tutorials/llamaindex.md",
+    "clients/python/README.md",
+]
 
 # What the tests' own set-up has done in place of the reader.
 DONE = {
@@ -26,6 +32,7 @@ DONE = {
     ". .venv/bin/activate",
     "pip install ./clients/python",
     'pip install "./clients/python[langgraph]"',
+    'pip install "./clients/python[llamaindex]"',
     "pip install pytest",
     "export KENNING_BINARY=$PWD/target/release/kenning",
 }
@@ -64,13 +71,30 @@ def commands(text: str) -> Iterator[tuple[str | None, list[str]]]:
     yield command, output
 
 
+@pytest.fixture(scope="module")
+def pages(
+    kenning_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[int]]]:
+    """All pages, at once: most of the time goes into starting Python."""
+    with ThreadPoolExecutor(len(PAGES)) as threads:
+        yield {
+            page: threads.submit(
+                do, page, kenning_server, f"page-{number}", tmp_path_factory.mktemp("page")
+            )
+            for number, page in enumerate(PAGES)
+        }
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_does_what_it_says(
-    page: str, kenning_server: Server, tenant: str, tmp_path: Path
-) -> None:
+def test_a_page_does_what_it_says(page: str, pages: dict[str, Future[int]]) -> None:
+    assert pages[page].result() > 0, "it has commands"
+
+
+def do(page: str, server: Server, tenant: str, folder: Path) -> int:
+    """Does what the page says, and compares what is printed; gives how many commands were run."""
     environment = {
         **os.environ,
-        "KENNING_SERVER": kenning_server.url,
+        "KENNING_SERVER": server.url,
         "KENNING_TENANT": tenant,
         "KENNING_BINARY": binary(),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -80,7 +104,7 @@ def test_a_page_does_what_it_says(
     def printed(arguments: list[str]) -> list[str]:
         ran = subprocess.run(
             [sys.executable, *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -94,7 +118,7 @@ def test_a_page_does_what_it_says(
         if block.kind == "python":
             named = _NAMED.search(block.before)
             last = named[1] if named else "block.py"
-            (tmp_path / last).write_text(block.text)
+            (folder / last).write_text(block.text)
         elif block.kind == "console":
             for command, output in commands(block.text):
                 if command in DONE:
@@ -112,4 +136,4 @@ def test_a_page_does_what_it_says(
                     assert said == output, command
         else:
             assert "<!--" in block.before, "says why it is not run"
-    assert run > 0
+    return run

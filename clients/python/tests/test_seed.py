@@ -24,8 +24,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from conftest import until
-from support.proxy import Proxy
+from conftest import PATIENT_LIMITS, until
+from support.proxy import Hang, Lose, Proxy, Refuse
 from support.redis_server import RedisServer
 
 from kenning import KenningError
@@ -40,13 +40,11 @@ PATIENT = Timeouts(60, 60, 60, 60, 60, 60, 60)
 
 EVERY_FACT = {"$timestamp": {"exists": True}}
 
-Make = Callable[..., KnowledgeBase]
-
 
 @pytest.fixture(scope="session")
 def seed_server(redis: RedisServer) -> Iterator[Server]:
     """A server on Redis, in the layout of the service: its facts are those of `default`."""
-    with server(storage=redis.url, layout="flat") as running:
+    with server(storage=redis.url, layout="flat", config=PATIENT_LIMITS) as running:
         yield running
 
 
@@ -95,7 +93,7 @@ def away(seed: Server) -> Iterator[KnowledgeBase]:
     """Its server cannot be reached."""
     with Proxy(seed.url) as proxy:
         url = proxy.url
-    yield KnowledgeBase(url, timeouts=Timeouts(0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5))
+    yield KnowledgeBase(url, timeouts=Timeouts(0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2))
 
 
 def metadata_of(fact: dict[str, Any]) -> dict[str, Any]:
@@ -107,9 +105,7 @@ def metadata_of(fact: dict[str, Any]) -> dict[str, Any]:
 class TestUnit:
     """`tests/unit/test_knowledge_base_async.py`."""
 
-    async def test_redis_initialization_success(
-        self, counted: tuple[KnowledgeBase, Proxy]
-    ) -> None:
+    async def test_redis_initialization_success(self, counted: tuple[KnowledgeBase, Proxy]) -> None:
         """`main()` and `ping` once each: one request, however many callers connect."""
         kb, proxy = counted
         assert kb.aioredis_client is None and kb._redis_initialized is False
@@ -118,9 +114,7 @@ class TestUnit:
         assert kb._redis_initialized is True
         assert len(proxy.seen) == 1
 
-    async def test_redis_initialization_timeout(
-        self, seed: Server, redis: RedisServer
-    ) -> None:
+    async def test_redis_initialization_timeout(self, seed: Server, redis: RedisServer) -> None:
         """A ping that is late leaves no client, and raises nothing."""
         redis.stop()
         kb = KnowledgeBase(seed.url, timeouts=HASTY)
@@ -167,9 +161,7 @@ class TestUnit:
         assert facts[0]["metadata"] == {"source": "test"} and facts[0]["timestamp"]
         assert len(proxy.requests("GET", f"/v1/facts/{fact_id}")) == 1
 
-    async def test_get_fact_by_id_timeout(
-        self, hasty: KnowledgeBase, redis: RedisServer
-    ) -> None:
+    async def test_get_fact_by_id_timeout(self, hasty: KnowledgeBase, redis: RedisServer) -> None:
         redis.stop()
         assert await hasty.get_fact(fact_id="test-id") == []
 
@@ -187,9 +179,7 @@ class TestUnit:
         await kb.store_fact("Python is a language")
         assert await kb.get_fact(query="nonexistent") == []
 
-    async def test_get_all_facts_with_pipeline(
-        self, counted: tuple[KnowledgeBase, Proxy]
-    ) -> None:
+    async def test_get_all_facts_with_pipeline(self, counted: tuple[KnowledgeBase, Proxy]) -> None:
         """One pipeline, executed once: one request."""
         kb, proxy = counted
         for number in range(3):
@@ -491,8 +481,6 @@ class TestTraps:
 
     async def test_a_store_in_doubt_is_one_fact(self, seed: Server) -> None:
         """The answer of the first attempt is lost; the class asks again by itself."""
-        from support.proxy import Lose
-
         with Proxy(seed.url) as proxy:
             kb = KnowledgeBase(proxy.url, timeouts=PATIENT)
             await kb._ensure_redis_initialized()
@@ -558,38 +546,39 @@ class TestLaterCode:
         filtered = await kb.search("is a", filters={"source": "guide"})
         assert [hit["doc_id"] for hit in filtered] == ["redis"]
 
-    async def test_a_search_that_fails_answers_as_it_was_told(
-        self, seed: Server, redis: RedisServer
-    ) -> None:
-        make: dict[str, Make] = {
-            how: lambda how=how: KnowledgeBase(seed.url, on_error=how, timeouts=HASTY)
-            for how in ("empty", "row", "raise")
-        }
-        kbs = {how: one() for how, one in make.items()}
-        for one in kbs.values():
+    @pytest.mark.parametrize("how", ["empty", "row", "raise"])
+    async def test_a_search_that_fails_answers_as_it_was_told(self, seed: Server, how: Any) -> None:
+        with Proxy(seed.url) as proxy:
+            kb = KnowledgeBase(proxy.url, on_error=how, timeouts=HASTY)
 
-            async def is_connected(one: KnowledgeBase = one) -> bool:
-                await one._ensure_redis_initialized()
-                return one._redis_initialized
+            async def is_connected() -> bool:
+                await kb._ensure_redis_initialized()
+                return kb._redis_initialized
 
             await until("it is connected", is_connected)
-        with seed.client() as client:
-            client.store("a fact to read", id="a")
-        redis.stop()
-        assert await kbs["empty"].search("fact") == []
-        [row] = await kbs["row"].search("fact")
-        assert row == {
-            "content": "Search timed out for query: fact",
-            "metadata": {"error": "timeout", "query": "fact"},
-            "score": 0.0,
-        }
-        for call in (kbs["raise"].search("fact"), kbs["raise"].store_fact("x")):
-            with pytest.raises(KenningError):
-                await call
-        with pytest.raises(KenningError):
-            await kbs["raise"].get_fact(fact_id="a")
-        [row] = await kbs["row"].search("fact", filters={"a": {"zz": 1}})
-        assert row["metadata"]["error"] in ("search_failed", "timeout")
+            late = Hang()
+            refused = Refuse(400, "invalid_filter", False)
+            for fault, error in ((late, "timeout"), (refused, "search_failed")):
+                proxy.faults.append(fault)
+                if how == "raise":
+                    with pytest.raises(KenningError):
+                        await kb.search("fact")
+                    continue
+                found = await kb.search("fact")
+                if how == "empty":
+                    assert found == []
+                    continue
+                [row] = found
+                assert row["metadata"] == {"error": error, "query": "fact"}
+                assert row["score"] == 0.0
+                if error == "timeout":
+                    assert row["content"] == "Search timed out for query: fact"
+            if how == "raise":
+                proxy.faults.extend([refused, refused])
+                with pytest.raises(KenningError):
+                    await kb.store_fact("x")
+                with pytest.raises(KenningError):
+                    await kb.get_fact()
 
     async def test_stats(self, kb: KnowledgeBase) -> None:
         await kb.store_fact("one", {"category": "guides"})

@@ -38,9 +38,9 @@ from .errors import (
 from .types import (
     Change,
     Draft,
-    Fact,
     Facet,
     FacetValue,
+    Fact,
     FactsDeleted,
     Filter,
     Fusion,

@@ -246,17 +246,25 @@ def store_batch(drafts: Sequence[Draft]) -> Flow[list[Stored | KenningError]]:
         waiting = list(range(begin, min(begin + BATCH, len(named))))
         while waiting:
             body = encode({"facts": [_draft(named[at]) for at in waiting]})
-            answer = yield Request("POST", "/v1/facts/batch", content=body, writes=True)
+            request = Request("POST", "/v1/facts/batch", content=body, writes=True)
+            try:
+                answer = yield request
+            except KenningError as error:
+                if not any(isinstance(one, Stored) for one in results.values()):
+                    raise
+                # Some are stored, and the caller is to learn which.
+                results.update((at, error) for at in waiting)
+                break
             failed: KenningError | None = None
             again = []
             for at, result in zip(waiting, answer.body["results"], strict=True):
                 if result["status"] == "success":
                     results[at] = Stored.read(result, answer.revision)
                     continue
-                error = from_answer(result, status=200)
-                results[at] = error
-                if error.retryable:
-                    failed = error
+                refusal = from_answer(result, status=200)
+                results[at] = refusal
+                if refusal.retryable:
+                    failed = refusal
                     again.append(at)
             waiting = again
             if failed is not None:

@@ -16,8 +16,6 @@ from .types import Change, Fact
 STREAM_SILENCE = 60.0
 
 
-
-
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
 

@@ -152,7 +152,9 @@ class AsyncKenning:
         timeout: float | None = None,
     ) -> Stored:
         """Stores a fact under `id`, in place of the one that is there, if there is one."""
-        return await self._run(_flows.store(Draft(text, metadata, id, vector, "upsert"), None), timeout)
+        return await self._run(
+            _flows.store(Draft(text, metadata, id, vector, "upsert"), None), timeout
+        )
 
     async def store_batch(
         self, drafts: Iterable[Draft], *, timeout: float | None = None
@@ -160,6 +162,10 @@ class AsyncKenning:
         """Stores facts, each on its own; gives what became of each, in their order.
 
         Requests have up to 100 facts. Facts that failed in a way that may pass are sent again.
+
+        Raises:
+            KenningError: A request failed as a whole, and no fact is stored. If some are, its
+                facts have the error instead.
         """
         return await self._run(_flows.store_batch(list(drafts)), timeout)
 
@@ -273,7 +279,9 @@ class AsyncKenning:
         """How many facts match, or how many there are."""
         return await self._run(_flows.count(filter, min_revision), timeout)
 
-    async def delete_matching(self, filter: Filter, *, timeout: float | None = None) -> FactsDeleted:
+    async def delete_matching(
+        self, filter: Filter, *, timeout: float | None = None
+    ) -> FactsDeleted:
         """Deletes the facts that match, in as many requests as that takes.
 
         The empty filter is refused; for every fact, say `{"$timestamp": {"exists": True}}`.
@@ -338,7 +346,11 @@ class AsyncKenning:
     # Bulk.
 
     async def import_facts(
-        self, lines: Iterable[Line] | AsyncIterable[Line], *, allow_refused: bool = False, timeout: float = 120.0
+        self,
+        lines: Iterable[Line] | AsyncIterable[Line],
+        *,
+        allow_refused: bool = False,
+        timeout: float = 120.0,
     ) -> ImportSummary:
         """Stores facts, of any number, as they are read; `lines` may be asynchronous, too.
 

@@ -153,12 +153,14 @@ class Kenning:
         """Stores a fact under `id`, in place of the one that is there, if there is one."""
         return self._run(_flows.store(Draft(text, metadata, id, vector, "upsert"), None), timeout)
 
-    def store_batch(
-        self, drafts: Iterable[Draft], *, timeout: float | None = None
-    ) -> StoreResults:
+    def store_batch(self, drafts: Iterable[Draft], *, timeout: float | None = None) -> StoreResults:
         """Stores facts, each on its own; gives what became of each, in their order.
 
         Requests have up to 100 facts. Facts that failed in a way that may pass are sent again.
+
+        Raises:
+            KenningError: A request failed as a whole, and no fact is stored. If some are, its
+                facts have the error instead.
         """
         return self._run(_flows.store_batch(list(drafts)), timeout)
 

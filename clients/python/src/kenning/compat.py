@@ -219,9 +219,7 @@ class KnowledgeBase:
 
         async def store() -> str:
             client = await self._client()
-            stored = await client.store(
-                text, metadata, id=fact_id, timeout=self.timeouts.store
-            )
+            stored = await client.store(text, metadata, id=fact_id, timeout=self.timeouts.store)
             return stored.id
 
         try:
@@ -349,7 +347,9 @@ class KnowledgeBase:
                 return []
             is_late = isinstance(error, Timeout)
             content = (
-                f"Search timed out for query: {query[:100]}" if is_late else f"Search failed: {error}"
+                f"Search timed out for query: {query[:100]}"
+                if is_late
+                else f"Search failed: {error}"
             )
             told = {"error": "timeout" if is_late else "search_failed", "query": query}
             return [{"content": content, "metadata": told, "score": 0.0}]
@@ -499,7 +499,9 @@ class KnowledgeBase:
             "category", top_k=1, mode="text", facets=["category"], timeout=self.timeouts.stats
         )
         values = found.facets["category"].values if "category" in found.facets else []
-        return sorted(str(one.value) for one in values if one.value is not None) or list(_CATEGORIES)
+        return sorted(str(one.value) for one in values if one.value is not None) or list(
+            _CATEGORIES
+        )
 
     # What programs reached into.
 
@@ -526,5 +528,3 @@ def _row(fact: Fact) -> dict[str, Any]:
         "metadata": fact.metadata,
         "timestamp": fact.timestamp,
     }
-
-

@@ -8,7 +8,7 @@
 
 Needs `pip install "kenning[langchain]"`. Without `embedding` the server makes the vectors, and a
 search is hybrid: by meaning and by words. With it, the vectors are the caller's; that needs a
-tenant that was created with `{"embedder": "given", "dimensions": N}`.
+tenant that was created by `kenning tenant create NAME --given-vectors N`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ from langgraph.store.base import (
     SearchItem,
     SearchOp,
     get_text_at_path,
-    tokenize_path,
 )
 
 from ._clients import Clients, Plan, call
@@ -63,6 +62,8 @@ class KenningStore(BaseStore):
             `text` or `notes[*].title`; without it the whole value. `put(index=…)` replaces them.
         mode: How `search(query=…)` ranks: `hybrid`, `vector` or `text`. With `vector` an item's
             `score` is the cosine similarity; otherwise scores compare within one answer only.
+
+    What `search(query=…)` finds has `updated_at` for both of its times; `get` has both.
 
     Items do not expire: `put` with a `ttl` raises NotImplementedError.
     """
@@ -155,7 +156,7 @@ class KenningStore(BaseStore):
         if op.index is False:
             return ""
         paths = self._fields if op.index is None else op.index
-        found = [text for path in paths for text in get_text_at_path(op.value, tokenize_path(path))]
+        found = [text for path in paths for text in get_text_at_path(op.value, path)]
         return "\n".join(text for text in found if text.strip())
 
     def _search(self, op: SearchOp) -> Plan[Result]:

@@ -7,8 +7,8 @@
     documents = KenningDocumentStore(Kenning(tenant="documents"))
 
 Needs `pip install "kenning[llamaindex]"`. With `given_vectors` the vectors are those that
-LlamaIndex makes; that needs a tenant that was created with
-`{"embedder": "given", "dimensions": N}`. Without it, the server makes them from the nodes' texts
+LlamaIndex makes; that needs a tenant that was created by
+`kenning tenant create NAME --given-vectors N`. Without it, the server makes them from the nodes' texts
 and from queries, and LlamaIndex's own are not used.
 """
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 import threading
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,18 +73,26 @@ class Seen:
 
 
 class Proxy:
-    """Breaks the next requests as `faults` says, one each, and passes the others on."""
+    """Breaks the next requests as `faults` says, one each, and passes the others on. With a
+    certificate and its key, in one file, it is spoken to over TLS."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, certificate: Path | None = None) -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "", parts.port or 80)
         self.faults: deque[Fault] = deque()
         self.seen: list[Seen] = []
+        self.connections = 0
+        self._planned: list[tuple[str, list[int], Fault, threading.Event]] = []
         self._closing = threading.Event()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                super().setup()
+                proxy.connections += 1
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -101,7 +111,16 @@ class Proxy:
                 pass
 
         self._server = Quiet(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        scheme = "http"
+        if certificate is not None:
+            scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            # The handshake is the handler's thread's, so that a bad one holds nobody up.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
         # Looks often whether it is to end, so that no test waits for that.
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), daemon=True
@@ -116,20 +135,34 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
+    def fail_at(self, path: str, number: int, fault: Fault) -> threading.Event:
+        """Breaks the request for a route that has this number from now on, from 1; the event says
+        that it came."""
+        came = threading.Event()
+        self._planned.append((path, [number], fault, came))
+        return came
+
+    def _planned_fault(self, path: str) -> Fault | None:
+        for planned, left, fault, came in self._planned:
+            if planned == path.split("?")[0]:
+                left[0] -= 1
+                if left[0] == 0:
+                    came.set()
+                    return fault
+        return None
+
     def requests(self, method: str, path: str) -> list[Seen]:
         """What came for a route."""
-        return [
-            one
-            for one in self.seen
-            if one.method == method and one.path.split("?")[0] == path
-        ]
+        return [one for one in self.seen if one.method == method and one.path.split("?")[0] == path]
 
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         length = int(handler.headers.get("content-length") or 0)
         body = handler.rfile.read(length)
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.seen.append(Seen(handler.command, handler.path, headers, body))
-        fault = self.faults.popleft() if self.faults else None
+        fault = self._planned_fault(handler.path)
+        if fault is None and self.faults:
+            fault = self.faults.popleft()
         if isinstance(fault, Refuse):
             return _refuse(handler, fault)
         if isinstance(fault, Say):

@@ -15,7 +15,7 @@ CLIENTS_PY := $(LANGUAGES)/python/bin/openapi-python-client
 CLIENTS_TS := $(LANGUAGES)/node_modules/.bin/openapi-typescript
 HTTPX_SSE := $(LANGUAGES)/python/.httpx-sse
 SCHEMATHESIS := $(LANGUAGES)/schemathesis/bin/schemathesis
-PYTHON_CLIENT := $(LANGUAGES)/kenning/.installed
+PYTHON_CLIENT := $(LANGUAGES)/python-client/.installed
 PYTHON_CLIENT_SOURCES := $(wildcard clients/python/src/kenning/*) clients/python/pyproject.toml
 MCP := tests/mcp/clients
 MCP_PY := $(LANGUAGES)/mcp/bin/mcp
@@ -134,9 +134,9 @@ $(SCHEMATHESIS): tests/openapi/schemathesis/requirements.txt
 # In an environment of its own, as its users have it: it is installed and not read from its folder.
 $(PYTHON_CLIENT): clients/python/requirements-test.txt $(PYTHON_CLIENT_SOURCES)
 	@echo 'installing the Python client into $(LANGUAGES): its tests run there'
-	@python3 -m venv $(LANGUAGES)/kenning
-	@$(LANGUAGES)/kenning/bin/pip install --quiet --disable-pip-version-check --requirement $<
-	@$(LANGUAGES)/kenning/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
+	@python3 -m venv $(LANGUAGES)/python-client
+	@$(LANGUAGES)/python-client/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@$(LANGUAGES)/python-client/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
 	  ./clients/python
 	@touch $@
 

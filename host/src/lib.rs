@@ -4,8 +4,8 @@
 //! In reading order:
 //!
 //! 1. [`serve`] puts the parts together; [`config`] reads the settings.
-//! 2. [`server`] accepts connections, on a port and on the [`local_socket`], [`http`] turns requests into calls of [`kb`]. [`origin`] says
-//!    which hosts and web pages they may come from.
+//! 2. [`server`] accepts connections, on a port and the [`local_socket`], and [`http`] turns them
+//!    into calls of [`kb`]. [`origin`] says which hosts and web pages they may come from.
 //! 3. [`kb`] is the knowledge base: each call runs a pipeline of hooks and logic.
 //!    [`feed`] has tenants' changes as they happen.
 //!    [`mcp`] is the same for agents, over the Model Context Protocol; [`bridge`] is how programs

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Runs a module of Python where the client is installed, in its folder, and leaves nothing there.
 /// Gives what it printed.
 async fn python(arguments: &[&str]) -> Result<String> {
-    let mut command = Command::new(tool("kenning/bin/python")?);
+    let mut command = Command::new(tool("python-client/bin/python")?);
     command
         .args(["-B", "-m"])
         .args(arguments)

@@ -239,7 +239,7 @@ async fn a_change_of_nothing_is_refused() -> Result<()> {
             ("", ""),
             ("[]", ""),
             ("{\"text\":5}", "/text"),
-            ("{\"content\":\"x\"}", "/content"),
+            ("{\"color\":\"x\"}", "/color"),
             ("{\"fact_id\":\"b\"}", "/fact_id"),
         ] {
             let request = server.request(Method::PATCH, "/v1/facts/a").body(body);

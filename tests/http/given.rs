@@ -3,11 +3,13 @@
 use anyhow::{Result, ensure};
 use kenning_tests::{Answer, Backend, Caller, component, on_both_backends, until};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 on_both_backends!(
     facts_are_found_by_the_vectors_that_their_callers_gave,
     a_vector_that_does_not_fit_is_refused_by_name,
     a_change_keeps_the_vector_or_brings_a_new_one,
+    a_change_of_metadata_takes_no_vector_of_another_text,
     given_vectors_outlive_a_restart,
     the_same_content_with_another_vector_is_a_conflict,
     an_extension_that_splits_a_fact_is_refused,
@@ -127,6 +129,40 @@ async fn a_change_keeps_the_vector_or_brings_a_new_one(backend: &Backend) -> Res
     let upserted = acme.post("/v1/facts", upsert).await?;
     assert_eq!(upserted.json["indexed"], true, "{}", upserted.text);
     assert_eq!(ids(&near(&acme, [1.0, 0.0, 0.0]).await?)[0], "x", "the same text, moved");
+    Ok(())
+}
+
+/// Between a new text and its vector, the fact has the vector of the old text.
+async fn a_change_of_metadata_takes_no_vector_of_another_text(backend: &Backend) -> Result<()> {
+    const FACTS: usize = 12;
+    let server = backend.serve().await?;
+    let acme = tenant(&server).await?;
+    let mut changing = JoinSet::new();
+    for number in 0..FACTS {
+        let id = format!("f{number}");
+        acme.post("/v1/facts", fact(&id, "old", json!([1, 0, 0]))).await?;
+        let path = format!("/v1/facts/{id}");
+        let (caller, at) = (acme.clone(), path.clone());
+        let moved = json!({ "text": "new", "vector": [0, 1, 0] });
+        changing.spawn(async move { caller.patch(&at, moved).await });
+        let caller = acme.clone();
+        let note = json!({ "metadata": { "n": number } });
+        changing.spawn(async move { caller.patch(&path, note).await });
+    }
+    for answer in changing.join_all().await {
+        let answer = answer?;
+        assert_eq!(
+            (answer.status, &answer.json["indexed"]),
+            (200, &json!(true)),
+            "{}",
+            answer.text
+        );
+    }
+    let query = json!({ "vector": [0, 1, 0], "top_k": FACTS });
+    let found = acme.post("/v1/search", query).await?;
+    let hits = found.json["results"].as_array().cloned().unwrap_or_default();
+    let moved = hits.iter().filter(|hit| hit["similarity"] == json!(1.0)).count();
+    assert_eq!(moved, FACTS, "{}", found.text);
     Ok(())
 }
 

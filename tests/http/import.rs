@@ -147,7 +147,7 @@ async fn a_bad_line_is_reported_by_its_number_and_the_rest_goes_on() -> Result<(
         "9 invalid_request /fact_id",
         "10 invalid_request /timestamp",
         "11 invalid_request /color",
-        "12 invalid_request ",
+        "12 invalid_request /content",
         "13 invalid_request /text",
         "14 invalid_request /text",
         "15 conflict ",

@@ -11,6 +11,7 @@ on_both_backends!(
     every_name_of_a_member_is_taken_and_differing_ones_are_refused,
     an_upsert_stores_or_replaces,
     an_update_changes_only_what_is_there,
+    an_idempotency_key_stands_for_one_fact_in_every_mode,
     the_drafts_of_a_batch_are_stored_in_their_order,
     of_many_upserts_at_once_one_wins_whole,
     merges_at_once_are_all_kept,
@@ -67,7 +68,10 @@ async fn every_name_of_a_member_is_taken_and_differing_ones_are_refused(
 
 async fn an_upsert_stores_or_replaces(backend: &Backend) -> Result<()> {
     let server = backend.serve().await?;
-    let draft = |text: &str, n: u32| json!({ "text": text, "id": "a", "metadata": { "n": n }, "mode": "upsert" });
+    let draft = |text: &str, number: u32| {
+        let metadata = json!({ "n": number });
+        json!({ "text": text, "id": "a", "metadata": metadata, "mode": "upsert" })
+    };
     let first = server.post("/v1/facts", draft("zanzibar", 1)).await?;
     assert_eq!(first.status, 201, "{}", first.text);
     let stored = server.get("/v1/facts/a").await?.json;
@@ -90,6 +94,21 @@ async fn an_upsert_stores_or_replaces(backend: &Backend) -> Result<()> {
     server.post("/v1/facts", inserted).await?.assert_error(409, "conflict");
     let unknown = json!({ "text": "lima", "id": "a", "mode": "replace" });
     server.post("/v1/facts", unknown).await?.assert_invalid("/mode");
+    Ok(())
+}
+
+async fn an_idempotency_key_stands_for_one_fact_in_every_mode(backend: &Backend) -> Result<()> {
+    let server = backend.serve().await?;
+    let keyed = async |body: Value| {
+        let request = server.request(Method::POST, "/v1/facts").header("idempotency-key", "k");
+        send(request.body(body.to_string())).await
+    };
+    let first = keyed(json!({ "text": "one", "mode": "upsert" })).await?;
+    let again = keyed(json!({ "text": "one", "mode": "upsert" })).await?;
+    assert_eq!((first.status, again.status), (201, 201), "{}", again.text);
+    assert_eq!(first.json["id"], again.json["id"]);
+    keyed(json!({ "text": "two", "mode": "upsert" })).await?.assert_error(409, "conflict");
+    keyed(json!({ "text": "two", "mode": "update" })).await?.assert_invalid("/fact_id");
     Ok(())
 }
 
@@ -154,7 +173,8 @@ async fn of_many_upserts_at_once_one_wins_whole(backend: &Backend) -> Result<()>
 
 async fn merges_at_once_are_all_kept(backend: &Backend) -> Result<()> {
     let server = backend.serve().await?;
-    server.store(json!({ "text": "t", "id": "a", "metadata": { "kept": 1.10 } })).await?;
+    let first = r#"{"text":"t","id":"a","metadata":{"kept":1.10}}"#;
+    assert_eq!(server.post_raw("/v1/facts", first).await?.status, 201);
     let mut merging = JoinSet::new();
     for number in 0..12 {
         let caller = server.clone();

@@ -63,7 +63,7 @@ impl Called {
     pub(super) fn ok(self) -> Result<Value> {
         ensure!(!self.is_error, "{}", self.text);
         let text: Value = serde_json::from_str(&self.text)?;
-        ensure!(text == self.structured, "{} and {}", self.text, self.structured);
+        ensure!(same(&text, &self.structured), "{} and {}", self.text, self.structured);
         Ok(self.structured)
     }
 
@@ -200,5 +200,22 @@ impl Agent {
     /// The client's process.
     pub(super) fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+}
+
+/// Whether two values say the same. JavaScript writes 0.0 as 0.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let has = |(name, value): (&String, &Value)| {
+                other.get(name).is_some_and(|other| same(value, other))
+            };
+            one.len() == other.len() && one.iter().all(has)
+        }
+        _ => one == other,
     }
 }

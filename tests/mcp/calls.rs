@@ -16,7 +16,7 @@ async fn an_error_says_what_to_do() -> Result<()> {
     for (tool, arguments, code, pointer) in [
         ("store_fact", json!({}), "invalid_request", "/content"),
         ("store_fact", json!({ "content": 7 }), "invalid_request", "/content"),
-        ("store_fact", json!({ "content": " " }), "invalid_request", ""),
+        ("store_fact", json!({ "content": " " }), "invalid_request", "/content"),
         ("store_fact", json!({ "content": "x", "metadata": [] }), "invalid_request", "/metadata"),
         ("store_fact", json!({ "content": "x", "tags": [] }), "invalid_request", "/tags"),
         ("store_fact", json!({ "content": "x".repeat(300_000) }), "too_large", ""),
@@ -58,7 +58,7 @@ async fn a_failure_is_on_record_like_any_other() -> Result<()> {
     let failed = post(&server, Some(&session), call("search_facts", query)).await?;
     assert_eq!(error_in(&failed)?["code"], "embedding_unavailable");
     let id = failed.header("x-request-id");
-    let record = server.get(&format!("/v1/admin/failures/{id}")).await?;
+    let record = server.get(&format!("/v1/admin/requests/{id}")).await?;
     assert_eq!((record.status, &record.json["code"]), (200, &json!("embedding_unavailable")));
     Ok(())
 }
@@ -75,7 +75,8 @@ async fn an_answer_names_the_guests_and_the_revision() -> Result<()> {
     Ok(())
 }
 
-/// A call that goes on holds one of the tenant's two places for longer than the test waits.
+/// A call that goes on holds one of the tenant's places for longer than the test waits, and more
+/// are cancelled than there are places.
 #[tokio::test]
 async fn a_cancelled_call_ends_and_the_client_goes_on() -> Result<()> {
     let embedder = FakeEmbedder::start()?;
@@ -83,7 +84,7 @@ async fn a_cancelled_call_ends_and_the_client_goes_on() -> Result<()> {
     let setup = Setup { admin_key: Some(ADMIN), ..Setup::patient_but(limits) };
     let server = Server::start_with(embedder.embeds_for(setup, "openai", "m")).await?;
     let admin = server.key(ADMIN);
-    let limits = json!({ "concurrent_calls": 2 });
+    let limits = json!({ "concurrent_calls": 4 });
     let created = admin.post("/v1/admin/tenants", json!({ "name": "acme", "limits": limits }));
     let key = created.await?.json["key"].as_str().context("no key")?.to_owned();
     let (url, bearer) = (format!("{}/mcp", server.url()), format!("Bearer {key}"));

@@ -21,9 +21,16 @@ const TOOLS: [&str; 9] = [
 
 /// What both are told, one after the other.
 fn steps() -> Vec<(&'static str, Value)> {
-    let entity = |name: &str, kind: &str, observations: Value| json!({ "name": name, "entityType": kind, "observations": observations });
-    let relation =
-        |from: &str, to: &str, kind: &str| json!({ "from": from, "to": to, "relationType": kind });
+    let entity = |name: &str, of: &str, known: Value| {
+        let mut entity = json!({ "name": name, "entityType": of });
+        entity["observations"] = known;
+        entity
+    };
+    let relation = |from: &str, to: &str, of: &str| {
+        let mut relation = json!({ "from": from, "to": to });
+        relation["relationType"] = of.into();
+        relation
+    };
     vec![
         ("read_graph", json!({})),
         (

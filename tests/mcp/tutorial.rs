@@ -1,5 +1,5 @@
-//! `docs/tutorials/mcp.md`, typed as it stands: its settings by the inspector, which reads them as the
-//! clients do, and its commands.
+//! `docs/tutorials/mcp.md`, typed as it stands: its settings by the inspector, which reads them as
+//! the clients do, and its commands.
 
 use std::fs;
 use std::path::Path;
@@ -70,18 +70,14 @@ async fn the_settings_of_the_page_work() -> Result<()> {
             server["env"]["KENNING_EMBEDDER"] = "hash".into();
             server["env"]["HOME"] = home.path().display().to_string().into();
         }
+        if server["url"].is_string() {
+            // Cursor knows by the URL.
+            read["mcpServers"][name]["type"] = "http".into();
+        }
         fs::write(&file, read.to_string())?;
-        inspecting.arg("--config").arg(&file).args(["--server", name]);
-        let listed = tools(
-            &run(
-                {
-                    inspecting.args(["--method", "tools/list"]);
-                    inspecting
-                },
-                b"",
-            )
-            .await?,
-        )?;
+        inspecting.arg("--config").arg(&file);
+        inspecting.args(["--server", name, "--method", "tools/list"]);
+        let listed = tools(&run(inspecting, b"").await?)?;
         let arguments = server["args"].to_string();
         let expected = match () {
             () if arguments.contains("memory") => 9,
@@ -108,7 +104,7 @@ async fn the_commands_of_the_page_work() -> Result<()> {
                 assert_eq!(tools(&run(inspecting, b"").await?)?.len(), 7);
             }
             ["kenning", ref rest @ ..] => {
-                fs::write(home.path().join("memory.jsonl"), MEMORY)?;
+                fs::write(home.path().join("memory.jsonl"), MEMORY.join("\n"))?;
                 for _ in 0..2 {
                     let mut importing = command(home.path(), rest)?;
                     importing.current_dir(home.path()).env("KENNING_EMBEDDER", "hash");
@@ -123,6 +119,8 @@ async fn the_commands_of_the_page_work() -> Result<()> {
 }
 
 /// What the reference memory server writes.
-const MEMORY: &str = r#"{"type":"entity","name":"Ada","entityType":"person","observations":["prefers tea","works from Bern"]}
-{"type":"entity","name":"Acme","entityType":"company","observations":["makes anvils"]}
-{"type":"relation","from":"Ada","to":"Acme","relationType":"works_at"}"#;
+const MEMORY: [&str; 3] = [
+    r#"{"type":"entity","name":"Ada","entityType":"person","observations":["drinks tea","runs"]}"#,
+    r#"{"type":"entity","name":"Acme","entityType":"company","observations":["makes anvils"]}"#,
+    r#"{"type":"relation","from":"Ada","to":"Acme","relationType":"works_at"}"#,
+];

@@ -777,6 +777,7 @@ export interface components {
          *         {
          *           "status": "success",
          *           "message": "Fact stored successfully",
+         *           "id": "7f6c1f0e-5a0b-4c38-9a55-0d6e7a3f2b11",
          *           "fact_id": "7f6c1f0e-5a0b-4c38-9a55-0d6e7a3f2b11",
          *           "indexed": true
          *         },
@@ -1842,8 +1843,8 @@ export interface components {
             end: number;
         };
         /**
-         * @description A merge patch (RFC 7396) of a fact: `metadata` is merged into the fact's, and a member of it that
-         *     is null is removed. What is left out stays. At least one of the two.
+         * @description A merge patch (RFC 7396) of a fact: `metadata` is merged into the fact's, and a member of it
+         *     that is null is removed. What is left out stays. At least one of the two.
          */
         MergePatch: {
             /** @description What the fact says. Not blank; at most 262,144 bytes of UTF-8. */
@@ -2331,7 +2332,11 @@ export interface components {
             layout: components["schemas"]["StorageLayout"] | null;
         };
         /**
-         * @description What storing does where the fact's id is taken, and where it is not.
+         * @description What storing does where the fact's id is taken, and where it is not. `insert`: a fact with the
+         *     same content stays as it is; with other content it is a `conflict`. `upsert`: the text and the
+         *     metadata replace those of the fact; without such a fact, they become one. `update`: they
+         *     replace those of the fact; without such a fact it is `not_found`. Metadata that is left out is
+         *     `{}` here, as in any store; a change of only a part is `PATCH`.
          * @enum {string}
          */
         StoreMode: "insert" | "upsert" | "update";
@@ -2921,7 +2926,8 @@ export interface operations {
                 "x-kenning-min-revision"?: components["parameters"]["MinRevision"];
                 /**
                  * @description Makes the request safe to repeat: the same key with the same body stores one fact and
-                 *     answers the same. With another body it is a `conflict`.
+                 *     answers the same. With another body it is a `conflict`, also for an upsert. The key stands
+                 *     for the fact's id: it does nothing where the body has an id.
                  * @example import-2026-02-03-line-17
                  */
                 "Idempotency-Key"?: string;
@@ -2951,6 +2957,7 @@ export interface operations {
                      * @example {
                      *       "status": "success",
                      *       "message": "Fact updated successfully",
+                     *       "id": "port-7",
                      *       "fact_id": "port-7",
                      *       "indexed": true
                      *     }
@@ -3520,6 +3527,7 @@ export interface operations {
                      * @example {
                      *       "status": "success",
                      *       "message": "Fact updated successfully",
+                     *       "id": "port-7",
                      *       "fact_id": "port-7",
                      *       "indexed": true
                      *     }

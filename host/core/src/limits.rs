@@ -220,8 +220,7 @@ pub struct Limits {
     #[serde(rename = "follow_ms", with = "milliseconds")]
     pub follow: Duration,
 
-    /// Sessions of the Model Context Protocol that are open at once. A new one closes the one that
-    /// was not used for the longest time. About 20 KiB each.
+    /// Sessions of agents that are open at once; a new one closes the one that is idle for longest.
     pub mcp_sessions: usize,
     /// Of `mcp_sessions`, those of one tenant.
     pub mcp_sessions_per_tenant: usize,

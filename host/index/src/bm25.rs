@@ -38,8 +38,8 @@ const QUERY_EXTRA: u32 = 1;
 /// fact alone has the word as the query writes it. Tuned on the sets of `docs/SEARCH.md`.
 const FORM_WEIGHT: f32 = 0.02;
 
-/// Marks the count of a term that the text also has bare: as a word that is its own stem, whose form
-/// has no term of its own. No text repeats a word so often that its count reaches this bit.
+/// Marks the count of a term that the text also has bare: as a word that is its own stem, whose
+/// form has no term of its own. No text repeats a word so often that its count reaches this bit.
 const BARE: u32 = 1 << 31;
 
 /// Up to how many facts with a stem are asked which of them have it bare. One form of a word that

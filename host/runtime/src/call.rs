@@ -10,12 +10,10 @@
 //! The wasmtime store is dropped when the guest's part ends, however it ends. So no state passes
 //! from one call to the next, and a failure affects only its own call.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use kenning_embedder::Vector;
 use kenning_storage::{FactId, Hash, RegistryRevision, TenantId};
 use tokio::time::timeout_at;
 use wasmtime::component::ResourceTableError;
@@ -23,6 +21,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::component::engine::Engines;
 use crate::component::linked::Pre;
+use crate::embedders::GivenVectors;
 use crate::guest::{Failing, Guest};
 use crate::health::{Begun, Counted};
 use crate::outcome::{CallError, DeadlinePassed, GuestError, GuestLimit, GuestRun, Waiting};
@@ -54,9 +53,6 @@ pub struct Invocation {
     /// where that makes no difference.
     pub input: Option<u64>,
 }
-
-/// Vectors that a caller gave, by the texts that they stand for.
-pub(crate) type GivenVectors = Arc<HashMap<String, Vector>>;
 
 /// What all guests of a call share.
 pub(crate) struct CallContext {

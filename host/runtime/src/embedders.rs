@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kenning_embedder::{Embedder, GivenEmbedder};
+use kenning_embedder::{Embedder, GivenEmbedder, Vector};
 use kenning_storage::TenantId;
 use kenning_tenants::Tenants;
+
+/// Vectors that a caller gave, by the texts that they stand for.
+pub(crate) type GivenVectors = Arc<HashMap<String, Vector>>;
 
 /// The embedders of all tenants.
 pub struct Embedders {

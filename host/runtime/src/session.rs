@@ -16,9 +16,10 @@ use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use crate::call::{CallContext, GivenVectors, GuestCall, Invocation, run_guest};
+use crate::call::{CallContext, GuestCall, Invocation, run_guest};
 use crate::component::engine::Engines;
 use crate::component::linked::Pre;
+use crate::embedders::GivenVectors;
 use crate::guest::Guest;
 use crate::imports::search::{self, Bounds};
 use crate::outcome::{CallEffects, CallError, GuestError, Validity, Waiting};

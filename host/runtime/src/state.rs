@@ -8,8 +8,8 @@ use kenning_embedder::Vector;
 use kenning_storage::{FactId, RegistryRevision, Revision, StorageError, TenantId};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::call::GivenVectors;
 use crate::dry_run::CapturedWrites;
+use crate::embedders::GivenVectors;
 use crate::fuel::FuelMeter;
 use crate::guest::{Component, Guest};
 use crate::log_lines::LogLines;

@@ -104,6 +104,10 @@ impl Relay {
         let Some(id) = message.request_id().map(Value::to_string) else {
             return self.notify(message).await;
         };
+        if message.method() == Some("initialize") {
+            // What comes behind it needs the session that it opens.
+            return self.answer(message).await;
+        }
         let Ok(place) = self.places.clone().acquire_owned().await else { return };
         let relay = self.clone();
         let (begin, begun) = tokio::sync::oneshot::channel::<()>();
@@ -149,7 +153,13 @@ impl Relay {
                     self.write(message).await;
                 }
             }
-            Ok(Err((status, said))) => self.write(refused(&id, status, said)).await,
+            Ok(Err((status, said))) => {
+                let refused = match for_the_model(status, &said).filter(|_| message.is_call()) {
+                    Some(error) => failed_call(&id, &error),
+                    None => refused(&id, status, said),
+                };
+                self.write(refused).await;
+            }
             Err(unanswered) => self.write(unanswered.to_message(&id, message.is_call())).await,
         }
     }
@@ -249,9 +259,25 @@ impl Unanswered {
         }
         let error = Error::new(self.code, &self.message);
         let error = if self.outcome_unknown { error.with_unknown_outcome() } else { error };
-        let result = as_result(&error);
-        json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string().into()
+        failed_call(id, &error)
     }
+}
+
+fn failed_call(id: &Value, error: &Error) -> Bytes {
+    let result = as_result(error);
+    json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string().into()
+}
+
+/// What a model should hear of a refusal, because waiting helps.
+fn for_the_model(status: StatusCode, said: &Value) -> Option<Error> {
+    let code = match status {
+        StatusCode::TOO_MANY_REQUESTS => Code::QuotaExceeded,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => Code::Overloaded,
+        StatusCode::GATEWAY_TIMEOUT => Code::Timeout,
+        _ => return None,
+    };
+    let message = said["message"].as_str().or(said.as_str()).unwrap_or("the server is busy");
+    Some(Error::new(code, message))
 }
 
 /// What the server refused, as the client's protocol says it.
@@ -278,4 +304,33 @@ fn error_message(id: &Value, code: i32, message: &str, data: Option<Value>) -> B
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(message: &Bytes) -> Value {
+        serde_json::from_slice(message).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_with_what_was_said() {
+        let said = json!({ "message": "this server needs a key" });
+        let error = read(&refused(&json!(7), StatusCode::UNAUTHORIZED, said));
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(error["id"] == 7 && message.contains("401"), "{error}");
+        assert!(message.contains("needs a key") && message.contains("KENNING_KEY"), "{message}");
+        let own = json!({ "jsonrpc": "2.0", "id": 7, "error": { "code": -32601 } });
+        assert_eq!(read(&refused(&json!(7), StatusCode::NOT_FOUND, own.clone())), own);
+    }
+
+    #[test]
+    fn a_model_hears_of_what_will_pass() {
+        let said = json!({ "message": "busy" });
+        let error = for_the_model(StatusCode::SERVICE_UNAVAILABLE, &said).unwrap();
+        let result = read(&failed_call(&json!("a"), &error));
+        assert_eq!((&result["id"], &result["result"]["isError"]), (&json!("a"), &json!(true)));
+        assert!(for_the_model(StatusCode::UNAUTHORIZED, &said).is_none());
+    }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Arg, Args};
 use kenning::bridge::{self, ServerPlace};
 
 use super::output;
@@ -16,11 +16,20 @@ const LOG: &str = "warn";
 
 pub(super) const HELP: &str = "\
 Without --server, the server that has the data directory open is used: `kenning serve`, or the
-`kenning mcp` of another client. If there is none, this process serves; when it ends, another client's
-process goes on.
+`kenning mcp` of another client. If there is none, this process serves; when it ends, another
+client's process goes on.
 
 A client's settings, such as Claude Desktop's:
   {\"mcpServers\": {\"kenning\": {\"command\": \"kenning\", \"args\": [\"mcp\"]}}}";
+
+/// Settings of `kenning serve` that have no effect here: this process listens on no port.
+const UNUSED: [&str; 3] = ["listen", "allowed_hosts", "allowed_origins"];
+
+/// Leaves arguments without effect out of the help.
+pub(super) fn hide_unused(argument: Arg) -> Arg {
+    let is_unused = UNUSED.contains(&argument.get_id().as_str());
+    if is_unused { argument.hide(true) } else { argument }
+}
 
 /// Where the server is, and what the client may do.
 #[derive(Args)]

@@ -45,7 +45,7 @@ enum Command {
     },
     /// Offer the knowledge base to an AI agent, over the Model Context Protocol on standard input
     /// and output
-    #[command(after_help = mcp::HELP)]
+    #[command(after_help = mcp::HELP, mut_args(mcp::hide_unused))]
     Mcp(mcp::Mcp),
     /// Look for damage in what is stored, without a server; the exit code is 1 if there is any
     Verify(verify::Verify),

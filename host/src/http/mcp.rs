@@ -24,7 +24,7 @@ use super::answer::{DIGEST, EXTENSIONS, GENERATION, LEFT_OUT, REVISION, Refusal,
 use super::auth::Who;
 use super::body;
 use crate::http::App;
-use crate::mcp::{Asked, Mcp, Options, Outcome, as_result};
+use crate::mcp::{Agent, Mcp, Options, Outcome, as_result};
 use kenning_core::error::{Code, Error};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -122,15 +122,15 @@ async fn take(
     };
     let opens = session.is_none() && envelope.method == "initialize";
     let room = if opens { Some(sessions.make_room(&tenant).await?) } else { None };
-    let asked = Asked { who, options, span: Span::current(), outcome: Arc::default() };
-    head.extensions.insert(asked.clone());
+    let agent = Agent { who, options, span: Span::current(), outcome: Arc::default() };
+    head.extensions.insert(agent.clone());
     let answered = agents.answer(Request::from_parts(head, Full::new(message))).await;
     if let (Some(room), Some(id)) = (room, answered.headers().get(SESSION)) {
         room.opened(&text(id));
     }
     let mut response = one_message(answered).await;
     drop(in_use);
-    match asked.take_outcome() {
+    match agent.take_outcome() {
         Outcome::NoCall => {}
         Outcome::Served(served_by, revision) => {
             name_guests(&mut response, &served_by);

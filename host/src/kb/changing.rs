@@ -4,7 +4,7 @@
 //! metadata) is written only if the fact is still what was read, and made again if it is not. So no
 //! change of another caller is lost, on whichever host it happens.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kenning_storage::{FactId, Hash};
 
@@ -15,9 +15,14 @@ use crate::kb::{check_bytes, validate};
 use kenning_core::error::Error;
 use kenning_runtime::Hook;
 use kenning_runtime::wit::{Change, Draft, Fact};
+use tokio::time::sleep;
 
 /// How often a change is made again because the fact was changed meanwhile.
 pub(super) const ATTEMPTS: usize = 20;
+
+/// When to look again for the vector of a fact whose text was just changed. After all attempts the
+/// fact has none: the call that changed it was cut off.
+const NEXT_LOOK: Duration = Duration::from_millis(20);
 
 /// A change of one fact; what is `None` stays.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +78,7 @@ impl Pipeline {
                 return self.change(id, Change { text, metadata }).await;
             }
         }
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let read = self.read_hash(&id).await?;
             let fact = self.read_one(&id).await?;
             let change = Change {
@@ -86,8 +91,16 @@ impl Pipeline {
             let old_text = if gives { fact.text.clone() } else { String::new() };
             let change = self.filter_change(fact, change).await?;
             if gives {
-                let text = change.text.as_ref().unwrap_or(&old_text);
-                self.give_changed(&id, text, vector.as_ref()).await?;
+                let vector = match &vector {
+                    Some(vector) => Some(vector.clone()),
+                    None => self.stored_vector(&id, &old_text).await?,
+                };
+                if vector.is_none() && attempt < ATTEMPTS {
+                    // The call that changed the text has not stored its vector yet.
+                    sleep(NEXT_LOOK).await;
+                    continue;
+                }
+                self.give_one(change.text.as_ref().unwrap_or(&old_text), vector);
             }
             if let Some(updated) = self.change_unchanged(read, change).await? {
                 if gives {

@@ -43,8 +43,8 @@ impl Pipeline {
         self.session.services().embedders.given_dimensions(self.session.tenant())
     }
 
-    /// Gives the logic the vector of a query. A search by words needs none, and a hybrid one without
-    /// is one by words.
+    /// Gives the logic the vector of a query. A search by words needs none, and a hybrid one
+    /// without is one by words.
     pub(super) fn give_query(&mut self, query: &Query, given: Option<&[f32]>) -> Result<(), Error> {
         let needs_none = self.given_dimensions().is_some() && query.mode != Mode::Vector;
         let vector = match given {
@@ -76,7 +76,7 @@ impl Pipeline {
     ) -> Result<StoreOutcome, Error> {
         let Some(vector) = vector else { return Ok(outcome) };
         let Some(id) = outcome.ids.first().cloned() else { return Ok(outcome) };
-        match self.stored_vector(&id).await? {
+        match self.stored_vector(&id, &draft.text).await? {
             Some(stored) if *stored == *vector => {
                 outcome.indexed = true;
                 return Ok(outcome);
@@ -88,30 +88,26 @@ impl Pipeline {
             }
             Some(_) | None => {}
         }
-        self.session.give(HashMap::from([(draft.text.clone(), vector.clone())]));
+        let text = draft.text.clone();
+        self.session.give(HashMap::from([(text.clone(), vector.clone())]));
         let replaced = self.replace(Draft { id: Some(id.clone()), ..draft }).await?;
         self.session.services().indexes.flush().await;
-        let stored = self.stored_vector(&id).await?;
+        let stored = self.stored_vector(&id, &text).await?;
         Ok(StoreOutcome { indexed: stored.is_some_and(|stored| *stored == *vector), ..replaced })
     }
 
-    /// Gives the logic the vector of a changed fact: a new one, or that which it has.
-    pub(super) async fn give_changed(
-        &mut self,
-        id: &str,
-        text: &str,
-        new: Option<&Vector>,
-    ) -> Result<(), Error> {
-        let vector = match new {
-            Some(vector) => Some(vector.clone()),
-            None => self.stored_vector(id).await?,
-        };
+    /// Gives the logic one vector, as that of `text`.
+    pub(super) fn give_one(&mut self, text: &str, vector: Option<Vector>) {
         self.session.give(vector.map(|vector| (text.to_owned(), vector)).into_iter().collect());
-        Ok(())
     }
 
-    /// The given vector that storage has of a fact.
-    async fn stored_vector(&self, id: &str) -> Result<Option<Vector>, Error> {
+    /// The given vector that storage has of a fact with this text; `None` if what it has is that of
+    /// another: the call that changes the text is under way, or was cut off.
+    pub(super) async fn stored_vector(
+        &self,
+        id: &str,
+        text: &str,
+    ) -> Result<Option<Vector>, Error> {
         let services = self.session.services();
         let Ok(fact) = FactId::parse(id) else { return Ok(None) };
         let until = Instant::now() + services.limits.storage_operation;
@@ -120,7 +116,8 @@ impl Pipeline {
         let error =
             |error: StorageError| kenning_tenants::storage_error_named(self.errors.storage, &error);
         let stored = stored.map_err(error)?.pop().flatten();
-        let given = stored.filter(|one| GivenEmbedder::dimensions_of(&one.profile).is_some());
-        Ok(given.map(|one| one.values.into()))
+        let tenant = self.session.tenant();
+        let usable = stored.and_then(|stored| services.indexes.usable(tenant, stored, text));
+        Ok(usable.map(|of_text| of_text.values.into()))
     }
 }

@@ -18,7 +18,11 @@ use kenning_runtime::wit::{self, Draft, Stored};
 /// What a draft takes in a host call besides its text and metadata: vector, id and fields.
 const DRAFT_OVERHEAD_BYTES: usize = 4 * 1024;
 
-/// What storing does where the fact's id is taken, and where it is not.
+/// What storing does where the fact's id is taken, and where it is not. `insert`: a fact with the
+/// same content stays as it is; with other content it is a `conflict`. `upsert`: the text and the
+/// metadata replace those of the fact; without such a fact, they become one. `update`: they
+/// replace those of the fact; without such a fact it is `not_found`. Metadata that is left out is
+/// `{}` here, as in any store; a change of only a part is `PATCH`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreMode {
@@ -63,6 +67,9 @@ enum Inserted {
     Stored(StoreOutcome),
     /// A fact with its id has other content.
     Taken(Error),
+    /// Its id was taken, and there is no fact now: it was deleted meanwhile, or what is in its
+    /// place is no fact.
+    NoFact(Error),
     Failed(Error),
 }
 
@@ -181,8 +188,12 @@ impl Pipeline {
         for (Prepared { draft, mode, vector, .. }, inserted) in group.into_iter().zip(inserted) {
             outcomes.push(match inserted {
                 Inserted::Stored(outcome) => self.with_vector(outcome, draft, mode, vector).await,
-                Inserted::Taken(_) if mode == StoreMode::Upsert => self.upsert_taken(draft).await,
-                Inserted::Taken(error) | Inserted::Failed(error) => Err(error),
+                Inserted::Taken(_) | Inserted::NoFact(_) if mode == StoreMode::Upsert => {
+                    self.upsert_taken(draft).await
+                }
+                Inserted::Taken(error) | Inserted::NoFact(error) | Inserted::Failed(error) => {
+                    Err(error)
+                }
             });
         }
         Ok(outcomes)
@@ -191,6 +202,7 @@ impl Pipeline {
     /// Upserts a draft whose id was taken. Each step is one atomic write, so another call sees the
     /// fact as it was or as it is, and never without it.
     async fn upsert_taken(&mut self, draft: Draft) -> Result<StoreOutcome, Error> {
+        let mut refused = None;
         for _ in 0..ATTEMPTS {
             match self.replace(draft.clone()).await {
                 Err(error) if error.code == Code::NotFound && !self.outcome_unknown() => {}
@@ -200,10 +212,12 @@ impl Pipeline {
             match self.insert(vec![draft.clone()]).await?.pop() {
                 Some(Inserted::Stored(outcome)) => return Ok(outcome),
                 Some(Inserted::Failed(error)) => return Err(error),
-                Some(Inserted::Taken(_)) | None => {}
+                Some(Inserted::NoFact(error)) => refused = Some(error),
+                Some(Inserted::Taken(_)) | None => refused = None,
             }
         }
-        Err(errors::contended(draft.id.as_deref().unwrap_or_default()))
+        let id = draft.id.unwrap_or_default();
+        Err(refused.unwrap_or_else(|| errors::contended(&id)))
     }
 
     async fn insert(&mut self, drafts: Vec<Draft>) -> Result<Vec<Inserted>, Error> {
@@ -222,7 +236,7 @@ impl Pipeline {
                 Ok(stored) => Inserted::Stored(self.outcome(stored)),
                 Err(wit::Error::Conflict(id)) => {
                     if is_no_fact(&*storage, &tenant, &id, (bytes, time)).await {
-                        Inserted::Failed(errors::no_fact(&id))
+                        Inserted::NoFact(errors::no_fact(&id))
                     } else {
                         let conflict = wit::Error::Conflict(id);
                         Inserted::Taken(mapper.logic_error(conflict, unknown, &effects))

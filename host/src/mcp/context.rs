@@ -1,4 +1,4 @@
-//! What a call has: the knowledge base, who asks, and what is said beside the arguments.
+//! What a call has: the knowledge base, the agent that asks, and what it says beside the arguments.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,9 +69,9 @@ pub enum Profile {
     Memory,
 }
 
-/// What a request carries to the tool that it calls, and back.
+/// Who asks: what a request carries to the tool that it calls, and back.
 #[derive(Clone)]
-pub(crate) struct Asked {
+pub(crate) struct Agent {
     /// The admitted caller, whose permit the call holds.
     pub(crate) who: Who,
     pub(crate) options: Options,
@@ -93,7 +93,7 @@ pub(crate) enum Outcome {
     Failed(Error),
 }
 
-impl Asked {
+impl Agent {
     /// Takes what the tool left.
     pub(crate) fn take_outcome(&self) -> Outcome {
         std::mem::take(&mut self.outcome.lock().unwrap_or_else(PoisonError::into_inner))

@@ -40,11 +40,10 @@ fn what_to_do(error: &Error) -> &'static str {
              {\"year\":{\"gte\":2025}}."
         }
         Code::Unauthorized | Code::Forbidden => {
-            "Tell the user that the key does not permit this; calling again does not help."
+            "Tell the user that the key, or the way this server was started, does not permit this; \
+             calling again does not help."
         }
-        Code::NotFound => {
-            "Check the id with search_facts or list_facts; the fact may have been deleted."
-        }
+        Code::NotFound => "Search for it, or list what there is; it may have been deleted.",
         Code::Conflict => {
             "A fact with this id says something else: read it with get_fact, then change it with \
              update_fact, or store the new one without an id."

@@ -18,19 +18,21 @@ use tracing::Instrument;
 
 use super::context::{Face, Hints};
 use super::tools::{self, Done};
-use super::{Asked, Options, Outcome, Profile, as_result, prompts, resources};
+use super::{Agent, Options, Outcome, Profile, as_result, prompts, resources};
 use kenning_core::error::{Code, Error};
 
 const INSTRUCTIONS: &str = "\
-Kenning is a knowledge base of facts: short texts with metadata, found by meaning and by words. Search \
-with search_facts before you answer from memory and before you store; store what will matter later \
-with store_fact, one thing a fact, understandable on its own; correct a fact with update_fact instead \
-of storing it again. An error is a JSON object that says in `what_to_do` what to do.";
+Kenning is a knowledge base of facts: short texts with metadata, found by meaning and by words. \
+Search with search_facts before you answer from memory and before you store; store what will \
+matter later with store_fact, one thing a fact, understandable on its own; correct a fact with \
+update_fact instead of storing it again. An error is a JSON object that says in `what_to_do` what \
+to do.";
 
 const MEMORY_INSTRUCTIONS: &str = "\
-Kenning keeps a memory of entities, observations about them and relations between them. Search with \
-search_nodes before you answer from memory and before you create; keep what will matter later, one thing an \
-observation, understandable on its own. An error is a JSON object that says in `what_to_do` what to do.";
+Kenning keeps a memory of entities, observations about them and relations between them. Search \
+with search_nodes before you answer from memory and before you create; keep what will matter \
+later, one thing an observation, understandable on its own. An error is a JSON object that says in \
+`what_to_do` what to do.";
 
 /// What a client tells its model of the server.
 fn instructions(options: Options) -> &'static str {
@@ -40,26 +42,26 @@ fn instructions(options: Options) -> &'static str {
     }
 }
 
-/// Who asks. Every request comes through `crate::http`, which says so.
-fn asked(extensions: &Extensions) -> Result<Asked, ErrorData> {
-    let asked = extensions.get::<Parts>().and_then(|head| head.extensions.get::<Asked>());
-    asked.cloned().ok_or_else(|| ErrorData::internal_error("nobody admitted this request", None))
+/// The agent that asks. Every request comes through `crate::http`, which says so.
+fn agent_of(extensions: &Extensions) -> Result<Agent, ErrorData> {
+    let agent = extensions.get::<Parts>().and_then(|head| head.extensions.get::<Agent>());
+    agent.cloned().ok_or_else(|| ErrorData::internal_error("nobody admitted this request", None))
 }
 
 /// Runs a call until it ends or its client cancels it.
 async fn until_cancelled<T>(
     cancelled: &CancellationToken,
-    asked: &Asked,
+    agent: &Agent,
     call: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! {
-        result = call.instrument(asked.span.clone()) => result,
+        result = call.instrument(agent.span.clone()) => result,
         () = cancelled.cancelled() => Err(Error::new(Code::Timeout, "the client cancelled it")),
     }
 }
 
 /// The error of a request that is no call of a tool.
-fn refused(asked: &Asked, error: Error) -> ErrorData {
+fn refused(agent: &Agent, error: Error) -> ErrorData {
     let code = match error.code {
         Code::NotFound => ErrorCode::RESOURCE_NOT_FOUND,
         Code::InvalidRequest | Code::InvalidFilter | Code::TooLarge => ErrorCode::INVALID_PARAMS,
@@ -67,7 +69,7 @@ fn refused(asked: &Asked, error: Error) -> ErrorData {
     };
     let data = json!({ "code": error.code.as_str(), "details": error.details });
     let message = error.message.clone();
-    asked.leave(Outcome::Failed(error));
+    agent.leave(Outcome::Failed(error));
     ErrorData::new(code, message, Some(data))
 }
 
@@ -87,7 +89,7 @@ impl ServerHandler for Face {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        let options = asked(&context.extensions)?.options;
+        let options = agent_of(&context.extensions)?.options;
         context.peer.set_peer_info(request.clone());
         let result = self.negotiate_initialize(&request)?;
         Ok(result.with_instructions(instructions(options)))
@@ -97,7 +99,7 @@ impl ServerHandler for Face {
         &self,
         context: RequestContext<RoleServer>,
     ) -> Result<DiscoverResult, ErrorData> {
-        let options = asked(&context.extensions)?.options;
+        let options = agent_of(&context.extensions)?.options;
         let versions = self.supported_protocol_versions().into_owned();
         let config = self.get_info().with_instructions(instructions(options));
         Ok(DiscoverResult::from_server_info(versions, config))
@@ -108,8 +110,8 @@ impl ServerHandler for Face {
         _page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let asked = asked(&context.extensions)?;
-        Ok(ListToolsResult::with_all_items(tools::list(asked.options)))
+        let agent = agent_of(&context.extensions)?;
+        Ok(ListToolsResult::with_all_items(tools::list(agent.options)))
     }
 
     async fn call_tool(
@@ -117,22 +119,22 @@ impl ServerHandler for Face {
         call: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let asked = asked(&context.extensions)?;
+        let agent = agent_of(&context.extensions)?;
         let (hints, arguments) = (Hints::new(&context.meta), call.arguments.unwrap_or_default());
-        let Some(tool) = tools::find(&call.name, asked.options) else {
+        let Some(tool) = tools::find(&call.name, agent.options) else {
             let message =
                 format!("there is no tool `{}`; tools/list names those that there are", call.name);
             return Err(ErrorData::invalid_params(message, None));
         };
-        let call = tools::call(self, tool, arguments, &asked, &hints);
-        match until_cancelled(&context.ct, &asked, call).await {
+        let call = tools::call(self, tool, arguments, &agent, &hints);
+        match until_cancelled(&context.ct, &agent, call).await {
             Ok(Done { value, served_by, revision }) => {
-                asked.leave(Outcome::Served(served_by, revision));
+                agent.leave(Outcome::Served(served_by, revision));
                 Ok(CallToolResult::structured(value).into())
             }
             Err(error) => {
                 let result = as_result(&error);
-                asked.leave(Outcome::Failed(error));
+                agent.leave(Outcome::Failed(error));
                 Ok(result.into())
             }
         }
@@ -143,10 +145,10 @@ impl ServerHandler for Face {
         page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let asked = asked(&context.extensions)?;
+        let agent = agent_of(&context.extensions)?;
         let cursor = page.and_then(|page| page.cursor);
-        let listing = resources::list(self, cursor, &asked);
-        until_cancelled(&context.ct, &asked, listing).await.map_err(|error| refused(&asked, error))
+        let listing = resources::list(self, cursor, &agent);
+        until_cancelled(&context.ct, &agent, listing).await.map_err(|error| refused(&agent, error))
     }
 
     async fn list_resource_templates(
@@ -162,11 +164,11 @@ impl ServerHandler for Face {
         read: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let asked = asked(&context.extensions)?;
-        let reading = resources::read(self, &read.uri, &asked);
-        match until_cancelled(&context.ct, &asked, reading).await {
+        let agent = agent_of(&context.extensions)?;
+        let reading = resources::read(self, &read.uri, &agent);
+        match until_cancelled(&context.ct, &agent, reading).await {
             Ok(result) => Ok(result.into()),
-            Err(error) => Err(refused(&asked, error)),
+            Err(error) => Err(refused(&agent, error)),
         }
     }
 
@@ -175,8 +177,8 @@ impl ServerHandler for Face {
         _page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let asked = asked(&context.extensions)?;
-        Ok(ListPromptsResult::with_all_items(prompts::list(asked.options)))
+        let agent = agent_of(&context.extensions)?;
+        Ok(ListPromptsResult::with_all_items(prompts::list(agent.options)))
     }
 
     async fn get_prompt(
@@ -184,12 +186,12 @@ impl ServerHandler for Face {
         prompt: GetPromptRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        let asked = asked(&context.extensions)?;
+        let agent = agent_of(&context.extensions)?;
         let arguments = prompt.arguments.unwrap_or_default();
-        let making = prompts::get(self, &prompt.name, &arguments, &asked);
-        match until_cancelled(&context.ct, &asked, making).await {
+        let making = prompts::get(self, &prompt.name, &arguments, &agent);
+        match until_cancelled(&context.ct, &agent, making).await {
             Ok(result) => Ok(result.into()),
-            Err(error) => Err(refused(&asked, error)),
+            Err(error) => Err(refused(&agent, error)),
         }
     }
 }

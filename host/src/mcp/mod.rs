@@ -36,7 +36,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 
 use crate::kb::Kb;
 use context::Face;
-pub(crate) use context::{Asked, IDEMPOTENCY_KEY, IS_RETRY, Outcome};
+pub(crate) use context::{Agent, IDEMPOTENCY_KEY, IS_RETRY, Outcome};
 pub use context::{Options, Profile};
 pub(crate) use failure::as_result;
 use kenning_core::limits::Limits;
@@ -72,7 +72,7 @@ impl Mcp {
         &self.sessions
     }
 
-    /// Answers one message, whose request carries [`Asked`].
+    /// Answers one message, whose request carries an [`Agent`].
     pub(crate) async fn answer(
         &self,
         request: Request<Full<Bytes>>,

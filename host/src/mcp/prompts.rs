@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::context::Face;
 use super::tools::{fact, read};
-use super::{Asked, Options, Profile, resources};
+use super::{Agent, Options, Profile, resources};
 use crate::http::SearchRequest;
 use kenning_core::error::Error;
 
@@ -48,12 +48,12 @@ pub(super) async fn get(
     face: &Face,
     name: &str,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<GetPromptResult, Error> {
-    let known = list(asked.options).into_iter().any(|prompt| prompt.name == name);
+    let known = list(agent.options).into_iter().any(|prompt| prompt.name == name);
     match name {
         REMEMBER if known => Ok(remember(argument(arguments, "what")?)),
-        RECALL if known => recall(face, argument(arguments, "question")?, asked).await,
+        RECALL if known => recall(face, argument(arguments, "question")?, agent).await,
         _ => Err(Error::invalid(
             "/name",
             format!("there is no prompt `{name}`; prompts/list names those that there are"),
@@ -70,8 +70,8 @@ fn argument<'a>(arguments: &'a JsonObject, name: &str) -> Result<&'a str, Error>
 
 fn remember(what: &str) -> GetPromptResult {
     let text = format!(
-        "Remember this:\n\n{what}\n\nFirst look with search_facts whether it is known already. If a \
-         fact says the same, leave it; if one says something older, change it with update_fact. \
+        "Remember this:\n\n{what}\n\nFirst look with search_facts whether it is known already. If \
+         a fact says the same, leave it; if one says something older, change it with update_fact. \
          Otherwise store it with store_fact: one thing a fact, understandable on its own, with \
          metadata by which it can be filtered. Then say in one sentence what you kept."
     );
@@ -80,12 +80,12 @@ fn remember(what: &str) -> GetPromptResult {
 }
 
 /// The question, with the facts that a search finds for it.
-async fn recall(face: &Face, question: &str, asked: &Asked) -> Result<GetPromptResult, Error> {
+async fn recall(face: &Face, question: &str, agent: &Agent) -> Result<GetPromptResult, Error> {
     let mut search = JsonObject::new();
     search.insert("query".into(), question.into());
     search.insert("top_k".into(), RECALLED.min(face.limits.search_hits).into());
     let search = read::<SearchRequest>(&search)?.into_search(&face.limits)?;
-    let found = face.kb.search(&asked.who.within(face.limits.search), search).await?.value;
+    let found = face.kb.search(&agent.who.within(face.limits.search), search).await?.value;
     let mut messages = Vec::new();
     let count = found.hits.len();
     for found in found.hits {

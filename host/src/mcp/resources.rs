@@ -4,7 +4,7 @@ use rmcp::model::{
     ListResourcesResult, ReadResourceResult, Resource, ResourceContents, ResourceTemplate,
 };
 
-use super::Asked;
+use super::Agent;
 use super::context::Face;
 use super::tools::fact;
 use kenning_core::error::{Code, Error};
@@ -23,10 +23,10 @@ const TITLE: usize = 80;
 pub(super) async fn list(
     face: &Face,
     cursor: Option<String>,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<ListResourcesResult, Error> {
     let limit = PAGE.min(face.limits.page_facts as u32);
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     let page = face.kb.list(&caller, None, limit, cursor).await?.value;
     let resources = page.facts.iter().map(resource).collect();
     let mut result = ListResourcesResult::with_all_items(resources);
@@ -56,13 +56,13 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
 pub(super) async fn read(
     face: &Face,
     uri: &str,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<ReadResourceResult, Error> {
     let Some(id) = uri.strip_prefix(FACTS).and_then(decode) else {
         let message = format!("`{uri}` is no resource here; facts are at {FACTS}{{id}}");
         return Err(Error::new(Code::NotFound, message));
     };
-    let answered = face.kb.get(&asked.who.within(face.limits.call), id).await?;
+    let answered = face.kb.get(&agent.who.within(face.limits.call), id).await?;
     let text = fact(answered.value)?.to_string();
     let contents = ResourceContents::text(text, uri).with_mime_type(TYPE);
     Ok(ReadResourceResult::new(vec![contents]))

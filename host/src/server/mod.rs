@@ -65,8 +65,8 @@ pub struct Rejection {
     pub allowed: usize,
 }
 
-/// Serves `routes` on each of `listeners` until `shutdown`, then waits for running calls to end. Returns
-/// whether all of them did within `shutdown_drain`.
+/// Serves `routes` on each of `listeners` until `shutdown`, then waits for running calls to end.
+/// Returns whether all of them did within `shutdown_drain`.
 pub async fn run(
     listeners: Vec<Listener>,
     routes: Routes,

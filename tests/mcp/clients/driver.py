@@ -115,7 +115,7 @@ async def answer(client, line):
 
 async def main():
     version, server = arguments(sys.argv[1:])
-    mode = NEWEST if version == NEWEST else "legacy"
+    mode = "auto" if version == NEWEST else "legacy"
     if mode == "legacy":
         # What the client asks for in its handshake.
         mcp.client.session.LATEST_HANDSHAKE_VERSION = version

@@ -9,6 +9,7 @@ pub(in crate::http) mod logic;
 mod parameters;
 pub(in crate::http) mod progress;
 pub(in crate::http) mod settings;
+mod tenant_settings;
 pub(in crate::http) mod tenants;
 mod upload;
 

@@ -8,14 +8,13 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
 use http::request::Parts;
-use kenning_embedder::MAX_GIVEN_DIMENSIONS;
-use kenning_index::Language;
 use kenning_storage::TenantId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Admin;
+use super::tenant_settings::{Limits, NewTenant, TenantEmbedder, count, counts, language};
 use crate::http::App;
 use crate::http::answer::{Refusal, Reply};
 use crate::http::body::Json;
@@ -42,88 +41,6 @@ impl FromRequestParts<Arc<App>> for Name {
 
 fn parse(name: &str, pointer: &str) -> Result<TenantId, Error> {
     TenantId::parse(name).map_err(|error| Error::invalid(pointer, error.to_string()))
-}
-
-/// Limits by their names; `null` lifts one.
-type Limits = BTreeMap<String, Option<Whole>>;
-
-fn counts(limits: Limits) -> Result<BTreeMap<String, Option<u64>>, Error> {
-    let count = |(name, limit): (String, Option<Whole>)| {
-        let count = limit.map(|whole| count(whole, &format!("/limits/{name}"))).transpose()?;
-        Ok((name, count))
-    };
-    limits.into_iter().map(count).collect()
-}
-
-fn count(whole: Whole, pointer: &str) -> Result<u64, Error> {
-    whole.count().ok_or_else(|| Error::invalid(pointer, "this number must not be negative"))
-}
-
-/// The language with this code.
-fn language(code: &str) -> Result<Language, Error> {
-    Language::parse(code).ok_or_else(|| {
-        let codes: Vec<_> = Language::codes().collect();
-        let message = format!("there is no such language; the languages are {}", codes.join(", "));
-        Error::invalid("/language", message)
-    })
-}
-
-/// A tenant to create.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
-#[schema(examples(json!({ "name": "acme", "limits": { "facts": 100000 } })))]
-pub(in crate::http) struct NewTenant {
-    #[schema(required, nullable = false, value_type = TenantName)]
-    name: Option<String>,
-    #[serde(default)]
-    #[schema(value_type = openapi::Quotas)]
-    limits: Limits,
-    /// The language of the tenant's texts, as an ISO 639 code; `none` for no language. Without it,
-    /// `en`.
-    #[schema(value_type = Option<openapi::Language>)]
-    language: Option<String>,
-    embedder: Option<TenantEmbedder>,
-    /// With the embedder `given`, where it is required: how many numbers each vector has.
-    #[schema(value_type = Option<u32>, minimum = 1, maximum = 4096)]
-    dimensions: Option<Whole>,
-}
-
-/// What makes a tenant's vectors: this server's embedder, or the tenant's callers. It cannot be
-/// changed later.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum TenantEmbedder {
-    Server,
-    Given,
-}
-
-impl NewTenant {
-    /// How many numbers a given vector has, if callers give the vectors.
-    fn given_dimensions(&self) -> Result<Option<usize>, Error> {
-        const POINTER: &str = "/dimensions";
-        match (self.embedder, self.dimensions) {
-            (Some(TenantEmbedder::Given), Some(Whole(dimensions))) => {
-                let most = MAX_GIVEN_DIMENSIONS;
-                let known = usize::try_from(dimensions).ok().filter(|n| (1..=most).contains(n));
-                known.map(Some).ok_or_else(|| {
-                    Error::invalid(
-                        POINTER,
-                        format!("dimensions is a whole number from 1 to {most}"),
-                    )
-                })
-            }
-            (Some(TenantEmbedder::Given), None) => {
-                let message = "the embedder \"given\" requires dimensions: how many numbers each \
-                               vector has";
-                Err(Error::invalid(POINTER, message))
-            }
-            (_, Some(_)) => {
-                let message = "dimensions is for the embedder \"given\"; this server's has its own";
-                Err(Error::invalid(POINTER, message))
-            }
-            (_, None) => Ok(None),
-        }
-    }
 }
 
 /// All tenants.

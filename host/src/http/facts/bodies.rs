@@ -45,23 +45,28 @@ pub(in crate::http) struct NewFact {
 }
 
 impl NewFact {
-    /// What to store; `id` is the fact's id if the body has none, `mode` its mode.
+    /// What to store. `id` is the fact's id if the body has none: one that an idempotency key
+    /// stands for, whose fact is stored once and never replaced. `mode` is that of a body without
+    /// one.
     pub(in crate::http) fn into_submission(
         self,
         id: Option<String>,
         mode: StoreMode,
     ) -> Result<Submission, Error> {
-        let Self { text, content, metadata: given, fact_id, id: own, doc_id, mode: chosen, vector } =
-            self;
+        let Self { text, content, fact_id, id: own, doc_id, vector, .. } = self;
         let text = same([("text", text), ("content", content)])?;
         let text = text.ok_or_else(|| Error::invalid("/text", "text is required"))?;
         let own = same([("fact_id", fact_id), ("id", own), ("doc_id", doc_id)])?;
-        let (id, mode) = (own.or(id), chosen.unwrap_or(mode));
-        if mode == StoreMode::Update && id.is_none() {
-            let message = "an update says which fact it changes: fact_id is required";
-            return Err(Error::invalid("/fact_id", message));
-        }
-        let metadata = metadata(given)?.unwrap_or_else(|| "{}".into());
+        let mode = match (self.mode.unwrap_or(mode), &own) {
+            (StoreMode::Update, None) => {
+                let message = "an update says which fact it changes: fact_id is required";
+                return Err(Error::invalid("/fact_id", message));
+            }
+            (StoreMode::Upsert, None) => StoreMode::Insert,
+            (mode, _) => mode,
+        };
+        let id = own.or(id);
+        let metadata = metadata(self.metadata)?.unwrap_or_else(|| "{}".into());
         Ok(Submission { draft: Draft { id, text, metadata, timestamp: None }, mode, vector })
     }
 }
@@ -95,8 +100,8 @@ impl FactChange {
     }
 }
 
-/// A merge patch (RFC 7396) of a fact: `metadata` is merged into the fact's, and a member of it that
-/// is null is removed. What is left out stays. At least one of the two.
+/// A merge patch (RFC 7396) of a fact: `metadata` is merged into the fact's, and a member of it
+/// that is null is removed. What is left out stays. At least one of the two.
 #[derive(ToSchema)]
 #[schema(as = MergePatch, min_properties = 1)]
 #[expect(dead_code, reason = "describes what a `FactChange` is as a merge patch")]
@@ -208,6 +213,7 @@ mod tests {
     fn an_update_needs_an_id() {
         let error = read(r#"{"text":"t","mode":"update"}"#).unwrap_err();
         assert_eq!(error.details.unwrap()["pointer"], "/fact_id");
-        assert_eq!(read(r#"{"text":"t","mode":"upsert"}"#).unwrap().mode, StoreMode::Upsert);
+        let upsert = r#"{"text":"t","id":"a","mode":"upsert"}"#;
+        assert_eq!(read(upsert).unwrap().mode, StoreMode::Upsert);
     }
 }

@@ -104,6 +104,7 @@ pub(super) fn object(metadata: String) -> Result<Box<RawValue>, Error> {
                 ("split" = (value = json!({
                     "status": "success",
                     "message": "Fact stored successfully",
+                    "id": "note-1",
                     "fact_id": "note-1",
                     "indexed": false,
                     "fact_ids": ["note-1", "note-2"],
@@ -237,6 +238,7 @@ pub(super) async fn store_batch(
     {
         "status": "success",
         "message": "Fact stored successfully",
+        "id": "7f6c1f0e-5a0b-4c38-9a55-0d6e7a3f2b11",
         "fact_id": "7f6c1f0e-5a0b-4c38-9a55-0d6e7a3f2b11",
         "indexed": true,
     },

@@ -16,7 +16,8 @@ pub(in crate::http) fn fact() -> Value {
 }
 
 pub(in crate::http) fn stored(message: &str) -> Value {
-    json!({ "status": "success", "message": message, "fact_id": "port-7", "indexed": true })
+    json!({ "status": "success", "message": message, "id": "port-7", "fact_id": "port-7",
+            "indexed": true })
 }
 
 pub(in crate::http) fn quotas() -> Value {

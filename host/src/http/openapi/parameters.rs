@@ -36,7 +36,8 @@ struct OfTenants {
 #[expect(dead_code, reason = "describes what `facts::store` reads")]
 pub(in crate::http) struct IdempotencyKey {
     /// Makes the request safe to repeat: the same key with the same body stores one fact and
-    /// answers the same. With another body it is a `conflict`.
+    /// answers the same. With another body it is a `conflict`, also for an upsert. The key stands
+    /// for the fact's id: it does nothing where the body has an id.
     #[param(
         rename = "Idempotency-Key",
         required = false,

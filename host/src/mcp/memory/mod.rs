@@ -20,7 +20,7 @@ mod writing;
 
 use rmcp::model::JsonObject;
 
-use super::Asked;
+use super::Agent;
 use super::context::{Face, Hints};
 use super::tools::{Definition, Done, Effect};
 pub(crate) use file::{Converted, convert};
@@ -114,18 +114,18 @@ pub(super) async fn call(
     face: &Face,
     name: &str,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
     hints: &Hints,
 ) -> Result<Done, Error> {
     match name {
-        "create_entities" => writing::create_entities(face, arguments, asked, hints).await,
-        "create_relations" => writing::create_relations(face, arguments, asked, hints).await,
-        "add_observations" => writing::add_observations(face, arguments, asked, hints).await,
-        "delete_entities" => writing::delete_entities(face, arguments, asked).await,
-        "delete_observations" => writing::delete_observations(face, arguments, asked).await,
-        "delete_relations" => writing::delete_relations(face, arguments, asked).await,
-        "search_nodes" => reading::search_nodes(face, arguments, asked).await,
-        "open_nodes" => reading::open_nodes(face, arguments, asked).await,
-        _ => reading::read_graph(face, asked).await,
+        "create_entities" => writing::create_entities(face, arguments, agent, hints).await,
+        "create_relations" => writing::create_relations(face, arguments, agent, hints).await,
+        "add_observations" => writing::add_observations(face, arguments, agent, hints).await,
+        "delete_entities" => writing::delete_entities(face, arguments, agent).await,
+        "delete_observations" => writing::delete_observations(face, arguments, agent).await,
+        "delete_relations" => writing::delete_relations(face, arguments, agent).await,
+        "search_nodes" => reading::search_nodes(face, arguments, agent).await,
+        "open_nodes" => reading::open_nodes(face, arguments, agent).await,
+        _ => reading::read_graph(face, agent).await,
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::graph::{ENTITY, Graph, KIND, OBSERVATION, RELATION};
 use crate::http::{SearchRequest, filter, parse};
 use crate::kb::{Caller, Selection};
-use crate::mcp::Asked;
+use crate::mcp::Agent;
 use crate::mcp::context::Face;
 use crate::mcp::tools::{Done, read};
 use kenning_core::error::{Code, Error};
@@ -26,7 +26,7 @@ pub(super) const NAMES: usize = 50;
 const HITS: usize = 20;
 
 /// Hits of a lower relevance rarely mean what was searched for.
-const RELEVANT: f64 = 0.3;
+const RELEVANT: f64 = 0.1;
 
 #[derive(Deserialize)]
 struct Query {
@@ -38,8 +38,8 @@ struct Names {
     names: Option<Vec<String>>,
 }
 
-pub(super) async fn read_graph(face: &Face, asked: &Asked) -> Result<Done, Error> {
-    let caller = asked.who.within(face.limits.search);
+pub(super) async fn read_graph(face: &Face, agent: &Agent) -> Result<Done, Error> {
+    let caller = agent.who.within(face.limits.search);
     let parts = json!({ KIND: { "in": [ENTITY, OBSERVATION, RELATION] } });
     let (facts, served_by) = all(face, &caller, &parts, None).await?;
     done(Graph::of(&facts), served_by)
@@ -48,11 +48,11 @@ pub(super) async fn read_graph(face: &Face, asked: &Asked) -> Result<Done, Error
 pub(super) async fn open_nodes(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<Done, Error> {
     let names = read::<Names>(arguments)?.names;
     let names = names.ok_or_else(|| Error::invalid("/names", "names is required"))?;
-    let caller = asked.who.within(face.limits.search);
+    let caller = agent.who.within(face.limits.search);
     let (graph, served_by) = open(face, &caller, names.into_iter().collect()).await?;
     done(graph, served_by)
 }
@@ -60,11 +60,11 @@ pub(super) async fn open_nodes(
 pub(super) async fn search_nodes(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<Done, Error> {
     let query = read::<Query>(arguments)?.query;
     let query = query.ok_or_else(|| Error::invalid("/query", "query is required"))?;
-    let caller = asked.who.within(face.limits.search);
+    let caller = agent.who.within(face.limits.search);
     let nodes = json!({ KIND: { "in": [ENTITY, OBSERVATION] } });
     let mut found = Vec::new();
     if !query.trim().is_empty() {

@@ -11,7 +11,7 @@ use super::graph::{Entity, Relation, entity_id, observation, observation_id};
 use super::reading::{NAMES, of};
 use crate::http::filter;
 use crate::kb::Caller;
-use crate::mcp::Asked;
+use crate::mcp::Agent;
 use crate::mcp::context::{Face, Hints};
 use crate::mcp::tools::{Done, read};
 use kenning_core::error::{Code, Error};
@@ -60,7 +60,7 @@ struct ObservationsOf {
 pub(super) async fn create_entities(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
     hints: &Hints,
 ) -> Result<Done, Error> {
     let Entities { entities } = named(arguments, "entities")?;
@@ -68,7 +68,7 @@ pub(super) async fn create_entities(
         let pointer = format!("/entities/{at}/name");
         return Err(Error::invalid(&pointer, "an entity needs a name"));
     }
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     let ids = entities.iter().map(|entity| entity_id(&entity.name)).collect();
     let known = known(face, &caller, ids, hints).await?;
     let mut seen = known;
@@ -81,11 +81,11 @@ pub(super) async fn create_entities(
 pub(super) async fn create_relations(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
     hints: &Hints,
 ) -> Result<Done, Error> {
     let Relations { relations } = named(arguments, "relations")?;
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     let ids = relations.iter().map(Relation::id).collect();
     let mut seen = known(face, &caller, ids, hints).await?;
     let new: Vec<Relation> =
@@ -97,11 +97,11 @@ pub(super) async fn create_relations(
 pub(super) async fn add_observations(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
     hints: &Hints,
 ) -> Result<Done, Error> {
     let Additions { observations } = named(arguments, "observations")?;
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     let ids = observations
         .iter()
         .flat_map(|of| of.contents.iter().map(|content| observation_id(&of.entity_name, content)));
@@ -136,10 +136,10 @@ async fn type_of(face: &Face, caller: &Caller, name: &str) -> Result<String, Err
 pub(super) async fn delete_entities(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<Done, Error> {
     let EntityNames { entity_names } = named(arguments, "entityNames")?;
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     let names: Vec<&String> = entity_names.iter().collect();
     for some in names.chunks(NAMES) {
         let matching = filter(&of(some).to_string())?;
@@ -161,10 +161,10 @@ pub(super) async fn delete_entities(
 pub(super) async fn delete_observations(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<Done, Error> {
     let Deletions { deletions } = named(arguments, "deletions")?;
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     for ObservationsOf { entity_name, observations } in &deletions {
         for content in observations {
             delete(face, &caller, observation_id(entity_name, content)).await?;
@@ -176,10 +176,10 @@ pub(super) async fn delete_observations(
 pub(super) async fn delete_relations(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<Done, Error> {
     let Relations { relations } = named(arguments, "relations")?;
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     for relation in &relations {
         delete(face, &caller, relation.id()).await?;
     }
@@ -225,7 +225,7 @@ async fn store(face: &Face, caller: &Caller, drafts: Vec<Draft>) -> Result<(), E
 
 async fn delete(face: &Face, caller: &Caller, id: String) -> Result<(), Error> {
     match face.kb.delete(caller, id).await {
-        // It is gone, which is what was asked for.
+        // It is gone, which is what was agent for.
         Err(error) if error.code == Code::NotFound => Ok(()),
         deleted => deleted.map(drop),
     }

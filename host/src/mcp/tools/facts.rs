@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::definition::{Done, read};
 use crate::http::{SearchRequest, Whole, filter, id_of_key, metadata};
 use crate::kb::{Found, FoundHit, MetadataPatch, Patch, Response, Selection, StoreOutcome};
-use crate::mcp::Asked;
+use crate::mcp::Agent;
 use crate::mcp::context::{Face, Hints};
 use kenning_core::error::{Code, Error};
 use kenning_runtime::wit::{Draft, Fact};
@@ -26,7 +26,7 @@ struct NewFact {
 pub(super) async fn store(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
     hints: &Hints,
 ) -> Result<Done, Error> {
     let NewFact { content, metadata: given, id } = read(arguments)?;
@@ -37,7 +37,7 @@ pub(super) async fn store(
         timestamp: None,
     };
     let answered =
-        face.kb.store(&asked.who.within(face.limits.call), vec![Ok(draft.into())]).await?;
+        face.kb.store(&agent.who.within(face.limits.call), vec![Ok(draft.into())]).await?;
     Done::of(answered, |outcomes| {
         let outcome = outcomes.into_iter().next();
         stored(outcome.unwrap_or_else(|| Err(Error::internal("no outcome for a draft")))?)
@@ -62,9 +62,9 @@ fn required_id(id: Option<String>) -> Result<String, Error> {
     id.ok_or_else(|| Error::invalid("/id", "id is required"))
 }
 
-pub(super) async fn get(face: &Face, arguments: &JsonObject, asked: &Asked) -> Result<Done, Error> {
+pub(super) async fn get(face: &Face, arguments: &JsonObject, agent: &Agent) -> Result<Done, Error> {
     let id = required_id(read::<Named>(arguments)?.id)?;
-    let answered = face.kb.get(&asked.who.within(face.limits.call), id).await?;
+    let answered = face.kb.get(&agent.who.within(face.limits.call), id).await?;
     Done::of(answered, fact)
 }
 
@@ -84,10 +84,10 @@ pub(in crate::mcp) fn fact(fact: Fact) -> Result<Value, Error> {
 pub(super) async fn search(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<Done, Error> {
     let search = read::<SearchRequest>(arguments)?.into_search(&face.limits)?;
-    let answered = face.kb.search(&asked.who.within(face.limits.search), search).await?;
+    let answered = face.kb.search(&agent.who.within(face.limits.search), search).await?;
     Done::of(answered, found)
 }
 
@@ -119,7 +119,7 @@ struct Listing {
 pub(super) async fn list(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<Done, Error> {
     let Listing { query, filter: given, limit, cursor } = read(arguments)?;
     let most = face.limits.page_facts as i64;
@@ -129,7 +129,7 @@ pub(super) async fn list(
         return Err(Error::invalid("/limit", message));
     }
     let containing = query.filter(|query| !query.is_empty());
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     let answered = match given {
         None => face.kb.list(&caller, containing, limit as u32, cursor).await?,
         Some(given) => {
@@ -153,24 +153,24 @@ struct FactChange {
 pub(super) async fn update(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
 ) -> Result<Done, Error> {
     let FactChange { id, content, metadata: given } = read(arguments)?;
     let id = required_id(id)?;
     let metadata = metadata(given)?.map(MetadataPatch::Replace);
     let patch = Patch { text: content, metadata, vector: None };
-    let answered = face.kb.update(&asked.who.within(face.limits.call), id, patch).await?;
+    let answered = face.kb.update(&agent.who.within(face.limits.call), id, patch).await?;
     Done::of(answered, stored)
 }
 
 pub(super) async fn delete(
     face: &Face,
     arguments: &JsonObject,
-    asked: &Asked,
+    agent: &Agent,
     hints: &Hints,
 ) -> Result<Done, Error> {
     let id = required_id(read::<Named>(arguments)?.id)?;
-    let caller = asked.who.within(face.limits.call);
+    let caller = agent.who.within(face.limits.call);
     let answered = match face.kb.delete(&caller, id.clone()).await {
         // The first attempt may have deleted it.
         Err(error) if hints.is_retry && error.code == Code::NotFound => {
@@ -181,8 +181,15 @@ pub(super) async fn delete(
     Done::of(answered, |()| Ok(json!({ "id": id, "deleted": true })))
 }
 
-pub(super) async fn stats(face: &Face, asked: &Asked) -> Result<Done, Error> {
-    let caller = asked.who.within(face.limits.storage_operation);
+/// The quotas that the tenant has: of the others nothing can be used up.
+fn set(quotas: Value) -> Value {
+    let Value::Object(mut quotas) = quotas else { return json!({}) };
+    quotas.retain(|_, quota| !quota["value"].is_null());
+    quotas.into()
+}
+
+pub(super) async fn stats(face: &Face, agent: &Agent) -> Result<Done, Error> {
+    let caller = agent.who.within(face.limits.storage_operation);
     face.kb.check_caller(&caller).await?;
     let figures = face.kb.figures(&caller).await?;
     let served_by = face.kb.snapshot(&caller).await?.served_by();
@@ -193,7 +200,7 @@ pub(super) async fn stats(face: &Face, asked: &Asked) -> Result<Done, Error> {
         "pending": figures.facts.saturating_sub(figures.index.vectors as u64),
         "language": figures.language.code(),
         "model": face.kb.embedder_of(&caller.tenant).model(),
-        "quotas": figures.quotas,
+        "quotas": set(figures.quotas),
         "version": env!("CARGO_PKG_VERSION"),
     });
     Done::of(Response::whole(stats, served_by), Ok)

@@ -7,7 +7,7 @@ mod schemas;
 use rmcp::model::{JsonObject, Tool};
 
 use super::context::{Face, Hints};
-use super::{Asked, Options, Profile, memory};
+use super::{Agent, Options, Profile, memory};
 use definition::check_names;
 pub(super) use definition::{Definition, Done, Effect, read};
 pub(super) use facts::fact;
@@ -112,24 +112,38 @@ pub(super) async fn call(
     face: &Face,
     tool: &Definition,
     arguments: JsonObject,
-    asked: &Asked,
+    agent: &Agent,
     hints: &Hints,
 ) -> Result<Done, Error> {
-    if asked.options.read_only && tool.effect != Effect::Reads {
+    if agent.options.read_only && tool.effect != Effect::Reads {
         let message = format!("{} is not available: this connection only reads", tool.name);
         return Err(Error::new(Code::Forbidden, message));
     }
     check_names(tool, &arguments)?;
-    match tool.name {
-        "store_fact" => facts::store(face, &arguments, asked, hints).await,
-        "get_fact" => facts::get(face, &arguments, asked).await,
-        "search_facts" => facts::search(face, &arguments, asked).await,
-        "list_facts" => facts::list(face, &arguments, asked).await,
-        "update_fact" => facts::update(face, &arguments, asked).await,
-        "delete_fact" => facts::delete(face, &arguments, asked, hints).await,
-        "kb_stats" => facts::stats(face, asked).await,
-        name => memory::call(face, name, &arguments, asked, hints).await,
+    let called = match tool.name {
+        "store_fact" => facts::store(face, &arguments, agent, hints).await,
+        "get_fact" => facts::get(face, &arguments, agent).await,
+        "search_facts" => facts::search(face, &arguments, agent).await,
+        "list_facts" => facts::list(face, &arguments, agent).await,
+        "update_fact" => facts::update(face, &arguments, agent).await,
+        "delete_fact" => facts::delete(face, &arguments, agent, hints).await,
+        "kb_stats" => facts::stats(face, agent).await,
+        name => memory::call(face, name, &arguments, agent, hints).await,
+    };
+    called.map_err(by_arguments)
+}
+
+/// Names the arguments that are wrong as the tools do, and not as the logic.
+fn by_arguments(mut error: Error) -> Error {
+    let pointer = error.details.as_deref_mut().and_then(|details| details.get_mut("pointer"));
+    if let Some(pointer) = pointer {
+        match pointer.as_str() {
+            Some("/text") => *pointer = "/content".into(),
+            Some("/fact_id") => *pointer = "/id".into(),
+            _ => {}
+        }
     }
+    error
 }
 
 #[cfg(test)]

@@ -224,7 +224,7 @@ pub(super) fn stats() -> Value {
         "model": { "type": "string", "description": "What makes the vectors." },
         "quotas": {
             "type": "object",
-            "description": "Each quota, with what is used of it.",
+            "description": "Each quota that is set, with what is used of it.",
         },
         "version": { "type": "string", "description": "The server's version." },
     });

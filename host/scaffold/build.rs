@@ -10,7 +10,15 @@ use wit_bindgen_core::{Files, WorldGenerator};
 use wit_bindgen_rust::{Opts, WithOption};
 
 /// Files of the SDK's adapter that are not a hook's bindings.
-const OTHERS: [&str; 3] = ["convert", "imports", "world"];
+const OTHERS: [&str; 6] = ["context", "convert", "imports", "schema", "settings", "world"];
+
+/// Modules of the SDK's adapter for an interface of a further package: its folder in `wit/`, and
+/// the world that imports or exports it.
+const FURTHER: [(&str, &str, &str); 3] = [
+    ("context", "context", "asked"),
+    ("settings", "settings", "configured"),
+    ("schema", "settings", "described"),
+];
 
 const TYPES: (&str, &str) =
     ("kenning:knowledge/types@0.1.0", "crate::component::world::kenning::knowledge::types");
@@ -22,20 +30,26 @@ fn main() {
     let options = Opts { generate_unused_types: true, format: true, ..Opts::default() };
     write(&output, "world", generated(&contract, None, "extension", options));
     let mut modules = vec!["world".to_string()];
+    for (module, folder, world) in FURTHER {
+        let package = UnresolvedPackageGroup::parse_dir(contract.join(folder));
+        let package = package.expect("a further package is valid WIT");
+        let options = match folder {
+            "context" => on_types(),
+            _ => Opts { pub_export_macro: true, format: true, ..Opts::default() },
+        };
+        write(&output, module, generated(&contract, Some(package), world, options));
+        modules.push(module.to_string());
+    }
     for module in hooks() {
         let hook = module.replace('_', "-");
         let world = format!("{hook}-only");
         let text = format!(
             "package kenning:hooks;\nworld {world} {{ export kenning:knowledge/{hook}@0.1.0; }}\n"
         );
-        let (interface, path) = TYPES;
-        let options = Opts {
-            with: vec![(interface.into(), WithOption::Path(path.into()))],
-            pub_export_macro: true,
-            format: true,
-            ..Opts::default()
-        };
-        write(&output, &module, generated(&contract, Some(&text), &world, options));
+        let package = UnresolvedPackageGroup::parse("hooks.wit", &text);
+        let package = package.expect("the world is valid WIT");
+        let options = Opts { pub_export_macro: true, ..on_types() };
+        write(&output, &module, generated(&contract, Some(package), &world, options));
         modules.push(module);
     }
     let row = |module: &String| {
@@ -58,12 +72,22 @@ fn hooks() -> Vec<String> {
     hooks
 }
 
-fn generated(contract: &Path, inline: Option<&str>, world: &str, options: Opts) -> Vec<u8> {
+/// For bindings that have their types from `world`.
+fn on_types() -> Opts {
+    let (interface, path) = TYPES;
+    let with = vec![(interface.into(), WithOption::Path(path.into()))];
+    Opts { with, format: true, ..Opts::default() }
+}
+
+fn generated(
+    contract: &Path,
+    further: Option<UnresolvedPackageGroup>,
+    world: &str,
+    options: Opts,
+) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (mut package, _) = resolve.push_dir(contract).expect("the contract is valid WIT");
-    if let Some(text) = inline {
-        let group =
-            UnresolvedPackageGroup::parse("hooks.wit", text).expect("the world is valid WIT");
+    if let Some(group) = further {
         package = resolve.push_group(group).expect("the world matches the contract");
     }
     let world = resolve.select_world(&[package], Some(world)).expect("the world exists");

@@ -6,7 +6,9 @@
 
 mod check;
 mod log_filter;
+mod secrets;
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,7 @@ use serde::Deserialize;
 use crate::origin::{Authority, Origin};
 use kenning_core::limits::Limits;
 use kenning_embedder::{EmbedderChoice, Key, RemoteSettings};
+use kenning_runtime::Secrets;
 use kenning_storage::Layout;
 use kenning_tenants::AdminKey;
 
@@ -134,6 +137,10 @@ pub struct Settings {
     /// The limits, which only the file can set
     #[arg(skip)]
     pub limits: Option<Limits>,
+
+    /// Where the secrets of extensions are, which only the file can say
+    #[arg(skip)]
+    pub secrets: Option<BTreeMap<String, String>>,
 }
 
 /// The values of `--layout`.
@@ -202,6 +209,8 @@ pub struct Config {
     pub admin_key: Option<AdminKey>,
     /// The limits.
     pub limits: Limits,
+    /// The secrets of extensions.
+    pub secrets: Secrets,
     /// What the operator should know before anything is served, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -246,6 +255,7 @@ impl Config {
             allowed_origins: allowed_origins(flags.allowed_origins.or(file.allowed_origins))?,
             admin_key: admin_key.or(file.admin_key),
             limits: file.limits.unwrap_or_default(),
+            secrets: secrets::read(&file.secrets.unwrap_or_default())?,
             warnings,
         };
         config.check()?;

@@ -299,7 +299,8 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
         tracing::warn!(%error, "cannot read the tenants yet");
     }
     let failing = broadcast::Sender::new(FAILING_QUEUED);
-    let services = Services { storage, embedders, indexes, tenants, limits, failing, io };
+    let secrets = config.secrets.clone();
+    let services = Services { storage, embedders, indexes, tenants, secrets, limits, failing, io };
     let services = Arc::new(services);
     let engines = Engines::new(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let loader = Loader::new(compiler(config)?, engines.first().clone(), &config.limits);

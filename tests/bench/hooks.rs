@@ -178,6 +178,7 @@ impl Bench {
             order: None,
             policy: None,
             grants: Vec::new(),
+            values: None,
         };
         let bounds = Bounds::new(&Limits::default());
         let proposal = Proposal {

@@ -2,7 +2,9 @@
 //! one fails, and how they come and go.
 
 mod blame;
+mod callers;
 mod compiling;
+mod configuring;
 mod failing;
 mod filters;
 mod hooks;

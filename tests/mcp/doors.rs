@@ -1,7 +1,7 @@
 //! Who is let in: keys, pages, quotas, and connections that only read.
 
 use anyhow::{Context, Result};
-use kenning_tests::{Caller, Server, Setup, send};
+use kenning_tests::{Caller, Server, Setup, component, send};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -52,6 +52,33 @@ async fn clients_use_their_keys() -> Result<()> {
         let mut bridge = Agent::over_stdio(kind, &["--server", &url, "--key", key]).await?;
         assert_eq!(bridge.call("kb_stats", json!({})).await?.ok()?["tenant"], "acme");
     }
+    Ok(())
+}
+
+/// An extension that asks who calls is told at this door, too.
+#[tokio::test]
+async fn an_agents_tools_show_what_its_key_may_see() -> Result<()> {
+    let (server, admin) = keyed().await?;
+    admin.post("/v1/admin/tenants", json!({ "name": "acme" })).await?;
+    let rule = std::fs::read(component("row-access")?)?;
+    assert_eq!(admin.install("acme", "row-access", rule, "").await?.status, 200);
+    let mut seen = Vec::new();
+    for group in ["board", "staff"] {
+        let body = json!({ "attributes": { "groups": [group] } });
+        let made = admin.post("/v1/admin/tenants/acme/rotate-key", body).await?;
+        let key = made.json["key"].as_str().context("no key")?.to_string();
+        let fact = json!({ "text": "tea", "id": "secret", "metadata": { "readers": ["board"] } });
+        if group == "board" {
+            admin.key(&key).store(fact).await?;
+        }
+        let (url, bearer) = (format!("{}/mcp", server.url()), format!("Bearer {key}"));
+        let headers = [("authorization", bearer.as_str())];
+        let mut agent = Agent::to(Kind::Python(NEWEST), &url, &headers).await?;
+        let got = agent.call("get_fact", json!({ "id": "secret" })).await?;
+        let found = agent.call("search_facts", json!({ "query": "tea" })).await?;
+        seen.push((!got.is_error, found.text.contains("secret")));
+    }
+    assert_eq!(seen, [(true, true), (false, false)]);
     Ok(())
 }
 

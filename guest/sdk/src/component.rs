@@ -2,8 +2,10 @@
 //!
 //! It converts between the contract's types and the crate's own, by moving, and contains no
 //! logic. Each hook has its own world, so that a component exports only the hooks passed to
-//! [`export!`](crate::export). `world` and the hooks' modules are generated.
+//! [`export!`](crate::export). `world`, `context`, `schema`, `settings`
+//! and the hooks' modules are generated.
 
+pub(crate) mod context;
 mod convert;
 pub(crate) mod imports;
 #[doc(hidden)]
@@ -14,15 +16,19 @@ pub mod on_read;
 pub mod on_store;
 #[doc(hidden)]
 pub mod rerank;
+#[doc(hidden)]
+pub mod schema;
+pub(crate) mod settings;
 mod world;
 
 use on_query::exports::kenning::knowledge::on_query::Guest as OnQueryGuest;
 use on_read::exports::kenning::knowledge::on_read::Guest as OnReadGuest;
 use on_store::exports::kenning::knowledge::on_store::Guest as OnStoreGuest;
 use rerank::exports::kenning::knowledge::rerank::Guest as RerankGuest;
+use schema::exports::kenning::settings::schema::Guest as SchemaGuest;
 use world::kenning::knowledge::types;
 
-use crate::{OnQuery, OnRead, OnStore, Rerank};
+use crate::{OnQuery, OnRead, OnStore, Rerank, SettingsSchema};
 
 impl<T: OnStore> OnStoreGuest for T {
     fn on_store(draft: types::Draft) -> Result<Vec<types::Draft>, types::Refusal> {
@@ -48,5 +54,11 @@ impl<T: Rerank> RerankGuest for T {
     fn rerank(query: types::Query, hits: Vec<types::Hit>) -> Vec<types::Ranked> {
         let ranked = T::rerank(&query.into(), hits.into_iter().map(Into::into).collect());
         ranked.into_iter().map(Into::into).collect()
+    }
+}
+
+impl<T: SettingsSchema> SchemaGuest for T {
+    fn settings() -> String {
+        T::SCHEMA.to_owned()
     }
 }

@@ -44,6 +44,27 @@ pub trait Rerank {
     fn rerank(query: &Query, hits: Vec<Hit>) -> Vec<Ranked>;
 }
 
+/// Says which settings an extension takes, so that others are refused before they apply.
+pub trait SettingsSchema {
+    /// The JSON Schema of the settings, draft 2020-12. Patterns are those of Rust's `regex`.
+    const SCHEMA: &'static str;
+}
+
+/// Exports an extension's [`SettingsSchema`]: `export_schema!(MyExtension)`.
+#[macro_export]
+macro_rules! export_schema {
+    ($extension:ident) => {
+        const _: () = {
+            const fn is_implemented<T: $crate::SettingsSchema>() {}
+            is_implemented::<$extension>();
+        };
+        #[cfg(target_family = "wasm")]
+        $crate::component::schema::export!(
+            $extension with_types_in $crate::component::schema
+        );
+    };
+}
+
 /// Exports an extension's hooks: `export!(MyExtension: OnStore, Rerank)`.
 ///
 /// The component exports exactly the listed hooks. Every listed hook must be implemented

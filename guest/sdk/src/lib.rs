@@ -39,9 +39,9 @@
 //!
 //! Each call runs in a fresh instance, so a `static` has its initial value in every call.
 //!
-//! A hook may always call [`log`] and [`budget`]. It may call [`embedding`], [`index`] and
-//! [`storage`] if the operator grants them. Calling one of these three imports it, and an
-//! import needs its grant, so an extension requests only what it uses.
+//! A hook may always call [`log`], [`budget`], [`context`] and [`settings`]. It may call
+//! [`embedding`], [`index`] and [`storage`] if the operator grants them. Calling one of these three
+//! imports it, and an import needs its grant, so an extension requests only what it uses.
 //!
 //! In native tests there is no host; the module `testing` provides a fake one.
 
@@ -60,11 +60,11 @@ mod types;
 
 pub use error::{Backend, Error, Exceeded, Failure, Problem};
 pub use hooks::*;
-pub use host::{budget, embedding, index, log, storage};
+pub use host::{budget, context, embedding, index, log, settings, storage};
 pub use metadata::Metadata;
 /// The JSON library whose values [`Metadata`] and filters use.
 pub use serde_json as json;
 pub use types::{
-    Allowance, Candidate, Draft, Embeddings, Explanation, Fact, Fusion, Hash, Hit, IdPage, Leg,
-    Mode, Query, Ranked, Refusal,
+    Allowance, Caller, Candidate, Draft, Embeddings, Explanation, Fact, Fusion, Hash, Hit, IdPage,
+    Leg, Mode, Query, Ranked, Refusal, Request, Verb,
 };

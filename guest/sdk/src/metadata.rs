@@ -31,7 +31,6 @@ impl Metadata {
     }
 
     /// Metadata from the host, which has validated it.
-    #[cfg(target_family = "wasm")]
     pub(crate) fn from_host(text: String) -> Self {
         Self(text)
     }

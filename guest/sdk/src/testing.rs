@@ -20,17 +20,25 @@
 //! call fails.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::log::Level;
-use crate::{Allowance, Backend, Error, Fact, Failure};
+use crate::{Allowance, Backend, Caller, Error, Fact, Failure, Query, Request};
 
-/// A fake host: a tenant's facts, a budget, and the lines that a hook logs.
+/// A fake host: a tenant's facts, a budget, who asks, and the lines that a hook logs.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     facts: Vec<Fact>,
     allowance: Option<Allowance>,
     fails: bool,
+    caller: Caller,
+    request: Request,
+    query: Option<Query>,
+    options: Option<String>,
+    settings: Option<String>,
+    secrets: BTreeMap<String, String>,
+    notes: Rc<RefCell<BTreeMap<String, String>>>,
     lines: Rc<RefCell<Vec<(Level, String)>>>,
 }
 
@@ -56,6 +64,60 @@ impl Host {
     pub fn with_budget(mut self, allowance: Allowance) -> Self {
         self.allowance = Some(allowance);
         self
+    }
+
+    /// Sets who asks.
+    #[must_use]
+    pub fn with_caller(mut self, caller: Caller) -> Self {
+        self.caller = caller;
+        self
+    }
+
+    /// Sets what is asked.
+    #[must_use]
+    pub fn with_request(mut self, request: Request) -> Self {
+        self.request = request;
+        self
+    }
+
+    /// Sets the query as the caller sent it.
+    #[must_use]
+    pub fn with_query(mut self, query: Query) -> Self {
+        self.query = Some(query);
+        self
+    }
+
+    /// Sets the extension's options in the request, as JSON text.
+    #[must_use]
+    pub fn with_options(mut self, options: impl Into<String>) -> Self {
+        self.options = Some(options.into());
+        self
+    }
+
+    /// Sets what the extension reads as its settings, as JSON text.
+    #[must_use]
+    pub fn with_settings(mut self, settings: impl Into<String>) -> Self {
+        self.settings = Some(settings.into());
+        self
+    }
+
+    /// Gives the extension a secret.
+    #[must_use]
+    pub fn with_secret(mut self, name: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.secrets.insert(name.into(), secret.into());
+        self
+    }
+
+    /// Leaves a note, as an earlier extension would.
+    #[must_use]
+    pub fn with_note(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.notes.borrow_mut().insert(name.into(), value.into());
+        self
+    }
+
+    /// The note of this name that hooks left.
+    pub fn note(&self, name: &str) -> Option<String> {
+        self.notes.borrow().get(name).cloned()
     }
 
     /// Makes storage, embedder and index fail.
@@ -108,13 +170,16 @@ fn current() -> Result<Host, Error> {
 pub(crate) mod fake {
     use std::collections::HashSet;
 
-    use super::{CURRENT, current};
+    use super::{CURRENT, Host, current};
     use crate::embedding::Purpose;
     use crate::log::Level;
-    use crate::{Allowance, Candidate, Embeddings, Error, Fact, Hash, IdPage};
+    use crate::{
+        Allowance, Caller, Candidate, Embeddings, Error, Fact, Hash, IdPage, Query, Request,
+    };
 
     const PROFILE: &str = "fake";
     const DIMENSIONS: usize = 256;
+    const NOTE_BYTES: usize = 16 * 1024;
     const PLENTY: Allowance =
         Allowance { milliseconds: 5_000, fuel: 2_000_000_000, host_calls: 1_000, bytes: 4 << 20 };
 
@@ -128,6 +193,51 @@ pub(crate) mod fake {
 
     pub(crate) fn remaining() -> Allowance {
         CURRENT.with_borrow(|host| host.as_ref()?.allowance).unwrap_or(PLENTY)
+    }
+
+    /// The current host, or one without anything.
+    fn any() -> Host {
+        CURRENT.with_borrow(Clone::clone).unwrap_or_default()
+    }
+
+    pub(crate) fn caller() -> Caller {
+        any().caller
+    }
+
+    pub(crate) fn request() -> Request {
+        any().request
+    }
+
+    pub(crate) fn query() -> Option<Query> {
+        any().query
+    }
+
+    pub(crate) fn options() -> Option<String> {
+        any().options
+    }
+
+    pub(crate) fn settings() -> String {
+        any().settings.unwrap_or_else(|| "{}".into())
+    }
+
+    pub(crate) fn secret(name: &str) -> Option<String> {
+        any().secrets.get(name).cloned()
+    }
+
+    pub(crate) fn note(name: &str) -> Option<String> {
+        any().note(name)
+    }
+
+    pub(crate) fn set_note(name: &str, value: &str) -> bool {
+        let host = any();
+        let mut notes = host.notes.borrow_mut();
+        let others = notes.iter().filter(|(other, _)| *other != name);
+        let others: usize = others.map(|(name, value)| name.len() + value.len()).sum();
+        let fits = others + name.len() + value.len() <= NOTE_BYTES;
+        if fits {
+            notes.insert(name.into(), value.into());
+        }
+        fits
     }
 
     pub(crate) fn embed(texts: &[&str], _purpose: Purpose) -> Result<Embeddings, Error> {
@@ -228,7 +338,7 @@ pub(crate) mod fake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{embedding, index, log, storage};
+    use crate::{Verb, context, embedding, index, log, storage};
 
     fn host() -> Host {
         let texts = ["Tea is hot.", "Ice is cold.", "Tea is tea, hot or cold."];
@@ -277,6 +387,28 @@ mod tests {
         assert_eq!(one.lines(), ["one", "one again"]);
         assert_eq!(one.lines_at(Level::Warn), ["one"]);
         assert_eq!(other.lines(), ["other"]);
+    }
+
+    #[test]
+    fn a_hook_is_told_who_asks_and_notes_reach_later_ones() {
+        let caller = Caller::new("k1").with("team", "research");
+        let query = Query::new("tea");
+        let host = host()
+            .with_caller(caller.clone())
+            .with_request(Request { verb: Verb::Search, ..Request::default() })
+            .with_query(query.clone())
+            .with_options("{}")
+            .with_note("before", "1");
+        host.run(|| {
+            assert_eq!(context::caller(), caller);
+            assert_eq!(context::request().verb, Verb::Search);
+            assert_eq!((context::query(), context::options()), (Some(query), Some("{}".into())));
+            assert_eq!(context::note("before").as_deref(), Some("1"));
+            assert!(context::set_note("after", "2"));
+            assert!(!context::set_note("more", &"x".repeat(16 * 1024)));
+        });
+        assert_eq!(host.note("after").as_deref(), Some("2"));
+        assert_eq!(context::caller(), Caller::default(), "outside of a host, nobody asks");
     }
 
     #[test]

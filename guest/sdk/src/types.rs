@@ -278,3 +278,69 @@ pub struct IdPage {
     /// Where the next page starts. Opaque; `None` on the last page.
     pub cursor: Option<String>,
 }
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Caller {
+    /// The id of the key that the request came with; `None` on a server without keys, and for the
+    /// host itself.
+    pub key_id: Option<String>,
+    /// What the operator says of the holder of this key: a JSON object, empty if nothing.
+    pub attributes: Metadata,
+    /// Whom the key stands for, if that is known.
+    pub subject: Option<String>,
+    /// What the key is limited to; empty if it is not limited.
+    pub scopes: Vec<String>,
+}
+
+impl Caller {
+    /// A caller for tests, with the key of this id.
+    pub fn new(key_id: impl Into<String>) -> Self {
+        Self { key_id: Some(key_id.into()), ..Self::default() }
+    }
+
+    /// Sets an attribute, as an operator does.
+    #[must_use]
+    pub fn with(mut self, attribute: &str, value: impl Into<Value>) -> Self {
+        self.attributes.set(attribute, value);
+        self
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// What the caller asked the host to do.
+    pub verb: Verb,
+    /// The id under which the request is in the host's log; `None` if the host itself asks.
+    pub id: Option<String>,
+    /// Whether this is a recorded request that runs again to judge a new component. Nothing of it
+    /// takes effect.
+    pub is_replay: bool,
+}
+
+/// What a caller asked the host to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verb {
+    /// Store drafts.
+    Store,
+    /// Store the lines of an import.
+    Import,
+    /// Change a fact that exists.
+    Update,
+    /// Delete facts.
+    Delete,
+    /// Read one fact.
+    Get,
+    /// List facts, or count them.
+    List,
+    /// Search.
+    Search,
+    /// Read all facts.
+    Export,
+    /// Follow changes.
+    Follow,
+    /// The host itself asks.
+    #[default]
+    Maintain,
+}

@@ -7,7 +7,8 @@
 //! The crate root has the world of the logic ([`Logic`]). Each hook of an extension has its own
 //! module ([`on_store`], [`on_query`], [`on_read`], [`rerank`]); the modules share the types and
 //! the import traits of the root, so one implementation of an import serves every world.
-//! [`retrieval`] is the interface of a package of its own that only a logic may import.
+//! [`retrieval`] is the interface of a package of its own that only a logic may import, and
+//! [`context`] and [`settings`] those of two that every guest may.
 //! [`self_test`] calls the optional test that a component may export.
 //!
 //! ```
@@ -69,6 +70,42 @@ pub mod retrieval {
     });
 
     pub use kenning::retrieval::retrieval::*;
+}
+
+/// What a guest may ask about the call that it is part of, on the logic's types.
+pub mod context {
+    wasmtime::component::bindgen!({
+        path: ["../../wit", "../../wit/context"],
+        inline: "
+            package kenning:host;
+            world asked { import kenning:context/context@0.1.0; }
+        ",
+        world: "kenning:host/asked",
+        imports: { default: async | trappable },
+        with: { "kenning:knowledge/types": crate::kenning::knowledge::types },
+    });
+
+    pub use kenning::context::context::*;
+}
+
+/// What an operator set for an extension.
+pub mod settings {
+    wasmtime::component::bindgen!({
+        path: "../../wit/settings",
+        world: "configured",
+        imports: { default: async | trappable },
+    });
+
+    pub use kenning::settings::settings::*;
+}
+
+/// The world of a component that says which settings it takes.
+pub mod described {
+    wasmtime::component::bindgen!({
+        path: "../../wit/settings",
+        world: "described",
+        exports: { default: async },
+    });
 }
 
 /// The world of a component that exports a test of itself.

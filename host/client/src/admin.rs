@@ -43,6 +43,9 @@ pub enum ExtensionCommand {
     /// Change an extension's order, grants or policy without sending its component
     #[command(after_help = SET_EXAMPLES)]
     Set(Call<SetArgs>),
+    /// Set what an extension reads as its settings: a JSON object, checked, proven and promoted
+    #[command(after_help = CONFIGURE_EXAMPLES)]
+    Configure(Call<ConfigureArgs>),
     /// Skip an extension's hooks, as if it were not installed, until it is resumed
     Pause(Call<ExtensionName>),
     /// End a pause
@@ -77,8 +80,17 @@ const INSTALL_EXAMPLES: &str = "\
 Examples:
   kenning extension install redact-pii target/components/redact-pii.wasm
   kenning extension install dedupe dedupe.wasm --tenant acme --grant index --order 10
+  kenning extension install translate translate.wasm --settings settings.json
 
 Without --grant, an extension may only import `log` and `budget`.";
+
+const CONFIGURE_EXAMPLES: &str = "\
+Examples:
+  kenning extension configure translate settings.json
+  kenning extension configure translate settings.json --dry-run
+
+The object replaces what was set. It is checked by the component's own schema, if it has one, and
+makes a new generation of the same component; a rollback brings the old settings back.";
 
 const ROLLBACK_HELP: &str = "\
 The extension gets the order and the policy that it had in that generation. It gets no grant that
@@ -193,6 +205,25 @@ pub struct InstallArgs {
     /// What happens to a call when a hook fails [default: close; leave-out for rerank]
     #[arg(long, value_enum)]
     pub on_failure: Option<OnFailure>,
+    /// A file with the JSON object that the extension reads as its settings [default: unchanged]
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Only validate and test it
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The thresholds.
+    #[command(flatten)]
+    pub proof: ProofArgs,
+}
+
+/// The arguments of `kenning extension configure`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigureArgs {
+    /// The extension.
+    #[command(flatten)]
+    pub extension: ExtensionName,
+    /// A file with a JSON object
+    pub file: PathBuf,
     /// Only validate and test it
     #[arg(long)]
     pub dry_run: bool,
@@ -347,6 +378,7 @@ impl ExtensionCommand {
             Self::Remove(call) => &call.connection,
             Self::Rollback(call) => &call.connection,
             Self::Set(call) => &call.connection,
+            Self::Configure(call) => &call.connection,
             Self::Pause(call) | Self::Resume(call) => &call.connection,
             Self::Where(call) => &call.connection,
             Self::Revoke(call) => &call.connection,

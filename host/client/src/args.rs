@@ -438,7 +438,7 @@ impl Deref for JsonObject {
     }
 }
 
-fn json_object(typed: &str) -> Result<JsonObject, String> {
+pub(crate) fn json_object(typed: &str) -> Result<JsonObject, String> {
     let raw: Box<RawValue> =
         serde_json::from_str(typed).map_err(|error| format!("not JSON: {error}"))?;
     if !raw.get().starts_with('{') {

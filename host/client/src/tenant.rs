@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::AdminConnection;
+use crate::args::{JsonObject, json_object};
 
 /// The commands of `kenning tenant`.
 #[derive(Clone, Debug, Subcommand)]
@@ -59,6 +60,7 @@ const ROTATE_EXAMPLES: &str = "\
 Examples:
   kenning tenant rotate-key acme
   kenning tenant rotate-key acme --grace-seconds 86400
+  kenning tenant rotate-key acme --attributes '{\"team\":\"research\"}'
 
 The new key is valid immediately. The other keys stay valid until they are revoked or, with
 --grace-seconds, for that long. If the output is not a terminal, only the new key is printed.";
@@ -144,6 +146,9 @@ pub struct RotateArgs {
     /// The tenant's other keys expire after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub grace_seconds: Option<u64>,
+    /// What extensions are told of whoever holds the new key
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub attributes: Option<JsonObject>,
 }
 
 /// The arguments of `kenning tenant revoke-key`.

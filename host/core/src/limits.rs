@@ -69,6 +69,8 @@ pub struct Limits {
     pub search_facets: usize,
     /// Values of one such field in the answer.
     pub facet_values: usize,
+    /// A search's options for extensions, as JSON text.
+    pub extension_option_bytes: usize,
     /// Searches in one batch.
     pub batch_searches: usize,
     /// One query's text.
@@ -264,6 +266,7 @@ impl Default for Limits {
             search_hits: 1_000,
             search_facets: 10,
             facet_values: 100,
+            extension_option_bytes: 16 * KIB,
             batch_searches: 20,
             query_bytes: 64 * KIB,
             body_bytes: 16 * (256 + 64) * KIB,
@@ -437,11 +440,12 @@ mod tests {
         assert!(limits.validate().unwrap_err().contains("host_call_bytes"));
     }
 
+    fn defaults() -> serde_json::Map<String, serde_json::Value> {
+        serde_json::from_str(&serde_json::to_string(&Limits::default()).unwrap()).unwrap()
+    }
+
     fn names() -> Vec<String> {
-        let Ok(serde_json::Value::Object(limits)) = serde_json::to_value(Limits::default()) else {
-            panic!("limits are an object");
-        };
-        limits.into_iter().map(|(name, _)| name).collect()
+        defaults().into_iter().map(|(name, _)| name).collect()
     }
 
     fn with(name: &str, number: u64) -> Result<(), String> {
@@ -471,10 +475,9 @@ mod tests {
 
     #[test]
     fn a_percentage_above_one_hundred_is_refused() {
-        let limits = Limits { proof_overlap_percent: 101, ..Limits::default() };
-        assert!(limits.validate().unwrap_err().contains("proof_overlap_percent"));
-        let limits = Limits { proof_errors_percent: 101, ..Limits::default() };
-        assert!(limits.validate().unwrap_err().contains("proof_errors_percent"));
+        for name in ["proof_overlap_percent", "proof_errors_percent"] {
+            assert!(with(name, 101).unwrap_err().contains(name));
+        }
     }
 
     #[test]
@@ -488,11 +491,7 @@ mod tests {
     #[test]
     fn the_documentation_names_every_limit_with_its_default() {
         let page = include_str!("../../../docs/LIMITS.md");
-        let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).unwrap()
-        else {
-            panic!("limits are an object");
-        };
-        for (name, default) in limits {
+        for (name, default) in defaults() {
             let row = format!("| `{name}` | {default} |");
             assert!(page.contains(&row), "docs/LIMITS.md lacks {row}");
         }

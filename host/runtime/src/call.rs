@@ -25,6 +25,7 @@ use crate::embedders::GivenVectors;
 use crate::guest::{Failing, Guest};
 use crate::health::{Begun, Counted};
 use crate::outcome::{CallError, DeadlinePassed, GuestError, GuestLimit, GuestRun, Waiting};
+use crate::request_context::RequestContext;
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
 use crate::state::State;
@@ -66,6 +67,8 @@ pub(crate) struct CallContext {
     pub(crate) expected: Option<(FactId, Hash)>,
     /// The vectors that the caller gave, by their texts.
     pub(crate) given: GivenVectors,
+    /// Who asks, and for what.
+    pub(crate) request: RequestContext,
     /// Whether writes are captured and dropped.
     pub(crate) dry_run: bool,
     pub(crate) slice: Slice,
@@ -130,6 +133,7 @@ fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
     state.registry = context.registry;
     state.expected = context.expected.clone();
     state.given = context.given.clone();
+    state.request = context.request.clone();
     // The operator asked for a dry run, so the tenant is not charged.
     if !dry_run {
         state.fuel.charge(&state.services.tenants, &state.tenant);

@@ -315,6 +315,22 @@ impl Session {
         Some(self.test(guest, pre, invocation).await)
     }
 
+    /// The JSON Schema of the extension's settings; `None` if it exports none.
+    ///
+    /// # Errors
+    /// When the guest does not return.
+    pub async fn settings_schema(
+        &mut self,
+        (guest, linked): (&Arc<Guest>, &LinkedExtension),
+    ) -> Option<Result<String, GuestError>> {
+        let pre = linked.schema.as_ref()?;
+        let invocation = self.hook_invocation("schema", 0, 0);
+        let schema = self.run(guest, pre, invocation, |described, store| {
+            Box::pin(async move { described.kenning_settings_schema().call_settings(store).await })
+        });
+        Some(schema.await.map(|(schema, _)| schema))
+    }
+
     /// Only instantiates the extension.
     ///
     /// # Errors

@@ -28,6 +28,14 @@ impl Component {
         }
     }
 
+    /// The extension's name, if it is one.
+    pub(crate) fn extension(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Logic => None,
+            Self::Extension(name) => Some(name.clone()),
+        }
+    }
+
     /// The kind, for metrics, which must not name extensions.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -57,6 +65,9 @@ pub struct Guest {
     pub health: Health,
     /// An extension's log lines, for its author.
     pub lines: Option<Arc<LogBuffer>>,
+    /// What the operator set for this generation of an extension, as a JSON object; `None` for
+    /// nothing.
+    pub settings: Option<Arc<str>>,
 }
 
 /// Announces that a guest fails on call after call.
@@ -74,13 +85,18 @@ impl Guest {
     /// A generation of the logic.
     pub fn logic(reference: GenerationRef) -> Arc<Self> {
         let (component, health) = (Component::Logic, Health::default());
-        Arc::new(Self { component, reference, health, lines: None })
+        Arc::new(Self { component, reference, health, lines: None, settings: None })
     }
 
     /// A generation of the extension `name`. `lines` outlives the generation.
-    pub fn extension(name: &str, reference: GenerationRef, lines: Arc<LogBuffer>) -> Arc<Self> {
+    pub fn extension(
+        name: &str,
+        reference: GenerationRef,
+        lines: Arc<LogBuffer>,
+        settings: Option<Arc<str>>,
+    ) -> Arc<Self> {
         let (component, health) = (Component::Extension(name.into()), Health::default());
-        Arc::new(Self { component, reference, health, lines: Some(lines) })
+        Arc::new(Self { component, reference, health, lines: Some(lines), settings })
     }
 
     /// The limit on its memories and tables together, in bytes.

@@ -17,6 +17,8 @@
 //! | `guest` | a guest's identity; `health` counts its failures, `log_buffer` keeps its log lines |
 //! | `trace` | which guests a call ran, and where its time and fuel went |
 //! | `dry_run` | captures what a guest writes in a dry run |
+//! | `request_context` | who makes a call and what for, as its guests may know |
+//! | `secrets` | what the operator gives to single extensions |
 //! | `services` | storage, embedder, indexes and tenants, as the imports use them |
 //! | `tenant_index` | one tenant's index, and the turns in which it is searched and written |
 //! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors to be stored |
@@ -58,7 +60,9 @@ mod log_buffer;
 mod log_lines;
 mod memory;
 mod outcome;
+mod request_context;
 mod schedule;
+mod secrets;
 mod services;
 mod session;
 mod state;
@@ -84,7 +88,9 @@ pub use health::{Begun, Health, Reading, TenantReading};
 pub use kenning_bindings::kenning::knowledge::types as wit;
 pub use log_buffer::{LogBuffer, LogLine};
 pub use outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
+pub use request_context::{CallerIdentity, ExtensionOptions, Notes, RequestContext, Verb};
 pub use schedule::admission::Priority;
+pub use secrets::{SECRET_BYTES, Secret, Secrets};
 pub use services::Services;
 pub use session::{Runtime, Session};
 pub use tenant_index::TenantIndex;

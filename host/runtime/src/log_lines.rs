@@ -47,7 +47,12 @@ struct Progress {
     partial: Vec<u8>,
     /// The last lines of stdout and stderr: what a guest says when it fails.
     last: VecDeque<Vec<u8>>,
+    /// What was read in this call and must not be written.
+    secrets: Vec<String>,
 }
+
+/// Stands in a line for a secret.
+const BLOT: &str = "[secret]";
 
 /// How many of the last lines of stdout and stderr are looked at when a guest fails.
 const LAST_LINES: usize = 32;
@@ -66,6 +71,21 @@ impl LogLines {
                 progress: Mutex::default(),
             }),
         }
+    }
+
+    /// From now on no line of this call shows this secret.
+    pub(crate) fn blot_out(&self, secret: &str) {
+        let mut progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if !progress.secrets.iter().any(|known| known == secret) {
+            progress.secrets.push(secret.to_owned());
+        }
+    }
+
+    /// The line without secrets.
+    fn clean(&self, line: &str) -> String {
+        let progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let blot = |line: String, secret: &String| line.replace(secret, BLOT);
+        progress.secrets.iter().fold(line.to_owned(), blot)
     }
 
     /// Writes one line, truncated to its limit, unless the call has written all its lines.
@@ -128,11 +148,15 @@ impl LogLines {
     /// The last lines of stdout and stderr, which may contain anything.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         let progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.last.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+        let last: Vec<_> =
+            progress.last.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+        drop(progress);
+        last.iter().map(|line| self.clean(line)).collect()
     }
 
     fn emit(&self, level: Level, line: &str) {
-        let line = truncated(line, self.shared.max_line_bytes);
+        let line = self.clean(line);
+        let line = truncated(&line, self.shared.max_line_bytes);
         let Shared { tenant, component, generation, buffer, replay, .. } = &*self.shared;
         if let Some(buffer) = buffer {
             buffer.push(name(level), *generation, line, *replay);

@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::embedders::Embedders;
 use crate::guest::Failing;
+use crate::secrets::Secrets;
 use crate::tenant_indexes::TenantIndexes;
 
 /// The services behind the imports, shared by all calls.
@@ -22,6 +23,8 @@ pub struct Services {
     pub indexes: Arc<TenantIndexes>,
     /// Keys, quotas and usage.
     pub tenants: Arc<Tenants>,
+    /// What single extensions may read besides their settings.
+    pub secrets: Secrets,
     /// The limits of this server.
     pub limits: Limits,
     /// Announces each guest that fails on call after call.

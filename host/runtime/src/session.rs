@@ -19,10 +19,10 @@ use tracing::Instrument;
 use crate::call::{CallContext, GuestCall, Invocation, run_guest};
 use crate::component::engine::Engines;
 use crate::component::linked::Pre;
-use crate::embedders::GivenVectors;
 use crate::guest::Guest;
 use crate::imports::search::{self, Bounds};
 use crate::outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
+use crate::request_context::RequestContext;
 use crate::schedule::admission::{Admission, Priority};
 use crate::schedule::epoch::EpochClock;
 use crate::schedule::time_slice::{TimeSlicer, workers};
@@ -130,7 +130,8 @@ impl Runtime {
         let slice = self.slicer.slice(tenant.clone());
         let slicing = slice.clone();
         let tracer = Arc::new(CallTracer::new(tenant.clone(), deadline));
-        let (registry, expected, given) = (None, None, GivenVectors::default());
+        let (registry, expected) = (None, None);
+        let (given, request) = Default::default();
         let context = CallContext {
             engines,
             services,
@@ -138,6 +139,7 @@ impl Runtime {
             registry,
             expected,
             given,
+            request,
             deadline,
             dry_run,
             slice,
@@ -199,6 +201,13 @@ impl Session {
     #[must_use]
     pub fn going_by(mut self, registry: Option<RegistryRevision>) -> Self {
         self.context.registry = registry;
+        self
+    }
+
+    /// The same, for this request: what its guests may know of it.
+    #[must_use]
+    pub fn asked(mut self, request: RequestContext) -> Self {
+        self.context.request = request;
         self
     }
 

@@ -15,6 +15,7 @@ use crate::guest::{Component, Guest};
 use crate::log_lines::LogLines;
 use crate::memory::Memory;
 use crate::outcome::{CallEffects, Validity, Waiting};
+use crate::request_context::RequestContext;
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
 use crate::windows::CallWindows;
@@ -36,6 +37,12 @@ pub struct State {
     pub(crate) unexpected: bool,
     /// The vectors that the caller gave, by their texts.
     pub(crate) given: GivenVectors,
+    /// Who asks, and for what.
+    pub(crate) request: RequestContext,
+    /// The name of the extension that runs; `None` for a logic.
+    pub(crate) extension: Option<Arc<str>>,
+    /// What the operator set for it, as a JSON object; `None` for nothing.
+    pub(crate) settings: Option<Arc<str>>,
     pub(crate) deadline: Instant,
     pub(crate) memory: Memory,
     pub(crate) waiting: Waiting,
@@ -99,6 +106,9 @@ impl State {
             registry: None,
             expected: None,
             given: GivenVectors::default(),
+            request: RequestContext::default(),
+            extension: guest.component.extension(),
+            settings: guest.settings.clone(),
             unexpected: false,
             validity: Validity::default(),
             deadline,

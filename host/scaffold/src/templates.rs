@@ -75,10 +75,12 @@ pub(crate) const SDK: &[File] = sdk![
     "src/error.rs",
     "src/hooks.rs",
     "src/host/budget.rs",
+    "src/host/context.rs",
     "src/host/embedding.rs",
     "src/host/index.rs",
     "src/host/log.rs",
     "src/host/mod.rs",
+    "src/host/settings.rs",
     "src/host/storage.rs",
     "src/lib.rs",
     "src/metadata.rs",
@@ -99,15 +101,18 @@ macro_rules! contract {
 pub(crate) const CONTRACT: &[File] =
     contract!["hooks.wit", "host.wit", "logic.wit", "types.wit", "world.wit"];
 
+/// The further packages that an extension may use.
+pub(crate) const FURTHER: &[File] = contract!["context/context.wit", "settings/settings.wit"];
+
 /// Every file of a project for the extension `name`.
 pub(crate) fn files(
     language: Language,
     name: &str,
 ) -> impl Iterator<Item = (String, Cow<'static, str>)> {
-    let (own, sdk, directory): (_, &[&[File]], _) = match language {
-        Language::Rust => (RUST, &[SDK, GENERATED], "sdk/wit"),
-        Language::JavaScript => (JAVASCRIPT, &[], "wit/deps/knowledge"),
-        Language::Python => (PYTHON, &[], "wit/deps/knowledge"),
+    let (own, sdk, directory, further_in): (_, &[&[File]], _, _) = match language {
+        Language::Rust => (RUST, &[SDK, GENERATED], "sdk/wit", "sdk/wit"),
+        Language::JavaScript => (JAVASCRIPT, &[], "wit/deps/knowledge", "wit/deps"),
+        Language::Python => (PYTHON, &[], "wit/deps/knowledge", "wit/deps"),
     };
     let own = own.iter().map(move |(path, text)| (path.to_string(), named(text, name)));
     let sdk = sdk.iter().copied().flatten();
@@ -115,7 +120,9 @@ pub(crate) fn files(
     let contract = CONTRACT.iter();
     let contract =
         contract.map(move |(path, text)| (format!("{directory}/{path}"), (*text).into()));
-    own.chain(sdk).chain(contract)
+    let further = FURTHER.iter();
+    let further = further.map(move |(path, text)| (format!("{further_in}/{path}"), (*text).into()));
+    own.chain(sdk).chain(contract).chain(further)
 }
 
 fn named(text: &'static str, name: &str) -> Cow<'static, str> {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::templates::{CONTRACT, GENERATED, SDK};
+use crate::templates::{CONTRACT, FURTHER, GENERATED, SDK};
 use crate::{Error, Language, new_extension};
 
 const LANGUAGES: [Language; 3] = [Language::Rust, Language::JavaScript, Language::Python];
@@ -91,6 +91,9 @@ fn the_sdk_and_the_contract_are_complete() {
     let present: BTreeSet<_> =
         files.map(|entry| entry.file_name().into_string().unwrap()).collect();
     assert_eq!(names(CONTRACT), present);
+    for (path, _) in FURTHER {
+        assert!(repository().join("wit").join(path).is_file(), "{path}");
+    }
 }
 
 /// The manifest of the SDK in a project requires the versions that are tested here.

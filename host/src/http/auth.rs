@@ -10,6 +10,7 @@ use http::request::Parts;
 use kenning_storage::{Revision, TenantId};
 
 use super::answer::Refusal;
+use super::request::RequestId;
 use crate::http::App;
 use crate::kb::Caller;
 use kenning_core::error::{Code, Error};
@@ -31,6 +32,7 @@ pub(crate) struct Who {
     min_revision: Option<Revision>,
     /// The key that it came with, on a server with keys.
     key: Option<Arc<str>>,
+    request_id: Option<Arc<str>>,
 }
 
 impl Who {
@@ -61,8 +63,9 @@ impl Who {
     pub(crate) fn within(&self, limit: Duration) -> Caller {
         let time = self.timeout.map_or(limit, |timeout| timeout.min(limit));
         let permit = self.permit.clone();
-        let min_revision = self.min_revision;
-        Caller { permit, min_revision, ..Caller::within(self.tenant.clone(), time) }
+        let (min_revision, request_id) = (self.min_revision, self.request_id.clone());
+        let caller = Caller::within(self.tenant.clone(), time);
+        Caller { permit, min_revision, request_id, ..caller }
     }
 }
 
@@ -78,7 +81,9 @@ impl FromRequestParts<Arc<App>> for Who {
         let min_revision = min_revision.map(|value| revision(value.to_str().ok())).transpose()?;
         let key = key(&parts.headers).filter(|_| tenants.require_keys()).map(Arc::from);
         let permit = tenants.admit(&tenant, key.as_deref(), timeout).await?.map(Arc::new);
-        Ok(Self { tenant, timeout, permit, min_revision, key })
+        let request_id = parts.extensions.get::<RequestId>();
+        let request_id = request_id.and_then(|RequestId(id)| id.to_str().ok()).map(Arc::from);
+        Ok(Self { tenant, timeout, permit, min_revision, key, request_id })
     }
 }
 

@@ -25,6 +25,7 @@ use crate::http::App;
 use crate::kb::Selection;
 use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
+use kenning_runtime::Verb;
 
 /// Facts in one piece of the stream.
 const PAGE: u32 = 500;
@@ -126,7 +127,7 @@ async fn piece(
 ) -> Result<Piece, Error> {
     let (cursor, before) = from.map(|from| (from.cursor, from.withheld)).unzip();
     let limit = PAGE.min(app.limits.page_facts as u32);
-    let caller = who.within(app.limits.call);
+    let caller = who.within(app.limits.call).asking_to(Verb::Export);
     let answered = match filter {
         None => app.kb.list(&caller, None, limit, cursor).await?,
         Some(filter) => {

@@ -73,6 +73,7 @@ fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(logic::rollback))
         .routes(routes!(extensions::list))
         .routes(routes!(extensions::install, extensions::remove, settings::change))
+        .routes(routes!(settings::configure))
         .routes(routes!(extensions::rollback))
         .routes(routes!(extensions::logs))
         .routes(routes!(digests::find))

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kenning_core::provenance::ServedBy;
-use kenning_runtime::Priority;
+use kenning_runtime::{CallerIdentity, Priority, RequestContext, Verb};
 use kenning_storage::{Revision, TenantId};
-use kenning_tenants::Permit;
+use kenning_tenants::{Permit, Tenants};
 
 /// Who calls, and when the response is due.
 #[derive(Clone, Debug)]
@@ -21,13 +21,37 @@ pub struct Caller {
     pub permit: Option<Arc<Permit>>,
     /// The revision that a read must have seen.
     pub min_revision: Option<Revision>,
+    /// What the caller asked for, where that is more than the verb that is called.
+    pub verb: Option<Verb>,
+    /// The id of the request that the call is part of.
+    pub request_id: Option<Arc<str>>,
 }
 
 impl Caller {
     /// A caller that waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
         let (deadline, priority) = (Instant::now() + time, Priority::Interactive);
-        Self { tenant, deadline, priority, permit: None, min_revision: None }
+        let (permit, min_revision, verb, request_id) = Default::default();
+        Self { tenant, deadline, priority, permit, min_revision, verb, request_id }
+    }
+
+    /// The same for a call that is part of `verb`.
+    #[must_use]
+    pub fn asking_to(self, verb: Verb) -> Self {
+        Self { verb: Some(verb), ..self }
+    }
+
+    /// What the guests of a call may know of it, if it is not part of another verb than `verb`.
+    pub(super) fn request(&self, verb: Verb) -> RequestContext {
+        let (verb, id) = (self.verb.unwrap_or(verb), self.request_id.clone());
+        RequestContext { verb, id, ..RequestContext::default() }
+    }
+
+    /// Who the caller is by what is in force now.
+    pub(super) fn identity(&self, tenants: &Tenants) -> CallerIdentity {
+        let key = self.permit.as_ref().and_then(|permit| permit.key());
+        let attributes = key.as_ref().and_then(|key| tenants.attributes(&self.tenant, key));
+        CallerIdentity { key_id: key, attributes }
     }
 
     /// The same with background priority.

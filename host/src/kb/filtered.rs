@@ -20,6 +20,7 @@ use super::pipeline::Pipeline;
 use super::{Caller, Kb, Request, Response};
 use kenning_core::error::{Code, Error};
 use kenning_core::provenance::ServedBy;
+use kenning_runtime::Verb;
 use kenning_runtime::wit::{Fact, FactPage};
 
 /// Most facts that one page of a filtered listing looks at.
@@ -170,6 +171,7 @@ impl Kb {
         let until = share_of(caller, 3, 4);
         let selection = Selection { containing: None, filter };
         let (mut done, mut withheld, mut cursor) = (Done::default(), 0, cursor);
+        let caller = &caller.clone().asking_to(Verb::Delete);
         let mut before = None;
         loop {
             let page =
@@ -239,8 +241,11 @@ impl Kb {
         ids: Vec<String>,
         until: Instant,
     ) -> Result<Response<Deleted>, Error> {
-        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.delete_each(ids, until)))
-            .await
+        let request = caller.request(Verb::Delete);
+        self.run(caller, Purpose::Write, request, move |pipeline| {
+            Box::pin(pipeline.delete_each(ids, until))
+        })
+        .await
     }
 
     /// The facts in `selection` of the page of `size` facts after `cursor`.
@@ -251,7 +256,8 @@ impl Kb {
         size: u32,
         cursor: Option<String>,
     ) -> Result<Response<Matching>, Error> {
-        self.run(caller, Purpose::Read, move |pipeline| {
+        let request = caller.request(Verb::List);
+        self.run(caller, Purpose::Read, request, move |pipeline| {
             Box::pin(pipeline.list_matching(selection, size, cursor))
         })
         .await

@@ -10,7 +10,7 @@ use std::slice;
 use std::time::{Duration, Instant};
 
 use kenning_core::error::Error;
-use kenning_runtime::Validity;
+use kenning_runtime::{RequestContext, Validity};
 use kenning_storage::{LivingHost, RegistryRevision, StorageError, TenantId};
 use tokio::time::sleep;
 
@@ -33,14 +33,16 @@ impl Kb {
         &self,
         caller: &Caller,
         purpose: Purpose,
+        request: RequestContext,
         steps: impl Steps<T>,
     ) -> Result<Response<T>, Error> {
         for _ in 0..=REPEATS {
             let snapshot = self.snapshot(caller).await?;
             let (guests, hooks) = (snapshot.clone(), HookLog::default());
+            let request = request.anew(caller.identity(&self.services.tenants));
             let again = steps.clone();
             let (result, ended) =
-                self.run_with(snapshot, hooks.clone(), caller, purpose, again).await;
+                self.run_with(snapshot, hooks.clone(), caller, purpose, request, again).await;
             let is_stale = self.is_stale(caller, guests.registry, &result, ended).await?;
             let served_by = hooks.served_by(&guests);
             if is_stale && !ended.wrote && !ended.outcome_unknown {

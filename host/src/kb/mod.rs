@@ -59,7 +59,7 @@ use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::tenant_indexes::Progress;
 use kenning_runtime::wit::{self, Draft, Fact, FactPage, Mode};
-use kenning_runtime::{CallError, CallTracer, Runtime, Services, Validity};
+use kenning_runtime::{CallError, CallTracer, RequestContext, Runtime, Services, Validity, Verb};
 
 use caller::Purpose;
 pub use caller::{Caller, Response};
@@ -68,7 +68,7 @@ use errors::ErrorMapper;
 pub use filtered::{Deletion, Rest, Selection};
 use hook_log::HookLog;
 pub use pipeline::{Pipeline, StoreOutcome};
-pub use recorder::{Request, RequestRecorder};
+pub use recorder::{Recorded, Request, RequestRecorder};
 pub use replay::Observed;
 pub use search::{Found, FoundHit, Highlight, Options, Recency, Search};
 pub use status::Figures;
@@ -145,7 +145,11 @@ impl Kb {
         if let Some(Ok(first)) = submitted.first() {
             self.record(caller, || Request::Store(first.clone()));
         }
-        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.store(submitted))).await
+        let request = caller.request(Verb::Store);
+        self.run(caller, Purpose::Write, request, move |pipeline| {
+            Box::pin(pipeline.store(submitted))
+        })
+        .await
     }
 
     /// The host's own limits for a draft; the logic adds its own rules.
@@ -163,7 +167,8 @@ impl Kb {
         self.check_quota(caller, false).await?;
         self.wait_for_storage(caller).await?;
         self.record(caller, || Request::Get(id.clone()));
-        self.run(caller, Purpose::Read, move |pipeline| Box::pin(pipeline.get(id))).await
+        let request = caller.request(Verb::Get);
+        self.run(caller, Purpose::Read, request, move |pipeline| Box::pin(pipeline.get(id))).await
     }
 
     /// Which of `ids` the caller may know of: those of facts that exist and that the tenant's
@@ -177,10 +182,10 @@ impl Kb {
         ids: Vec<String>,
     ) -> Result<BTreeSet<String>, Error> {
         self.check_quota(caller, false).await?;
+        let request = caller.request(Verb::Follow);
         let visible = self
-            .run(caller, Purpose::Read, move |pipeline| Box::pin(pipeline.visible(ids)))
-            .await?;
-        Ok(visible.value)
+            .run(caller, Purpose::Read, request, move |pipeline| Box::pin(pipeline.visible(ids)));
+        Ok(visible.await?.value)
     }
 
     /// Returns one page of facts, newest first; `containing` keeps only those with that text.
@@ -200,7 +205,8 @@ impl Kb {
             let containing = containing.clone();
             self.record(caller, || Request::List { containing, limit });
         }
-        self.run(caller, Purpose::Read, move |pipeline| {
+        let request = caller.request(Verb::List);
+        self.run(caller, Purpose::Read, request, move |pipeline| {
             Box::pin(pipeline.list(containing, limit, cursor))
         })
         .await
@@ -222,7 +228,11 @@ impl Kb {
         check_bytes("fact_text_bytes", limits.fact_text_bytes, text)?;
         let metadata = patch.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
         check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, metadata)?;
-        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.update(id, patch))).await
+        let request = caller.request(Verb::Update);
+        self.run(caller, Purpose::Write, request, move |pipeline| {
+            Box::pin(pipeline.update(id, patch))
+        })
+        .await
     }
 
     /// Deletes one fact.
@@ -231,7 +241,9 @@ impl Kb {
     /// `not_found` when there is no such fact; see [`Self::store`].
     pub async fn delete(&self, caller: &Caller, id: String) -> Result<Response<()>, Error> {
         self.check_quota(caller, false).await?;
-        self.run(caller, Purpose::Write, move |pipeline| Box::pin(pipeline.delete(id))).await
+        let request = caller.request(Verb::Delete);
+        self.run(caller, Purpose::Write, request, move |pipeline| Box::pin(pipeline.delete(id)))
+            .await
     }
 
     /// Searches.
@@ -243,8 +255,10 @@ impl Kb {
         self.wait_for_index(caller).await?;
         self.record(caller, || Request::Search(search.clone()));
         let mode = search.query.mode;
-        let search =
-            self.run(caller, Purpose::Search, move |pipeline| Box::pin(pipeline.search(search)));
+        let request = search.asked(caller.request(Verb::Search));
+        let search = self.run(caller, Purpose::Search, request, move |pipeline| {
+            Box::pin(pipeline.search(search))
+        });
         let mut response = search.await?;
         response.value.degraded.extend(self.unfinished_index());
         response.value.degraded.extend(self.services.indexes.applied().lag(&caller.tenant));
@@ -265,9 +279,9 @@ impl Kb {
         ids: Vec<String>,
     ) -> Result<Vec<Option<wit::Entry>>, Error> {
         let snapshot = self.logic_snapshot(caller).await?;
-        let hooks = HookLog::default();
+        let (hooks, request) = (HookLog::default(), RequestContext::default());
         let (entries, _) = self
-            .run_with(snapshot, hooks, caller, Purpose::Read, move |pipeline| {
+            .run_with(snapshot, hooks, caller, Purpose::Read, request, move |pipeline| {
                 Box::pin(pipeline.entries(ids))
             })
             .await;
@@ -276,7 +290,10 @@ impl Kb {
 
     fn record(&self, caller: &Caller, request: impl FnOnce() -> Request) {
         let most = self.services.tenants.recorded_requests(&caller.tenant);
-        self.recorder.record(&caller.tenant, most, request);
+        self.recorder.record(&caller.tenant, most, || Recorded {
+            request: request(),
+            caller: caller.identity(&self.services.tenants),
+        });
     }
 
     fn unfinished_index(&self) -> Option<String> {
@@ -311,6 +328,7 @@ impl Kb {
         hooks: HookLog,
         caller: &Caller,
         purpose: Purpose,
+        request: RequestContext,
         steps: impl Steps<T>,
     ) -> (Result<Done<T>, Error>, SessionEnd) {
         let errors = ErrorMapper { storage: self.storage_name, purpose };
@@ -324,7 +342,7 @@ impl Kb {
         let traced = tracer.clone();
         let session =
             self.runtime.run_session(tenant, caller.deadline, caller.priority, move |session| {
-                let session = session.traced(traced).going_by(snapshot.registry);
+                let session = session.traced(traced).going_by(snapshot.registry).asked(request);
                 let mut pipeline = Pipeline::new(session, snapshot, errors).logging(hooks);
                 async move {
                     // When the caller leaves, the worker stops a moment after the caller does.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kenning_runtime::CallerIdentity;
 use kenning_storage::TenantId;
 use quick_cache::sync::Cache;
 
@@ -35,6 +36,22 @@ pub enum Request {
     },
     /// Search.
     Search(Search),
+}
+
+/// A request with who made it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// What was asked for.
+    pub request: Request,
+    /// Who asked, as it was known then.
+    pub caller: CallerIdentity,
+}
+
+impl Recorded {
+    fn bytes(&self) -> usize {
+        let attributes = self.caller.attributes.as_ref().map_or(0, |attributes| attributes.len());
+        self.request.bytes() + attributes
+    }
 }
 
 /// Kinds of requests, each kept in a queue of its own.
@@ -81,7 +98,7 @@ struct TenantRequests {
 #[derive(Default)]
 struct Kind {
     bytes: usize,
-    requests: VecDeque<(u64, Request)>,
+    requests: VecDeque<(u64, Recorded)>,
 }
 
 impl RequestRecorder {
@@ -95,7 +112,7 @@ impl RequestRecorder {
         &self,
         tenant: &TenantId,
         most: Option<u64>,
-        request: impl FnOnce() -> Request,
+        recorded: impl FnOnce() -> Recorded,
     ) {
         let Some(tenants) = &self.tenants else { return };
         let most = most.map_or(REQUESTS, |most| REQUESTS.min(most as usize));
@@ -110,12 +127,12 @@ impl RequestRecorder {
                 requests
             }
         };
-        let request = request();
-        requests.lock().unwrap_or_else(PoisonError::into_inner).push(request, most);
+        let recorded = recorded();
+        requests.lock().unwrap_or_else(PoisonError::into_inner).push(recorded, most);
     }
 
     /// A tenant's requests, newest first.
-    pub fn of(&self, tenant: &TenantId) -> Vec<Request> {
+    pub fn of(&self, tenant: &TenantId) -> Vec<Recorded> {
         let requests = self.tenants.as_ref().and_then(|tenants| tenants.get(tenant));
         let newest_first = |requests: Arc<Mutex<TenantRequests>>| {
             requests.lock().unwrap_or_else(PoisonError::into_inner).newest_first()
@@ -138,16 +155,16 @@ impl RequestRecorder {
 }
 
 impl TenantRequests {
-    fn push(&mut self, request: Request, most: usize) {
-        let bytes = request.bytes();
+    fn push(&mut self, recorded: Recorded, most: usize) {
+        let bytes = recorded.bytes();
         if bytes > BYTES / 8 {
             // One request must not displace all others.
             return;
         }
         self.pushed += 1;
-        let kind = &mut self.kinds[request.kind()];
+        let kind = &mut self.kinds[recorded.request.kind()];
         kind.bytes += bytes;
-        kind.requests.push_back((self.pushed, request));
+        kind.requests.push_back((self.pushed, recorded));
         // The oldest request of the largest kind goes, so that many searches do not displace
         // the few stores.
         while self.sum(|kind| kind.requests.len()) > most {
@@ -171,10 +188,10 @@ impl TenantRequests {
         }
     }
 
-    fn newest_first(&self) -> Vec<Request> {
+    fn newest_first(&self) -> Vec<Recorded> {
         let mut all: Vec<_> = self.kinds.iter().flat_map(|kind| &kind.requests).collect();
         all.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-        all.into_iter().map(|(_, request)| request.clone()).collect()
+        all.into_iter().map(|(_, recorded)| recorded.clone()).collect()
     }
 }
 
@@ -182,8 +199,16 @@ impl TenantRequests {
 mod tests {
     use super::*;
 
-    fn get(id: &str) -> Request {
-        Request::Get(id.to_string())
+    fn recorded(request: Request) -> Recorded {
+        Recorded { request, caller: CallerIdentity::default() }
+    }
+
+    fn get(id: &str) -> Recorded {
+        recorded(Request::Get(id.to_string()))
+    }
+
+    fn is_get(recorded: &Recorded, number: usize) -> bool {
+        matches!(&recorded.request, Request::Get(id) if *id == number.to_string())
     }
 
     #[test]
@@ -194,7 +219,7 @@ mod tests {
         recorder.record(&b, None, || get("of b"));
         let kept = recorder.of(&a);
         assert_eq!(kept.len(), REQUESTS);
-        assert!(matches!(&kept[0], Request::Get(id) if *id == (REQUESTS + 4).to_string()));
+        assert!(is_get(&kept[0], REQUESTS + 4));
         assert_eq!(recorder.of(&b).len(), 1);
         assert_eq!(recorder.tenants().len(), 2);
         recorder.forget(&a);
@@ -216,13 +241,13 @@ mod tests {
     fn many_requests_of_one_kind_do_not_displace_the_few_of_another() {
         let recorder = RequestRecorder::new(true);
         let a = TenantId::parse("a").unwrap();
-        let list = || Request::List { containing: None, limit: 1 };
+        let list = || recorded(Request::List { containing: None, limit: 1 });
         (0..5).for_each(|_| recorder.record(&a, None, list));
         (0..REQUESTS).for_each(|n| recorder.record(&a, None, || get(&n.to_string())));
         let kept = recorder.of(&a);
-        let lists = kept.iter().filter(|kept| matches!(kept, Request::List { .. })).count();
+        let lists = kept.iter().filter(|kept| matches!(kept.request, Request::List { .. })).count();
         assert_eq!((kept.len(), lists), (REQUESTS, 5));
-        assert!(matches!(&kept[0], Request::Get(id) if *id == (REQUESTS - 1).to_string()));
+        assert!(is_get(&kept[0], REQUESTS - 1));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use super::Kb;
 use super::caller::Purpose;
 use super::errors::ErrorMapper;
 use super::pipeline::Pipeline;
-use super::recorder::Request;
+use super::recorder::{Recorded, Request};
 use crate::registry::Snapshot;
 use kenning_core::error::Error;
-use kenning_runtime::Session;
+use kenning_runtime::{RequestContext, Session, Verb};
 
 /// The outcome of a replayed request.
 pub struct Observed {
@@ -56,18 +56,20 @@ impl Kb {
         &self,
         tenant: &TenantId,
         snapshot: Snapshot,
-        request: Request,
+        recorded: Recorded,
     ) -> Result<Observed, Error> {
-        let purpose = match request {
+        let purpose = match recorded.request {
             Request::Search(_) => Purpose::Search,
             _ => Purpose::Read,
         };
+        let context = recorded.context();
+        let request = recorded.request;
         let errors = ErrorMapper { storage: self.storage_name, purpose };
         let limits = &self.services.limits;
         let time = if purpose == Purpose::Search { limits.search } else { limits.call };
         self.dry_run(tenant.clone(), time, move |session| async move {
             let started = Instant::now();
-            let mut pipeline = Pipeline::new(session, snapshot, errors);
+            let mut pipeline = Pipeline::new(session.asked(context), snapshot, errors);
             let (ids, degraded, error) = match pipeline.replay(request).await {
                 Ok((ids, degraded)) => (ids, degraded, None),
                 Err(error) => (Vec::new(), false, Some(error)),
@@ -76,6 +78,19 @@ impl Kb {
             Observed { error, ids, degraded, fuel, took }
         })
         .await
+    }
+}
+
+impl Recorded {
+    /// What the guests may know of it when it runs again.
+    fn context(&self) -> RequestContext {
+        let context = |verb| RequestContext::of(verb).anew(self.caller.clone());
+        match &self.request {
+            Request::Store(_) => context(Verb::Store),
+            Request::Get(_) => context(Verb::Get),
+            Request::List { .. } => context(Verb::List),
+            Request::Search(search) => search.asked(context(Verb::Search)),
+        }
     }
 }
 

@@ -422,6 +422,7 @@ mod tests {
                 staged_at: now(),
                 grants: Vec::new(),
                 settings: None,
+                values: None,
                 rolled_back: Some(false),
                 forced_by: None,
             };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{Shared, WeakShared};
 use kenning_storage::{RegistryRevision, StorageError, TenantId};
+use serde_json::Value;
 
 use super::records::{
     BUILT_IN, ExtensionRecord, ExtensionRecords, GenerationRecord, GuestRecord, Pin,
@@ -20,6 +21,12 @@ impl GenerationRecord {
     /// Its number and digest.
     pub fn reference(&self) -> GenerationRef {
         GenerationRef { number: self.number, digest: self.digest.as_str().into() }
+    }
+
+    /// What was set for an extension, as it reads it.
+    pub fn values_text(&self) -> Option<Arc<str>> {
+        let values = self.values.as_ref()?;
+        Some(Value::Object(values.clone()).to_string().into())
     }
 }
 
@@ -209,7 +216,7 @@ impl Registry {
                 // The log outlives a generation, so that a swap does not empty it.
                 let lines = current.and_then(|current| current.guest.lines.clone());
                 let lines = lines.unwrap_or_else(|| Arc::new(LogBuffer::default()));
-                Guest::extension(name, reference, lines)
+                Guest::extension(name, reference, lines, active.values_text())
             }
         };
         let (order, policy) = record.settings_of(active).into();

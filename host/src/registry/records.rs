@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use kenning_runtime::{Grant, OnFailure};
@@ -66,6 +67,10 @@ pub struct GenerationRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub settings: Option<Settings>,
+    /// What was set for an extension in this generation, as it reads it; left out if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub values: Option<Map<String, Value>>,
     /// Whether it was rolled back from, and not named since. `None` as release 0.1 wrote it: then
     /// its events tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -342,6 +347,7 @@ mod tests {
             staged_at: now(),
             grants: Vec::new(),
             settings: None,
+            values: None,
             rolled_back: Some(false),
             forced_by: None,
         }

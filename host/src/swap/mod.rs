@@ -30,6 +30,7 @@ mod revoke;
 mod rollback;
 mod settings;
 mod steps;
+mod values;
 mod verdict;
 mod verify;
 mod watch;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kenning_storage::{StorageError, TenantId};
+use serde_json::{Map, Value};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::kb::{Caller, Kb};
@@ -91,6 +93,8 @@ pub struct ExtensionTarget {
     pub policy: Option<OnFailure>,
     /// The imports that it may use besides those of every extension.
     pub grants: Vec<Grant>,
+    /// What it reads as its settings. `None` keeps the current ones, or none.
+    pub values: Option<Map<String, Value>>,
 }
 
 /// Replaces guests.

@@ -91,23 +91,27 @@ impl Swapper {
         let seen = records.extensions.get(&target.name).cloned().unwrap_or_default();
         let before = self.registry().loaded(&target.tenant);
         let before = before.and_then(|guests| guests.named(&target.name));
+        let values = target.values(&seen)?;
         if let Some(before) = &before
             && !proposal.dry_run
             && has_active(&seen.guest, &loaded)
+            && seen.guest.active().is_some_and(|active| active.values == values)
         {
             return self.change_settings(target, &proposal, &before.guest, report).await;
         }
         let settings = target.settings(&seen);
         let next = next(&seen.guest, &loaded, &proposal, (target.grants.clone(), Some(settings)));
+        let next = GenerationRecord { values, ..next };
         let linked = verify::linked(loaded.extension(&target.grants), &mut report)?;
         let lines = before.as_ref().and_then(|before| before.guest.lines.clone());
         let lines = lines.unwrap_or_else(|| Arc::new(LogBuffer::default()));
-        let guest = Guest::extension(&target.name, next.reference(), lines);
+        let guest = Guest::extension(&target.name, next.reference(), lines, next.values_text());
         let Settings { order, policy } = settings;
         let (grants, paused) = (target.grants.clone(), seen.paused);
         let candidate = Arc::new(Extension { guest, linked, grants, order, policy, paused });
         proposal.steps.begin(Step::Proving);
         self.start_extension(&target, &candidate, &mut report).await?;
+        self.check_values(&target.tenant, &candidate, next.values.as_ref(), &mut report).await?;
         let subject = Subject::Extension {
             tenant: &target.tenant,
             live: live.as_ref(),
@@ -301,6 +305,7 @@ fn next(
         staged_at: now(),
         grants,
         settings,
+        values: None,
         rolled_back: Some(false),
         forced_by: proposal.forced_by.clone(),
     }

@@ -18,7 +18,7 @@ use kenning_storage::TenantId;
 use super::overlap::{Overlap, common, rank_biased_overlap};
 use super::report::{Compared, Proof, Report};
 use super::{Proposal, Swapper};
-use crate::kb::{Observed, Request};
+use crate::kb::{Observed, Recorded, Request};
 use crate::registry::{Extension, Owner, Snapshot, TenantGuests};
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::Limits;
@@ -196,8 +196,8 @@ impl Swapper {
                 if comparison.requests >= most || Instant::now() >= until {
                     return Ok(comparison);
                 }
-                if let Some(request) = requests.next() {
-                    self.compare_request(&pair, request, &mut comparison).await?;
+                if let Some(recorded) = requests.next() {
+                    self.compare_request(&pair, recorded, &mut comparison).await?;
                     remaining.push((requests, pair));
                 }
             }
@@ -209,17 +209,17 @@ impl Swapper {
     async fn compare_request(
         &self,
         pair: &Pair,
-        request: Request,
+        recorded: Recorded,
         comparison: &mut Comparison,
     ) -> Result<(), Error> {
         let (mut live, mut candidate) =
-            self.replay_both(pair, &request, comparison.requests % 2).await?;
+            self.replay_both(pair, &recorded, comparison.requests % 2).await?;
         if live.error.is_none() && candidate.error.is_some() {
             // A caller may have stored or deleted just that fact between the two. A fault of the
             // candidate itself happens again.
-            (live, candidate) = self.replay_both(pair, &request, 0).await?;
+            (live, candidate) = self.replay_both(pair, &recorded, 0).await?;
         }
-        comparison.add(&request, &live, &candidate);
+        comparison.add(&recorded.request, &live, &candidate);
         Ok(())
     }
 
@@ -229,11 +229,12 @@ impl Swapper {
     async fn replay_both(
         &self,
         pair: &Pair,
-        request: &Request,
+        recorded: &Recorded,
         first: usize,
     ) -> Result<(Observed, Observed), Error> {
-        let replay =
-            |snapshot: &Snapshot| self.kb().replay(&pair.tenant, snapshot.clone(), request.clone());
+        let replay = |snapshot: &Snapshot| {
+            self.kb().replay(&pair.tenant, snapshot.clone(), recorded.clone())
+        };
         if first == 0 {
             let live = replay(&pair.live).await?;
             return Ok((live, replay(&pair.candidate).await?));

@@ -13,7 +13,7 @@ use kenning_storage::{StorageError, TenantId};
 use super::directory::Tenant;
 use super::key::NewKey;
 use super::quotas::Quotas;
-use super::record::{self, Record, document};
+use super::record::{self, Attributes, Record, document};
 use super::{Tenants, storage_error};
 
 /// How often a change is attempted while others come first.
@@ -56,7 +56,7 @@ impl Tenants {
             self.check_has_no_facts(name).await?;
         }
         let mut record = Record { language, given_dimensions, ..Record::new(quotas) };
-        let key = record.add_key()?;
+        let key = record.add_key(None)?;
         if self.save(name, &record, None).await? {
             return Ok(Created { record, key });
         }
@@ -103,8 +103,8 @@ impl Tenants {
         Ok(self.change(name, change).await?.0)
     }
 
-    /// Adds a key, which is valid at once. The others stay valid until they are revoked or, with
-    /// `grace_seconds`, for so many seconds.
+    /// Adds a key with these attributes, which is valid at once. The others stay valid until they
+    /// are revoked or, with `grace_seconds`, for so many seconds.
     ///
     /// # Errors
     /// [`Code::NotFound`] if the tenant was not created, [`Code::Conflict`] if it has the maximum
@@ -113,9 +113,10 @@ impl Tenants {
         &self,
         name: &TenantId,
         grace_seconds: Option<u64>,
+        attributes: Option<Attributes>,
     ) -> Result<NewKey, Error> {
         let change = |record: &mut Record| {
-            let key = record.add_key()?;
+            let key = record.add_key(attributes.clone())?;
             if let Some(seconds) = grace_seconds {
                 record.retire_others(&key.id, seconds);
             }

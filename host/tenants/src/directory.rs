@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn an_older_version_never_replaces_a_newer_one() {
         let mut record = Record::new(Quotas::default());
-        let key = record.add_key().unwrap();
+        let key = record.add_key(None).unwrap();
         let directory = Directory::default().with(&[found("a", 7, Some(&record))], new);
         assert!(directory.by_key(&key.id).is_some());
         let mut older = record.clone();

@@ -78,7 +78,7 @@ pub use directory::Tenant;
 pub use key::{AdminKey, KeyDigest, NewKey};
 pub use meter::{Meter, Permit, Used};
 pub use quotas::{QuotaExceeded, Quotas};
-pub use record::{KeyRecord, Record, now};
+pub use record::{Attributes, KeyRecord, Record, now};
 
 /// `Retry-After` when a quota on stored things is used up: some must be deleted first.
 const STORED_WAIT: Duration = Duration::from_secs(60);
@@ -171,6 +171,13 @@ impl Tenants {
     /// embedder makes them.
     pub fn given_dimensions(&self, tenant: &TenantId) -> Option<usize> {
         self.get(tenant)?.record.given_dimensions
+    }
+
+    /// What the operator says of the holder of a tenant's key, as a JSON object.
+    pub fn attributes(&self, tenant: &TenantId, key: &str) -> Option<Arc<str>> {
+        let found = self.get(tenant)?;
+        let key = found.record.keys.iter().find(|one| one.id == key)?;
+        key.attributes.as_ref().map(|attributes| attributes.text().clone())
     }
 
     /// Admits one request of a tenant, which came with the text of a key if it needed one. Returns

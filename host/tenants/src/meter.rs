@@ -52,21 +52,26 @@ pub struct Used {
 pub struct Permit {
     meter: Arc<Meter>,
     /// The key that the request came with, and when, if it needed one.
-    key: Option<(String, Timestamp)>,
+    key: Option<(Arc<str>, Timestamp)>,
 }
 
 impl Permit {
     /// The same for a request that came with the key of this id now.
     #[must_use]
     pub(super) fn with_key(mut self, id: String) -> Self {
-        self.key = Some((id, now()));
+        self.key = Some((id.into(), now()));
         self
+    }
+
+    /// The id of the key that the request came with, if it needed one.
+    pub fn key(&self) -> Option<Arc<str>> {
+        self.key.as_ref().map(|(id, _)| id.clone())
     }
 
     /// Whether the request's key is among these, and had not expired when the request came.
     pub(super) fn has_key_among(&self, keys: &[KeyRecord]) -> bool {
         let Some((id, since)) = &self.key else { return true };
-        keys.iter().any(|key| key.id == *id && key.is_valid_at(*since))
+        keys.iter().any(|key| key.id == **id && key.is_valid_at(*since))
     }
 
     /// Whether `meter` gave it. If not, it belongs to an earlier tenant of the same name.

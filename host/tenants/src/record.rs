@@ -1,12 +1,14 @@
 //! The stored record of one tenant: a document named `tenant/NAME`. Field names are the stored
 //! format.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kenning_core::error::{Code, Error};
 use kenning_index::Language;
 use kenning_storage::{DocumentName, TenantId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::key::{self, KeyDigest, NewKey};
 use super::quotas::Quotas;
@@ -14,11 +16,15 @@ use super::quotas::Quotas;
 /// The prefix of the documents' names.
 pub(super) const PREFIX: &str = "tenant/";
 
-/// The maximum size of a record; keys and quotas take a few kilobytes.
-pub(super) const BYTES: usize = 64 * 1024;
+/// The maximum size of a record: all keys with the largest attributes take half of it.
+pub(super) const BYTES: usize = 256 * 1024;
 
-/// The maximum of keys of one tenant: those in use, and some that are being rotated.
-const KEYS: usize = 10;
+/// The maximum of keys of one tenant: one for each group of callers that an extension tells apart,
+/// and some that are being rotated.
+const KEYS: usize = 100;
+
+/// The maximum size of a key's attributes, as JSON.
+const ATTRIBUTE_BYTES: usize = 1024;
 
 /// Milliseconds since 1970.
 pub(super) type Timestamp = u64;
@@ -63,6 +69,49 @@ pub struct KeyRecord {
     /// When it stops being valid, if that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// What the operator says of the key's holder, for extensions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Attributes>,
+}
+
+/// What the operator says of a key's holder: a JSON object as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes(Arc<str>);
+
+impl Attributes {
+    /// These attributes; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`Code::TooLarge`] if they take more than a kilobyte.
+    pub fn new(attributes: &Map<String, Value>) -> Result<Option<Self>, Error> {
+        if attributes.is_empty() {
+            return Ok(None);
+        }
+        let text = serde_json::to_string(attributes).map_err(Error::internal)?;
+        match text.len() {
+            0..=ATTRIBUTE_BYTES => Ok(Some(Self(text.into()))),
+            used => {
+                Err(Error::too_large("key_attribute_bytes", ATTRIBUTE_BYTES as u64, used as u64))
+            }
+        }
+    }
+
+    /// As JSON text.
+    pub fn text(&self) -> &Arc<str> {
+        &self.0
+    }
+}
+
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(text.into()))
+    }
 }
 
 impl Record {
@@ -80,11 +129,11 @@ impl Record {
         self.deleted.is_none() && key.is_some_and(|key| key.is_valid() && key.sha256.is_of(text))
     }
 
-    /// Adds a random key, and removes expired ones.
+    /// Adds a random key with these attributes, and removes expired ones.
     ///
     /// # Errors
     /// [`Code::Conflict`] if the tenant has the maximum of keys already.
-    pub fn add_key(&mut self) -> Result<NewKey, Error> {
+    pub fn add_key(&mut self, attributes: Option<Attributes>) -> Result<NewKey, Error> {
         self.keys.retain(KeyRecord::is_valid);
         if self.keys.len() >= KEYS {
             let message = format!("a tenant has at most {KEYS} keys; revoke one first");
@@ -92,7 +141,8 @@ impl Record {
         }
         let key = NewKey::random()?;
         let sha256 = KeyDigest::of(&key.text);
-        self.keys.push(KeyRecord { id: key.id.clone(), sha256, created: now(), expires: None });
+        let (id, created, expires) = (key.id.clone(), now(), None);
+        self.keys.push(KeyRecord { id, sha256, created, expires, attributes });
         Ok(key)
     }
 
@@ -142,7 +192,7 @@ mod tests {
     #[test]
     fn old_keys_work_beside_the_new_one_until_they_are_revoked() {
         let mut record = Record::new(Quotas::default());
-        let (old, new) = (record.add_key().unwrap(), record.add_key().unwrap());
+        let (old, new) = (record.add_key(None).unwrap(), record.add_key(None).unwrap());
         assert!(record.accepts(&old.text) && record.accepts(&new.text));
         record.revoke(&old.id).unwrap();
         assert!(!record.accepts(&old.text) && record.accepts(&new.text));
@@ -152,7 +202,7 @@ mod tests {
     #[test]
     fn old_keys_expire_after_the_grace_period() {
         let mut record = Record::new(Quotas::default());
-        let (old, new) = (record.add_key().unwrap(), record.add_key().unwrap());
+        let (old, new) = (record.add_key(None).unwrap(), record.add_key(None).unwrap());
         record.retire_others(&new.id, 3_600);
         assert!(record.accepts(&old.text) && record.accepts(&new.text));
         record.retire_others(&new.id, 0);
@@ -164,7 +214,7 @@ mod tests {
     #[test]
     fn a_known_id_with_a_wrong_secret_is_refused() {
         let mut record = Record::new(Quotas::default());
-        let key = record.add_key().unwrap();
+        let key = record.add_key(None).unwrap();
         let wrong = format!("{}0", &key.text[..key.text.len() - 1]);
         let wrong = if wrong == key.text { wrong.replace("0", "1") } else { wrong };
         for text in [wrong.as_str(), "", "kng_", "kng__", key.id.as_str(), &key.text[..20]] {
@@ -175,16 +225,30 @@ mod tests {
     #[test]
     fn a_tenant_has_a_maximum_of_keys() {
         let mut record = Record::new(Quotas::default());
-        let ids: Vec<_> = (0..KEYS).map(|_| record.add_key().unwrap().id).collect();
-        assert_eq!(record.add_key().err().unwrap().code, Code::Conflict);
+        let ids: Vec<_> = (0..KEYS).map(|_| record.add_key(None).unwrap().id).collect();
+        assert_eq!(record.add_key(None).err().unwrap().code, Code::Conflict);
         record.revoke(&ids[0]).unwrap();
-        assert!(record.add_key().is_ok());
+        assert!(record.add_key(None).is_ok());
+    }
+
+    #[test]
+    fn attributes_are_bounded_and_survive_the_record() {
+        let mut record = Record::new(Quotas::default());
+        let attributes = Map::from_iter([("team".to_string(), Value::from("research"))]);
+        record.add_key(Attributes::new(&attributes).unwrap()).unwrap();
+        assert_eq!(Attributes::new(&Map::new()).unwrap(), None);
+        let json = serde_json::to_string(&record).unwrap();
+        let read: Record = serde_json::from_str(&json).unwrap();
+        let read = read.keys[0].attributes.as_ref().unwrap();
+        assert_eq!(&**read.text(), r#"{"team":"research"}"#);
+        let long = Map::from_iter([("x".to_string(), Value::from("x".repeat(ATTRIBUTE_BYTES)))]);
+        assert_eq!(Attributes::new(&long).unwrap_err().code, Code::TooLarge);
     }
 
     #[test]
     fn a_deleted_tenants_keys_are_refused() {
         let mut record = Record::new(Quotas::default());
-        let key = record.add_key().unwrap();
+        let key = record.add_key(None).unwrap();
         record.deleted = Some(now());
         assert!(!record.accepts(&key.text));
     }

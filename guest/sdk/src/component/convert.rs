@@ -1,11 +1,13 @@
 //! Conversions between the contract's types and the crate's own.
 
+use super::context::kenning::context::context;
 use super::world::kenning::knowledge::{embedding, types};
 use crate::embedding::Purpose;
 use crate::log::Level;
 use crate::{
-    Allowance, Backend, Candidate, Draft, Embeddings, Error, Exceeded, Explanation, Fact, Failure,
-    Fusion, Hash, Hit, Leg, Metadata, Mode, Problem, Query, Ranked, Refusal,
+    Allowance, Backend, Caller, Candidate, Draft, Embeddings, Error, Exceeded, Explanation, Fact,
+    Failure, Fusion, Hash, Hit, Leg, Metadata, Mode, Problem, Query, Ranked, Refusal, Request,
+    Verb,
 };
 
 impl From<types::Draft> for Draft {
@@ -137,6 +139,31 @@ impl From<Purpose> for embedding::Purpose {
             Purpose::Query => Self::Query,
             Purpose::Document => Self::Document,
         }
+    }
+}
+
+impl From<context::CallerInfo> for Caller {
+    fn from(caller: context::CallerInfo) -> Self {
+        let context::CallerInfo { key_id, attributes, subject, scopes } = caller;
+        Self { key_id, attributes: Metadata::from_host(attributes), subject, scopes }
+    }
+}
+
+impl From<context::RequestInfo> for Request {
+    fn from(context::RequestInfo { verb, id, is_replay }: context::RequestInfo) -> Self {
+        let verb = match verb {
+            context::Verb::Store => Verb::Store,
+            context::Verb::Import => Verb::Import,
+            context::Verb::Update => Verb::Update,
+            context::Verb::Delete => Verb::Delete,
+            context::Verb::Get => Verb::Get,
+            context::Verb::List => Verb::List,
+            context::Verb::Search => Verb::Search,
+            context::Verb::Export => Verb::Export,
+            context::Verb::Follow => Verb::Follow,
+            context::Verb::Maintain => Verb::Maintain,
+        };
+        Self { verb, id, is_replay }
     }
 }
 

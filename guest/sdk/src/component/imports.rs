@@ -1,10 +1,12 @@
 //! Implements the functions of `host` with the component's imports. A component imports
 //! only those that it calls.
 
+use super::context::kenning::context::context;
+use super::settings::kenning::settings::settings;
 use super::world::kenning::knowledge as interfaces;
 use crate::embedding::Purpose;
 use crate::log::Level;
-use crate::{Allowance, Candidate, Embeddings, Error, Hash, IdPage};
+use crate::{Allowance, Caller, Candidate, Embeddings, Error, Hash, IdPage, Query, Request};
 
 pub(crate) fn log(level: Level, message: &str) {
     interfaces::log::log(level.into(), message);
@@ -46,4 +48,36 @@ pub(crate) fn read(ids: &[&str]) -> Result<Vec<Option<Hash>>, Error> {
 pub(crate) fn page(cursor: Option<&str>, limit: u32) -> Result<IdPage, Error> {
     let interfaces::storage::IdPage { ids, cursor } = interfaces::storage::page(cursor, limit)?;
     Ok(IdPage { ids, cursor })
+}
+
+pub(crate) fn caller() -> Caller {
+    context::caller().into()
+}
+
+pub(crate) fn request() -> Request {
+    context::request().into()
+}
+
+pub(crate) fn query() -> Option<Query> {
+    context::asked_query().map(Into::into)
+}
+
+pub(crate) fn options() -> Option<String> {
+    context::options()
+}
+
+pub(crate) fn note(name: &str) -> Option<String> {
+    context::note(name)
+}
+
+pub(crate) fn set_note(name: &str, value: &str) -> bool {
+    context::set_note(name, value).is_ok()
+}
+
+pub(crate) fn settings() -> String {
+    settings::get()
+}
+
+pub(crate) fn secret(name: &str) -> Option<String> {
+    settings::secret(name)
 }

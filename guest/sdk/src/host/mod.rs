@@ -1,11 +1,13 @@
-//! The functions a hook may call, one file per interface of the contract.
+//! The functions a hook may call, one file per interface.
 //!
 //! In a component they call its imports; in native tests, the fake host of `testing`.
 
 pub mod budget;
+pub mod context;
 pub mod embedding;
 pub mod index;
 pub mod log;
+pub mod settings;
 pub mod storage;
 
 #[cfg(target_family = "wasm")]

@@ -8,7 +8,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{digests, warn_of_hosts};
+use super::{configure, digests, warn_of_hosts};
 use crate::admin::{ExtensionCommand, InstallArgs, LogicCommand, LogsArgs};
 use crate::progress::Progress;
 use crate::server::COMPONENT_TYPE;
@@ -92,6 +92,10 @@ pub(super) async fn extension(
             let name = &call.args.extension.name;
             change(server, &call.connection, name, call.args.change(), terminal).await
         }
+        ExtensionCommand::Configure(call) => {
+            let path = path(&call.connection, &[&call.args.extension.name, "settings"]);
+            configure::configure(server, &path, &call.args, terminal).await
+        }
         ExtensionCommand::Where(call) => digests::find(server, &call.args, terminal).await,
         ExtensionCommand::Revoke(call) => digests::revoke(server, &call.args, terminal).await,
         ExtensionCommand::Pause(call) => {
@@ -133,9 +137,9 @@ async fn install(
     if !args.grant.is_empty() {
         parameters.push(("grant", args.grant.join(",")));
     }
-    if args.dry_run {
-        parameters.push(("dry_run", "true".into()));
-    }
+    parameters.extend(args.dry_run.then(|| ("dry_run", "true".into())));
+    let settings = args.settings.as_deref().map(configure::read).transpose()?;
+    parameters.extend(settings.map(|settings| ("settings", settings.get().to_owned())));
     let path = path(connection, &[&args.name]);
     send(server, Method::PUT, &path, parameters, &args.file, terminal).await
 }
@@ -231,7 +235,7 @@ impl Report {
 }
 
 /// Prints the report. A candidate that would not be promoted is a failure of the command.
-fn print_report(response: &JsonResponse, terminal: &mut Terminal) -> Result<(), Error> {
+pub(super) fn print_report(response: &JsonResponse, terminal: &mut Terminal) -> Result<(), Error> {
     let report: Report = response.parse()?;
     warn_of_hosts(response, terminal);
     match terminal.format() {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod changes;
+mod configure;
 mod count;
 mod delete;
 mod digests;

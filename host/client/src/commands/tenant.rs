@@ -142,7 +142,8 @@ async fn language(
 
 async fn rotate(server: &Server, args: &RotateArgs, terminal: &mut Terminal) -> Result<(), Error> {
     let path = [&TENANTS[..], &[args.name.as_str(), "rotate-key"]].concat();
-    let body = json!({ "grace_seconds": args.grace_seconds });
+    let body =
+        json!({ "grace_seconds": args.grace_seconds, "attributes": args.attributes.as_deref() });
     let response = server.call(server.request(Method::POST, &path)?.json(&body)).await?;
     print_key(&response, "A new key for", terminal)
 }

@@ -25,9 +25,15 @@ const FREE: [&str; 3] = ["budget", "log", "types"];
 /// What only the logic may import, of the contract.
 const LOGIC_ONLY: [&str; 2] = ["index-write", "storage-write"];
 
-/// The package of a further interface that only the logic may import, `wit/retrieval`.
+/// A further interface that only the logic may import, `wit/retrieval`.
 const RETRIEVAL: (&str, &str) = ("kenning:retrieval", "retrieval");
-const RETRIEVAL_TRACK: (u64, u64) = (0, 1);
+
+/// Further interfaces that every guest may import without asking, `wit/context` and `wit/settings`.
+const FREE_FURTHER: [(&str, &str); 2] =
+    [("kenning:context", "context"), ("kenning:settings", "settings")];
+
+/// The versions of the further packages that this host speaks.
+const FURTHER_TRACK: (u64, u64) = (0, 1);
 
 /// The parts of WASI that a guest is linked with. Files, sockets and the environment
 /// are among them because languages' runtimes ask for them; they are empty here.
@@ -234,7 +240,8 @@ fn judged(mut seen: Inspection) -> Inspection {
                 None => seen.unknown_imports.push(import.clone()),
             },
             None if of_wasi(import) => {}
-            None if is_retrieval(import) => seen.logic_only_imports.push(import.clone()),
+            None if FREE_FURTHER.into_iter().any(|free| is_further(import, free)) => {}
+            None if is_further(import, RETRIEVAL) => seen.logic_only_imports.push(import.clone()),
             None => seen.unknown_imports.push(import.clone()),
         }
     }
@@ -285,9 +292,10 @@ fn of_contract(name: &str) -> Option<&str> {
     (name.package == PACKAGE && name.is_of(TRACK)).then_some(name.interface)
 }
 
-fn is_retrieval(name: &str) -> bool {
+/// Whether it is this interface of a further package, in a version that this host speaks.
+fn is_further(name: &str, interface: (&str, &str)) -> bool {
     Name::parse(name).is_some_and(|name| {
-        (name.package, name.interface) == RETRIEVAL && name.is_of(RETRIEVAL_TRACK)
+        (name.package, name.interface) == interface && name.is_of(FURTHER_TRACK)
     })
 }
 
@@ -346,8 +354,18 @@ mod tests {
     }
 
     #[test]
+    fn the_context_of_a_call_and_settings_need_no_grant() {
+        let free = ["kenning:context/context@0.1.3", "kenning:settings/settings@0.1.0"];
+        let seen = inspected(&free, &["kenning:knowledge/on-read@0.1.0"]);
+        assert!(seen.grants_needed.is_empty() && seen.unknown_imports.is_empty());
+        assert!(seen.logic_only_imports.is_empty());
+    }
+
+    #[test]
     fn what_is_not_offered_is_an_unknown_import() {
         let unknown = [
+            "kenning:context/context@0.2.0",
+            "kenning:context/contexts@0.1.0",
             "kenning:knowledge/log@0.2.0",
             "kenning:knowledge/secrets@0.1.0",
             "kenning:knowledges/log@0.1.0",

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
+use kenning_bindings::described::{Described, DescribedPre};
 use kenning_bindings::self_test::{SelfTested, SelfTestedPre};
 use kenning_bindings::{Logic, LogicPre};
 use wasmtime::component::{Component, Instance, InstancePre};
@@ -153,6 +154,7 @@ impl FromLinked for InstancePre<State> {
 pre!(
     LogicPre<State> => Logic,
     SelfTestedPre<State> => SelfTested,
+    DescribedPre<State> => Described,
 );
 
 /// A component that this host can run.
@@ -199,12 +201,13 @@ impl LinkedLogic {
     pub(crate) fn link(linkers: &Arc<Linkers>, component: &Component) -> wasmtime::Result<Self> {
         let (linked, instance) = link(linkers, component, None)?;
         let (logic, self_test) =
-            (PerEngine::new(&linked, &instance)?, self_test(&linked, &instance)?);
+            (PerEngine::new(&linked, &instance)?, optional(SELF_TEST, &linked, &instance)?);
         Ok(Self { logic, self_test, _loaded: None })
     }
 }
 
 const SELF_TEST: &str = "kenning:proof/self-test@0.1.0";
+const SCHEMA: &str = "kenning:settings/schema@0.1.0";
 
 /// A component, linked to what `grants` allow, or to all that a logic may import.
 fn link(
@@ -218,11 +221,13 @@ fn link(
     Ok((Arc::new(linked), instance))
 }
 
-fn self_test(
+/// The bindings of an interface that a component may or may not export.
+fn optional<P: FromLinked>(
+    export: &str,
     linked: &Arc<Linked>,
     instance: &InstancePre<State>,
-) -> wasmtime::Result<Option<PerEngine<SelfTestedPre<State>>>> {
-    let has = linked.component.get_export_index(None, SELF_TEST).is_some();
+) -> wasmtime::Result<Option<PerEngine<P>>> {
+    let has = linked.component.get_export_index(None, export).is_some();
     has.then(|| PerEngine::new(linked, instance)).transpose()
 }
 
@@ -241,6 +246,7 @@ macro_rules! linked_extension {
             pub(crate) instance: PerEngine<InstancePre<State>>,
             $(pub(crate) $module: Option<PerEngine<kenning_bindings::$module::$pre<State>>>,)+
             pub(crate) self_test: Option<PerEngine<SelfTestedPre<State>>>,
+            pub(crate) schema: Option<PerEngine<DescribedPre<State>>>,
             /// As the logic's.
             _loaded: Option<Arc<Loaded>>,
         }
@@ -258,7 +264,8 @@ macro_rules! linked_extension {
                     $($module: has(Hook::$hook)
                         .then(|| PerEngine::new(&linked, &instance))
                         .transpose()?,)+
-                    self_test: self_test(&linked, &instance)?,
+                    self_test: optional(SELF_TEST, &linked, &instance)?,
+                    schema: optional(SCHEMA, &linked, &instance)?,
                     instance: PerEngine::new(&linked, &instance)?,
                     _loaded: None,
                 })

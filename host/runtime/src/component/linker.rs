@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use kenning_bindings::kenning::knowledge as interfaces;
-use kenning_bindings::retrieval;
+use kenning_bindings::{context, retrieval, settings};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
 
@@ -77,6 +77,8 @@ fn extension(engine: &Engine, grants: &[Grant]) -> Result<Linker<State>> {
     interfaces::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     interfaces::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     budget::add_to_linker(&mut linker)?;
+    context::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    settings::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     for grant in grants {
         add(&mut linker, *grant)?;
     }

@@ -1,16 +1,18 @@
-//! What a guest may call. Each file implements one interface of `wit/host.wit`, or that of
-//! `wit/retrieval`, for the tenant that the call belongs to.
+//! What a guest may call. Each file implements one interface of `wit/host.wit` or
+//! of a further package in `wit/`, for the tenant that the call belongs to.
 //!
 //! Every call to an import, except `log`, is counted. It waits no longer than its own limit and the
 //! rest of the guest call's time, and returns failures as values, so that the guest can go on
 //! without the part that failed. Only an exceeded limit traps.
 
 pub(crate) mod budget;
+mod context;
 mod embedding;
 mod index;
 mod log;
 mod retrieval;
 pub(crate) mod search;
+mod settings;
 mod storage;
 
 use std::time::{Duration, Instant};

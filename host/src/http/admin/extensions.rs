@@ -49,6 +49,10 @@ struct PlaceParameters {
     /// hook. By default `close`, and `leave-out` for `rerank`.
     #[param(inline, nullable = false, value_type = Option<openapi::OnFailure>)]
     on_failure: Option<OnFailure>,
+    /// What the extension reads as its settings: a JSON object of at most 16,384 bytes. If it is
+    /// left out, they stay, or are `{}` for a new extension.
+    #[param(nullable = false)]
+    settings: Option<String>,
 }
 
 /// Where to roll back to.
@@ -225,6 +229,7 @@ pub(in crate::http) async fn install(
         order: parameters.number("order")?,
         policy: policy(parameters.text("on_failure"))?,
         grants: grants(parameters.text("grant"))?,
+        values: parameters.text("settings").map(object).transpose()?,
     };
     let steps = steps.map(|axum::Extension(steps)| steps).unwrap_or_default();
     let proposal = parameters.proposal(bytes, &headers, &admin, &app, steps.clone())?;
@@ -247,6 +252,13 @@ fn grants(text: Option<&str>) -> Result<Vec<Grant>, Error> {
         })
     };
     names.filter(|name| *name != "[]").map(parse).collect()
+}
+
+/// Settings in a parameter.
+fn object(text: &str) -> Result<Map<String, Value>, Error> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::invalid("/settings", format!("settings are a JSON object: {error}"))
+    })
 }
 
 fn policy(text: Option<&str>) -> Result<Option<OnFailure>, Error> {

@@ -1,24 +1,29 @@
-//! `PATCH /v1/admin/tenants/{t}/extensions/{name}`: an extension's settings, without its component.
+//! `PATCH /v1/admin/tenants/{t}/extensions/{name}`: what an operator may change of an extension
+//! without its component; and `PUT …/settings`: what the extension itself reads.
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::future::OptionFuture;
+use http::HeaderMap;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Admin;
 use super::extensions::{Named, tenant};
-use super::parameters::Path;
+use super::parameters::{Parameters, Path, SwapParameters};
 use crate::http::App;
 use crate::http::answer::Refusal;
 use crate::http::body::Json;
 use crate::http::openapi::{
-    self, Conflict, ExtensionInPath, Incompatible, NotFound, Success, TooLarge,
+    self, Conflict, ExtensionInPath, Incompatible, NotFound, Success, TooLarge, parameter_names,
 };
 use crate::http::whole::Whole;
-use crate::swap::{ExtensionState, SettingsChange};
+use crate::swap::{ExtensionState, Proposal, SettingsChange, Steps, SwapReport};
 use kenning_runtime::{Grant, OnFailure};
 
 /// What to change of an extension; what is left out stays.
@@ -118,4 +123,43 @@ pub(in crate::http) async fn change(
         behind: app.kb.behind(&[tenant]).await,
     };
     Ok(axum::Json(answer).into_response())
+}
+
+/// Set what an extension reads as its settings
+///
+/// The body is the whole object, which replaces what was set. It is checked by the component's own
+/// schema, if it exports one, and makes a new generation of the same component, which is proven
+/// like any other.
+#[utoipa::path(
+    put,
+    path = "/v1/admin/tenants/{t}/extensions/{name}/settings",
+    operation_id = "configureExtension",
+    tag = "admin",
+    params(ExtensionInPath, SwapParameters),
+    request_body(content((BTreeMap<String, Value> = "application/json"))),
+    responses(
+        (status = 200, description = "The report.", body = SwapReport),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+        (status = 413, response = TooLarge),
+        (status = 422, response = Incompatible),
+    ),
+)]
+pub(in crate::http) async fn configure(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path((tenant_name, name)): Named,
+    parameters: Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+    Json(values, _reservation): Json<Map<String, Value>>,
+) -> Result<Response, Refusal> {
+    let parameters = Parameters::new(parameters.0, &parameter_names::<SwapParameters>())?;
+    let tenant = tenant(&tenant_name)?;
+    let steps = Steps::default();
+    let proposal = parameters.proposal(Bytes::new(), &headers, &admin, &app, steps)?;
+    let proposal = |bytes| Proposal { bytes, ..proposal };
+    let report = app.swapper.configure_extension(&tenant, &name, values, proposal).await?;
+    let behind = report.waits_for_hosts().then(|| app.kb.behind(std::slice::from_ref(&tenant)));
+    let behind = OptionFuture::from(behind).await.unwrap_or_default();
+    Ok(axum::Json(report.followed(behind).to_json()).into_response())
 }

@@ -10,7 +10,8 @@ use http::StatusCode;
 use http::request::Parts;
 use kenning_storage::TenantId;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Admin;
@@ -23,7 +24,7 @@ use crate::http::openapi::{
 };
 use crate::http::whole::Whole;
 use kenning_core::error::Error;
-use kenning_tenants::{KeyRecord, Listed, NewKey, Quotas, Record};
+use kenning_tenants::{Attributes, KeyRecord, Listed, NewKey, Quotas, Record};
 
 /// The tenant in the path.
 pub(in crate::http) struct Name(pub(in crate::http) TenantId);
@@ -114,6 +115,10 @@ struct TenantKey {
     /// `null`: never.
     #[schema(required, format = DateTime)]
     expires: Option<String>,
+    /// What extensions are told of whoever holds the key; left out if nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, Value>>, nullable = false)]
+    attributes: Option<Box<RawValue>>,
 }
 
 /// A tenant that was just created, with its key.
@@ -320,17 +325,23 @@ pub(in crate::http) async fn delete(
 /// How to rotate a key.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-#[schema(examples(json!({ "grace_seconds": 86400 })))]
+#[schema(examples(json!({ "grace_seconds": 86400, "attributes": { "team": "research" } })))]
 pub(in crate::http) struct Rotation {
     /// How long the tenant's other keys stay valid; without it, until they are revoked.
     #[schema(value_type = Option<i64>, minimum = 0)]
     grace_seconds: Option<Whole>,
+    /// What extensions are told of whoever holds the new key, at most a kilobyte.
+    #[serde(default)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    attributes: Option<Map<String, Value>>,
 }
 
 /// Give a tenant a further key
 ///
-/// The new key is valid at once and shown this once. The others stay valid until they are revoked
-/// or, with `grace_seconds`, for that long. On a server with keys it takes the admin key.
+/// The new key is valid at once and shown this once. Its `attributes` tell extensions who its
+/// holder is; to change them, give a new key and revoke this one. The others stay valid until they
+/// are revoked or, with `grace_seconds`, for that long. On a server with keys it takes the admin
+/// key.
 #[utoipa::path(
     post,
     path = "/v1/admin/tenants/{t}/rotate-key",
@@ -352,7 +363,8 @@ pub(in crate::http) async fn rotate_key(
     Json(rotation, _held): Json<Rotation>,
 ) -> Reply {
     let grace = rotation.grace_seconds.map(|whole| count(whole, "/grace_seconds")).transpose()?;
-    let key = app.kb.tenants().rotate_key(&name, grace).await?;
+    let attributes = Attributes::new(&rotation.attributes.unwrap_or_default())?;
+    let key = app.kb.tenants().rotate_key(&name, grace, attributes).await?;
     let (name, NewKey { id, text }) = (name.as_str().to_string(), key);
     Ok(answer(StatusCode::CREATED, NewKeyAnswer { name, key_id: id, key: text }))
 }
@@ -445,12 +457,18 @@ impl From<&KeyRecord> for TenantKey {
             key_id: key.id.clone(),
             created: time(key.created),
             expires: key.expires.and_then(time),
+            attributes: key.attributes.as_ref().and_then(raw),
         }
     }
 }
 
 fn language_of(record: Option<&Record>) -> &'static str {
     record.map(|record| record.language).unwrap_or_default().code()
+}
+
+/// Attributes as the JSON object that they are.
+fn raw(attributes: &Attributes) -> Option<Box<RawValue>> {
+    RawValue::from_string(attributes.text().to_string()).ok()
 }
 
 /// Milliseconds since 1970 as ISO 8601.

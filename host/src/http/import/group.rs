@@ -14,6 +14,7 @@ use crate::http::App;
 use crate::http::auth::Who;
 use crate::kb::{StoreOutcome, Submission};
 use kenning_core::error::{Blame, Code, Error};
+use kenning_runtime::Verb;
 
 /// Facts stored together, fewer if they are large. Their embeddings should be ready within the time
 /// that a store waits for them.
@@ -117,7 +118,7 @@ impl Storing {
         if part.is_empty() {
             return Next::Done;
         }
-        let caller = self.who.within(self.app.limits.call).in_background();
+        let caller = self.who.within(self.app.limits.call).in_background().asking_to(Verb::Import);
         let submitted = part.iter().map(|line| Ok(line.submission.clone())).collect();
         match self.app.kb.store(&caller, submitted).await {
             Ok(response) => {

@@ -1,5 +1,7 @@
 //! What a search is asked for.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -10,6 +12,7 @@ use crate::http::whole::Whole;
 use crate::kb::{Options, Recency, Search};
 use kenning_core::error::Error;
 use kenning_core::limits::Limits;
+use kenning_runtime::ExtensionOptions;
 use kenning_runtime::wit::{Fusion, Mode, Query};
 
 /// How much a fact without any freshness loses if the request does not say.
@@ -67,6 +70,11 @@ pub(crate) struct Request {
     /// `facets` and `highlights`.
     #[schema(max_length = 16384)]
     cursor: Option<String>,
+    /// Options for the tenant's extensions, by their names: what each takes is its author's choice.
+    /// At most 16,384 bytes as JSON.
+    #[serde(default)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    extension_options: Option<BTreeMap<String, Box<RawValue>>>,
 }
 
 /// How much older facts lose. A hit keeps `1 - weight * (1 - freshness)` of its score, where the
@@ -132,7 +140,20 @@ impl Request {
             highlights: self.highlights,
             vector: self.vector.clone(),
             cursor: self.cursor.clone(),
+            extensions: self.extension_options(limits)?,
         })
+    }
+
+    fn extension_options(&self, limits: &Limits) -> Result<ExtensionOptions, Error> {
+        let options = self.extension_options.iter().flatten();
+        let options: BTreeMap<String, String> =
+            options.map(|(name, options)| (name.clone(), options.get().to_string())).collect();
+        let used: usize = options.iter().map(|(name, text)| name.len() + text.len()).sum();
+        if used > limits.extension_option_bytes {
+            let allowed = limits.extension_option_bytes as u64;
+            return Err(Error::too_large("extension_option_bytes", allowed, used as u64));
+        }
+        Ok(options.into())
     }
 
     fn into_query(self, limits: &Limits) -> Result<Query, Error> {

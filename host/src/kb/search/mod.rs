@@ -78,6 +78,7 @@ impl Pipeline {
         let fingerprint = Fingerprint::new(self.session.tenant(), &query, &options);
         let shown = Shown::before(options.cursor.as_deref(), fingerprint)?;
         self.refuse_facets(&options)?;
+        self.check_extension_options(&options)?;
         let asked_for = query.top_k as usize;
         let query = self.on_query(query).await?;
         self.give_query(&query, options.vector.as_deref())?;
@@ -223,6 +224,21 @@ impl Pipeline {
                 Err(Error::invalid("/facets", message))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Options for an extension that the tenant does not have would have no effect.
+    fn check_extension_options(&self, options: &Options) -> Result<(), Error> {
+        let has = |name: &str| self.snapshot.extensions.iter().any(|one| one.name() == name);
+        match options.extensions.keys().find(|name| !has(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let pointer = name.replace('~', "~0").replace('/', "~1");
+                Err(Error::invalid(
+                    &format!("/extension_options/{pointer}"),
+                    format!("the tenant has no extension {name:?}"),
+                ))
+            }
         }
     }
 

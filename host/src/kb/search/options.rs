@@ -1,6 +1,9 @@
 //! What a search is asked for, beyond what the logic is asked.
 
+use std::sync::Arc;
+
 use kenning_runtime::wit::Query;
+use kenning_runtime::{ExtensionOptions, RequestContext};
 
 /// The least hits that the logic is asked for when the host chooses among them.
 const POOL: usize = 100;
@@ -34,6 +37,8 @@ pub struct Options {
     pub vector: Option<Vec<f32>>,
     /// Where the page begins, as an earlier answer said.
     pub cursor: Option<String>,
+    /// What the request says to single extensions.
+    pub extensions: ExtensionOptions,
 }
 
 /// How much old facts lose.
@@ -54,10 +59,17 @@ impl From<Query> for Search {
 }
 
 impl Search {
+    /// The request as the guests of this search may know it.
+    pub(in crate::kb) fn asked(&self, request: RequestContext) -> RequestContext {
+        let query = Some(Arc::new(self.query.clone()));
+        RequestContext { query, options: self.options.extensions.clone(), ..request }
+    }
+
     /// Bytes of text in the request.
     pub(in crate::kb) fn bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let Options { facets, cursor, recency, vector, .. } = &self.options;
+        let Options { facets, cursor, recency, vector, extensions, .. } = &self.options;
+        let extensions = extensions.iter().map(|(name, options)| name.len() + options.len());
         let field = recency.as_ref().map_or(0, |recency| length(&recency.field));
         let facets: usize = facets.iter().map(String::len).sum();
         let vector = vector.as_ref().map_or(0, |vector| size_of_val(&vector[..]));
@@ -67,6 +79,7 @@ impl Search {
             + facets
             + length(cursor)
             + field
+            + extensions.sum::<usize>()
     }
 }
 

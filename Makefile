@@ -16,7 +16,8 @@ CLIENTS_TS := $(LANGUAGES)/node_modules/.bin/openapi-typescript
 HTTPX_SSE := $(LANGUAGES)/python/.httpx-sse
 SCHEMATHESIS := $(LANGUAGES)/schemathesis/bin/schemathesis
 PYTHON_CLIENT := $(LANGUAGES)/python-client/.installed
-PYTHON_CLIENT_SOURCES := $(wildcard clients/python/src/kenning/*) clients/python/pyproject.toml
+PYTHON_CLIENT_SOURCES := $(wildcard clients/python/src/kenning/*) clients/python/pyproject.toml \
+  clients/python/hatch_build.py
 MCP := tests/mcp/clients
 MCP_PY := $(LANGUAGES)/mcp/bin/mcp
 MCP_TS := $(LANGUAGES)/node_modules/.bin/mcp-inspector
@@ -27,7 +28,11 @@ PEERS := target/peers
 FUZZ := $(CURDIR)/target/fuzz
 TOOLS := $(CURDIR)/target/tools
 CARGO_FUZZ_VERSION := 0.13.2
+CARGO_CYCLONEDX_VERSION := 0.5.9
 PROMETHEUS := $(TOOLS)/prometheus
+MANDOC := $(TOOLS)/mandoc
+DIST_TOOLS := $(TOOLS)/dist/bin
+DEPLOY := $(LANGUAGES)/deploy/bin/hadolint
 
 # Without a sanitizer, which no stable compiler has: what is looked for is a panic.
 FUZZ_BUILD := --sanitizer none --codegen-units 16 --features libfuzzer --target-dir $(FUZZ)
@@ -51,6 +56,11 @@ define build_guests
 	done
 endef
 
+# Unpacks Debian's package $(1) into the folder $(2).
+unpack = SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
+  $$SUDO apt-get update -qq && mkdir -p $(2) && cd $(2) && \
+  apt-get download -qq $(1) && dpkg-deb --extract $(1)_*.deb . && rm $(1)_*.deb
+
 # Backtraces find the debug information in the file beside the binary.
 MOVE_DEBUG = if readelf --sections $(KENNING) | grep -q '\.debug_info'; then \
   objcopy --only-keep-debug $(KENNING) $(KENNING).debug && \
@@ -60,7 +70,7 @@ MOVE_DEBUG = if readelf --sections $(KENNING) | grep -q '\.debug_info'; then \
 export PATH := $(PATH):$(CURDIR)/$(LANGUAGES)/python/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run build programs logic components examples languages typescript typescript-types model test test-build test-one lint fuzz bench soak eval bench-peers demo clean target redis chromium proxies promtool
+.PHONY: help run build programs logic components examples languages typescript typescript-types model test test-build test-one lint fuzz bench soak eval bench-peers demo dist clean target redis chromium proxies promtool mandoc
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,7 +101,7 @@ examples: languages ## Build and test the examples in JavaScript and Python
 	  COMPONENTIZE=$(abspath $(COMPONENTIZE_PY))
 	@for example in synonyms tag-rules; do $(MAKE) --no-print-directory -C guest/examples/$$example test || exit 1; done
 
-languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS) $(PYTHON_CLIENT) $(MCP_PY) $(MCP_TS)
+languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS) $(PYTHON_CLIENT) $(MCP_PY) $(MCP_TS) $(DEPLOY)
 
 $(COMPONENTIZE_PY): guest/examples/tag-rules/requirements.txt
 	@echo 'installing componentize-py into $(LANGUAGES): it makes components of Python'
@@ -153,6 +163,13 @@ $(MCP_TS): $(MCP)/package.json | $(COMPONENTIZE_JS)
 	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
 	@touch $@
 
+# In an environment of its own, as schemathesis is.
+$(DEPLOY): tests/deploy/requirements.txt
+	@echo 'installing linters of containers and clusters into $(LANGUAGES): the tests check deploy/ with them'
+	@python3 -m venv $(LANGUAGES)/deploy
+	@$(LANGUAGES)/deploy/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 $(PLAYWRIGHT): tests/browser/package.json | $(COMPONENTIZE_JS)
 	@echo 'installing playwright-core into $(LANGUAGES): the tests drive a browser with it'
 	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
@@ -179,7 +196,7 @@ typescript-types: $(TYPESCRIPT_TOOLS) ## Make the TypeScript client's types from
 model: build ## Fetch the embedding model, unless it is there
 	@$(PULL_MODEL)
 
-test: test-build examples redis chromium proxies promtool ## Install what is missing, build, and run every test
+test: test-build examples redis chromium proxies promtool mandoc ## Install what is missing, build, and run every test
 	@$(PULL_MODEL)
 	@CARGO=$(CARGO) tests/tools/run-tests
 
@@ -232,6 +249,23 @@ $(PEERS)/.installed: tests/bench/peers/requirements.txt
 demo: programs model ## Start, import the samples (or DATA=DIR), search, change, swap guests, stop
 	target/release/demo $(DATA)
 
+# The wheel has the client and the binary. Not in CI: it compiles everything once more, to be linked
+# with an old glibc.
+dist: $(DIST_TOOLS)/cargo-zigbuild $(TOOLS)/bin/cargo-cyclonedx target ## Build a release into target/dist: archive, wheel, SBOM, checksums
+	$(call build_guests,logic $(EXAMPLES:%=example-%))
+	@CARGO=$(CARGO) deploy/release/build target/dist $(COMPONENTS) $(DIST_TOOLS)
+
+$(DIST_TOOLS)/cargo-zigbuild: deploy/release/requirements.txt
+	@echo 'installing cargo-zigbuild and zig into target/tools: they link with an old glibc'
+	@python3 -m venv $(TOOLS)/dist
+	@$(DIST_TOOLS)/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(TOOLS)/bin/cargo-cyclonedx:
+	@echo 'installing cargo-cyclonedx into target/tools: it lists what the binary is made of'
+	@$(CARGO) install --quiet --locked cargo-cyclonedx --version $(CARGO_CYCLONEDX_VERSION) \
+	  --root $(TOOLS) --target-dir $(TOOLS)/build
+
 clean: ## Remove what was built
 	$(CARGO) clean
 
@@ -264,9 +298,12 @@ proxies:
 
 # Unpacked and not installed: the package would start a service.
 promtool:
-	@command -v promtool > /dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || \
-	  { echo 'fetching promtool into $(PROMETHEUS): the tests check /metrics with it'; \
-	    SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
-	    $$SUDO apt-get update -qq && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && \
-	    apt-get download -qq prometheus && dpkg-deb --extract prometheus_*.deb . && \
-	    rm prometheus_*.deb; }
+	@{ command -v promtool && command -v prometheus; } > /dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || \
+	  { echo 'fetching Prometheus into $(PROMETHEUS): the tests check /metrics, alerts and queries with it'; \
+	    $(call unpack,prometheus,$(PROMETHEUS)); }
+
+# Unpacked and not installed: it would take the place of the machine's own `man`.
+mandoc:
+	@command -v mandoc > /dev/null || test -x $(MANDOC)/usr/bin/mandoc || \
+	  { echo 'fetching mandoc into $(MANDOC): the tests check manual pages with it'; \
+	    $(call unpack,mandoc,$(MANDOC)); }

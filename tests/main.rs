@@ -9,6 +9,7 @@ mod clients;
 mod components;
 mod crash;
 mod degradation;
+mod deploy;
 mod durability;
 mod examples;
 mod extensions;

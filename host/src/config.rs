@@ -2,9 +2,11 @@
 //! them are checked before anything is opened.
 //!
 //! An empty value is an error in the file and in a flag; an empty environment variable counts as
-//! unset, except for the admin key, without which the server would be open.
+//! unset, except for the admin key, without which the server would be open. A secret may be in a
+//! file that the environment names.
 
 mod check;
+mod environment;
 mod log_filter;
 mod secrets;
 
@@ -19,19 +21,20 @@ use kenning_index::limits::DIMENSIONS;
 use serde::Deserialize;
 
 use crate::origin::{Authority, Origin};
+use kenning_client::secret;
 use kenning_core::limits::Limits;
-use kenning_embedder::{EmbedderChoice, Key, RemoteSettings};
+use kenning_embedder::{EmbedderChoice, RemoteSettings};
 use kenning_runtime::Secrets;
 use kenning_storage::Layout;
 use kenning_tenants::AdminKey;
 
 pub use check::check;
+pub use environment::limit_variables;
 
 const LISTEN: &str = "127.0.0.1:7171";
 const LOG: &str = "info";
 /// The most threads that make vectors: more than any machine has cores.
 const EMBEDDER_THREADS: usize = 1_024;
-const ADMIN_KEY: &str = "KENNING_ADMIN_KEY";
 
 /// Flags of `kenning serve`; each has an environment variable and a key of the same
 /// name in `kenning.toml`.
@@ -134,7 +137,7 @@ pub struct Settings {
     #[serde(alias = "admin-key")]
     pub admin_key: Option<AdminKey>,
 
-    /// The limits, which only the file can set
+    /// The limits: from the file, or each from a variable of its own
     #[arg(skip)]
     pub limits: Option<Limits>,
 
@@ -221,25 +224,26 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or parsed, or a setting is wrong.
     pub fn load(flags: Settings, path: Option<&Path>) -> anyhow::Result<Self> {
-        let admin_key = admin_key_of_environment()?.or(flags.admin_key);
+        let admin_key = environment::admin_key()?.or(flags.admin_key);
         let file = path.map(read_file).transpose()?.unwrap_or_default();
         let warnings = path.and_then(|path| check::exposed(path, &file)).into_iter().collect();
         let data_dir = match flags.data_dir.or(file.data_dir) {
             Some(directory) => directory,
             None => default_data_dir()?,
         };
+        let storage = secret("KENNING_STORAGE")?;
         let default_storage = || format!("embedded:{}", data_dir.join("facts").display());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let config = Self {
             listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
-            storage: flags.storage.or(file.storage).unwrap_or_else(default_storage),
+            storage: flags.storage.or(storage).or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
             allow_eviction: flags.allow_eviction.or(file.allow_eviction).unwrap_or(false),
             embedder: {
                 // A mistake in the file is an error even if a flag overrides it.
                 let in_file = embedder(file.embedder.as_deref())?;
-                match &flags.embedder {
-                    Some(flag) => embedder(Some(flag))?,
+                match flags.embedder.or(secret("KENNING_EMBEDDER")?) {
+                    Some(flag) => embedder(Some(&flag))?,
                     None => in_file,
                 }
             },
@@ -254,7 +258,7 @@ impl Config {
             allowed_hosts: allowed_hosts(flags.allowed_hosts.or(file.allowed_hosts))?,
             allowed_origins: allowed_origins(flags.allowed_origins.or(file.allowed_origins))?,
             admin_key: admin_key.or(file.admin_key),
-            limits: file.limits.unwrap_or_default(),
+            limits: environment::limits(file.limits.unwrap_or_default())?,
             secrets: secrets::read(&file.secrets.unwrap_or_default())?,
             warnings,
         };
@@ -293,10 +297,6 @@ fn embedder(spec: Option<&str>) -> anyhow::Result<EmbedderChoice> {
     spec.parse().map_err(|wrong| anyhow::anyhow!("--embedder: {wrong}"))
 }
 
-/// The variable with the remote embedder's key. There is no flag for it: every user of the machine
-/// can read command lines.
-const EMBEDDING_KEY: &str = "KENNING_EMBEDDING_KEY";
-
 /// Most bytes of a model's name, which is stored with every vector.
 const MODEL_NAME_BYTES: usize = 200;
 
@@ -324,31 +324,12 @@ impl Config {
             base: base.clone(),
             model,
             dimensions: self.embedding_dimensions,
-            key: embedding_key()?,
+            key: environment::embedding_key()?,
             requests: self.limits.embedding_requests,
             texts: self.limits.embedding_queue,
             window_bytes: self.limits.embedding_window_bytes,
         })
     }
-}
-
-fn embedding_key() -> anyhow::Result<Option<Key>> {
-    let Some(key) = std::env::var_os(EMBEDDING_KEY).filter(|key| !key.is_empty()) else {
-        return Ok(None);
-    };
-    let key = key.to_str().and_then(Key::new);
-    // The error does not repeat the key.
-    let key = key.with_context(|| {
-        format!("{EMBEDDING_KEY} has characters that an HTTP header cannot carry")
-    })?;
-    Ok(Some(key))
-}
-
-/// An empty key is refused as too short: who sets the variable wants keys.
-fn admin_key_of_environment() -> anyhow::Result<Option<AdminKey>> {
-    let Some(key) = std::env::var_os(ADMIN_KEY) else { return Ok(None) };
-    let key = AdminKey::parse(&key.to_string_lossy());
-    key.map(Some).map_err(|reason| anyhow::anyhow!("{ADMIN_KEY}: {reason}"))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Settings> {

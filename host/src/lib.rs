@@ -13,7 +13,7 @@
 //! 4. [`registry`] knows which generation of each guest is active, [`swap`] replaces them.
 //! 5. [`tasks`] run in the background: the indexer, following other hosts, the heartbeat.
 //! 6. [`journal`] keeps records: what operators did, and what is known of failed calls.
-//! 7. [`telemetry`] starts logs and metrics.
+//! 7. [`telemetry`] starts logs and metrics; [`systemd`] is told that the process is ready.
 //!
 //! Below this crate, `kenning_runtime` runs guests, `kenning_tenants` has keys and quotas, and
 //! `kenning_embedder`, `kenning_storage` and `kenning_index` do the work behind the guests'
@@ -46,5 +46,6 @@ pub mod registry;
 pub mod serve;
 pub mod server;
 pub mod swap;
+pub mod systemd;
 pub mod tasks;
 pub mod telemetry;

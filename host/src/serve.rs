@@ -35,7 +35,7 @@ use crate::tasks::follow_registry::follow_registry;
 use crate::tasks::keep_journals::keep_journals;
 use crate::tasks::purge_tenants::purge_tenants;
 use crate::tasks::{heartbeat, indexer};
-use crate::{http, server, telemetry};
+use crate::{http, server, systemd, telemetry};
 use kenning_core::provenance::GenerationRef;
 use kenning_embedder::{
     Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
@@ -180,10 +180,10 @@ pub async fn serve_on<S: Future<Output = ()>>(
     };
     let app = Arc::new(app);
     let failures = app.failures.clone();
-    let heartbeat = heartbeat::start();
+    let (heartbeat, watchdog) = (heartbeat::start(), systemd::keep_watchdog());
     // Before "listening on" is printed: who waits for that line may send a signal at once.
     let stopped = stopped()?.inspect(move |()| stopping.cancel());
-    let announcing = announced.map(|at| tokio::spawn(announce(at.to_string(), kb.clone())));
+    let announcing = announced.map(|at| tokio::spawn(announce(at, kb.clone())));
     let routes = Routes { all: http::router(app.clone(), mcp), rejected: http::without_place(app) };
     let drained = server::run(listeners, routes, &config.limits, stopped).await;
     if !drained {
@@ -209,6 +209,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
         tracing::warn!("some vectors were not stored; they are computed again at the next start");
     }
     kb.services().storage.close().await;
+    watchdog.abort();
     Ok(())
 }
 
@@ -386,8 +387,9 @@ fn this_program() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("cannot find this program's own file")
 }
 
-/// Prints "listening on" once the server is ready; scripts wait for this line.
-async fn announce(address: String, kb: Arc<Kb>) {
+/// Prints "listening on" once the server is ready; scripts wait for this line. The service manager
+/// is told then, too.
+async fn announce(address: SocketAddr, kb: Arc<Kb>) {
     let mut progress = kb.services().indexes.progress();
     let mut ready = kb.registry().ready();
     let mut preparation = kb.registry().preparation();
@@ -406,6 +408,7 @@ async fn announce(address: String, kb: Arc<Kb>) {
     if let Err(error) = line.and_then(|()| std::io::stdout().flush()) {
         tracing::warn!(%address, %error, "listening, which cannot be written to standard output");
     }
+    systemd::ready(address).await;
 }
 
 fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
@@ -417,5 +420,7 @@ fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
+        // Not waited for: the drain begins at once.
+        tokio::spawn(systemd::stopping());
     })
 }

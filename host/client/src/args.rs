@@ -180,7 +180,7 @@ impl Command {
             Self::Why(call) => return (&call.connection).into(),
             Self::Audit(call) => return (&call.connection).into(),
         };
-        connection.clone()
+        connection.clone().into_tenant()
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::secret::secret;
+
 /// The address that a server listens on by default.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
 
@@ -51,22 +53,29 @@ pub struct AdminConnection {
     pub json: bool,
 }
 
-/// The first of these environment variables that is set and not empty.
-fn admin_key(names: &[&str]) -> Option<Key> {
-    let key = |name: &&str| std::env::var(name).ok().filter(|key| !key.is_empty());
-    names.iter().find_map(key).map(Key)
+/// The first of these secrets that the environment has. One that cannot be read has ended the
+/// program before.
+fn key_of_environment(names: &[&'static str]) -> Option<Key> {
+    names.iter().find_map(|name| secret(name).ok().flatten()).map(Key)
 }
 
 impl Connection {
+    /// For a tenant's commands: the key may be in the file that the environment names.
+    pub(crate) fn into_tenant(self) -> Self {
+        Self { key: self.key.or_else(|| key_of_environment(&["KENNING_KEY"])), ..self }
+    }
+
     /// For operator commands on a tenant's guests: prefers the admin key, if there is one.
     pub(crate) fn into_admin(self) -> Self {
-        Self { key: admin_key(&["KENNING_ADMIN_KEY"]).or(self.key), ..self }
+        let tenant = self.into_tenant();
+        let key = key_of_environment(&["KENNING_ADMIN_KEY"]).or_else(|| tenant.key.clone());
+        Self { key, ..tenant }
     }
 }
 
 impl From<&AdminConnection> for Connection {
     fn from(admin: &AdminConnection) -> Self {
-        let key = admin_key(&["KENNING_ADMIN_KEY", "KENNING_KEY"]);
+        let key = key_of_environment(&["KENNING_ADMIN_KEY", "KENNING_KEY"]);
         Self {
             server: admin.server.clone(),
             tenant: None,

@@ -1,7 +1,8 @@
 //! Every number that the server enforces, with its unit, its reason and its default.
 //!
-//! An operator changes them under `[limits]` in `kenning.toml`, by the names here. Durations
-//! are in milliseconds there, and their names end in `_ms`. "Seed" marks the numbers that the
+//! An operator changes them under `[limits]` in `kenning.toml`, by the names here, or by variables
+//! such as `KENNING_LIMITS_SEARCH_MS`. Durations are in milliseconds there, and their names end in
+//! `_ms`. "Seed" marks the numbers that the
 //! service that Kenning grew out of had promised. `docs/LIMITS.md` says what happens when a
 //! limit is exceeded.
 

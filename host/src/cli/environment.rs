@@ -7,12 +7,23 @@ use anyhow::bail;
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use kenning::config::limit_variables;
 use kenning::nearest::nearest;
+use kenning_client::{SECRETS, secret};
 
 const PREFIX: &str = "KENNING_";
 
-/// Variables that no flag has: secrets, which others could read in a command line.
-const SECRETS: [&str; 2] = ["KENNING_ADMIN_KEY", "KENNING_EMBEDDING_KEY"];
+/// What `kenning serve --help` says of variables that no flag has.
+pub(super) const HELP: &str = "\
+Secrets of the environment may be in files: KENNING_ADMIN_KEY_FILE names the file that holds what
+KENNING_ADMIN_KEY would, and so do KENNING_STORAGE_FILE, KENNING_EMBEDDER_FILE and
+KENNING_EMBEDDING_KEY_FILE.
+
+Every limit under [limits] in the configuration file has a variable: that of search_ms is
+KENNING_LIMITS_SEARCH_MS.";
+
+/// The secrets of the commands that talk to a server.
+const KEYS: [&str; 2] = ["KENNING_ADMIN_KEY", "KENNING_KEY"];
 
 /// The command with the variables forgotten that are set to nothing, as a shell or a container does
 /// with a variable of its own that is not set.
@@ -42,9 +53,21 @@ pub(super) fn refuse_empty_flags(command: &Command, matches: &ArgMatches) -> any
     Ok(())
 }
 
+/// Refuses keys in files that cannot be read, so that no command goes on without one that it was
+/// given.
+///
+/// # Errors
+/// Names the variable, and the file.
+pub(super) fn refuse_unreadable_keys() -> anyhow::Result<()> {
+    KEYS.iter().try_for_each(|name| secret(name).map(drop))?;
+    Ok(())
+}
+
 /// What is wrong with the environment, one sentence for each variable.
 pub(super) fn warnings(command: &Command) -> Vec<String> {
-    let mut known = SECRETS.map(str::to_owned).to_vec();
+    let mut known: Vec<String> = SECRETS.map(str::to_owned).to_vec();
+    known.extend(SECRETS.iter().map(|name| format!("{name}_FILE")));
+    known.extend(limit_variables());
     add_variables(command, &mut known);
     let names = std::env::vars_os().filter_map(|(name, _)| OsString::into_string(name).ok());
     let mut warnings: Vec<String> = names.filter_map(|name| warning(&name, &known)).collect();

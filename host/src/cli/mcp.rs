@@ -10,6 +10,7 @@ use kenning::bridge::{self, ServerPlace};
 use super::output;
 use kenning::config::{Config, Settings};
 use kenning::mcp::{Options, Profile};
+use kenning_client::secret;
 
 /// What is logged, unless a setting says otherwise: clients show it to people.
 const LOG: &str = "warn";
@@ -86,6 +87,7 @@ pub(super) async fn run(mcp: Mcp, warnings: Vec<String>) -> anyhow::Result<ExitC
             ServerPlace::Directory(Box::new(config))
         }
     };
+    let key = key.map_or_else(|| secret("KENNING_KEY"), |key| Ok(Some(key)))?;
     let options = Options { read_only, profile: profile.unwrap_or_default() };
     let settings = bridge::Settings { server, tenant, key, options };
     match import_memory {

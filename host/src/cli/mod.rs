@@ -1,6 +1,7 @@
 //! The command line: parses the arguments and runs one command.
 
 mod authoring;
+mod completions;
 mod environment;
 mod inherited;
 mod mcp;
@@ -33,6 +34,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve a knowledge base over HTTP
+    #[command(after_help = environment::HELP)]
     Serve {
         #[command(flatten)]
         settings: Box<Settings>,
@@ -56,6 +58,12 @@ enum Command {
     /// Manage the embedding model
     #[command(subcommand)]
     Model(Model),
+    /// Print a script that completes this program's commands and flags in a shell
+    #[command(after_help = completions::HELP)]
+    Completions(completions::Completions),
+    /// Write the manual pages of all commands into a directory; for packages
+    #[command(hide = true)]
+    ManPages(completions::ManPages),
     /// Compile one component; for internal use by the server
     #[command(name = compiler::SUBCOMMAND, hide = true)]
     CompileComponent,
@@ -109,9 +117,14 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             ended
         }
         Command::Verify(verify) => runtime()?.block_on(verify::run(verify)),
-        Command::Client(command) => Ok(runtime()?.block_on(kenning_client::run(command))),
+        Command::Client(command) => {
+            environment::refuse_unreadable_keys()?;
+            Ok(runtime()?.block_on(kenning_client::run(command)))
+        }
         Command::Authoring(command) => authoring::run(command),
         Command::Model(Model::Pull { dir, from, verify }) => pull(dir, from, verify),
+        Command::Completions(completions) => completions::print(completions),
+        Command::ManPages(pages) => completions::write_pages(pages),
         Command::CompileComponent => compiler::run_as_child().map(|()| ExitCode::SUCCESS),
     }
 }

@@ -31,7 +31,11 @@ pub(crate) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "{}", clean_lines(message));
 }
 
-fn write(mut out: impl Write, text: &str) -> anyhow::Result<()> {
+/// Writes text unchanged: only what no stranger had a part in.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn write(mut out: impl Write, text: &str) -> anyhow::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Who closed the pipe has read enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -22,6 +22,7 @@ MCP := tests/mcp/clients
 MCP_PY := $(LANGUAGES)/mcp/bin/mcp
 MCP_TS := $(LANGUAGES)/node_modules/.bin/mcp-inspector
 PLAYWRIGHT := $(LANGUAGES)/node_modules/playwright-core/package.json
+AXE := $(LANGUAGES)/node_modules/axe-core/package.json
 TYPESCRIPT := clients/typescript
 TYPESCRIPT_TOOLS := $(LANGUAGES)/node_modules/@langchain/core/package.json
 PEERS := target/peers
@@ -70,7 +71,7 @@ MOVE_DEBUG = if readelf --sections $(KENNING) | grep -q '\.debug_info'; then \
 export PATH := $(PATH):$(CURDIR)/$(LANGUAGES)/python/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run build programs logic components examples languages typescript typescript-types model test test-build test-one lint fuzz bench soak eval bench-peers demo dist clean target redis chromium proxies promtool mandoc
+.PHONY: help run build programs logic components examples languages typescript typescript-types model test test-build test-one lint fuzz bench soak eval bench-peers demo dist screenshots clean target redis chromium proxies promtool mandoc
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,7 +102,7 @@ examples: languages ## Build and test the examples in JavaScript and Python
 	  COMPONENTIZE=$(abspath $(COMPONENTIZE_PY))
 	@for example in synonyms tag-rules; do $(MAKE) --no-print-directory -C guest/examples/$$example test || exit 1; done
 
-languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS) $(PYTHON_CLIENT) $(MCP_PY) $(MCP_TS) $(DEPLOY)
+languages: $(COMPONENTIZE_PY) $(COMPONENTIZE_JS) $(CLIENTS_PY) $(CLIENTS_TS) $(HTTPX_SSE) $(SCHEMATHESIS) $(PLAYWRIGHT) $(TYPESCRIPT_TOOLS) $(PYTHON_CLIENT) $(MCP_PY) $(MCP_TS) $(DEPLOY) $(AXE)
 
 $(COMPONENTIZE_PY): guest/examples/tag-rules/requirements.txt
 	@echo 'installing componentize-py into $(LANGUAGES): it makes components of Python'
@@ -176,6 +177,12 @@ $(PLAYWRIGHT): tests/browser/package.json | $(COMPONENTIZE_JS)
 	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
 	@touch $@
 
+$(AXE): tests/console/package.json | $(COMPONENTIZE_JS)
+	@echo 'installing axe-core into $(LANGUAGES): the tests look for what a screen reader stumbles over'
+	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
+	  $$(sed -n 's/^    "\(.*\)": "\([0-9.]*\)".*/\1@\2/p' $<)
+	@touch $@
+
 $(TYPESCRIPT_TOOLS): $(TYPESCRIPT)/package.json | $(COMPONENTIZE_JS)
 	@echo 'installing what the TypeScript client is built and tested with into $(LANGUAGES)'
 	@npm install --silent --no-audit --no-fund --prefix $(LANGUAGES) \
@@ -245,6 +252,9 @@ $(PEERS)/.installed: tests/bench/peers/requirements.txt
 	@python3 -m venv $(PEERS)
 	@$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
+
+screenshots: programs model languages chromium ## Take the pictures of the console that the documents show
+	@tests/tools/screenshots docs/images
 
 demo: programs model ## Start, import the samples (or DATA=DIR), search, change, swap guests, stop
 	target/release/demo $(DATA)

@@ -7,6 +7,7 @@ mod changes;
 mod cli;
 mod clients;
 mod components;
+mod console;
 mod crash;
 mod degradation;
 mod deploy;

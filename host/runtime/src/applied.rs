@@ -116,6 +116,11 @@ impl Applied {
         (tenants > 0).then(|| format!("the indexes of {tenants} tenants are behind other hosts"))
     }
 
+    /// How many tenants this host is behind with for too long.
+    pub fn tenants_behind(&self) -> usize {
+        self.state().behind.len()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -23,6 +23,19 @@ pub enum Waiting {
     Index,
 }
 
+impl Waiting {
+    /// The name in metrics; `None` where nothing is waited for.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Storage => Some("storage"),
+            Self::StorageWrite => Some("storage-write"),
+            Self::Embedding => Some("embedding"),
+            Self::Index => Some("index"),
+        }
+    }
+}
+
 /// A guest call that failed.
 #[derive(Debug)]
 pub struct GuestError {

@@ -66,6 +66,7 @@ pub(super) async fn healthz() -> impl IntoResponse {
     responses((status = 200, description = "Metrics.", body = String, content_type = "text/plain")),
 )]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    app.kb.measure();
     metrics::gauge!("kenning_bodies_bytes").set(app.bodies.reserved() as f64);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }

@@ -9,6 +9,7 @@ mod batch_as_id;
 mod body;
 mod body_budget;
 mod changes;
+mod console;
 mod export;
 mod facts;
 #[cfg(feature = "fuzzing")]

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::health::Document;
 use super::{
-    admin, answer, batch_as_id, changes, export, facts, head, health, import, matching, mcp,
+    admin, answer, batch_as_id, changes, console, export, facts, head, health, import, matching, mcp,
     openapi, request, search, stats,
 };
 use crate::http::App;
@@ -26,6 +26,9 @@ pub fn router(app: Arc<App>, agents: Arc<Mcp>) -> Router {
         .merge(operations_routes())
         // Its messages are described by the protocol, and by its own lists of tools.
         .route("/mcp", post(mcp::answer).delete(mcp::close))
+        // Files, not part of the API.
+        .route("/", get(console::page))
+        .route("/console/{file}", get(console::file))
         .split_for_parts();
     routes
         .fallback(request::no_route)
@@ -62,7 +65,9 @@ fn tenant_routes() -> OpenApiRouter<Arc<App>> {
 
 /// Routes that take the admin key. Each act that they do is recorded, whatever the route.
 fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
-    use admin::{audit, digests, extensions, failures, logic, progress, settings, tenants};
+    use admin::{
+        audit, digests, extensions, failures, logic, preview, progress, settings, tenants,
+    };
 
     OpenApiRouter::new()
         .routes(routes!(tenants::list, tenants::create))
@@ -79,9 +84,12 @@ fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(digests::find))
         .routes(routes!(digests::revoke, digests::allow))
         .routes(routes!(audit::list))
+        .routes(routes!(failures::list))
         .routes(routes!(failures::get))
         .layer(middleware::from_fn_with_state(app.clone(), audit::record))
         .layer(middleware::from_fn_with_state(app, progress::tell))
+        // Behind the layers: it changes nothing, although it is a POST.
+        .routes(routes!(preview::search))
 }
 
 /// Routes that take no key.

@@ -2,7 +2,7 @@
 //! host are kept for a day, first in memory and a moment later in storage, so that no request waits
 //! for it, and so that any host can tell. Never with the text of a fact or query, nor with secrets.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -116,6 +116,18 @@ impl Failures {
         Ok(self.chunks.all().await?.iter().find(is_it).cloned())
     }
 
+    /// The last failures of all hosts, newest first, at most `most`. While storage fails, those of
+    /// this host.
+    pub async fn list(&self, most: usize) -> Vec<FailureRecord> {
+        let mut records = self.chunks.all().await.unwrap_or_default();
+        let known: HashSet<(String, String)> = records.iter().map(FailureRecord::name).collect();
+        let recent = self.lock().kept.iter().cloned().collect::<Vec<_>>();
+        records.extend(recent.into_iter().filter(|record| !known.contains(&record.name())));
+        records.sort_by(|one, other| other.time.cmp(&one.time));
+        records.truncate(most);
+        records
+    }
+
     /// Writes to storage what is not there yet. What cannot be written is tried again next time.
     ///
     /// # Errors
@@ -148,6 +160,11 @@ impl Failures {
 }
 
 impl FailureRecord {
+    /// Tells it from others: a caller may give several requests one id.
+    fn name(&self) -> (String, String) {
+        (self.request_id.clone(), self.time.clone())
+    }
+
     fn new(failed: &FailedRequest<'_>, host: &str) -> Self {
         let FailedRequest { id, method, route, took, error } = failed;
         let body = error.body();
@@ -229,6 +246,23 @@ mod tests {
         one.flush().await.unwrap();
         assert_eq!(other.find("a").await.unwrap().unwrap().host, "one");
         assert_eq!(other.chunks.all().await.unwrap().len(), 1, "it was written once");
+    }
+
+    #[tokio::test]
+    async fn the_failures_of_all_hosts_are_listed_newest_first_and_each_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = failures(&folder).await;
+        let error = Error::new(Code::GuestTrapped, "the logic trapped");
+        add(&one, "a", &error);
+        one.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        add(&other, "b", &error);
+        let ids = |records: Vec<FailureRecord>| {
+            records.into_iter().map(|record| record.request_id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(other.list(10).await), ["b", "a"]);
+        assert_eq!(ids(one.list(10).await), ["a"], "the other's is not in storage yet");
+        assert_eq!(ids(other.list(1).await), ["b"]);
     }
 
     #[tokio::test]

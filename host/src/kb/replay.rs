@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use kenning_storage::TenantId;
 
 use super::Kb;
-use super::caller::Purpose;
+use super::caller::{Purpose, Response};
 use super::errors::ErrorMapper;
 use super::pipeline::Pipeline;
 use super::recorder::{Recorded, Request};
+use super::search::{Found, Search};
 use crate::registry::Snapshot;
 use kenning_core::error::Error;
 use kenning_runtime::{RequestContext, Session, Verb};
@@ -45,6 +46,28 @@ impl Kb {
         let errors = ErrorMapper { storage: self.storage_name, purpose: Purpose::Read };
         let session = self.runtime.dry_run(tenant, Instant::now() + time, work);
         session.await.map_err(|error| errors.call_error(&error))
+    }
+
+    /// Searches with the guests in `snapshot`, without recording the request.
+    ///
+    /// # Errors
+    /// As a search.
+    pub async fn preview(
+        &self,
+        tenant: &TenantId,
+        snapshot: Snapshot,
+        search: Search,
+    ) -> Result<Response<Found>, Error> {
+        let errors = ErrorMapper { storage: self.storage_name, purpose: Purpose::Search };
+        let (served_by, time) = (snapshot.served_by(), self.services.limits.search);
+        let session = self.dry_run(tenant.clone(), time, move |session| async move {
+            let session = session.asked(search.asked(RequestContext::of(Verb::Search)));
+            let mut pipeline = Pipeline::new(session, snapshot, errors);
+            let found = pipeline.search(search).await;
+            (found, pipeline.withheld())
+        });
+        let (found, withheld) = session.await?;
+        Ok(Response { value: found?, served_by, withheld, revision: None })
     }
 
     /// Runs a request again, with the guests in `snapshot`.

@@ -46,6 +46,23 @@ impl Kb {
         &self.services.tenants
     }
 
+    /// Brings the gauges of what this host holds up to date.
+    pub fn measure(&self) {
+        let indexes = &self.services.indexes;
+        let (mut facts, mut vectors, mut bytes) = (0, 0, 0);
+        for (_, index) in indexes.all() {
+            let sizes = index.sizes();
+            facts += sizes.facts;
+            vectors += sizes.vectors;
+            bytes += sizes.bytes;
+        }
+        metrics::gauge!("kenning_index_facts").set(facts as f64);
+        metrics::gauge!("kenning_index_vectors").set(vectors as f64);
+        metrics::gauge!("kenning_index_bytes").set(bytes as f64);
+        let behind = indexes.applied().tenants_behind();
+        metrics::gauge!("kenning_index_tenants_behind").set(behind as f64);
+    }
+
     /// What makes a tenant's vectors.
     pub fn embedder_of(&self, tenant: &TenantId) -> Arc<dyn Embedder> {
         self.services.embedders.of(tenant)

@@ -5,6 +5,7 @@
 //! | `promote` | those steps, for a logic and for an extension |
 //! | `verify` | whether a component fits its target and its grants |
 //! | `proof` | the candidate's self-test, and recent requests replayed on it |
+//! | `differing` | replayed requests whose answers differ, as examples |
 //! | `overlap` | how much of what callers see stays with a candidate |
 //! | `report` | the steps of a swap and how they went, for the caller |
 //! | `rollback` | makes an earlier generation live again, or removes an extension |
@@ -14,14 +15,17 @@
 //! | `watch` | compares a promoted generation with the one before it, for a while |
 //! | `quarantine` | handles guests that fail on call after call, at any time |
 //! | `verdict` | for whom a server-wide logic that fails is rolled back |
+//! | `preview` | a tenant's guests as they might be, for a search that nobody is served by |
 //! | `pin` | gives one tenant an older generation of the server-wide logic |
 //!
 //! A failure on the way leaves the live generation as it is. The record in storage is written
 //! before the promotion, so after a crash in between, the next start and every other host find
 //! the new generation.
 
+mod differing;
 mod overlap;
 mod pin;
+mod preview;
 mod promote;
 mod proof;
 mod quarantine;

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
 
-use super::overlap::{Overlap, common, rank_biased_overlap};
+use super::differing::{Differing, overlap};
+use super::overlap::Overlap;
 use super::report::{Compared, Proof, Report};
 use super::{Proposal, Swapper};
 use crate::kb::{Observed, Recorded, Request};
@@ -26,6 +27,9 @@ use kenning_runtime::Generation;
 
 /// Most errors quoted in a report.
 const QUOTED_ERRORS: usize = 5;
+
+/// Most requests in a report whose answers differ.
+const EXAMPLES: usize = 5;
 
 /// Fewest requests that both answered for which times are compared: with fewer, one pause of the
 /// machine could decide.
@@ -95,7 +99,9 @@ impl Swapper {
             Subject::Logic { .. } => (false, false),
             Subject::Extension { is_new, .. } => (true, is_new),
         };
-        let comparison = Comparison { is_extension, is_new, ..Comparison::default() };
+        let shows_texts = !self.kb().tenants().require_keys();
+        let comparison =
+            Comparison { is_extension, is_new, shows_texts, ..Comparison::default() };
         let comparison = self.compare(pairs, comparison).await?;
         comparison.judge(proposal.bounds, report);
         report.set_proof(comparison.to_json());
@@ -253,6 +259,9 @@ struct Comparison {
     /// A new extension exists to change or refuse requests, and costs more than none, so only its
     /// failures count.
     is_new: bool,
+    /// Whether examples may say what was asked.
+    shows_texts: bool,
+    differing: Vec<Differing>,
     requests: usize,
     /// Requests that fail or are degraded with the candidate only.
     worse: usize,
@@ -272,6 +281,10 @@ struct Comparison {
 impl Comparison {
     fn add(&mut self, request: &Request, live: &Observed, candidate: &Observed) {
         self.requests += 1;
+        if self.differing.len() < EXAMPLES {
+            let example = Differing::between(request, live, candidate, self.shows_texts);
+            self.differing.extend(example);
+        }
         match (&live.error, &candidate.error) {
             (None, Some(error)) if self.is_new && error.code == Code::Rejected => {}
             (None, Some(error)) if self.is_extension && error.code == Code::Conflict => {}
@@ -284,12 +297,11 @@ impl Comparison {
             (None, None) => {
                 self.worse += usize::from(candidate.degraded && !live.degraded);
                 self.answered += 1;
-                match request {
-                    Request::Search(_) => {
-                        self.searches.add(rank_biased_overlap(&live.ids, &candidate.ids));
-                    }
-                    _ => self.others.add(common(&live.ids, &candidate.ids)),
-                }
+                let kind = match request {
+                    Request::Search(_) => &mut self.searches,
+                    _ => &mut self.others,
+                };
+                kind.add(overlap(request, live, candidate));
                 self.fuel[0] += live.fuel;
                 self.fuel[1] += candidate.fuel;
                 self.took[0].push(live.took);
@@ -357,6 +369,7 @@ impl Comparison {
             answered_by_both: self.answered,
             worse: self.worse,
             reasons: self.reasons.clone(),
+            differing: self.differing.clone(),
             overlap: self.searches.mean().or(self.others.mean()),
             fuel: Compared { live: self.fuel[0], candidate: self.fuel[1] },
             median_us: Compared {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::differing::Differing;
 use kenning_core::error::{Code, Error};
 use kenning_core::provenance::GenerationRef;
 
@@ -191,6 +192,9 @@ pub(super) struct Proof {
     pub(super) worse: usize,
     /// Why some of them failed.
     pub(super) reasons: Vec<String>,
+    /// Some of the requests whose answers differ.
+    #[schema(max_items = 5)]
+    pub(super) differing: Vec<Differing>,
     /// How much of what the callers see stays, from 0 to 1: the mean rank-biased overlap of the
     /// searches, or without any the share of facts that the other requests have in common. `null`
     /// if both answered nothing.

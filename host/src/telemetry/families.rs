@@ -27,6 +27,14 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     ("kenning_http_requests_total", Counter, "Requests answered, by route and status."),
     ("kenning_http_seconds", Histogram, "Time to answer a request, by route."),
     ("kenning_import_seconds", Histogram, "Time that a guest call spent in imports."),
+    ("kenning_index_bytes", Gauge, "Memory that the indexes of all tenants take."),
+    ("kenning_index_facts", Gauge, "Facts in the indexes of all tenants."),
+    (
+        "kenning_index_tenants_behind",
+        Gauge,
+        "Tenants whose index here is behind other hosts for too long.",
+    ),
+    ("kenning_index_vectors", Gauge, "Facts in the indexes of all tenants that have vectors."),
     ("kenning_log_lines_lost_total", Counter, "Lines of the log that could not be written."),
     ("kenning_lost_facts_total", Counter, "Facts that storage no longer has."),
     ("kenning_promotion_seconds", Histogram, "Time to promote a generation."),
@@ -41,6 +49,7 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     ),
     ("kenning_subscribers", Gauge, "Callers who follow a tenant's changes."),
     ("kenning_unreadable_records_total", Counter, "Records that could not be read."),
+    ("kenning_wait_seconds", Histogram, "Time that a guest waited for one answer, by what of."),
     ("kenning_withheld_facts_total", Counter, "Facts withheld for what a guest made of them."),
 ];
 

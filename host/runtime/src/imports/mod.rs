@@ -78,7 +78,11 @@ impl State {
         self.waiting = on;
         let answer = TokioContext::new(work, self.services.io.clone()).await;
         self.waiting = Waiting::Nothing;
-        self.host_time += begun.elapsed();
+        let waited = begun.elapsed();
+        if let (Some(on), None) = (on.name(), &self.captured) {
+            metrics::histogram!("kenning_wait_seconds", "on" => on).record(waited.as_secs_f64());
+        }
+        self.host_time += waited;
         answer
     }
 

@@ -3,15 +3,43 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
+use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
+use super::parameters::Parameters;
 use crate::http::App;
 use crate::http::answer::Reply;
-use crate::http::openapi::NotFound;
+use crate::http::openapi::{NotFound, parameter_names};
+use crate::journal::FailureRecord;
 use kenning_core::error::{Code, Error};
+
+/// How many failures a list has if the request does not say.
+const LIMIT: usize = 100;
+
+/// The most that it may ask for.
+const MOST: usize = 1_000;
+
+/// Which failures.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`Parameters` reads them by their names")]
+struct ListParameters {
+    /// How many at most.
+    #[param(nullable = false, minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// Failed requests.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FailedRequests)]
+struct FailureList {
+    /// Newest first.
+    #[schema(max_items = 1000, value_type = Vec<FailedRequest>)]
+    requests: Vec<FailureRecord>,
+}
 
 /// The request.
 #[derive(IntoParams)]
@@ -120,6 +148,30 @@ struct RunningGuest {
     generation: u64,
     operation: String,
     for_ms: f64,
+}
+
+/// The requests that failed lately, newest first
+///
+/// Those that failed through no fault of the caller, on every host.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/requests",
+    operation_id = "listFailedRequests",
+    tag = "operations",
+    params(ListParameters),
+    responses((status = 200, description = "What is known of them.", body = FailureList)),
+)]
+pub(in crate::http) async fn list(
+    State(app): State<Arc<App>>,
+    _: Admin,
+    parameters: Query<Vec<(String, String)>>,
+) -> Reply {
+    let parameters = Parameters::new(parameters.0, &parameter_names::<ListParameters>())?;
+    let limit = parameters.number("limit")?.unwrap_or(LIMIT);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Error::invalid("/limit", format!("limit is 1 to {MOST}")).into());
+    }
+    Ok(Json(FailureList { requests: app.failures.list(limit).await }).into_response())
 }
 
 /// What is known of a failed request

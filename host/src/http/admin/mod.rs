@@ -7,11 +7,14 @@ pub(in crate::http) mod failures;
 mod generations;
 pub(in crate::http) mod logic;
 mod parameters;
+pub(in crate::http) mod preview;
 pub(in crate::http) mod progress;
 pub(in crate::http) mod settings;
 mod tenant_settings;
 pub(in crate::http) mod tenants;
 mod upload;
+
+pub(in crate::http) use parameters::Path;
 
 use std::sync::Arc;
 

@@ -31,6 +31,9 @@ pub(super) struct SwapParameters {
     /// Promote it whatever the proof says; the record names who did.
     #[param(nullable = false)]
     force: Option<bool>,
+    /// Why, for the record of the act.
+    #[param(nullable = false, max_length = 512)]
+    reason: Option<String>,
     /// `sha256:…` that the bytes must have; also as the header `x-kenning-digest`.
     #[param(nullable = false, value_type = Option<Digest>)]
     digest: Option<String>,

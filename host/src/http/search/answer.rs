@@ -122,7 +122,7 @@ struct MatchAnswer {
 /// What each half of the search said of the hit; a half that did not find it is left out.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the built-in logic names; another may name more")]
-struct Explanation {
+pub(in crate::http) struct Explanation {
     #[schema(nullable = false)]
     vector: Option<Leg>,
     #[schema(nullable = false)]
@@ -190,7 +190,8 @@ impl TryFrom<FoundHit> for Hit {
     }
 }
 
-fn explain(explanation: wit::Explanation) -> Map<String, Value> {
+/// What each half said, by its name.
+pub(in crate::http) fn explain(explanation: wit::Explanation) -> Map<String, Value> {
     let legs = explanation.legs.into_iter().map(|leg| {
         let wit::Leg { name, rank, score, share } = leg;
         (name, json!(Leg { rank, score, share }))

@@ -17,6 +17,7 @@ use super::body::Json;
 use super::openapi::{DimensionMismatch, Rejected, TooLarge, examples};
 use crate::http::App;
 use answer::SearchAnswer;
+pub(in crate::http) use answer::{Explanation, explain};
 pub(super) use batch::{__path_search_batch, search_batch};
 pub(crate) use request::Request;
 

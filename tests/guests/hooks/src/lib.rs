@@ -31,6 +31,7 @@
 //! | `trap-HOOK` | traps | traps | traps | traps |
 //! | `spin-HOOK` | spins | spins | spins | spins |
 //! | `say` | logs a line | logs a line | logs a line | logs a line |
+//! | `markup` | logs markup | logs markup | logs markup | logs markup |
 
 #![cfg(target_family = "wasm")]
 
@@ -80,6 +81,9 @@ fn misbehave(text: &str, hook: &str) {
     }
     if contains(text, "say") {
         log(Level::Info, &format!("said in {hook}"));
+    }
+    if contains(text, "markup") {
+        log(Level::Warn, "<script>document.title = 'taken'</script> said as markup");
     }
 }
 

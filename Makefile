@@ -300,11 +300,12 @@ chromium:
 # Their services are not started: the tests start processes of their own.
 proxies:
 	@export PATH=$$PATH:/usr/sbin; \
-	  command -v nginx > /dev/null && command -v haproxy > /dev/null && command -v openssl > /dev/null || \
+	  command -v nginx > /dev/null && command -v haproxy > /dev/null && \
+	  command -v openssl > /dev/null && command -v curl > /dev/null || \
 	  { echo 'installing nginx-light and haproxy: the tests import through them'; \
 	    SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
 	    $$SUDO apt-get update -qq && $$SUDO env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
-	      nginx-light haproxy openssl; }
+	      nginx-light haproxy openssl curl; }
 
 # Unpacked and not installed: the package would start a service.
 promtool:

@@ -3,6 +3,7 @@
 
 mod authoring;
 mod browser;
+mod bulk;
 mod changes;
 mod cli;
 mod clients;
@@ -11,11 +12,13 @@ mod console;
 mod crash;
 mod degradation;
 mod deploy;
+mod doctor;
 mod durability;
 mod examples;
 mod extensions;
 mod faults;
 mod flat_layout;
+mod front;
 mod hosts;
 mod http;
 mod layout;

@@ -7,11 +7,11 @@
 
 mod check;
 mod environment;
+mod listen;
 mod log_filter;
 mod secrets;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -21,6 +21,8 @@ use kenning_index::limits::DIMENSIONS;
 use serde::Deserialize;
 
 use crate::origin::{Authority, Origin};
+use crate::proxies::TrustedProxies;
+use crate::tls::TlsFiles;
 use kenning_client::secret;
 use kenning_core::limits::Limits;
 use kenning_embedder::{EmbedderChoice, RemoteSettings};
@@ -29,7 +31,9 @@ use kenning_storage::Layout;
 use kenning_tenants::AdminKey;
 
 pub use check::check;
+pub(crate) use check::{check_logic, usable_directory};
 pub use environment::limit_variables;
+pub use listen::Listen;
 
 const LISTEN: &str = "127.0.0.1:7171";
 const LOG: &str = "info";
@@ -41,9 +45,21 @@ const EMBEDDER_THREADS: usize = 1_024;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct Settings {
-    /// Address to serve on; port 0 picks a free one [default: 127.0.0.1:7171]
+    /// Address to serve on, or unix:PATH for a socket in the file system that only this user may
+    /// use; port 0 picks a free one [default: 127.0.0.1:7171]
     #[arg(long, env = "KENNING_LISTEN", value_name = "ADDR")]
     pub listen: Option<String>,
+
+    /// File with the server's certificate in PEM, and those between it and one that callers trust;
+    /// then TLS is spoken, with HTTP/2. The file is read again when it changes
+    #[arg(long, env = "KENNING_TLS_CERT", value_name = "FILE")]
+    #[serde(alias = "tls-cert")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File with the certificate's private key in PEM
+    #[arg(long, env = "KENNING_TLS_KEY", value_name = "FILE")]
+    #[serde(alias = "tls-key")]
+    pub tls_key: Option<PathBuf>,
 
     /// Where facts live: embedded:DIR or redis://[user:pass@]host:port[/db]
     /// [default: embedded, under the data directory]. A password belongs in the
@@ -125,11 +141,17 @@ pub struct Settings {
     #[serde(alias = "allowed-hosts")]
     pub allowed_hosts: Option<Vec<String>>,
 
-    /// Origins whose web pages may use a server without keys, besides its own, separated by
-    /// commas, such as http://localhost:3000
+    /// Origins whose web pages may use the server, besides its own, separated by commas, such as
+    /// http://localhost:3000. Their browsers are told so (CORS)
     #[arg(long, env = "KENNING_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     #[serde(alias = "allowed-origins")]
     pub allowed_origins: Option<Vec<String>>,
+
+    /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses and networks,
+    /// separated by commas, such as 10.0.0.0/8; unix for those on a socket in the file system
+    #[arg(long, env = "KENNING_TRUSTED_PROXIES", value_name = "PROXIES", value_delimiter = ',')]
+    #[serde(alias = "trusted-proxies")]
+    pub trusted_proxies: Option<Vec<String>>,
 
     /// The operator's key. Only from KENNING_ADMIN_KEY or the file: other users of the machine can
     /// read flags
@@ -179,7 +201,9 @@ pub enum LogFormat {
 #[derive(Debug)]
 pub struct Config {
     /// Address to serve on.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// The certificate, if TLS is spoken there.
+    pub tls: Option<TlsFiles>,
     /// Where facts are kept.
     pub storage: String,
     /// How facts are laid out in Redis.
@@ -206,8 +230,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Hosts that requests may be for, besides loopback.
     pub allowed_hosts: Vec<Authority>,
-    /// Origins whose pages may use a server without keys, besides its own.
+    /// Origins whose pages may use the server, besides its own.
     pub allowed_origins: Vec<Origin>,
+    /// Proxies that are believed.
+    pub trusted_proxies: TrustedProxies,
     /// Without a key anyone may do anything, and the server listens on loopback only.
     pub admin_key: Option<AdminKey>,
     /// The limits.
@@ -235,7 +261,8 @@ impl Config {
         let default_storage = || format!("embedded:{}", data_dir.join("facts").display());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let config = Self {
-            listen: listen(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
+            listen: Listen::parse(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
+            tls: tls(flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key))?,
             storage: flags.storage.or(storage).or(file.storage).unwrap_or_else(default_storage),
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
             allow_eviction: flags.allow_eviction.or(file.allow_eviction).unwrap_or(false),
@@ -257,6 +284,7 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             allowed_hosts: allowed_hosts(flags.allowed_hosts.or(file.allowed_hosts))?,
             allowed_origins: allowed_origins(flags.allowed_origins.or(file.allowed_origins))?,
+            trusted_proxies: trusted_proxies(flags.trusted_proxies.or(file.trusted_proxies))?,
             admin_key: admin_key.or(file.admin_key),
             limits: environment::limits(file.limits.unwrap_or_default())?,
             secrets: secrets::read(&file.secrets.unwrap_or_default())?,
@@ -267,11 +295,18 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        if self.admin_key.is_none() && !self.listen.ip().is_loopback() {
+        if self.admin_key.is_none() && !self.listen.is_loopback() {
             bail!(
                 "without keys the server listens on loopback only, and {} is not loopback; set \
                  KENNING_ADMIN_KEY to serve other machines, which then need keys",
                 self.listen
+            );
+        }
+        if let (Listen::Unix(path), Some(_)) = (&self.listen, &self.tls) {
+            bail!(
+                "--tls-cert has no effect on unix:{}, which never leaves this machine; leave one \
+                 of them out",
+                path.display()
             );
         }
         if !(1..=EMBEDDER_THREADS).contains(&self.embedder_threads) {
@@ -351,11 +386,22 @@ fn location(text: &str, at: usize) -> String {
     format!("line {number} {key}").trim_end().to_owned()
 }
 
-fn listen(address: &str) -> anyhow::Result<SocketAddr> {
-    let mut addresses = address
-        .to_socket_addrs()
-        .with_context(|| format!("--listen {address:?} is not an address such as {LISTEN}"))?;
-    addresses.next().with_context(|| format!("--listen {address:?} names no address"))
+fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<Option<TlsFiles>> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => bail!("--tls-cert needs --tls-key, the certificate's private key"),
+        (None, Some(_)) => bail!("--tls-key needs --tls-cert, the key's certificate"),
+    }
+}
+
+fn trusted_proxies(listed: Option<Vec<String>>) -> anyhow::Result<TrustedProxies> {
+    let parse = |text: &str| TrustedProxies::default().with(text).map(|_| text.to_owned());
+    let expected = "an address, a network such as 10.0.0.0/8, or unix";
+    let listed = parse_list(listed, parse, "--trusted-proxies", expected)?;
+    Ok(listed
+        .iter()
+        .fold(TrustedProxies::default(), |all, one| all.clone().with(one).unwrap_or(all)))
 }
 
 fn allowed_hosts(listed: Option<Vec<String>>) -> anyhow::Result<Vec<Authority>> {

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +16,11 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::feed::Feeds;
 use crate::http::{App, BodyBudget, Imports, OriginPolicy, Uploads};
 use crate::journal::{Audit, Failures, host_name};
@@ -29,12 +28,14 @@ use crate::kb::Kb;
 use crate::local_socket::Claim;
 use crate::mcp::Mcp;
 use crate::registry::{Archive, Owner, Preparation, Registry};
+use crate::server::unix_socket::{self, SocketFile};
 use crate::server::{Listener, Routes};
 use crate::swap::Swapper;
 use crate::tasks::follow_registry::follow_registry;
 use crate::tasks::keep_journals::keep_journals;
 use crate::tasks::purge_tenants::purge_tenants;
 use crate::tasks::{heartbeat, indexer};
+use crate::tls::Tls;
 use crate::{http, server, systemd, telemetry};
 use kenning_core::provenance::GenerationRef;
 use kenning_embedder::{
@@ -75,19 +76,50 @@ pub fn serve(config: Config) -> BoxFuture<'static, anyhow::Result<()>> {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = begin_process(&config)?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let address = listener.local_addr()?;
-    let mut listeners = vec![Listener::Tcp(listener)];
+    let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
+    // The file of a socket is removed at the end.
+    let Front { listener, url, name, _file } = listen(&config.listen, tls.as_deref()).await?;
+    let mut listeners = vec![listener];
     // Held until the storage is closed.
     let claim = claim(&config.data_dir, &mut listeners);
     warn_of_exposure(&config);
-    let host = host_name(address.port());
-    let serving = Serving { host, listeners, announced: Some(address) };
+    let host = host_name(name);
+    let serving = Serving { host, listeners, announced: Some(url), tls };
     let ended = serve_on(&config, metrics, serving, stopped).await;
     drop(claim);
     ended
+}
+
+/// What callers connect to.
+struct Front {
+    listener: Listener,
+    /// What is printed once it serves.
+    url: String,
+    /// What tells this process from others on the machine.
+    name: String,
+    _file: Option<SocketFile>,
+}
+
+async fn listen(listen: &Listen, tls: Option<&Tls>) -> anyhow::Result<Front> {
+    let address = match listen {
+        Listen::Tcp(address) => address,
+        Listen::Unix(path) => {
+            let (listener, file) = unix_socket::bind(path)?;
+            let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+            let name = path.to_string_lossy().chars().map(plain).collect();
+            let (listener, url) = (Listener::Unix(listener), listen.to_string());
+            return Ok(Front { listener, url, name, _file: Some(file) });
+        }
+    };
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr()?;
+    let (listener, scheme) = match tls {
+        Some(tls) => (Listener::Tls(listener, tls.acceptor()?), "https"),
+        None => (Listener::Tcp(listener), "http"),
+    };
+    let (url, name) = (format!("{scheme}://{address}"), address.port().to_string());
+    Ok(Front { listener, url, name, _file: None })
 }
 
 /// Prepares this process for serving: logs, limits, who may read its files, metrics.
@@ -128,8 +160,10 @@ pub struct Serving {
     pub host: String,
     /// What connections come from.
     pub listeners: Vec<Listener>,
-    /// The address that is printed when the indexes are ready.
-    pub announced: Option<SocketAddr>,
+    /// The URL that is printed when the indexes are ready.
+    pub announced: Option<String>,
+    /// The certificate of the listeners that speak TLS.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Serves until the end of what `stopped` returns, then drains and closes everything. `stopped` is
@@ -143,7 +177,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
     serving: Serving,
     stopped: impl FnOnce() -> anyhow::Result<S>,
 ) -> anyhow::Result<()> {
-    let Serving { host, listeners, announced } = serving;
+    let Serving { host, listeners, announced, tls } = serving;
     let kb = Arc::new(knowledge_base(config).await?);
     let indexer = indexer::start(kb.clone());
     let following = tokio::spawn(follow_registry(kb.registry().clone(), host.clone()));
@@ -159,6 +193,9 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let failures = Arc::new(Failures::new(storage.clone(), host, &limits));
     let journals = tokio::spawn(keep_journals(audit.clone(), failures.clone()));
     let origins = origin_policy(config);
+    let proxies = config.trusted_proxies.clone();
+    let compressions = Arc::new(Semaphore::new(limits.compressions));
+    let certificate = tls.clone().map(|tls| tokio::spawn(tls.follow()));
     let uploads = Uploads::new(&limits);
     let feeds = Feeds::new(kb.clone(), &limits);
     let reading = tokio::spawn(feeds.clone().read());
@@ -171,6 +208,9 @@ pub async fn serve_on<S: Future<Output = ()>>(
         bodies,
         uploads,
         origins,
+        proxies,
+        compressions,
+        tls,
         audit,
         failures,
         imports,
@@ -185,11 +225,13 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let stopped = stopped()?.inspect(move |()| stopping.cancel());
     let announcing = announced.map(|at| tokio::spawn(announce(at, kb.clone())));
     let routes = Routes { all: http::router(app.clone(), mcp), rejected: http::without_place(app) };
-    let drained = server::run(listeners, routes, &config.limits, stopped).await;
+    let proxies = config.trusted_proxies.clone();
+    let drained = server::run(listeners, routes, &config.limits, proxies, stopped).await;
     if !drained {
         tracing::warn!("some calls were still running when the drain ended (shutdown_drain_ms)");
     }
     announcing.inspect(|task| task.abort());
+    certificate.inspect(|task| task.abort());
     heartbeat.abort();
     indexer.abort();
     following.abort();
@@ -271,10 +313,11 @@ fn warn_of_exposure(config: &Config) {
         tracing::warn!(
             "no keys are configured: anyone on this machine may read, write and administer anything"
         );
-    } else if !config.listen.ip().is_loopback() {
+    } else if !config.listen.is_loopback() && config.tls.is_none() {
         tracing::warn!(
             address = %config.listen,
-            "keys and facts travel unencrypted; put a proxy that ends TLS in front"
+            "keys and facts travel unencrypted; give a certificate with --tls-cert, or put a \
+             proxy that ends TLS in front"
         );
     }
 }
@@ -330,7 +373,11 @@ async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {
     Ok(kenning_storage::open(&config.storage, config.layout.into(), limits).await?)
 }
 
-fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
+/// The embedder that the settings name.
+///
+/// # Errors
+/// When it cannot be loaded.
+pub(crate) fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
     let cache = config.limits.embedding_cache_bytes;
     Ok(match config.embedder {
         EmbedderChoice::Hash => {
@@ -374,6 +421,11 @@ async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generati
         .map_err(|error| anyhow::anyhow!("the logic does not fit this host: {error}"))
 }
 
+/// Whether the built-in logic was there when this binary was built.
+pub(crate) fn has_logic() -> bool {
+    !LOGIC.is_empty()
+}
+
 fn built_in_logic() -> anyhow::Result<Bytes> {
     anyhow::ensure!(
         !LOGIC.is_empty(),
@@ -389,7 +441,7 @@ fn this_program() -> anyhow::Result<PathBuf> {
 
 /// Prints "listening on" once the server is ready; scripts wait for this line. The service manager
 /// is told then, too.
-async fn announce(address: SocketAddr, kb: Arc<Kb>) {
+async fn announce(address: String, kb: Arc<Kb>) {
     let mut progress = kb.services().indexes.progress();
     let mut ready = kb.registry().ready();
     let mut preparation = kb.registry().preparation();
@@ -404,7 +456,7 @@ async fn announce(address: SocketAddr, kb: Arc<Kb>) {
     // The server responds by now, whether or not everything is ready.
     let _ = timeout(READY_WAIT, settled).await;
     // Whoever started the server may have closed this end; that is no reason not to serve.
-    let line = writeln!(std::io::stdout(), "listening on http://{address}");
+    let line = writeln!(std::io::stdout(), "listening on {address}");
     if let Err(error) = line.and_then(|()| std::io::stdout().flush()) {
         tracing::warn!(%address, %error, "listening, which cannot be written to standard output");
     }

@@ -1,7 +1,6 @@
 //! What systemd, or another service manager that sets NOTIFY_SOCKET, is told of this process: that
 //! it is ready, alive, about to stop. Without that variable nothing is said.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
@@ -12,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const SIGNS_OF_LIFE: u32 = 3;
 
 /// The service has started: its dependants may.
-pub async fn ready(address: SocketAddr) {
+pub async fn ready(address: String) {
     tell(move || notify(&[NotifyState::Ready, NotifyState::Status(&format!("serves {address}"))]))
         .await;
 }

@@ -102,17 +102,18 @@ async fn commands_take_their_keys_from_files_too() -> Result<()> {
         run(command, b"").await
     };
     let admin = file("admin");
-    let created = kenning(&["tenant", "create", "acme"], &[("KENNING_ADMIN_KEY_FILE", &admin)]);
-    let created = created.await?;
+    let variables = [("KENNING_ADMIN_KEY_FILE", admin.as_str())];
+    let created = kenning(&["tenant", "create", "acme"], &variables).await?;
     assert_eq!(created.code, Some(0), "{created:?}");
     fs::write(file("key"), &created.out)?;
     let key = file("key");
-    let stored = kenning(&["store", "Tea is hot.", "--id", "tea"], &[("KENNING_KEY_FILE", &key)]);
-    assert_eq!(stored.await?.out, "tea\n");
+    let variables = [("KENNING_KEY_FILE", key.as_str())];
+    let stored = kenning(&["store", "Tea is hot.", "--id", "tea"], &variables).await?;
+    assert_eq!(stored.out, "tea\n");
     let without = kenning(&["get", "tea"], &[]).await?;
     assert_eq!(without.code, Some(1), "the server asks for keys: {without:?}");
     // The operator's key serves a tenant's guests; the tenant's key is not asked for.
-    let both = [("KENNING_ADMIN_KEY_FILE", admin.as_str()), ("KENNING_KEY_FILE", &key)];
+    let both = [("KENNING_ADMIN_KEY_FILE", admin.as_str()), ("KENNING_KEY_FILE", key.as_str())];
     let listed = kenning(&["extension", "list", "--tenant", "acme"], &both).await?;
     assert_eq!(listed.code, Some(0), "{listed:?}");
     for name in ["KENNING_KEY_FILE", "KENNING_ADMIN_KEY_FILE"] {

@@ -102,6 +102,12 @@ impl Caller {
         Self { key: Some(key.to_string()), ..self.clone() }
     }
 
+    /// The same server, over another client.
+    #[must_use]
+    pub fn over(&self, client: Client) -> Self {
+        Self { client, ..self.clone() }
+    }
+
     /// The server's address.
     pub fn url(&self) -> &str {
         &self.url

@@ -157,6 +157,11 @@ impl Server {
         self.signal("CONT").await
     }
 
+    /// SIGHUP: look at the certificate's files now.
+    pub async fn hang_up(&self) -> Result<()> {
+        self.signal("HUP").await
+    }
+
     async fn signal(&self, name: &str) -> Result<()> {
         let pid = self.child.id().context("it has ended already")?;
         let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().await?;

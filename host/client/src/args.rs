@@ -1,16 +1,21 @@
 //! The arguments of every command, with their help text.
 
+mod bulk;
+
 use std::ops::Deref;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, Value};
+
+use bulk::{IMPORT_EXAMPLES, INGEST_HELP};
+pub use bulk::{ImportArgs, IngestArgs};
 
 use crate::admin::{ExtensionCommand, LogicCommand};
 use crate::dev::{DEV_HELP, DevArgs};
 use crate::tenant::AdminCall;
-use crate::{Call, Connection, TenantCommand};
+use crate::{Call, Connection, Error, TenantCommand};
 
 /// The commands. Each has its own [`Connection`], so the connection options follow the command.
 #[derive(Clone, Debug, Subcommand)]
@@ -36,16 +41,19 @@ pub enum Command {
     /// Count facts
     #[command(after_help = "Example:\n  kenning count --filter '{\"topic\":\"people\"}'")]
     Count(Call<CountArgs>),
-    /// Store facts in bulk from JSON Lines
+    /// Store facts in bulk, from JSON Lines or from what other programs write
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(Call<ImportArgs>),
+    /// Keep the facts of a folder of Markdown and text up to date
+    #[command(after_help = INGEST_HELP)]
+    Ingest(Call<IngestArgs>),
     /// Write all facts, or those that a filter matches, as JSON Lines
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(Call<ExportArgs>),
     /// Print what changed, oldest first, and with --follow what changes from now on
     #[command(after_help = CHANGES_HELP)]
     Changes(Call<ChangesArgs>),
-    /// Show counts, model and storage, and the limits and quotas with their usage
+    /// Show counts, model, storage and quotas; with --all every limit, too
     Stats(Call<StatsArgs>),
     /// Manage the logic, which defines what a fact is and how a search ranks
     #[command(subcommand)]
@@ -110,21 +118,6 @@ If the output is not a terminal, each hit is one line: rank, score, id, text, me
 --explain, the explanation, separated by tabs; in the text, tab, newline and backslash are written
 as \\t, \\n and \\\\.";
 
-const IMPORT_EXAMPLES: &str = "\
-Examples:
-  kenning import facts.jsonl
-  kenning import facts.jsonl --wait && kenning search 'where does staging run?'
-  zcat facts.jsonl.gz | kenning import -
-
-Each line is a JSON object: \"content\", and optionally \"id\", \"metadata\" and
-\"timestamp\", as `kenning export` writes it; or \"text\", and optionally \"fact_id\" and
-\"metadata\". An invalid line is reported with its number, the other lines are imported, and the
-exit code is 1. Lines with an id can be imported again: existing facts do not change, except with
---mode upsert.
-
-Facts are found by their words at once, and by meaning when they have their vectors, which are made
-in the background; --wait waits for them.";
-
 const EXPORT_EXAMPLES: &str = "\
 Examples:
   kenning export > facts.jsonl
@@ -170,6 +163,7 @@ impl Command {
             Self::Delete(call) => &call.connection,
             Self::Count(call) => &call.connection,
             Self::Import(call) => &call.connection,
+            Self::Ingest(call) => &call.connection,
             Self::Export(call) => &call.connection,
             Self::Changes(call) => &call.connection,
             Self::Stats(call) => &call.connection,
@@ -366,21 +360,6 @@ pub struct CountArgs {
     pub filter: Option<JsonObject>,
 }
 
-/// The arguments of `kenning import`.
-#[derive(Clone, Debug, Args)]
-pub struct ImportArgs {
-    /// A file of JSON Lines; `-` is standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// Return only when every fact of the tenant has its vector, so that searches by meaning are
-    /// complete
-    #[arg(long)]
-    pub wait: bool,
-    /// What happens with each line whose id is taken, or not
-    #[arg(long, value_enum, default_value_t)]
-    pub mode: StoreMode,
-}
-
 /// The arguments of `kenning export`.
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
@@ -422,9 +401,13 @@ pub struct AuditArgs {
     pub before: Option<String>,
 }
 
-/// `kenning stats` has no arguments of its own.
+/// The arguments of `kenning stats`.
 #[derive(Clone, Debug, Args)]
-pub struct StatsArgs {}
+pub struct StatsArgs {
+    /// On a terminal, show every limit and quota, too
+    #[arg(long)]
+    pub all: bool,
+}
 
 /// A JSON object exactly as typed, so that no number loses precision.
 #[derive(Clone, Debug)]
@@ -435,6 +418,16 @@ impl Deref for JsonObject {
 
     fn deref(&self) -> &RawValue {
         &self.0
+    }
+}
+
+impl JsonObject {
+    /// The object that `value` is.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it is none.
+    pub(crate) fn new(value: &Value) -> Result<Self, Error> {
+        json_object(&value.to_string()).map_err(Error::Usage)
     }
 }
 

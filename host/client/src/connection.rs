@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use crate::secret::secret;
 
@@ -12,9 +13,14 @@ pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
-    /// The server's URL, over plain HTTP
+    /// The server's URL, or unix:PATH for a socket in the file system. Without a scheme it is http
+    /// for this machine, and https for others
     #[arg(long, env = "KENNING_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     pub server: String,
+
+    /// File with certificates in PEM that are trusted besides the system's, for https
+    #[arg(long, env = "KENNING_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 
     /// The tenant, for a server without keys [default: default]
     #[arg(long, env = "KENNING_TENANT", value_name = "TENANT")]
@@ -39,10 +45,15 @@ pub struct Connection {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct AdminConnection {
-    /// The server's URL, over plain HTTP. The admin key is read from KENNING_ADMIN_KEY, or else
-    /// from KENNING_KEY
+    /// The server's URL, or unix:PATH for a socket in the file system. Without a scheme it is http
+    /// for this machine, and https for others. The admin key is read from KENNING_ADMIN_KEY, or
+    /// else from KENNING_KEY
     #[arg(long, env = "KENNING_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
     pub server: String,
+
+    /// File with certificates in PEM that are trusted besides the system's, for https
+    #[arg(long, env = "KENNING_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 
     /// Deadline for the server in milliseconds; the server may enforce a shorter one
     #[arg(long, env = "KENNING_TIMEOUT_MS", value_name = "MS")]
@@ -78,6 +89,7 @@ impl From<&AdminConnection> for Connection {
         let key = key_of_environment(&["KENNING_ADMIN_KEY", "KENNING_KEY"]);
         Self {
             server: admin.server.clone(),
+            ca: admin.ca.clone(),
             tenant: None,
             key,
             timeout_ms: admin.timeout_ms,

@@ -8,13 +8,14 @@
 //!
 //! 1. `args`: what can be typed, with the help text; [`admin`] and `tenant` are the operator's
 //!    commands.
-//! 2. [`Server`]: sends one request and classifies what can go wrong.
+//! 2. [`Server`]: sends one request and classifies what can go wrong; [`ServerAddress`] is where to.
 //! 3. [`Terminal`]: the streams of a command and its [`OutputFormat`].
 //! 4. `commands`: one file per command or family of commands; `dev` is interactive.
 //! 5. `clean`, `text`: what makes strangers' text safe to print, and formats it.
-//! 6. `input`, `progress`, `events`: streaming for import, export and changes, without buffering
+//! 6. `formats`: what other programs write, as lines of an import.
+//! 7. `input`, `progress`, `events`: streaming for import, export and changes, without buffering
 //!    the whole.
-//! 7. [`Error`] and [`Exit`]: every way a command can end.
+//! 8. [`Error`] and [`Exit`]: every way a command can end.
 //!
 //! The three output formats make different promises. On a terminal, output is aligned, wrapped and
 //! coloured, and may change with any release. Otherwise it is one record per line, separated by
@@ -46,6 +47,7 @@
 
 #![deny(missing_docs)]
 
+mod address;
 pub mod admin;
 mod args;
 mod clean;
@@ -54,6 +56,7 @@ mod connection;
 mod dev;
 mod error;
 mod events;
+mod formats;
 mod input;
 mod progress;
 mod responses;
@@ -69,15 +72,17 @@ use std::process::ExitCode;
 
 use futures::future::BoxFuture;
 
+pub use address::ServerAddress;
 pub use args::{
     AuditArgs, ChangeArgs, ChangesArgs, Command, CountArgs, DeleteArgs, ExportArgs, Fusion,
-    GetArgs, ImportArgs, JsonObject, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs, StoreMode,
-    UpdateArgs, WhyArgs,
+    GetArgs, ImportArgs, IngestArgs, JsonObject, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs,
+    StoreMode, UpdateArgs, WhyArgs,
 };
 pub use clean::{clean_lines, clean_styled, escape_controls, is_unprintable};
 pub use connection::{AdminConnection, Call, Connection, Key};
 pub use dev::DevArgs;
 pub use error::{ApiError, Error, Exit};
+pub use formats::ImportFormat;
 pub use secret::{SECRETS, SecretError, secret};
 pub use server::{JsonResponse, Server, Timeouts};
 pub use table::table;

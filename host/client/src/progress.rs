@@ -1,4 +1,4 @@
-//! Progress of an import, an export or a swap, on standard error and only on a terminal.
+//! Progress of an import, an export, a deletion or a swap, on standard error and only on a terminal.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,7 @@ const OF_KNOWN_BYTES: &str =
 const OF_UNKNOWN_BYTES: &str = "{elapsed_precise} {spinner} {bytes}, {msg}";
 const OF_KNOWN_FACTS: &str = "{elapsed_precise} [{bar:30}] {human_pos} of {human_len} facts, {msg}";
 const OF_UNKNOWN_FACTS: &str = "{elapsed_precise} {spinner} {human_pos} facts, {msg}";
+const OF_DELETED: &str = "{elapsed_precise} {spinner} {human_pos} facts deleted";
 const OF_STEPS: &str = "{spinner} {msg}";
 const OF_VECTORS: &str =
     "{elapsed_precise} [{bar:30}] {human_pos} of {human_len} vectors, {eta} left";
@@ -46,6 +47,11 @@ impl Progress {
     /// Counts vectors that are made, of `total`.
     pub(crate) fn vectors(total: u64, visible: bool) -> Self {
         Self::drawn(Some(total), visible, OF_VECTORS)
+    }
+
+    /// Counts facts that are deleted.
+    pub(crate) fn deletion(visible: bool) -> Self {
+        Self::drawn(None, visible, OF_DELETED)
     }
 
     /// Shows the steps of a swap.
@@ -96,9 +102,10 @@ impl Progress {
         self.bar.set_message(format!("{sent}, {}/s{reported}", self.rate(lines)));
     }
 
-    /// Shows how many vectors are made.
-    pub(crate) fn made(&self, vectors: u64) {
-        self.bar.set_position(vectors);
+    /// Shows how many vectors are made, or facts deleted.
+    pub(crate) fn made(&self, number: u64) {
+        self.bar.set_position(number);
+        self.bar.tick();
     }
 
     /// Adds received bytes; each line is a fact.

@@ -1,15 +1,15 @@
 //! Sends requests to the server and classifies what can go wrong.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::address::{ServerAddress, advice};
 use crate::text::{sanitize, truncate};
 use crate::{ApiError, Connection, Error};
 
@@ -62,7 +62,7 @@ impl Timeouts {
 #[derive(Clone, Debug)]
 pub struct Server {
     http: Client,
-    base: Url,
+    address: ServerAddress,
     timeouts: Timeouts,
 }
 
@@ -102,24 +102,20 @@ impl Server {
     /// # Errors
     /// [`Error::Usage`] if an option is invalid.
     pub fn new(connection: &Connection, timeouts: Timeouts) -> Result<Self, Error> {
-        let base = address(&connection.server)?;
+        let address = ServerAddress::parse(&connection.server, connection.ca.as_deref())?;
         let timeouts = timeouts.extended_to(connection.timeout_ms.map(Into::into));
-        // This client does not use TLS, but another crate may enable it in reqwest, and then
-        // building a client needs a provider. An error means that one is installed already.
+        // An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut client = Client::builder()
+        let client = Client::builder()
             .user_agent(concat!("kenning/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(connection)?)
             .connect_timeout(timeouts.connect)
             .tcp_user_timeout(timeouts.idle)
             // A redirected POST would be sent again as a GET.
             .redirect(redirect::Policy::none());
-        if is_loopback(&base) {
-            // For the proxy in HTTP_PROXY, loopback is another machine.
-            client = client.no_proxy();
-        }
-        let http = client.build().map_err(|error| Error::Usage(root_cause(&error)))?;
-        Ok(Self { http, base, timeouts })
+        let client = address.reached_by(client)?;
+        let http = client.build().map_err(|error| Error::Usage(advised(root_cause(&error))))?;
+        Ok(Self { http, address, timeouts })
     }
 
     /// How long this client waits.
@@ -127,9 +123,9 @@ impl Server {
         self.timeouts
     }
 
-    /// The server's URL without a trailing slash, for messages.
+    /// The server's address without a trailing slash, for messages.
     pub fn address(&self) -> String {
-        self.base.as_str().trim_end_matches('/').to_owned()
+        self.address.shown()
     }
 
     /// Creates a request to the path of `segments`, each percent-encoded.
@@ -140,9 +136,9 @@ impl Server {
         if let Some(bad) = segments.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
             return Err(Error::Usage(format!("`{bad}` is not a valid id")));
         }
-        let mut url = self.base.clone();
+        let mut url = self.address.base().clone();
         url.path_segments_mut()
-            .map_err(|()| Error::Usage(format!("{} cannot have a path", self.base)))?
+            .map_err(|()| Error::Usage(format!("{} cannot have a path", self.address())))?
             .pop_if_empty()
             .extend(segments);
         Ok(self.http.request(method, url))
@@ -218,6 +214,7 @@ impl Server {
             return Error::Unreachable { address, cause };
         }
         if error.is_connect() {
+            let cause = advised(cause);
             return Error::Unreachable { address, cause };
         }
         Error::BadResponse { address, cause }
@@ -266,34 +263,6 @@ fn not_kenning(address: &str, status: StatusCode, body: &[u8]) -> Error {
     Error::NotKenning { address: address.to_owned(), status, excerpt }
 }
 
-fn address(typed: &str) -> Result<Url, Error> {
-    let invalid = |why: &str| Error::Usage(format!("the server's address `{typed}` {why}"));
-    let url = Url::parse(typed)
-        .ok()
-        .filter(|url| url.has_host())
-        .ok_or_else(|| invalid("is not a URL such as http://127.0.0.1:7171"))?;
-    match url.scheme() {
-        "http" => {}
-        "https" => {
-            return Err(invalid(
-                "requires TLS, which this command does not support: use http:// on a trusted \
-                 network, or a tunnel that terminates TLS on this machine",
-            ));
-        }
-        _ => return Err(invalid("does not start with http://")),
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        // Not repeated, because it may contain a password.
-        return Err(Error::Usage(
-            "the server's address contains a user or password; set KENNING_KEY instead".to_owned(),
-        ));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(invalid("must not contain a `?` or `#` part"));
-    }
-    Ok(url)
-}
-
 fn headers(connection: &Connection) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     let tenant = connection.tenant.as_deref().filter(|tenant| !tenant.is_empty());
@@ -317,13 +286,16 @@ fn headers(connection: &Connection) -> Result<HeaderMap, Error> {
     Ok(headers)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(sanitize)
+}
+
+/// The cause, and what to do about it, if that can be said.
+fn advised(cause: String) -> String {
+    match advice(&cause) {
+        Some(advice) => format!("{cause}\n{advice}"),
+        None => cause,
+    }
 }
 
 /// The innermost error: the outer ones only say that the request failed.
@@ -338,39 +310,6 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rejection(typed: &str) -> String {
-        address(typed).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn an_unusable_address_is_rejected_with_a_reason() {
-        assert!(rejection("https://kb.example").contains("TLS"));
-        assert!(rejection("127.0.0.1:7171").contains("such as http://"));
-        assert!(rejection("localhost:7171").contains("such as http://"));
-        assert!(rejection("ftp://kb.example").contains("start with http://"));
-        assert!(rejection("http://kb.example/?x").contains("`?`"));
-        assert!(rejection("").contains("such as http://"));
-    }
-
-    #[test]
-    fn a_password_in_an_address_is_not_repeated() {
-        let message = rejection("http://ada:hunter2@kb.example");
-        assert!(message.contains("KENNING_KEY") && !message.contains("hunter2"), "{message}");
-    }
-
-    #[test]
-    fn loopback_is_recognised_by_name_and_by_ipv4_and_ipv6_address() {
-        for (url, loopback) in [
-            ("http://localhost:1", true),
-            ("http://127.3.2.1", true),
-            ("http://[::1]:7171", true),
-            ("http://10.0.0.1", false),
-            ("http://localhost.example", false),
-        ] {
-            assert_eq!(is_loopback(&address(url).unwrap()), loopback, "{url}");
-        }
-    }
 
     #[test]
     fn a_long_deadline_extends_the_timeout_and_a_short_one_does_not_shorten_it() {

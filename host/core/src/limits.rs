@@ -41,9 +41,14 @@ pub struct Limits {
     /// Any whole call except a search.
     #[serde(rename = "call_ms", with = "milliseconds")]
     pub call: Duration,
-    /// How long a request's head, and then its body, may take to arrive.
+    /// How long a TLS handshake, a request's head, and then its body, may take to arrive.
     #[serde(rename = "request_ms", with = "milliseconds")]
     pub request: Duration,
+    /// How long a connection stays open between two requests. Longer than most clients keep the
+    /// connections of their pools, 90 s at most: one that the server closes while a request is on
+    /// its way fails that request.
+    #[serde(rename = "idle_ms", with = "milliseconds")]
+    pub idle: Duration,
     /// How long a caller may take to read a response, or one piece of an export, once the
     /// system's buffer is full.
     #[serde(rename = "answer_ms", with = "milliseconds")]
@@ -85,8 +90,16 @@ pub struct Limits {
     /// Bodies of all connections together: requests until they are answered, responses until
     /// they are read. Room for twenty-five of the largest.
     pub bodies_bytes: usize,
+    /// How much may come out of a compressed body for each byte of it, beyond `body_bytes`.
+    pub gzip_ratio: u64,
+    /// Answers that are compressed at once, each of which needs a quarter of a MiB.
+    pub compressions: usize,
     /// Connections open at once.
     pub connections: usize,
+    /// Requests of HTTP/2 under way at once, of all connections.
+    pub streams: usize,
+    /// Of `streams`, those of one connection.
+    pub streams_per_connection: u32,
     /// Of `connections`, those of one peer on which no request's head has arrived yet. Behind a
     /// proxy all callers are one peer, but a proxy sends whole heads.
     pub heads_per_peer: usize,
@@ -256,6 +269,7 @@ impl Default for Limits {
             store_embedding: Duration::from_secs(1),
             call: Duration::from_secs(5),
             request: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
             answer: Duration::from_secs(30),
             import_retry: Duration::from_secs(40),
             shutdown_drain: Duration::from_secs(15),
@@ -273,7 +287,11 @@ impl Default for Limits {
             body_bytes: 16 * (256 + 64) * KIB,
             import_line_bytes: MIB,
             bodies_bytes: 128 * MIB,
+            gzip_ratio: 100,
+            compressions: 64,
             connections: 1_024,
+            streams: 2_048,
+            streams_per_connection: 100,
             heads_per_peer: 512,
 
             guest_memory_bytes: 64 * MIB,
@@ -427,74 +445,4 @@ mod milliseconds {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_work_together() {
-        assert_eq!(Limits::default().validate(), Ok(()));
-    }
-
-    #[test]
-    fn limits_that_contradict_each_other_are_refused() {
-        let limits = Limits { host_call_bytes: 300 * KIB, ..Limits::default() };
-        assert!(limits.validate().unwrap_err().contains("host_call_bytes"));
-    }
-
-    fn defaults() -> serde_json::Map<String, serde_json::Value> {
-        serde_json::from_str(&serde_json::to_string(&Limits::default()).unwrap()).unwrap()
-    }
-
-    fn names() -> Vec<String> {
-        defaults().into_iter().map(|(name, _)| name).collect()
-    }
-
-    fn with(name: &str, number: u64) -> Result<(), String> {
-        let limits = serde_json::json!({ name: number });
-        // A number that its type cannot hold is refused before its range is looked at.
-        let limits = serde_json::from_value::<Limits>(limits);
-        limits.map_err(|error| format!("{name}: {error}"))?.validate()
-    }
-
-    #[test]
-    fn a_limit_of_zero_is_refused_unless_zero_means_something() {
-        let refused = |name: &str| with(name, 0).is_err_and(|why| why.contains("and is 0"));
-        let named = with("search_ms", 0).unwrap_err();
-        assert!(named.starts_with("[limits]: search_ms must be 1 to "), "{named}");
-        for name in names() {
-            let has_meaning = limit_ranges::MAY_BE_ZERO.contains(&name.as_str());
-            assert_eq!(refused(&name), !has_meaning, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_limit_that_no_machine_has_is_refused() {
-        for name in names().iter().filter(|name| !name.contains("fuel")) {
-            assert!(with(name, 1 << 45).unwrap_err().contains(name.as_str()), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_percentage_above_one_hundred_is_refused() {
-        for name in ["proof_overlap_percent", "proof_errors_percent"] {
-            assert!(with(name, 101).unwrap_err().contains(name));
-        }
-    }
-
-    #[test]
-    fn fuel_grows_with_the_input_up_to_its_cap() {
-        let limits = Limits::default();
-        assert!(limits.fuel(0, 0) < limits.fuel(10 * KIB, 0));
-        assert!(limits.fuel(0, 0) < limits.fuel(0, 10));
-        assert_eq!(limits.fuel(usize::MAX / 2, 1), limits.fuel_max);
-    }
-
-    #[test]
-    fn the_documentation_names_every_limit_with_its_default() {
-        let page = include_str!("../../../docs/LIMITS.md");
-        for (name, default) in defaults() {
-            let row = format!("| `{name}` | {default} |");
-            assert!(page.contains(&row), "docs/LIMITS.md lacks {row}");
-        }
-    }
-}
+mod tests;

@@ -1,11 +1,13 @@
 //! Finds the server, or becomes it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use kenning_client::ServerAddress;
 use metrics_exporter_prometheus::PrometheusHandle;
-use reqwest::{ClientBuilder, Url};
+use reqwest::ClientBuilder;
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
@@ -26,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where the server is.
 pub(super) enum Home {
-    Remote { base: String, is_loopback: bool },
+    Remote { base: String, address: ServerAddress },
     Directory(Box<Directory>),
 }
 
@@ -49,24 +51,11 @@ impl Home {
     ///
     /// # Errors
     /// When `url` is none of a server.
-    pub(super) fn remote(url: &str) -> anyhow::Result<Self> {
-        let parsed = Url::parse(url).ok().filter(Url::has_host);
-        let parsed = parsed.filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(parsed) = parsed else {
-            bail!("--server {url:?} is not a URL such as http://127.0.0.1:7171");
-        };
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            bail!("--server contains a user or password; set KENNING_KEY instead");
-        }
-        if parsed.query().is_some() || parsed.fragment().is_some() {
-            bail!("--server {url:?} must not contain a `?` or `#` part");
-        }
-        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let address = host.parse::<std::net::IpAddr>();
-        let is_loopback = host == "localhost" || address.is_ok_and(|ip| ip.is_loopback());
-        let base = parsed.as_str().trim_end_matches('/');
+    pub(super) fn remote(url: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
+        let address = ServerAddress::parse(url, ca).context("--server")?;
+        let base = address.base().as_str().trim_end_matches('/');
         let base = base.strip_suffix("/mcp").unwrap_or(base).to_owned();
-        Ok(Self::Remote { base, is_loopback })
+        Ok(Self::Remote { base, address })
     }
 
     /// The server that has the data directory open, or one in this process.
@@ -90,13 +79,15 @@ impl Home {
     }
 
     /// An HTTP client that reaches the server.
-    pub(super) fn reached_by(&self, client: ClientBuilder) -> ClientBuilder {
+    ///
+    /// # Errors
+    /// When the certificates that are named cannot be read.
+    pub(super) fn reached_by(&self, client: ClientBuilder) -> anyhow::Result<ClientBuilder> {
         match self {
-            Self::Remote { is_loopback: false, .. } => client,
-            // For the proxy in HTTP_PROXY, loopback is another machine.
-            Self::Remote { .. } => client.no_proxy(),
+            Self::Remote { address, .. } => Ok(address.reached_by(client)?),
             Self::Directory(directory) => {
-                client.no_proxy().unix_socket(directory.socket.path().to_owned())
+                let client = client.tls_certs_only([]).no_proxy();
+                Ok(client.unix_socket(directory.socket.path().to_owned()))
             }
         }
     }
@@ -167,7 +158,8 @@ impl Directory {
         let listener =
             claim.listen().context("cannot listen on the socket of the data directory")?;
         let host = host_name(format_args!("mcp-{}", std::process::id()));
-        let serving = Serving { host, listeners: vec![Listener::Unix(listener)], announced: None };
+        let serving =
+            Serving { host, listeners: vec![Listener::Unix(listener)], announced: None, tls: None };
         let (config, metrics) = (self.config.clone(), self.metrics.clone());
         let (opened, is_open) = oneshot::channel();
         let stop = CancellationToken::new();
@@ -200,19 +192,18 @@ mod tests {
     fn a_url_names_a_server_with_or_without_the_route() {
         for url in ["http://127.0.0.1:7171", "http://127.0.0.1:7171/", "http://127.0.0.1:7171/mcp"]
         {
-            let home = Home::remote(url).unwrap();
+            let home = Home::remote(url, None).unwrap();
             assert_eq!(home.base(), "http://127.0.0.1:7171");
-            assert!(matches!(home, Home::Remote { is_loopback: true, .. }));
         }
-        let remote = Home::remote("https://kb.example/base").unwrap();
+        let remote = Home::remote("https://kb.example/base", None).unwrap();
         assert_eq!(remote.base(), "https://kb.example/base");
-        assert!(matches!(remote, Home::Remote { is_loopback: false, .. }));
+        assert_eq!(Home::remote("127.0.0.1:1", None).unwrap().base(), "http://127.0.0.1:1");
     }
 
     #[test]
     fn an_unusable_url_is_refused_and_a_password_not_repeated() {
-        let refused = |url| Home::remote(url).err().unwrap().to_string();
-        for url in ["127.0.0.1:7171", "ftp://kb.example", "", "http://kb.example/?a"] {
+        let refused = |url| format!("{:#}", Home::remote(url, None).err().unwrap());
+        for url in ["ftp://kb.example", "", "http://kb.example/?a"] {
             assert!(refused(url).starts_with("--server"), "{url}");
         }
         assert!(!refused("http://ada:hunter2@kb.example").contains("hunter2"));

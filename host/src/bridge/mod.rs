@@ -22,6 +22,7 @@ mod upstream;
 
 use std::future::Future;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,8 +58,15 @@ pub struct Settings {
 
 /// Where a server is.
 pub enum ServerPlace {
-    /// At this URL; logs by this filter.
-    Url(String, String),
+    /// At an address.
+    Remote {
+        /// What was typed.
+        address: String,
+        /// The file of certificates that are trusted besides the system's.
+        ca: Option<PathBuf>,
+        /// The filter of this process's log.
+        log: String,
+    },
     /// In the data directory of these settings: another process's, or this one's.
     Directory(Box<Config>),
 }
@@ -102,9 +110,9 @@ impl Settings {
     /// Begins this process's logs, and finds the way to the server.
     fn open(self) -> anyhow::Result<(Home, Upstream)> {
         let home = match self.server {
-            ServerPlace::Url(url, log) => {
+            ServerPlace::Remote { address, ca, log } => {
                 telemetry::start_logs(&log, LogFormat::Text)?;
-                Home::remote(&url)?
+                Home::remote(&address, ca.as_deref())?
             }
             ServerPlace::Directory(config) => {
                 let metrics = serve::begin_process(&config)?;

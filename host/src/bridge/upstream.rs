@@ -91,7 +91,7 @@ impl Upstream {
             .timeout(ANSWER)
             // A redirected POST would be sent again as a GET.
             .redirect(redirect::Policy::none());
-        let http = home.reached_by(http).build().context("cannot make an HTTP client")?;
+        let http = home.reached_by(http)?.build().context("cannot make an HTTP client")?;
         let base = home.base().to_owned();
         let url = format!("{base}/mcp{}", query(options));
         Ok(Self { http, base, url })

@@ -24,7 +24,8 @@ A client's settings, such as Claude Desktop's:
   {\"mcpServers\": {\"kenning\": {\"command\": \"kenning\", \"args\": [\"mcp\"]}}}";
 
 /// Settings of `kenning serve` that have no effect here: this process listens on no port.
-const UNUSED: [&str; 3] = ["listen", "allowed_hosts", "allowed_origins"];
+const UNUSED: [&str; 6] =
+    ["listen", "tls_cert", "tls_key", "allowed_hosts", "allowed_origins", "trusted_proxies"];
 
 /// Leaves arguments without effect out of the help.
 pub(super) fn hide_unused(argument: Arg) -> Arg {
@@ -35,9 +36,12 @@ pub(super) fn hide_unused(argument: Arg) -> Arg {
 /// Where the server is, and what the client may do.
 #[derive(Args)]
 pub(super) struct Mcp {
-    /// The URL of a server, instead of the data directory's
+    /// The URL of a server, or unix:PATH, instead of the data directory's
     #[arg(long, env = "KENNING_SERVER", value_name = "URL")]
     server: Option<String>,
+    /// File with certificates in PEM that are trusted besides the system's, for https
+    #[arg(long, env = "KENNING_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The tenant, for a server without keys [default: default]
     #[arg(long, env = "KENNING_TENANT", value_name = "TENANT")]
     tenant: Option<String>,
@@ -75,12 +79,16 @@ pub(super) struct Mcp {
 /// # Errors
 /// When the settings are wrong, or a standard stream cannot be used.
 pub(super) async fn run(mcp: Mcp, warnings: Vec<String>) -> anyhow::Result<ExitCode> {
-    let Mcp { server, tenant, key, read_only, profile, import_memory, mut settings, config } = mcp;
+    let Mcp { server, ca, tenant, key, read_only, .. } = mcp;
+    let Mcp { profile, import_memory, mut settings, config, .. } = mcp;
     if settings.log.is_none() && config.is_none() {
         settings.log = Some(LOG.into());
     }
     let server = match server.filter(|url| !url.is_empty()) {
-        Some(url) => ServerPlace::Url(url, settings.log.unwrap_or_else(|| LOG.into())),
+        Some(address) => {
+            let log = settings.log.unwrap_or_else(|| LOG.into());
+            ServerPlace::Remote { address, ca, log }
+        }
         None => {
             let mut config = Config::load(*settings, config.as_deref())?;
             config.warnings.extend(warnings);

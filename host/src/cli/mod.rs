@@ -2,6 +2,7 @@
 
 mod authoring;
 mod completions;
+mod doctor;
 mod environment;
 mod inherited;
 mod mcp;
@@ -51,6 +52,9 @@ enum Command {
     Mcp(mcp::Mcp),
     /// Look for damage in what is stored, without a server; the exit code is 1 if there is any
     Verify(verify::Verify),
+    /// Look for what is wrong with this installation, and say what to do about it
+    #[command(after_help = doctor::HELP)]
+    Doctor(doctor::Doctor),
     #[command(flatten)]
     Client(kenning_client::Command),
     #[command(flatten)]
@@ -117,6 +121,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             ended
         }
         Command::Verify(verify) => runtime()?.block_on(verify::run(verify)),
+        Command::Doctor(doctor) => runtime()?.block_on(doctor::run(doctor, &warnings)),
         Command::Client(command) => {
             environment::refuse_unreadable_keys()?;
             Ok(runtime()?.block_on(kenning_client::run(command)))

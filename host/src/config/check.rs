@@ -13,6 +13,7 @@ use kenning_runtime::inspect::inspect;
 use rustix::fs::{Access, access};
 
 use super::{Config, Settings};
+use crate::tls::Tls;
 
 /// Checks everything that a start needs and that can be checked without one, for
 /// `kenning serve --check-config`. Must be called within a tokio runtime.
@@ -24,6 +25,9 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     usable_directory(&config.data_dir)
         .with_context(|| format!("--data-dir {}", config.data_dir.display()))?;
     kenning_storage::check(&config.storage, config.layout.into()).await?;
+    if let Some(files) = &config.tls {
+        Tls::open(files.clone())?;
+    }
     if config.embedder == EmbedderChoice::Local {
         kenning_model::locate(config.model_dir.as_deref())?;
     }
@@ -59,8 +63,11 @@ impl fmt::Display for Config {
             EmbedderChoice::Hash => "hash",
             EmbedderChoice::Remote { .. } => "remote",
         };
+        let tls = self.tls.as_ref().map(|files| files.certificate.display().to_string());
+        let tls = tls.unwrap_or_else(|| "none: plain HTTP".to_owned());
         let rows = [
             ("listen", self.listen.to_string()),
+            ("tls", tls),
             ("storage", without_password(&self.storage)),
             ("data-dir", self.data_dir.display().to_string()),
             ("embedder", embedder.to_owned()),
@@ -79,7 +86,7 @@ fn without_password(address: &str) -> String {
     }
 }
 
-fn check_logic(path: &Path, config: &Config) -> anyhow::Result<()> {
+pub(crate) fn check_logic(path: &Path, config: &Config) -> anyhow::Result<()> {
     let bytes = compiler::read(path, &config.limits)?;
     ensure!(inspect(&bytes)?.is_logic, "this component is no logic");
     Ok(())
@@ -87,7 +94,7 @@ fn check_logic(path: &Path, config: &Config) -> anyhow::Result<()> {
 
 /// The directory must be writable. One that does not exist is made and removed again: a path may
 /// be too long, or in a file system that takes no directories, though its parent seems writable.
-fn usable_directory(directory: &Path) -> anyhow::Result<()> {
+pub(crate) fn usable_directory(directory: &Path) -> anyhow::Result<()> {
     let absolute = std::path::absolute(directory)?;
     let is_missing = |path: &&Path| fs::symlink_metadata(path).is_err();
     let missing: Vec<&Path> = absolute.ancestors().take_while(is_missing).collect();

@@ -120,6 +120,38 @@ fn addresses_other_than_loopback_are_refused_without_keys() {
 }
 
 #[test]
+fn a_socket_in_the_file_system_is_on_this_machine() {
+    let config = load(Settings::default(), "listen = \"unix:/run/kb.sock\"").unwrap();
+    assert_eq!(config.listen, Listen::Unix("/run/kb.sock".into()));
+    assert!(config.listen.is_loopback());
+    assert_eq!(Listen::parse("unix:///run/kb.sock").unwrap(), config.listen);
+    assert!(load(Settings::default(), "listen = \"unix:\"").is_err());
+    let both = "listen = \"unix:/run/kb.sock\"\ntls_cert = \"c\"\ntls_key = \"k\"";
+    assert!(load(Settings::default(), both).unwrap_err().to_string().contains("no effect"));
+}
+
+#[test]
+fn a_certificate_and_its_key_come_together() {
+    let config = load(Settings::default(), "tls_cert = \"c.pem\"\ntls-key = \"k.pem\"");
+    assert_eq!(config.unwrap().tls.unwrap().key, Path::new("k.pem"));
+    for (file, needs) in
+        [("tls_cert = \"c\"", "needs --tls-key"), ("tls_key = \"k\"", "--tls-cert")]
+    {
+        let error = load(Settings::default(), file).unwrap_err().to_string();
+        assert!(error.contains(needs), "{error}");
+    }
+}
+
+#[test]
+fn trusted_proxies_are_addresses_and_networks() {
+    let config = load(Settings::default(), "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]").unwrap();
+    assert!(config.trusted_proxies.include(Some("10.9.9.9".parse().unwrap())));
+    assert!(!config.trusted_proxies.include(None));
+    let error = load(Settings::default(), "trusted_proxies = [\"lb.internal\"]").unwrap_err();
+    assert!(error.to_string().contains("--trusted-proxies: \"lb.internal\""), "{error}");
+}
+
+#[test]
 fn allowed_hosts_and_origins_are_lists_and_are_checked() {
     let file = "allowed_hosts = [\"kb.internal\", \"kb:80\"]\nallowed_origins = [\"http://a\"]";
     let config = load(Settings::default(), file).unwrap();

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::Feeds;
 use crate::http::{BodyBudget, Imports, OriginPolicy, Uploads};
 use crate::journal::{Audit, Failures};
 use crate::kb::Kb;
+use crate::proxies::TrustedProxies;
 use crate::swap::Swapper;
+use crate::tls::Tls;
 use kenning_core::limits::Limits;
 
 /// One running server.
@@ -28,6 +31,12 @@ pub struct App {
     pub failures: Arc<Failures>,
     /// Whose requests are served.
     pub origins: OriginPolicy,
+    /// Who says truly where a request comes from.
+    pub proxies: TrustedProxies,
+    /// Permits for compressing answers.
+    pub compressions: Arc<Semaphore>,
+    /// The certificate, where TLS is spoken.
+    pub tls: Option<Arc<Tls>>,
     /// Components that are arriving.
     pub uploads: Uploads,
     /// Imports under way.

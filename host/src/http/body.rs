@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::answer::Refusal;
 use super::body_budget::{BodyBudget, Reservation};
+use super::gzip::Undecodable;
 use crate::http::App;
 use kenning_core::error::{Code, Error};
 
@@ -38,7 +39,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
 /// Why a body could not be read.
 enum Missing {
     TooLarge,
-    /// The budget of all bodies is used up.
+    /// The budget of all bodies is used up, or it cannot be decompressed.
     Refused(Error),
     BrokenOff,
     Late,
@@ -78,9 +79,10 @@ async fn collect(
     let mut body = Limited::new(body, allowed);
     let (mut bytes, mut reservation) = (BytesMut::new(), Reservation::default());
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Missing::TooLarge,
-            false => Missing::BrokenOff,
+        let frame = frame.map_err(|error| match Undecodable::in_error(&*error) {
+            Some(reason) => Missing::Refused(reason.to_error()),
+            None if error.is::<LengthLimitError>() => Missing::TooLarge,
+            None => Missing::BrokenOff,
         })?;
         // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };

@@ -168,8 +168,16 @@ mod tests {
     #[test]
     fn nothing_is_loaded_from_elsewhere_and_no_text_becomes_markup() {
         let refused = [
-            "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "https://",
-            "localStorage", "sessionStorage", "document.cookie", "indexedDB",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "https://",
+            "localStorage",
+            "sessionStorage",
+            "document.cookie",
+            "indexedDB",
         ];
         for file in FILES.iter() {
             for word in refused {

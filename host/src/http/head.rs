@@ -1,10 +1,10 @@
 //! What every request's head is checked for before its route sees it: whose server it means, which
-//! page it comes from, and what its body is.
+//! page it comes from, and what its body is. A compressed body is decompressed for the route.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::HttpBody;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 use super::answer::Refusal;
 use super::body::discard;
+use super::client::Client;
+use super::gzip::{decompressed, is_gzip};
 use crate::http::App;
 use crate::origin::Authority;
 use kenning_core::error::{Code, Error};
@@ -47,23 +49,46 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// because nobody has said yet who the client is.
 const DISCARD: Duration = Duration::from_secs(1);
 
-/// Refuses a request whose head says that it must not be served, or cannot be.
-pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Refuses a request that is for another server, or comes from a foreign page.
+pub(super) async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    match refuse(&head, !body.is_end_stream(), &app) {
+    match check_place(&head, &app) {
         Ok(()) => next.run(Request::from_parts(head, body)).await,
-        Err(error) => {
-            // A client that waits for permission to send its body need not send it.
-            if !head.headers.contains_key(EXPECT) {
-                let _ = timeout(DISCARD, discard(body, app.limits.body_bytes)).await;
-            }
-            Refusal(error).into_response()
-        }
+        Err(error) => refuse(error, &head, body, &app).await,
     }
 }
 
-fn refuse(head: &Parts, has_body: bool, app: &App) -> Result<(), Error> {
-    app.origins.check(head, &hosts(head)?)?;
+fn check_place(head: &Parts, app: &App) -> Result<(), Error> {
+    let client = head.extensions.get::<Client>();
+    let mut hosts = hosts(head)?;
+    // Before the name that a proxy uses: the one that the caller used.
+    if let Some(forwarded) = client.and_then(|client| client.host.clone()) {
+        hosts.insert(0, forwarded);
+    }
+    app.origins.check(head, &hosts, client.map_or("http", |client| client.scheme))
+}
+
+/// Refuses a request whose head says that it cannot be served.
+pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match check_head(&head, !body.is_end_stream(), &app) {
+        Ok(()) => {
+            let request = decompressed(Request::from_parts(head, body), &app.limits);
+            next.run(request).await
+        }
+        Err(error) => refuse(error, &head, body, &app).await,
+    }
+}
+
+async fn refuse(error: Error, head: &Parts, body: Body, app: &App) -> Response {
+    // A client that waits for permission to send its body need not send it.
+    if !head.headers.contains_key(EXPECT) {
+        let _ = timeout(DISCARD, discard(body, app.limits.body_bytes)).await;
+    }
+    Refusal(error).into_response()
+}
+
+fn check_head(head: &Parts, has_body: bool, app: &App) -> Result<(), Error> {
     check_given_once(&head.headers)?;
     check_expectation(&head.headers)?;
     check_encoding(&head.headers)?;
@@ -81,7 +106,13 @@ fn hosts(head: &Parts) -> Result<Vec<Authority>, Error> {
     if another.is_some() {
         return Err(invalid("the request has more than one Host header"));
     }
-    if host.is_none() && head.version >= Version::HTTP_11 {
+    let is_missing = match head.version {
+        Version::HTTP_09 | Version::HTTP_10 => false,
+        Version::HTTP_11 => host.is_none(),
+        // HTTP/2 has the target's instead.
+        _ => host.is_none() && head.uri.authority().is_none(),
+    };
+    if is_missing {
         return Err(invalid("the request has no Host header"));
     }
     let host = host.map(|host| host.to_str().unwrap_or_default());
@@ -113,14 +144,19 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// Nothing here decompresses: a body that is compressed would be read as what it is not.
+/// A body in another encoding would be read as what it is not.
 fn check_encoding(headers: &HeaderMap) -> Result<(), Error> {
-    for (name, plain) in [(CONTENT_ENCODING, "identity"), (TRANSFER_ENCODING, "chunked")] {
-        let mut codings = headers.get_all(&name).iter();
-        if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(plain.as_bytes())) {
-            let message = format!("{name} may only be {plain}: this server does not decompress");
-            return Err(unsupported(&name, message));
-        }
+    let is_all = |name: &HeaderName, plain: &str| {
+        let mut codings = headers.get_all(name).iter();
+        codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(plain.as_bytes()))
+    };
+    if !is_all(&CONTENT_ENCODING, "identity") && !is_gzip(headers) {
+        let message = "content-encoding may only be gzip, once, or identity".to_string();
+        return Err(unsupported(&CONTENT_ENCODING, message));
+    }
+    if !is_all(&TRANSFER_ENCODING, "chunked") {
+        let message = "transfer-encoding may only be chunked".to_string();
+        return Err(unsupported(&TRANSFER_ENCODING, message));
     }
     Ok(())
 }
@@ -190,6 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_http_2_names_its_host_in_the_target() {
+        let of = |uri: &str, fields: &[(&str, &str)]| hosts_of(Version::HTTP_2, uri, fields);
+        assert_eq!(of("https://localhost:1/", &[]), Ok("localhost:1 ".into()));
+        assert_eq!(of("/", &[]), Err(400));
+        assert_eq!(of("/", &[("host", "localhost")]), Ok("localhost ".into()));
+        let both = of("https://localhost:1/", &[("host", "attacker.example")]);
+        assert_eq!(both, Ok("attacker.example localhost:1 ".into()));
+    }
+
+    #[test]
     fn the_host_in_an_absolute_target_counts_as_well_as_the_header() {
         let uri = "http://attacker.example/v1/export";
         let both = hosts_of(Version::HTTP_11, uri, &[("host", "localhost")]);
@@ -254,7 +300,9 @@ mod tests {
     fn encodings_and_expectations_that_nobody_would_meet_are_refused() {
         for (name, value, expected) in [
             ("content-encoding", "identity", 200),
-            ("content-encoding", "gzip", 415),
+            ("content-encoding", "GZip", 200),
+            ("content-encoding", "br", 415),
+            ("content-encoding", "gzip, gzip", 415),
             ("content-encoding", "identity, gzip", 415),
             ("transfer-encoding", "Chunked", 200),
             ("transfer-encoding", "gzip, chunked", 415),

@@ -9,11 +9,14 @@ mod batch_as_id;
 mod body;
 mod body_budget;
 mod changes;
+mod client;
 mod console;
+mod cors;
 mod export;
 mod facts;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod gzip;
 mod head;
 mod health;
 mod id;

@@ -14,12 +14,13 @@ use uuid::Uuid;
 
 use super::answer::{Failed, Refusal};
 use super::body::discard;
+use super::client::Client;
 use crate::http::App;
 use crate::journal::FailedRequest;
-use crate::server::Rejection;
+use crate::server::{Peer, Rejection};
 use kenning_core::error::{Code, Error};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES: usize = 128;
 
 /// Gives the request an id, or keeps the caller's, and reports it when it is done.
@@ -31,6 +32,10 @@ pub(super) async fn observe(
     let begun = Instant::now();
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let peer = request.extensions().get::<Peer>().copied();
+    let client = Client::of(peer, request.headers(), &app.proxies);
+    let from = client.address;
+    request.extensions_mut().insert(client);
     let method = request.method().clone();
     // The route, not the path: a path holds ids and would be a metric label each.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
@@ -41,7 +46,8 @@ pub(super) async fn observe(
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
     span.in_scope(|| {
         let duration_us = elapsed.as_micros() as u64;
-        tracing::debug!(%method, route, status, duration_us, "answered");
+        let from = from.map_or("unix".into(), |address| address.to_string());
+        tracing::debug!(%method, route, status, duration_us, from, "answered");
     });
     if let Some(Failed(error)) = response.extensions().get() {
         let (id, method) = (id.to_str().unwrap_or_default(), method.as_str());

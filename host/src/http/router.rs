@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use super::health::Document;
 use super::{
-    admin, answer, batch_as_id, changes, console, export, facts, head, health, import, matching, mcp,
-    openapi, request, search, stats,
+    admin, answer, batch_as_id, changes, console, cors, export, facts, gzip, head, health, import,
+    matching, mcp, openapi, request, search, stats,
 };
 use crate::http::App;
 use crate::mcp::Mcp;
@@ -30,14 +30,21 @@ pub fn router(app: Arc<App>, agents: Arc<Mcp>) -> Router {
         .route("/", get(console::page))
         .route("/console/{file}", get(console::file))
         .split_for_parts();
-    routes
+    let routes = routes
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
         .layer(Extension(agents))
         .layer(Extension(Document::new(openapi::finish(document))))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(middleware::from_fn_with_state(app.clone(), answer::count_answer))
-        .layer(middleware::from_fn_with_state(app.clone(), head::check))
+        .layer(middleware::from_fn_with_state(app.clone(), gzip::compress))
+        .layer(middleware::from_fn_with_state(app.clone(), head::check));
+    let routes = match cors::layer(&app.origins.origins) {
+        Some(layer) => routes.layer(layer),
+        None => routes,
+    };
+    routes
+        .layer(middleware::from_fn_with_state(app.clone(), head::admit))
         .layer(middleware::from_fn_with_state(app.clone(), request::observe))
         .with_state(app)
 }
@@ -111,6 +118,7 @@ pub fn without_place(app: Arc<App>) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(request::no_place)
         .layer(middleware::from_fn_with_state(app.clone(), head::check))
+        .layer(middleware::from_fn_with_state(app.clone(), head::admit))
         .layer(middleware::from_fn_with_state(app.clone(), request::observe))
         .with_state(app)
 }

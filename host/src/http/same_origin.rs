@@ -10,7 +10,7 @@
 //! applies, if there is one.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::origin::{Authority, Origin};
 use kenning_core::error::{Code, Error};
@@ -31,11 +31,38 @@ pub struct OriginPolicy {
 
 impl OriginPolicy {
     /// Refuses a request to one of `hosts` if the host or the page that it comes from is foreign.
-    pub(super) fn check(&self, head: &Parts, hosts: &[Authority]) -> Result<(), Error> {
+    /// The first of them is the one that the caller named, over `scheme`.
+    pub(super) fn check(
+        &self,
+        head: &Parts,
+        hosts: &[Authority],
+        scheme: &str,
+    ) -> Result<(), Error> {
         if let Some(foreign) = hosts.iter().find(|host| !self.serves(host)) {
             return Err(self.foreign_host(foreign));
         }
-        if self.is_open { self.check_page(head, hosts.first()) } else { Ok(()) }
+        match self.is_open {
+            true => self.check_page(head, hosts.first(), scheme),
+            false => self.check_preflight(head),
+        }
+    }
+
+    /// With keys, a page of any origin may send requests; only those of listed origins are told
+    /// that they may read the answers.
+    fn check_preflight(&self, head: &Parts) -> Result<(), Error> {
+        let origin = head.headers.get(header::ORIGIN);
+        let is_preflight = head.method == Method::OPTIONS
+            && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let is_listed = || origin.is_some_and(|origin| is_listed(origin, &self.origins));
+        if !is_preflight || is_listed() {
+            return Ok(());
+        }
+        let origin = origin.and_then(|origin| Origin::parse(origin.to_str().ok()?));
+        let page = origin.map_or("another site".to_owned(), |origin| origin.to_string());
+        let message = format!(
+            "pages of {page} may not use this server; list the page's origin in --allowed-origins"
+        );
+        Err(Error::new(Code::Forbidden, message))
     }
 
     fn serves(&self, host: &Authority) -> bool {
@@ -43,8 +70,13 @@ impl OriginPolicy {
         unrestricted || host.is_loopback() || self.hosts.iter().any(|one| one.includes(host))
     }
 
-    fn check_page(&self, head: &Parts, host: Option<&Authority>) -> Result<(), Error> {
-        let own = host.map(|host| Origin::new("http", host.clone()));
+    fn check_page(
+        &self,
+        head: &Parts,
+        host: Option<&Authority>,
+        scheme: &str,
+    ) -> Result<(), Error> {
+        let own = host.map(|host| Origin::new(scheme, host.clone()));
         let mut is_listed = false;
         for value in head.headers.get_all(header::ORIGIN) {
             let origin = value.to_str().ok().and_then(Origin::parse);
@@ -70,6 +102,12 @@ impl OriginPolicy {
             format!("{serves}, and this request is for {host}; list it in --allowed-hosts");
         Error::new(Code::Forbidden, message)
     }
+}
+
+/// Whether an `Origin` header names one of `origins`.
+pub(super) fn is_listed(origin: &HeaderValue, origins: &[Origin]) -> bool {
+    let origin = origin.to_str().ok().and_then(Origin::parse);
+    origin.is_some_and(|origin| origins.contains(&origin))
 }
 
 fn foreign_page(origin: Option<&Origin>) -> Error {
@@ -120,7 +158,7 @@ mod tests {
         let hosts = head.headers.get_all("host").iter();
         let hosts: Vec<_> =
             hosts.filter_map(|host| Authority::parse(host.to_str().unwrap())).collect();
-        policy.check(&head, &hosts).map_or_else(|error| error.code.status(), |()| 200)
+        policy.check(&head, &hosts, "http").map_or_else(|error| error.code.status(), |()| 200)
     }
 
     /// The status for a POST to this host with these headers, on a server without keys.
@@ -204,5 +242,26 @@ mod tests {
         assert_eq!(answer(&policy(false, &[], &[]), "POST", "/v1/facts", &foreign), 200);
         assert_eq!(answer(&policy(false, &["kb.example"], &[]), "POST", "/", &foreign), 200);
         assert_eq!(answer(&policy(false, &["kb.internal"], &[]), "POST", "/", &foreign), 403);
+    }
+
+    #[test]
+    fn over_tls_the_servers_own_pages_have_its_scheme() {
+        let head = Request::builder().header("origin", "https://localhost:7171").body(()).unwrap();
+        let (head, ()) = head.into_parts();
+        let hosts = [Authority::parse("localhost:7171").unwrap()];
+        assert!(policy(true, &[], &[]).check(&head, &hosts, "https").is_ok());
+        assert!(policy(true, &[], &[]).check(&head, &hosts, "http").is_err());
+    }
+
+    #[test]
+    fn a_preflight_with_keys_needs_a_listed_origin() {
+        let policy = policy(false, &[], &["https://app.example"]);
+        let asked = |origin| {
+            let fields = [("origin", origin), ("access-control-request-method", "POST")];
+            answer(&policy, "OPTIONS", "/v1/facts", &fields)
+        };
+        assert_eq!(asked("https://app.example"), 200);
+        assert_eq!(asked("https://attacker.example"), 403);
+        assert_eq!(asked("null"), 403);
     }
 }

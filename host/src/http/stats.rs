@@ -1,6 +1,7 @@
 //! `GET /v1/stats`, what a tenant has and may use, and `GET /readyz`.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::State;
 use http::StatusCode;
@@ -15,6 +16,7 @@ use super::auth::Who;
 use super::openapi::{Digest, Language, QuotaUsage, TenantName};
 use crate::http::App;
 use crate::kb;
+use crate::tls::Tls;
 use kenning_core::limits::Limits;
 
 /// Figures of a tenant and of the server.
@@ -259,6 +261,29 @@ struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<String>,
+    /// The certificate in use, where TLS is spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    certificate: Option<CertificateState>,
+}
+
+/// Until when a certificate is valid.
+#[derive(Serialize, ToSchema)]
+struct CertificateState {
+    /// In RFC 3339.
+    expires: String,
+    /// What is wrong: that it expires soon, or that its files have changed and cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    warning: Option<String>,
+}
+
+impl CertificateState {
+    fn of(tls: &Tls) -> Self {
+        let validity = tls.validity();
+        let aging = || Some(format!("it {}", validity.warning(SystemTime::now())?));
+        Self { expires: validity.expires(), warning: tls.problem().or_else(aging) }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -312,5 +337,6 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Reply {
         None => (StatusCode::OK, ReadyStatus::Ready),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, ReadyStatus::NotReady),
     };
-    reply(code, kb::Response::whole(Readiness { status, reason }, served_by), Ok)
+    let certificate = app.tls.as_deref().map(CertificateState::of);
+    reply(code, kb::Response::whole(Readiness { status, reason, certificate }, served_by), Ok)
 }

@@ -4,16 +4,21 @@
 //! for ever. Once the system's buffer is full, the clock runs until the system accepts a whole
 //! write again; when the time-out passes first, the stream fails.
 //!
+//! What the peer sends is noted here, too: a head that has begun must arrive.
+//!
 //! `tokio-io-timeout` resets its clock after every partial write, so a peer that reads a byte at
 //! a time would never time out.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+use super::connections::Connection;
 
 /// See the module.
 pub(super) struct WriteTimeout<S> {
@@ -21,11 +26,22 @@ pub(super) struct WriteTimeout<S> {
     timeout: Duration,
     /// Set while the system does not accept whole writes.
     clock: Option<Pin<Box<Sleep>>>,
+    /// Told of what arrives.
+    connection: Option<Arc<Connection>>,
 }
 
 impl<S> WriteTimeout<S> {
     pub(super) fn new(stream: S, timeout: Duration) -> Self {
-        Self { stream, timeout, clock: None }
+        Self { stream, timeout, clock: None, connection: None }
+    }
+
+    /// The same, with arrivals noted in `connection`.
+    pub(super) fn noted_in(self, connection: Arc<Connection>) -> Self {
+        Self { connection: Some(connection), ..self }
+    }
+
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
     }
 
     /// Starts, reads or stops the clock after a write of `offered` bytes.
@@ -62,7 +78,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Some(connection) = &self.connection
+            && buffer.filled().len() > before
+        {
+            connection.note_arrival();
+        }
+        read
     }
 }
 

@@ -54,8 +54,9 @@ impl Swapper {
             }
             let kept: Vec<u64> = record.generations.iter().map(|kept| kept.number).collect();
             let message = format!("there is no generation {number}; available are {kept:?}");
-            return Err(Error::new(Code::NotFound, message)
-                .with_details(json!({ "generations": kept })));
+            return Err(
+                Error::new(Code::NotFound, message).with_details(json!({ "generations": kept }))
+            );
         };
         if self.storage(archive.revoked().await)?.contains(&target.digest) {
             let message = format!("generation {number} is {}, which was revoked", target.digest);

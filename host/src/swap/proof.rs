@@ -100,8 +100,7 @@ impl Swapper {
             Subject::Extension { is_new, .. } => (true, is_new),
         };
         let shows_texts = !self.kb().tenants().require_keys();
-        let comparison =
-            Comparison { is_extension, is_new, shows_texts, ..Comparison::default() };
+        let comparison = Comparison { is_extension, is_new, shows_texts, ..Comparison::default() };
         let comparison = self.compare(pairs, comparison).await?;
         comparison.judge(proposal.bounds, report);
         report.set_proof(comparison.to_json());

@@ -48,6 +48,13 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
         "Calls that went by guests or keys no longer in force, and were repeated or refused.",
     ),
     ("kenning_subscribers", Gauge, "Callers who follow a tenant's changes."),
+    (
+        "kenning_tls_certificate_expires_seconds",
+        Gauge,
+        "When the certificate in use expires, in seconds since 1970.",
+    ),
+    ("kenning_tls_certificate_loads_total", Counter, "Changed certificates, by result."),
+    ("kenning_tls_handshakes_failed_total", Counter, "Connections whose TLS handshake failed."),
     ("kenning_unreadable_records_total", Counter, "Records that could not be read."),
     ("kenning_wait_seconds", Histogram, "Time that a guest waited for one answer, by what of."),
     ("kenning_withheld_facts_total", Counter, "Facts withheld for what a guest made of them."),

@@ -62,6 +62,7 @@ mod error;
 mod facts;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod inspect;
 mod lifecycle;
 mod limits;
 mod name;
@@ -83,6 +84,7 @@ pub use changes::{Change, ChangeKind, ChangeStorage, Changes};
 pub use documents::{Document, DocumentStorage};
 pub use error::{OpenError, StorageError};
 pub use facts::{Condition, FactStorage, Hash, IdPage, Revision, Write};
+pub use inspect::{InspectError, Inspection, RedisInspection, inspect};
 pub use lifecycle::{Adoption, Backend, Description, Layout, Lifecycle};
 pub use limits::StorageLimits;
 pub use name::{DocumentName, FactId, InvalidName, TenantId};

@@ -52,7 +52,7 @@ pub async fn check(url: &str, layout: Layout) -> Result<(), OpenError> {
 }
 
 /// The directory that `url` names, if it is one of embedded storage.
-fn embedded(url: &str, layout: Layout) -> Result<Option<&Path>, OpenError> {
+pub(crate) fn embedded(url: &str, layout: Layout) -> Result<Option<&Path>, OpenError> {
     let refuse = |message: &str| Err(OpenError::Address(message.into()));
     match url.strip_prefix("embedded:") {
         Some(_) if layout == Layout::Flat => {
@@ -64,7 +64,7 @@ fn embedded(url: &str, layout: Layout) -> Result<Option<&Path>, OpenError> {
 }
 
 /// Refuses an address that names neither the one storage nor the other.
-fn supported(url: &str) -> Result<(), OpenError> {
+pub(crate) fn supported(url: &str) -> Result<(), OpenError> {
     let refuse = |message: String| Err(OpenError::Address(message));
     if url.starts_with("redis://") {
         return Ok(());

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::count::{self, Count};
 use super::{facts, filtered, format};
+use crate::progress::Progress;
 use crate::text::count as counted;
 use crate::{DeleteArgs, Error, Exit, JsonObject, OutputFormat, Server, Terminal};
 
@@ -63,15 +64,38 @@ async fn confirmed(
     terminal.ask(&format!("Delete {}? [y/N] ", counted(count, "fact")))
 }
 
-/// Repeats the request until no matching fact is left.
+/// What was deleted, and why not all of it, if so.
+pub(super) struct Deleted {
+    pub(super) total: u64,
+    pub(super) withheld: u64,
+    pub(super) unfinished: Option<String>,
+}
+
 async fn delete_all(
     server: &Server,
     filter: &JsonObject,
     terminal: &mut Terminal,
 ) -> Result<Exit, Error> {
+    let progress = Progress::deletion(terminal.shows_progress());
+    let deleted = matching(server, filter, &progress).await;
+    progress.clear();
+    let Deleted { total, withheld, unfinished } = deleted?;
+    format::warn_withheld(withheld, terminal);
+    print(total, unfinished.is_none(), terminal)?;
+    let Some(reason) = unfinished else { return Ok(Exit::Success) };
+    terminal.warn(&format!("More facts match, repeat the command: {reason}"));
+    Ok(Exit::Failed)
+}
+
+/// Repeats the request until no matching fact is left.
+pub(super) async fn matching(
+    server: &Server,
+    filter: &JsonObject,
+    progress: &Progress,
+) -> Result<Deleted, Error> {
     let (mut total, mut withheld) = (0, 0);
     let mut cursor: Option<String> = None;
-    let reason = loop {
+    let unfinished = loop {
         let step = request(server, filter, cursor.as_deref()).await;
         let step = step.map_err(|error| match total {
             0 => error,
@@ -80,6 +104,7 @@ async fn delete_all(
             ),
         })?;
         total += step.deleted;
+        progress.made(total);
         withheld += step.withheld;
         if step.complete {
             break None;
@@ -92,11 +117,7 @@ async fn delete_all(
         }
         cursor = step.next_cursor;
     };
-    format::warn_withheld(withheld, terminal);
-    print(total, reason.is_none(), terminal)?;
-    let Some(reason) = reason else { return Ok(Exit::Success) };
-    terminal.warn(&format!("More facts match, repeat the command: {reason}"));
-    Ok(Exit::Failed)
+    Ok(Deleted { total, withheld, unfinished })
 }
 
 async fn request(

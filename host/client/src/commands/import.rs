@@ -1,198 +1,101 @@
-//! Import: uploads a file; the response comes when the server has read all of it, and says which
-//! lines were refused. How far it is meanwhile is asked in a request of its own.
+//! Import: a file of facts, or one of another program, whose records become facts first.
 
-use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Read};
-use std::path::Path;
-use std::time::Duration;
-
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
-use reqwest::{Body, Method, RequestBuilder, StatusCode};
-use tokio::time::sleep;
-
-use crate::input::{Activity, InputStream};
-use crate::progress::Progress;
-use crate::responses::{ImportProgress, ImportResponse, PendingStats};
+use crate::commands::upload::{self, Outcome, Source};
+use crate::formats::{self, Converted, ImportFormat, Reading};
+use crate::responses::ImportResponse;
 use crate::text::{count, sanitize};
-use crate::{Error, Exit, ImportArgs, OutputFormat, Server, StoreMode, Terminal};
-
-const IMPORT_ID: HeaderName = HeaderName::from_static("x-kenning-import-id");
-
-/// Maximum size in bytes of the response, which names at most 1,000 lines.
-const MAX_RESPONSE: usize = 16 * 1024 * 1024;
-
-/// How often the server is asked how far it is.
-const POLL: Duration = Duration::from_secs(1);
-
-const UNKNOWN: &str = "It is unknown how many lines were imported. Lines with an id can safely be \
-                       imported again; lines without an id would be stored twice.";
+use crate::{Error, Exit, ImportArgs, OutputFormat, Server, Terminal};
 
 pub(super) async fn import(
     server: &Server,
     args: &ImportArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Error> {
+    check(args)?;
     let source = Source::open(&args.file, terminal)?;
-    let name = source.name;
-    let progress = Progress::upload(source.size, terminal.shows_progress());
-    let (input, activity) = InputStream::start(source.reader, progress.clone())
-        .map_err(|cause| Error::Input { what: name.clone(), cause })?;
-    let id = new_id();
-    let request = upload(server, args)?.header(IMPORT_ID, &id).body(Body::wrap_stream(input));
-    let idle = server.timeouts().idle;
-    let outcome = tokio::select! {
-        outcome = exchange(server, args, request, &activity) => outcome,
-        () = activity.stalled(idle) => Err(server.idle_timeout(idle).with_consequence(UNKNOWN)),
-        never = follow(server, &id, &activity, &progress) => match never {},
-    };
-    progress.clear();
-    if let Some(cause) = activity.take_failure() {
-        return Err(Error::Input { what: name, cause }.with_consequence(UNKNOWN));
+    if args.format == ImportFormat::Jsonl {
+        return finish(server, args, source, &[], terminal).await;
     }
-    let exit = print(outcome?, server, terminal)?;
+    let converted = convert(args, source)?;
+    for refused in &converted.refused {
+        let (name, reason) = (sanitize(&refused.name), sanitize(&refused.reason));
+        terminal.notice(&format!("{name}: not imported: {reason}"));
+    }
+    let lines = converted.lines();
+    let all_fit = converted.refused.is_empty();
+    let exit = match (args.dry_run, lines.is_empty()) {
+        (true, _) => terminal.print(&lines).map(|()| Exit::Success)?,
+        (false, true) => {
+            terminal.notice("There is nothing to import.");
+            Exit::Success
+        }
+        (false, false) => {
+            let names: Vec<String> =
+                converted.records.into_iter().map(|record| record.name).collect();
+            let source = Source::lines(&args.file.display().to_string(), lines);
+            finish(server, args, source, &names, terminal).await?
+        }
+    };
+    Ok(if all_fit { exit } else { Exit::Failed })
+}
+
+fn check(args: &ImportArgs) -> Result<(), Error> {
+    let is_table = args.format == ImportFormat::Csv;
+    if !is_table && (args.text_column.is_some() || args.delimiter.is_some()) {
+        return Err(Error::Usage("--text-column and --delimiter are for --format csv".to_owned()));
+    }
+    if args.format == ImportFormat::Jsonl && args.dry_run {
+        return Err(Error::Usage(
+            "--dry-run shows what becomes of another --format; lines of JSON are sent as they are"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn convert(args: &ImportArgs, source: Source) -> Result<Converted, Error> {
+    let path = args.file.display().to_string();
+    let name = args.file.file_name().map_or(path, |name| name.to_string_lossy().into_owned());
+    let bytes = source.read()?;
+    let reading = Reading {
+        name: &name,
+        text_column: args.text_column.as_deref(),
+        delimiter: args.delimiter,
+    };
+    formats::convert(args.format, &bytes, &reading)
+}
+
+/// Sends the lines, which were made of the records with these `names`, and prints what came of it.
+async fn finish(
+    server: &Server,
+    args: &ImportArgs,
+    source: Source,
+    names: &[String],
+    terminal: &mut Terminal,
+) -> Result<Exit, Error> {
+    let outcome = upload::send(server, args.mode, source, terminal.shows_progress()).await?;
+    let exit = print(outcome, names, server, terminal)?;
     if args.wait {
-        wait_for_vectors(server, terminal).await?;
+        upload::wait_for_vectors(server, terminal).await?;
     }
     Ok(exit)
 }
 
-fn upload(server: &Server, args: &ImportArgs) -> Result<RequestBuilder, Error> {
-    let request = server.request(Method::POST, &["v1", "import"])?;
-    let request = match args.mode {
-        StoreMode::Insert => request,
-        mode => request.query(&[("mode", mode)]),
-    };
-    Ok(request.header(CONTENT_TYPE, "application/x-ndjson"))
-}
-
-/// A name for this import, of 64 random bits.
-fn new_id() -> String {
-    format!("kenning-{:016x}", RandomState::new().hash_one(std::process::id()))
-}
-
-/// The input of an import.
-struct Source {
-    name: String,
-    reader: Box<dyn Read + Send>,
-    size: Option<u64>,
-}
-
-impl Source {
-    fn open(path: &Path, terminal: &mut Terminal) -> Result<Self, Error> {
-        if path == Path::new("-") {
-            let name = "standard input".to_owned();
-            return Ok(Self { name, reader: terminal.take_input(), size: None });
-        }
-        let name = path.display().to_string();
-        Self::file(path, &name)
-            .map_err(|cause| Error::Usage(format!("cannot read {name}: {cause}")))
-    }
-
-    fn file(path: &Path, name: &str) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        // A pipe has no known size.
-        let size = metadata.is_file().then_some(metadata.len());
-        Ok(Self { name: name.to_owned(), reader: Box::new(file), size })
-    }
-}
-
-/// The complete response of an import.
-struct Outcome {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    response: ImportResponse,
-}
-
-/// Sends the request and reads the response.
-async fn exchange(
-    server: &Server,
-    args: &ImportArgs,
-    request: RequestBuilder,
-    activity: &Activity,
-) -> Result<Outcome, Error> {
-    let mut response = match server.send(request).await {
-        Ok(response) => response,
-        Err(error @ Error::BadResponse { .. }) => {
-            return Err(rejection_or(error, server, args).await);
-        }
-        Err(error) => return Err(error),
-    };
-    let (status, headers) = (response.status(), response.headers().clone());
-    let mut body = BytesMut::new();
-    while let Some(chunk) =
-        server.chunk(&mut response).await.map_err(|error| error.with_consequence(UNKNOWN))?
-    {
-        activity.record();
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_RESPONSE {
-            let cause = format!("it is longer than {MAX_RESPONSE} bytes");
-            return Err(server.bad_response(cause).with_consequence(UNKNOWN));
-        }
-    }
-    let body = body.freeze();
-    match serde_json::from_slice(&body) {
-        Ok(response) => Ok(Outcome { status, headers, body, response }),
-        Err(_) if !status.is_success() => Err(server.error_in(status, &headers, body)),
-        Err(_) => {
-            let start = String::from_utf8_lossy(&body[..body.len().min(200)]);
-            let cause = format!("it does not say what was imported: `{}`", sanitize(&start));
-            Err(server.bad_response(cause).with_consequence(UNKNOWN))
-        }
-    }
-}
-
-/// Sends an empty import to find out why the server rejected the request.
-///
-/// A server that responds without reading the request resets the connection, and the client may see
-/// the reset before the response. An empty request avoids the reset.
-async fn rejection_or(error: Error, server: &Server, args: &ImportArgs) -> Error {
-    let empty = async { server.call(upload(server, args)?.body(Bytes::new())).await };
-    match empty.await {
-        Err(rejection @ Error::Api(_)) => rejection,
-        _ => error.with_consequence(UNKNOWN),
-    }
-}
-
-/// Asks how far the import is, and notes when it goes on; never ends. An import whose progress is
-/// unknown, as behind a proxy to several hosts, goes on all the same.
-async fn follow(
-    server: &Server,
-    id: &str,
-    activity: &Activity,
-    progress: &Progress,
-) -> std::convert::Infallible {
-    let mut last = None;
-    loop {
-        sleep(POLL).await;
-        let Ok(request) = server.request(Method::GET, &["v1", "imports", id]) else { continue };
-        let Ok(response) = server.call(request).await else { continue };
-        let Ok(said) = response.parse::<ImportProgress>() else { continue };
-        progress.report(said.imported, said.failed, said.waiting_for.as_deref());
-        let now = (said.imported, said.failed, said.lines, said.waiting_for.is_some());
-        // A server that waits for its storage says so, and ends the import itself.
-        if last.replace(now) != Some(now) || said.waiting_for.is_some() {
-            activity.record();
-        }
-    }
-}
-
 /// Prints the refused lines and the counts.
-fn print(outcome: Outcome, server: &Server, terminal: &mut Terminal) -> Result<Exit, Error> {
+fn print(
+    outcome: Outcome,
+    names: &[String],
+    server: &Server,
+    terminal: &mut Terminal,
+) -> Result<Exit, Error> {
+    let ended_early = outcome.ended_early();
     let Outcome { status, headers, body, response } = outcome;
-    let ended_early = !status.is_success() && status != StatusCode::UNPROCESSABLE_ENTITY;
     if terminal.format() == OutputFormat::Json {
         terminal.print_document(&body)?;
         let failed = response.failed > 0 || ended_early;
         return Ok(if failed { Exit::Failed } else { Exit::Success });
     }
-    print_refused(&response, terminal);
+    upload::print_refused(&response, names, terminal);
     match terminal.format() {
         OutputFormat::Human { .. } => terminal.print_line(&summary_text(&response))?,
         _ => terminal.print_line(&format!(
@@ -207,17 +110,6 @@ fn print(outcome: Outcome, server: &Server, terminal: &mut Terminal) -> Result<E
     Ok(if response.failed == 0 { Exit::Success } else { Exit::Failed })
 }
 
-fn print_refused(response: &ImportResponse, terminal: &mut Terminal) {
-    for refused in &response.errors {
-        let (code, message) = (sanitize(&refused.code), sanitize(&refused.message));
-        terminal.notice(&format!("line {}: {code}: {message}", refused.line));
-    }
-    let unnamed = response.failed.saturating_sub(response.errors.len() as u64);
-    if unnamed > 0 {
-        terminal.notice(&format!("{} more not imported", count(unnamed, "line")));
-    }
-}
-
 fn summary_text(response: &ImportResponse) -> String {
     let took = response.took_ms.map_or(String::new(), |ms| format!(" in {:.1} s", ms / 1000.0));
     let failed = match response.failed {
@@ -225,40 +117,4 @@ fn summary_text(response: &ImportResponse) -> String {
         failed => format!("; {} failed", count(failed, "line")),
     };
     format!("Imported {}{took}{failed}.", count(response.imported, "fact"))
-}
-
-/// Waits until every fact of the tenant has its vector. Fails if none is made for too long.
-async fn wait_for_vectors(server: &Server, terminal: &mut Terminal) -> Result<(), Error> {
-    let mut poll = POLL / 16;
-    let (mut total, mut least) = (0, u64::MAX);
-    let mut progress = Progress::hidden();
-    let mut waited = Duration::ZERO;
-    let idle = server.timeouts().idle;
-    loop {
-        let response = server.call(server.request(Method::GET, &["v1", "stats"])?).await?;
-        let pending = response.parse::<PendingStats>()?.pending;
-        if pending == 0 {
-            break;
-        }
-        if total == 0 {
-            total = pending;
-            progress = Progress::vectors(total, terminal.shows_progress());
-        }
-        progress.made(total.saturating_sub(pending));
-        if pending < least {
-            (least, waited) = (pending, Duration::ZERO);
-        } else if waited >= idle {
-            progress.clear();
-            return Err(Error::StillPending { pending, waited });
-        }
-        sleep(poll).await;
-        waited += poll;
-        poll = (poll * 2).min(POLL);
-    }
-    progress.clear();
-    match terminal.format() {
-        OutputFormat::Human { .. } => terminal.print_line("Every fact has its vector."),
-        OutputFormat::Plain => terminal.print_line("pending\t0"),
-        OutputFormat::Json => Ok(()),
-    }
 }

@@ -12,10 +12,12 @@ mod format;
 mod guests;
 mod highlights;
 mod import;
+mod ingest;
 mod list;
 mod search;
 mod stats;
 mod tenant;
+mod upload;
 mod why;
 
 use reqwest::RequestBuilder;
@@ -38,7 +40,7 @@ pub(crate) async fn run(
         Command::Count(call) => count::count(server, &call.args, terminal).await?,
         Command::List(call) => list::list(server, &call.args, terminal).await?,
         Command::Search(call) => search::search(server, &call.args, terminal).await?,
-        Command::Stats(_) => stats::stats(server, terminal).await?,
+        Command::Stats(call) => stats::stats(server, &call.args, terminal).await?,
         Command::Logic(command) => guests::logic(command, server, terminal).await?,
         Command::Extension(command) => guests::extension(command, server, terminal).await?,
         Command::Tenant(command) => tenant::tenant(server, command, terminal).await?,
@@ -47,6 +49,7 @@ pub(crate) async fn run(
         Command::Audit(call) => audit::audit(server, &call.args, terminal).await?,
         Command::Dev(call) => return dev(call.args, &call.connection, server, terminal).await,
         Command::Import(call) => return import::import(server, &call.args, terminal).await,
+        Command::Ingest(call) => return ingest::ingest(server, &call.args, terminal).await,
         Command::Export(call) => return export::export(server, &call.args, terminal).await,
     }
     Ok(Exit::Success)

@@ -7,9 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::table;
 use crate::text::{escape_field, sanitize, thousands};
-use crate::{Error, OutputFormat, Server, Terminal};
+use crate::{Error, OutputFormat, Server, StatsArgs, Terminal};
 
-pub(super) async fn stats(server: &Server, terminal: &mut Terminal) -> Result<(), Error> {
+pub(super) async fn stats(
+    server: &Server,
+    args: &StatsArgs,
+    terminal: &mut Terminal,
+) -> Result<(), Error> {
     let response = server.call(server.request(Method::GET, &["v1", "stats"])?).await?;
     let stats: Map<String, Value> = response.parse()?;
     match terminal.format() {
@@ -27,7 +31,12 @@ pub(super) async fn stats(server: &Server, terminal: &mut Terminal) -> Result<()
         }
         OutputFormat::Human { width, .. } => {
             let mut rows = Vec::new();
-            stats.iter().for_each(|(name, value)| add_rows(name, value, &mut rows));
+            for (name, value) in &stats {
+                match args.all {
+                    true => add_rows(name, value, &mut rows),
+                    false => add_row(name, value, &mut rows),
+                }
+            }
             let rows = rows.iter().map(|(name, value)| (sanitize_name(name), sanitize(value)));
             table(rows, Some(width)).lines().try_for_each(|line| terminal.print_line(line))
         }
@@ -49,6 +58,28 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// The same on one screen: limits are counted only, of quotas those that are set are shown, and
+/// what is nothing is left out.
+fn add_row(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
+    match value {
+        Value::Null => {}
+        Value::Object(limits) if name == "limits" => {
+            let hint = format!("{}, shown with --all", limits.len());
+            rows.push((name.to_owned(), hint));
+        }
+        Value::Object(quotas) if name == "quotas" => {
+            let is_set = |quota: &Value| quota.get("value").is_some_and(|value| !value.is_null());
+            let set: Map<String, Value> =
+                quotas.clone().into_iter().filter(|(_, quota)| is_set(quota)).collect();
+            match set.is_empty() {
+                true => rows.push((name.to_owned(), "none".to_owned())),
+                false => add_rows(name, &Value::Object(set), rows),
+            }
+        }
+        other => add_rows(name, other, rows),
     }
 }
 

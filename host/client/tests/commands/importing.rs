@@ -45,6 +45,46 @@ async fn a_file_is_sent_unchanged() {
 }
 
 #[tokio::test]
+async fn another_format_is_sent_as_lines_and_refusals_name_its_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.csv");
+    std::fs::write(&path, "id,text,topic\na,one,tea\nb,,\nc,three,\n").unwrap();
+    let refusal = concat!(
+        r#"{"status":"error","code":"rejected","message":"1 of 2 lines were refused","#,
+        r#""imported":1,"failed":1,"first_refused_line":2,"lines":2,"errors":["#,
+        r#"{"status":"error","line":2,"code":"conflict","message":"taken"}],"took_ms":40}"#
+    );
+    let server = FakeServer::responding([json(422, refusal)]).await;
+    let arguments = ["import", path.to_str().unwrap(), "--format", "csv"];
+    let outcome = server.run_in(OutputFormat::Plain, &arguments, "").await;
+    assert_eq!(outcome.exit, Exit::Failed);
+    let expected = "line 3: not imported: it has no text\nline 4: conflict: taken\n";
+    assert_eq!(outcome.err, expected);
+    let sent = server.only_request().body;
+    let lines = "{\"id\":\"a\",\"content\":\"one\",\"metadata\":{\"topic\":\"tea\"}}\n\
+                 {\"id\":\"c\",\"content\":\"three\"}\n";
+    assert_eq!(sent, lines);
+    let server = FakeServer::responding([]).await;
+    let dry = [&arguments[..], &["--dry-run"]].concat();
+    let outcome = server.run_in(OutputFormat::Plain, &dry, "").await;
+    assert_eq!((outcome.exit, outcome.out.as_str()), (Exit::Failed, lines), "one is no fact");
+}
+
+#[tokio::test]
+async fn options_of_another_format_are_refused() {
+    let server = FakeServer::responding([]).await;
+    for arguments in [
+        &["import", "-", "--text-column", "body"][..],
+        &["import", "-", "--dry-run"],
+        &["import", "-", "--format", "mem0", "--delimiter", ";"],
+        &["import", "-", "--format", "mem0"],
+    ] {
+        let outcome = server.run_in(OutputFormat::Plain, arguments, "no JSON").await;
+        assert_eq!(outcome.exit, Exit::Usage, "{arguments:?}: {}", outcome.err);
+    }
+}
+
+#[tokio::test]
 async fn failed_lines_are_reported_by_number_and_change_the_exit_code() {
     let responses = || [json(422, PARTIAL)];
     let plain = FakeServer::responding(responses())

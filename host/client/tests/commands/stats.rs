@@ -27,13 +27,29 @@ async fn plain_output_is_one_line_per_value() {
 #[tokio::test]
 async fn human_output_is_an_aligned_table() {
     let server = FakeServer::responding_json(STATS).await;
-    let outcome = server.run_in(HUMAN, &["stats"], "").await;
+    let outcome = server.run_in(HUMAN, &["stats", "--all"], "").await;
     assert_eq!(
         outcome.out,
         "tenant      default\nfacts       1,204\n\
          embedding   profile minilm/1, dimensions 384\n\
          storage     backend redis, ready true\nlimits\n  facts     1,204 of 100,000 facts\n  \
          text      262,144 bytes\ngeneration  3\nversion     0.1.0\n"
+    );
+}
+
+#[tokio::test]
+async fn human_output_fits_on_a_screen_unless_all_is_asked_for() {
+    let limits: Vec<String> = (0..90).map(|n| format!(r#""l{n}":{{"value":1}}"#)).collect();
+    let quotas = r#""facts":{"value":10,"used":3,"unit":"facts"},"bytes":{"value":null,"used":9}"#;
+    let stats = format!(
+        r#"{{"tenant":"default","foreign":null,"limits":{{{}}},"quotas":{{{quotas}}}}}"#,
+        limits.join(",")
+    );
+    let server = FakeServer::responding_json(&stats).await;
+    let outcome = server.run_in(HUMAN, &["stats"], "").await;
+    assert_eq!(
+        outcome.out,
+        "tenant   default\nlimits   90, shown with --all\nquotas\n  facts  3 of 10 facts\n"
     );
 }
 

@@ -5,12 +5,11 @@
 //! be a secret.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::body::{Body, HttpBody};
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Query, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -26,6 +25,7 @@ use super::parameters::Parameters;
 use crate::http::App;
 use crate::http::answer::{Refusal, Reply};
 use crate::http::body::discard;
+use crate::http::client::Client;
 use crate::http::openapi::parameter_names;
 use crate::http::request::RequestId;
 use crate::journal::{Act, ActResult, Actor, AuditRecord};
@@ -131,11 +131,11 @@ pub(in crate::http) async fn record(
 
 fn act(parts: &Parts, admin: &Admin) -> Act {
     let text = |name: &str| Some(cut(parts.headers.get(name)?.to_str().ok()?));
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let client = parts.extensions.get::<Client>();
     let actor = Actor {
         who: admin.name().to_string(),
         key_id: admin.key_id().map(str::to_string),
-        from: peer.map(|ConnectInfo(peer)| peer.ip().to_string()),
+        from: client.and_then(|client| client.address).map(|address| address.to_string()),
         forwarded_for: text("x-forwarded-for"),
     };
     let id = parts.extensions.get::<RequestId>().and_then(|RequestId(id)| id.to_str().ok());

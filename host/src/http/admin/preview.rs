@@ -17,8 +17,8 @@ use crate::http::App;
 use crate::http::answer::Reply;
 use crate::http::body::Json;
 use crate::http::openapi::{FactId, NotFound, TenantInPath, TooLarge, parameter_names};
-use crate::http::search::{Explanation, explain};
 use crate::http::search::Request as SearchRequest;
+use crate::http::search::{Explanation, explain};
 use crate::kb::FoundHit;
 
 /// Which guests search.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::http::App;
 use crate::http::body::discard;
+use crate::http::gzip::Undecodable;
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::Limits;
 
@@ -21,6 +22,7 @@ enum Missing {
     TooLarge,
     BrokenOff,
     Slow,
+    Undecodable(Error),
 }
 
 /// The bytes of a component of `tenant`, or of the server-wide logic. They count as an upload until
@@ -46,6 +48,7 @@ pub(super) async fn component(
         }
         Ok(Err(Missing::BrokenOff)) => Err(Error::invalid("", "the component ended early")),
         Ok(Err(Missing::Slow)) => Err(too_slow(limits)),
+        Ok(Err(Missing::Undecodable(error))) => Err(error),
         Err(_) => {
             let seconds = bound.as_secs_f64();
             Err(Error::invalid("", format!("the component did not arrive within {seconds} s")))
@@ -75,9 +78,10 @@ async fn read_until(
 ) -> Result<bool, Missing> {
     while bytes.len() <= least {
         let Some(frame) = body.frame().await else { return Ok(true) };
-        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Missing::TooLarge,
-            false => Missing::BrokenOff,
+        let frame = frame.map_err(|error| match Undecodable::in_error(&*error) {
+            Some(reason) => Missing::Undecodable(reason.to_error()),
+            None if error.is::<LengthLimitError>() => Missing::TooLarge,
+            None => Missing::BrokenOff,
         })?;
         // Trailers are ignored.
         if let Ok(data) = frame.into_data() {

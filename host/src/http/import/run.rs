@@ -20,6 +20,7 @@ use crate::http::App;
 use crate::http::auth::Who;
 use crate::http::body::without_mark;
 use crate::http::body_budget::Reservation;
+use crate::http::gzip::Undecodable;
 use crate::http::lines::{Line, Lines};
 use crate::kb::StoreMode;
 use kenning_core::error::{Code, Error};
@@ -111,7 +112,11 @@ impl Import {
                     }
                 }
                 Ok(None) => break,
-                Ok(Some(Err(_))) => return Err(self.broken("the body ended early").await),
+                Ok(Some(Err(error))) => {
+                    let undecodable = Undecodable::in_error(&error).map(ToString::to_string);
+                    let reason = undecodable.as_deref().unwrap_or("the body ended early");
+                    return Err(self.broken(reason).await);
+                }
                 // Only a complete line counts as progress, not a few bytes.
                 Err(_) => {
                     let seconds = bound.as_secs_f64();

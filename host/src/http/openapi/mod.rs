@@ -95,7 +95,9 @@ const WRITES: [&str; 7] = [
             listens on loopback only, and takes the tenant from `X-Kenning-Tenant`.\n\n\
             Every error has the same form, `Error`: its `code` is for programs and its `message` \
             for people. Limits in bytes count UTF-8. The operator can change every limit; the \
-            document states the defaults.",
+            document states the defaults.\n\n\
+            A body may be compressed (`Content-Encoding: gzip`), and so are answers for callers \
+            who accept it. Limits count the bytes that come out.",
     ),
     servers((url = "/", description = "This server.")),
     security((), ("bearer" = []), ("apiKey" = [])),

@@ -9,7 +9,7 @@
 //! implement the traits of those names.
 //! `keys` defines the keys, `pool` reaches the server over a few shared `connection`s, `scripts`
 //! runs the Lua files in `scripts/`, `replies` decodes what comes back and `error` maps what
-//! failed. `guard` checks whether the server may be used. `adoption` takes over facts that other
+//! failed. `inspect` asks a server about itself, `guard` checks whether the server may be used. `adoption` takes over facts that other
 //! programs write, told by `notices`, with `timestamp` for their order; `lost` removes what remains
 //! of facts that Redis or another program deleted.
 
@@ -20,6 +20,7 @@ mod documents;
 mod error;
 mod facts;
 mod guard;
+mod inspect;
 pub(crate) mod keys;
 mod lifecycle;
 mod lost;

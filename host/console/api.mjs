@@ -99,6 +99,12 @@ function parsed(text) {
   }
 }
 
+/** Which key a refused request needs: `operator` or `tenant`; `undefined` if it is not for want of one. */
+function keyFor({ status }, path) {
+  if (path.startsWith("/v1/admin")) return status === 401 && session.isOpen !== true ? "operator" : undefined;
+  return status === 401 ? "tenant" : undefined;
+}
+
 /** The last failures of this tab, newest first. */
 export const failed = [];
 
@@ -109,7 +115,8 @@ export function failure(response, body) {
   if (!pathname.startsWith("/v1/admin/requests"))
     failed.unshift({ error, path: pathname, time: new Date().toISOString() });
   failed.length = Math.min(failed.length, 50);
-  if (error.status === 401) document.dispatchEvent(new CustomEvent("kenning-key-wanted", { detail: error }));
+  error.needs = keyFor(error, pathname);
+  if (error.needs) document.dispatchEvent(new CustomEvent("kenning-key-wanted", { detail: error }));
   return error;
 }
 

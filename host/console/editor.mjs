@@ -1,6 +1,6 @@
 // One fact, to read and change; and the form for a new one.
 
-import { api } from "./api.mjs";
+import { api, session } from "./api.mjs";
 import { button, command, field, h, iconButton, newId } from "./dom.mjs";
 import { complain, say } from "./feedback.mjs";
 import { ago, bytes, moment, utf8 } from "./format.mjs";
@@ -28,8 +28,17 @@ export function readMetadata(text) {
   return { value };
 }
 
+/** Changes that were not saved, by fact: whoever looks at another one and comes back finds them again. */
+const drafts = new Map();
+
+/** Whether a fact has changes that were not saved. */
+export const isDirty = (id) => drafts.has(draftOf(id));
+
+const draftOf = (id) => `${session.tenant} ${id ?? ""}`;
+
 /** The form of a fact; of a new one without `fact`. */
 export function editor({ fact, onSaved, onClose }) {
+  const mine = draftOf(fact?.id);
   const text = h("textarea", {
     class: "input text-input",
     rows: 10,
@@ -59,6 +68,12 @@ export function editor({ fact, onSaved, onClose }) {
   metadata.setAttribute("aria-errormessage", problem.id);
   const save = h("button", { class: "button primary", type: "submit" }, h("span", {}, fact ? "Save" : "Store"));
 
+  // As the fields have them: a field knows one kind of line break.
+  const before = { text: text.value, metadata: metadata.value };
+  const draft = drafts.get(mine);
+  if (draft) text.value = draft.text;
+  if (draft) metadata.value = draft.metadata;
+
   const check = () => {
     const used = utf8(text.value);
     size.textContent = `${bytes(used)} of ${bytes(TEXT_BYTES)}`;
@@ -68,14 +83,24 @@ export function editor({ fact, onSaved, onClose }) {
     metadata.setAttribute("aria-invalid", String(Boolean(read.problem)));
     const isSame =
       fact &&
-      text.value === fact.content &&
+      text.value === before.text &&
       !read.problem &&
       JSON.stringify(read.value) === JSON.stringify(fact.metadata ?? {});
     save.disabled = Boolean(problem.textContent) || !text.value.trim() || Boolean(isSame);
     return read.value;
   };
-  text.addEventListener("input", check);
-  metadata.addEventListener("input", check);
+  const keep = () => {
+    check();
+    const isAsBefore = text.value === before.text && metadata.value === before.metadata;
+    if (isAsBefore) drafts.delete(mine);
+    else drafts.set(mine, { text: text.value, metadata: metadata.value });
+  };
+  text.addEventListener("input", keep);
+  metadata.addEventListener("input", keep);
+  const leave = () => {
+    drafts.delete(mine);
+    onClose();
+  };
 
   const submit = async (event) => {
     event.preventDefault();
@@ -83,12 +108,15 @@ export function editor({ fact, onSaved, onClose }) {
     if (save.disabled) return;
     save.disabled = true;
     try {
-      const stored = fact ? await change(fact, text.value, value) : await store(text.value, value, id.value.trim());
+      const stored = fact
+        ? await change(fact, text.value === before.text ? null : text.value, value)
+        : await store(text.value, value, id.value.trim());
       say(
         fact
           ? `${stored.id} is changed.`
           : `${stored.id} is stored${stored.indexed ? " and found by meaning." : "; its vector follows."}`,
       );
+      drafts.delete(mine);
       onSaved(stored.id);
     } catch (error) {
       save.disabled = false;
@@ -125,11 +153,12 @@ export function editor({ fact, onSaved, onClose }) {
         h("time", { datetime: fact.timestamp, title: moment(fact.timestamp) }, ago(fact.timestamp)),
         `, ${moment(fact.timestamp)}`,
       ),
+    draft && h("p", { class: "notice notice-warn" }, "These are your changes from before, not saved yet."),
     field(h("span", {}, "Text ", size), text),
     field("Metadata", metadata, "A JSON object. Searches filter by it, and its values become chips."),
     !fact && field("Id", id, "Letters, digits, “.”, “_” and “-”. The same id with the same text stays one fact."),
     problem,
-    h("div", { class: "row" }, save, button("Cancel", onClose)),
+    h("div", { class: "row" }, save, button("Cancel", leave)),
   );
   check();
   return form;
@@ -141,7 +170,7 @@ const store = (text, metadata, id) =>
 /** Sends only what is different. */
 function change(fact, text, metadata) {
   const json = {};
-  if (text !== fact.content) json.text = text;
+  if (text !== null) json.text = text;
   if (JSON.stringify(metadata) !== JSON.stringify(fact.metadata ?? {})) json.metadata = metadata;
   return api("PATCH", `/v1/facts/${encodeURIComponent(fact.id)}`, { json });
 }

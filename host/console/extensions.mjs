@@ -168,6 +168,7 @@ class Extensions {
 
   async show(extension) {
     const { name } = extension;
+    this.shown?.abort();
     this.shown = new AbortController();
     this.costs = new Costs();
     this.generations = h("div", {});

@@ -4,7 +4,7 @@ import { follow, get, isAbort, send, failure, session } from "./api.mjs";
 import { button, command, debounced, h, icon, put, skeleton, toggle } from "./dom.mjs";
 import { complain, errorBox, say } from "./feedback.mjs";
 import { ago, compact, count, moment, plural } from "./format.mjs";
-import { editor, firstFact } from "./editor.mjs";
+import { editor, firstFact, isDirty } from "./editor.mjs";
 import { isMarked, onDeletion } from "./deletion.mjs";
 import { chooseFile, importPanel } from "./importing.mjs";
 import { address, amend, go, place } from "./router.mjs";
@@ -129,6 +129,7 @@ class Facts {
   }
 
   saved(id) {
+    this.ownChange = id;
     this.reload({ quietly: true });
     if (place().parts[0] === id) this.openFact(id);
     else go("facts", [id]);
@@ -272,6 +273,7 @@ class Facts {
       this.items.splice(at, 1);
       return this.show();
     }
+    if (kind === "changed" && place().parts[0] === change.id) this.openChanged(change.id);
     if (kind === "changed" && at >= 0) {
       const fact = await get(`/v1/facts/${encodeURIComponent(change.id)}`).catch(() => null);
       if (!fact) return;
@@ -280,6 +282,17 @@ class Facts {
     }
     if (kind === "stored" && at < 0) this.offer();
     if (kind === "gap") this.offer();
+  }
+
+  /** The fact that is open was changed, perhaps by somebody else. */
+  openChanged(id) {
+    if (this.ownChange === id) this.ownChange = null;
+    else if (!isDirty(id)) this.openFact(id);
+    else
+      put(
+        this.news,
+        h("p", { class: "notice notice-warn" }, `${id} was changed by somebody else. Saving yours replaces that.`),
+      );
   }
 
   offer() {

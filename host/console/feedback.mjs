@@ -62,7 +62,9 @@ export function errorBox(error, retry) {
     { class: "notice notice-bad" },
     h("p", {}, error.message),
     error.requestId && why(error),
-    retry && button("Try again", retry, { kind: "small" }),
+    error.needs
+      ? button("Give a key", () => document.dispatchEvent(new CustomEvent("kenning-key-wanted")), { kind: "small" })
+      : retry && button("Try again", retry, { kind: "small" }),
   );
 }
 

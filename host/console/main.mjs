@@ -172,7 +172,7 @@ function drawTop() {
         : ["Use light colours", "auto", "light"];
   put(
     document.getElementById("top-actions"),
-    session.isOpen === false && iconButton("Keys", "key", askForKey),
+    session.isOpen === false && iconButton("Keys", "key", () => askForKey()),
     iconButton(theme[0], theme[1], () => setTheme(theme[2])),
     iconButton("Keyboard and help", "help", showKeys),
   );
@@ -186,8 +186,19 @@ function setTheme(theme) {
 
 let keyDialog = null;
 
+/** Where the reader was asked already: what refreshes by itself does not ask again. */
+let askedAt = "";
+
+/** A request was refused for want of a key. */
+function onKeyWanted({ detail }) {
+  const at = `${detail?.needs} ${current.key}`;
+  if (detail && at === askedAt) return;
+  askedAt = at;
+  askForKey(detail?.needs);
+}
+
 /** Asks for a key. It is kept in memory, and gone with the tab. */
-function askForKey() {
+function askForKey(needs) {
   if (keyDialog?.open) return;
   const input = h("input", {
     class: "input",
@@ -198,7 +209,8 @@ function askForKey() {
   });
   const problem = h("p", { class: "problem", role: "alert" });
   const has = [session.tenantKey && `tenant ${session.tenant}`, session.adminKey && "operator"].filter(Boolean);
-  keyDialog = dialog("This server needs a key", (close) => {
+  const title = { operator: "This needs the admin key", tenant: "Facts need a tenant's key" }[has.length && needs];
+  keyDialog = dialog(title ?? "This server needs a key", (close) => {
     const form = h(
       "form",
       {
@@ -212,6 +224,9 @@ function askForKey() {
             else changeSession({ adminKey: key });
             close();
             say(found.kind === "tenant" ? `You are the tenant ${found.tenant}.` : "You are the operator.");
+            // Facts are not the operator's.
+            const isHidden = !session.tenantKey && ["search", "facts"].includes(place().section);
+            if (isHidden) history.replaceState(null, "", address("tenants"));
             reopen();
           } catch (error) {
             problem.textContent = error.message;
@@ -338,7 +353,7 @@ async function start() {
   document.getElementById("skip").addEventListener("click", () => main.focus());
   addEventListener("hashchange", route);
   addEventListener("keydown", onKey);
-  document.addEventListener("kenning-key-wanted", askForKey);
+  document.addEventListener("kenning-key-wanted", onKeyWanted);
   onSession(drawTenant);
   const asked = place().params.get("tenant");
   if (asked) session.tenant = asked;

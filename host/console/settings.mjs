@@ -36,7 +36,7 @@ export async function find(setting, { text, filter, facets, cursor }, signal) {
 }
 
 /** The operator's answer has ids and figures; the facts are read with the tenant's own key. */
-async function preview(setting, json, signal) {
+async function preview(setting, { facets, highlights, ...json }, signal) {
   const query = { generation: setting.generation, without: setting.without.join(",") };
   const found = await api("POST", `/v1/admin/tenants/${encodeURIComponent(session.tenant)}/preview`, {
     json,

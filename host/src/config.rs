@@ -61,11 +61,28 @@ pub struct Settings {
     #[serde(alias = "tls-key")]
     pub tls_key: Option<PathBuf>,
 
-    /// Where facts live: embedded:DIR or redis://[user:pass@]host:port[/db]
-    /// [default: embedded, under the data directory]. A password belongs in the
-    /// environment or the file, not on the command line
+    /// Where facts live: embedded:DIR, redis://[user:pass@]host:port[/db], rediss:// (over TLS),
+    /// redis+unix:///path, redis+sentinel://host:port[,host:port...]/NAME or
+    /// redis+cluster://host:port[,host:port...] [default: embedded, under the data directory].
+    /// A password belongs in the environment or the file, not on the command line
     #[arg(long, env = "KENNING_STORAGE", value_name = "URL", hide_env_values = true)]
     pub storage: Option<String>,
+
+    /// The certificates, in PEM, of the authorities to trust for Redis over TLS [default: the
+    /// system's]. This file and the next two are read again for each new connection
+    #[arg(long, env = "KENNING_STORAGE_CA", value_name = "FILE")]
+    #[serde(alias = "storage-ca")]
+    pub storage_ca: Option<PathBuf>,
+
+    /// The certificate, in PEM, that this server shows to Redis over TLS
+    #[arg(long, env = "KENNING_STORAGE_CERT", value_name = "FILE")]
+    #[serde(alias = "storage-cert")]
+    pub storage_cert: Option<PathBuf>,
+
+    /// The private key, in PEM, of the certificate that this server shows to Redis
+    #[arg(long, env = "KENNING_STORAGE_KEY", value_name = "FILE")]
+    #[serde(alias = "storage-key")]
+    pub storage_key: Option<PathBuf>,
 
     /// How facts are laid out in Redis; flat shares the tenant `default` with a
     /// service that keeps facts at fact:ID [default: tenant]
@@ -206,6 +223,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Where facts are kept.
     pub storage: String,
+    /// The files for Redis over TLS.
+    pub storage_tls: kenning_storage::TlsFiles,
     /// How facts are laid out in Redis.
     pub layout: LayoutWord,
     /// Whether Redis may evict facts.
@@ -264,6 +283,11 @@ impl Config {
             listen: Listen::parse(flags.listen.or(file.listen).as_deref().unwrap_or(LISTEN))?,
             tls: tls(flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key))?,
             storage: flags.storage.or(storage).or(file.storage).unwrap_or_else(default_storage),
+            storage_tls: kenning_storage::TlsFiles {
+                ca: flags.storage_ca.or(file.storage_ca),
+                cert: flags.storage_cert.or(file.storage_cert),
+                key: flags.storage_key.or(file.storage_key),
+            },
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
             allow_eviction: flags.allow_eviction.or(file.allow_eviction).unwrap_or(false),
             embedder: {

@@ -366,6 +366,7 @@ async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {
     let limits = StorageLimits {
         operation,
         allow_eviction,
+        tls: config.storage_tls.clone(),
         changes,
         change_age,
         ..StorageLimits::default()

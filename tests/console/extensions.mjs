@@ -22,7 +22,9 @@ export default async function extensions({ browser, base, components }) {
   const hooks = readFileSync(`${components}/hooks.wasm`);
   await call(base, "POST", "/v1/facts/batch", { facts: FACTS.map((text, at) => ({ text, fact_id: `fact-${at}` })) });
   for (let at = 0; at < 4; at += 1) await call(base, "POST", "/v1/search", { query: "cat reverse", top_k: 5 });
-  const page = await open(browser, base, { expected: [/422/, /502/, /404.*\/v1\/admin\/requests/] });
+  const page = await open(browser, base, {
+    expected: [/400.*\/v1\/search/, /422/, /502/, /404.*\/v1\/admin\/requests/],
+  });
   await visit(page, "Extensions");
   await page.getByText("No extensions yet").waitFor();
   await check(page, "no extensions");

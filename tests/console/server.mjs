@@ -1,19 +1,5 @@
-// The server at a glance, and the whole page at every width, in both colours, and by keyboard alone.
-import { call, check, open, until, visit, WIDTHS } from "./page.mjs";
-
-const SECTIONS = [
-  "search?q=cat",
-  "facts",
-  "facts/cat",
-  "facts?new=1",
-  "extensions",
-  "logic",
-  "tenants",
-  "tenants/default",
-  "audit",
-  "failures",
-  "server",
-];
+// The server at a glance, and the page by keyboard alone.
+import { call, check, open, until, visit } from "./page.mjs";
 
 export default async function server({ browser, base }) {
   await call(base, "POST", "/v1/facts", {
@@ -52,25 +38,4 @@ export default async function server({ browser, base }) {
   await page.keyboard.press("/");
   await until("the search", async () => (await page.evaluate(() => document.activeElement.id)) === "query");
   await page.context_.close();
-
-  // Every section, narrow and wide, light and dark.
-  for (const width of WIDTHS) {
-    for (const colorScheme of ["light", "dark"]) {
-      if (width === 768 && colorScheme === "light") continue;
-      if (width === 1920 && colorScheme === "dark") continue;
-      const one = await open(browser, base, { width, colorScheme, expected: [/404/] });
-      for (const section of SECTIONS) {
-        await one.goto(`${base}/#/${section}`);
-        await until("it is drawn", () =>
-          one.evaluate(
-            () =>
-              document.querySelector("#main .page")?.children.length > 0 &&
-              !document.querySelector("#main .skeletons"),
-          ),
-        );
-        await check(one, `${section} at ${width}, ${colorScheme}`);
-      }
-      await one.context_.close();
-    }
-  }
 }

@@ -2,7 +2,8 @@
 //! and seen as a user sees it.
 
 use anyhow::{Context, Result};
-use kenning_tests::{Server, component, spelled};
+use http::Method;
+use kenning_tests::{Server, component, send, spelled};
 use serde_json::{Value, json};
 
 use super::EXAMPLES;
@@ -131,6 +132,31 @@ async fn row_access_lets_out_what_is_labelled_and_nothing_else() -> Result<()> {
     for out in [server.export().await?, server.get("/v1/facts").await?.text] {
         assert!(out.contains("\"open\"") && !out.contains("internal"), "{out}");
         assert!(!out.contains("unlabelled"), "{out}");
+    }
+    Ok(())
+}
+
+/// By what the caller asks for, within what the operator allows.
+#[tokio::test]
+async fn boost_by_option_ranks_higher_what_the_caller_prefers() -> Result<()> {
+    let server = Server::start().await?;
+    for (id, text, team) in [("web", "tea tea", "web"), ("search", "tea", "search")] {
+        let metadata = json!({ "team": team });
+        server.store(json!({ "text": text, "fact_id": id, "metadata": metadata })).await?;
+    }
+    install(&server, "boost-by-option").await?;
+    let prefer = json!({ "boost-by-option": { "prefer": { "team": "search" }, "weight": 2 } });
+    let mut query = words("tea");
+    assert_eq!(server.search(query.clone()).await?, ["web", "search"]);
+    query["extension_options"] = prefer;
+    let path = "/v1/admin/tenants/default/extensions/boost-by-option/settings";
+    for (settings, order) in [
+        (json!({ "most": 2 }), ["search", "web"]),
+        (json!({ "most": 2, "fields": ["topic"] }), ["web", "search"]),
+    ] {
+        let set = send(server.request(Method::PUT, path).json(&settings)).await?;
+        assert_eq!(set.status, 200, "{}", set.text);
+        assert_eq!(server.search(query.clone()).await?, order, "{settings}");
     }
     Ok(())
 }

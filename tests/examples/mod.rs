@@ -22,7 +22,8 @@ const PYTHON_BYTES: usize = 24 * 1024 * 1024;
 /// fact's text.
 const MEMORY_BYTES: u64 = 24 * 1024 * 1024;
 
-const EXAMPLES: [(&str, &[Hook], &[Grant], usize); 7] = [
+const EXAMPLES: [(&str, &[Hook], &[Grant], usize); 8] = [
+    ("boost-by-option", &[Rerank], &[], RUST_BYTES),
     ("chunk", &[OnStore], &[], RUST_BYTES),
     ("dedupe", &[OnStore], &[Index, Storage], RUST_BYTES),
     ("recency-boost", &[Rerank], &[], RUST_BYTES),

@@ -1,4 +1,4 @@
-//! A Redis that fails in every way, callers who leave, and time that runs out.
+//! A Redis that fails in every way and in every form, callers who leave, and time that runs out.
 //!
 //! Each fault meets callers who check every answer (`kenning_tests::Crowd`): a call ends in an
 //! error that says what it is, an error without `"outcome":"unknown"` changed nothing, no answer
@@ -8,6 +8,7 @@
 mod cancel;
 mod deadlines;
 mod foreign;
+mod forms;
 mod halfway;
 mod outage;
 mod refusing;

@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use kenning_tests::{Crowd, FaultProxy, RedisServer, Server, Setup, Tally, VERBS, until};
 
 /// So many callers, with so many facts each to begin with.
-const CALLERS: usize = 6;
-const FACTS: usize = 3;
+pub(super) const CALLERS: usize = 6;
+pub(super) const FACTS: usize = 3;
 
 pub(super) struct World {
     pub(super) redis: RedisServer,
@@ -41,37 +41,51 @@ impl World {
     /// Has everyone call every verb while something fails: some calls do, with nothing but these
     /// codes.
     pub(super) async fn fails_with(&mut self, codes: &[&str]) -> Result<Tally> {
-        self.crowd.call(VERBS.len()).await;
-        let tally = self.crowd.tally();
-        tally.assert_kept();
-        let others = tally.errors_but(&[codes, &["unknown outcome"]].concat());
-        ensure!(others.is_empty() && !tally.errors.is_empty(), "other errors: {tally:#?}");
-        Ok(tally)
+        fails_with(&mut self.crowd, codes).await
     }
 
     /// Has everyone call every verb while nothing fails.
     pub(super) async fn works(&mut self) -> Result<()> {
-        self.crowd.call(VERBS.len()).await;
-        let tally = self.crowd.tally();
-        tally.assert_kept();
-        ensure!(tally.errors.is_empty(), "errors: {tally:#?}");
-        Ok(())
+        works(&mut self.crowd).await
     }
 
     /// Waits until all works again, and has everyone compare all there is with what must be.
     pub(super) async fn recovers(&mut self) -> Result<()> {
-        let crowd = &mut self.crowd;
-        until("every call works again", async || {
-            crowd.call(VERBS.len()).await;
-            let tally = crowd.tally();
-            tally.assert_kept();
-            Ok(tally.errors.is_empty().then_some(()))
-        })
-        .await?;
-        crowd.reckon().await?;
-        crowd.tally().assert_kept();
-        Ok(())
+        recovers(&mut self.crowd).await
     }
+}
+
+/// Has everyone call every verb while something fails: some calls do, with nothing but these codes.
+pub(super) async fn fails_with(crowd: &mut Crowd, codes: &[&str]) -> Result<Tally> {
+    crowd.call(VERBS.len()).await;
+    let tally = crowd.tally();
+    tally.assert_kept();
+    let others = tally.errors_but(&[codes, &["unknown outcome"]].concat());
+    ensure!(others.is_empty() && !tally.errors.is_empty(), "other errors: {tally:#?}");
+    Ok(tally)
+}
+
+/// Has everyone call every verb while nothing fails.
+pub(super) async fn works(crowd: &mut Crowd) -> Result<()> {
+    crowd.call(VERBS.len()).await;
+    let tally = crowd.tally();
+    tally.assert_kept();
+    ensure!(tally.errors.is_empty(), "errors: {tally:#?}");
+    Ok(())
+}
+
+/// Waits until all works again, and has everyone compare all there is with what must be.
+pub(super) async fn recovers(crowd: &mut Crowd) -> Result<()> {
+    until("every call works again", async || {
+        crowd.call(VERBS.len()).await;
+        let tally = crowd.tally();
+        tally.assert_kept();
+        Ok(tally.errors.is_empty().then_some(()))
+    })
+    .await?;
+    crowd.reckon().await?;
+    crowd.tally().assert_kept();
+    Ok(())
 }
 
 /// Patient but with Redis, which has a second.

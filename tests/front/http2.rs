@@ -16,9 +16,9 @@ async fn limited(limits: &str) -> Result<Server> {
 }
 
 async fn curl(arguments: &[&str]) -> Result<String> {
-    let mut curl = Command::new("curl");
-    curl.args(["-sS", "--http2-prior-knowledge"]).args(arguments);
-    let ran = curl.output().await.context("no curl: run `make proxies`")?;
+    let mut command = Command::new("curl");
+    command.args(["-sS", "--http2-prior-knowledge"]).args(arguments);
+    let ran = command.output().await.context("no curl: run `make proxies`")?;
     anyhow::ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
 }
@@ -47,8 +47,7 @@ async fn http_2_is_spoken_by_prior_knowledge() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_bounds_are_told_and_requests_beyond_those_of_all_connections_are_refused() -> Result<()>
-{
+async fn bounds_are_told_and_requests_beyond_those_of_all_connections_are_refused() -> Result<()> {
     let server = limited("streams = 2\nstreams_per_connection = 5").await?;
     let mut frames = Frames::open(server.url(), &[]).await?;
     let settings = frames.server_settings().await?;

@@ -29,6 +29,7 @@ pub mod report;
 mod retrieval;
 mod server;
 mod slow_compiler;
+mod tls_redis;
 mod until;
 mod wire;
 
@@ -48,6 +49,7 @@ pub use random::Random;
 pub use retrieval::{Collection, Quality, Question};
 pub use server::{Server, Setup, component, kenning};
 pub use slow_compiler::SlowCompiler;
+pub use tls_redis::TlsRedis;
 pub use until::{all_indexed, until};
 pub use wire::Wire;
 

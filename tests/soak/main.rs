@@ -12,6 +12,7 @@ mod changes;
 mod crash;
 mod eval;
 mod faults;
+mod forms;
 mod guests;
 mod hosts;
 mod neighbours;
@@ -26,8 +27,18 @@ use kenning_tests::report;
 use tokio::runtime::Builder;
 
 /// What `make soak` runs, in this order.
-const PARTS: [&str; 9] =
-    ["faults", "cancel", "guests", "neighbours", "overload", "changes", "crash", "hosts", "eval"];
+const PARTS: [&str; 10] = [
+    "faults",
+    "forms",
+    "cancel",
+    "guests",
+    "neighbours",
+    "overload",
+    "changes",
+    "crash",
+    "hosts",
+    "eval",
+];
 
 /// What can be set, as in `CALLS=1000`: a folder for the part `eval`; for the part `hosts` the
 /// calls, and for how many seconds hosts are killed and one is paused.
@@ -59,6 +70,7 @@ fn main() -> Result<()> {
 async fn run(part: &str, settings: &Settings, length: &hosts::Length) -> Result<()> {
     match part {
         "faults" => faults::run().await,
+        "forms" => forms::run().await,
         "cancel" => cancel::run().await,
         "guests" => guests::run().await,
         "neighbours" => neighbours::run().await,

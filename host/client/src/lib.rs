@@ -8,7 +8,7 @@
 //!
 //! 1. `args`: what can be typed, with the help text; [`admin`] and `tenant` are the operator's
 //!    commands.
-//! 2. [`Server`]: sends one request and classifies what can go wrong; [`ServerAddress`] is where to.
+//! 2. [`ServerAddress`] and [`Server`]: send one request and classify what can go wrong.
 //! 3. [`Terminal`]: the streams of a command and its [`OutputFormat`].
 //! 4. `commands`: one file per command or family of commands; `dev` is interactive.
 //! 5. `clean`, `text`: what makes strangers' text safe to print, and formats it.

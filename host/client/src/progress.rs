@@ -1,4 +1,5 @@
-//! Progress of an import, an export, a deletion or a swap, on standard error and only on a terminal.
+//! Progress of an import, an export, a deletion or a swap, on standard error and only on a
+//! terminal.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

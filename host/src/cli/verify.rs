@@ -11,10 +11,19 @@ use serde_json::json;
 /// What to verify; the same settings as `kenning serve` has.
 #[derive(Args)]
 pub(super) struct Verify {
-    /// Where facts live: embedded:DIR or redis://[user:pass@]host:port[/db]
+    /// Where facts live, in every form that `kenning serve` takes
     /// [default: embedded, under the data directory]
     #[arg(long, env = "KENNING_STORAGE", value_name = "URL", hide_env_values = true)]
     storage: Option<String>,
+    /// The certificates of the authorities to trust for Redis over TLS [default: the system's]
+    #[arg(long, env = "KENNING_STORAGE_CA", value_name = "FILE")]
+    storage_ca: Option<PathBuf>,
+    /// The certificate to show to Redis over TLS
+    #[arg(long, env = "KENNING_STORAGE_CERT", value_name = "FILE")]
+    storage_cert: Option<PathBuf>,
+    /// The private key of that certificate
+    #[arg(long, env = "KENNING_STORAGE_KEY", value_name = "FILE")]
+    storage_key: Option<PathBuf>,
     /// How facts are laid out in Redis [default: tenant]
     #[arg(long, env = "KENNING_LAYOUT", value_name = "LAYOUT")]
     layout: Option<LayoutWord>,
@@ -34,14 +43,17 @@ pub(super) struct Verify {
 /// # Errors
 /// When the settings are wrong, or the storage is in use or cannot be read.
 pub(super) async fn run(verify: Verify) -> anyhow::Result<ExitCode> {
-    let Verify { storage, layout, data_dir, config, json } = verify;
-    let flags = Settings { storage, layout, data_dir, ..Settings::default() };
+    let Verify { storage, storage_ca, storage_cert, storage_key, .. } = verify;
+    let Verify { layout, data_dir, config, json, .. } = verify;
+    let storage =
+        Settings { storage, storage_ca, storage_cert, storage_key, ..Settings::default() };
+    let flags = Settings { layout, data_dir, ..storage };
     let config = Config::load(flags, config.as_deref())?;
     let layout = match config.layout {
         LayoutWord::Tenant => Layout::Tenant,
         LayoutWord::Flat => Layout::Flat,
     };
-    let report = kenning_storage::verify(&config.storage, layout).await;
+    let report = kenning_storage::verify(&config.storage, layout, &config.storage_tls).await;
     let report = report.map_err(|error| {
         let what = match error {
             OpenError::InUse(_) => "cannot verify while a server uses the storage; stop it first",

@@ -24,7 +24,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     config.check_directories()?;
     usable_directory(&config.data_dir)
         .with_context(|| format!("--data-dir {}", config.data_dir.display()))?;
-    kenning_storage::check(&config.storage, config.layout.into()).await?;
+    kenning_storage::check(&config.storage, config.layout.into(), &config.storage_tls).await?;
     if let Some(files) = &config.tls {
         Tls::open(files.clone())?;
     }
@@ -78,8 +78,10 @@ impl fmt::Display for Config {
     }
 }
 
-/// An address without the user and password before its `@`.
+/// An address without the user and password before its `@`, and without what follows a `?`, where
+/// there may be others.
 fn without_password(address: &str) -> String {
+    let address = address.split('?').next().unwrap_or_default();
     match (address.split_once("://"), address.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
         _ => address.to_owned(),
@@ -125,7 +127,7 @@ pub(super) fn no_empty_values(path: &Path, text: &str) -> anyhow::Result<()> {
 
 /// A warning if the file at `path` holds a secret and other users can read it.
 pub(super) fn exposed(path: &Path, file: &Settings) -> Option<String> {
-    let has_password = |address: &String| address.contains('@');
+    let has_password = |address: &String| address.contains('@') || address.contains("pass");
     let holds_secret = file.admin_key.is_some()
         || file.storage.as_ref().is_some_and(has_password)
         || file.embedder.as_ref().is_some_and(has_password);

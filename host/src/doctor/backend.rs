@@ -23,6 +23,7 @@ pub(super) async fn storage(config: &Config, is_served: bool, findings: &mut Vec
     let limits = StorageLimits {
         operation: config.limits.storage_operation,
         allow_eviction: config.allow_eviction,
+        tls: config.storage_tls.clone(),
         ..StorageLimits::default()
     };
     match inspect(&config.storage, config.layout.into(), limits).await {

@@ -26,7 +26,11 @@ const DISCARD: Duration = Duration::from_millis(500);
 /// What is answered to plain HTTP where TLS is to be spoken.
 const PLAIN: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
                      connection: close\r\ncontent-length: ";
-const SPEAK_TLS: &str = r#"{"status":"error","code":"invalid_request","message":"this port speaks TLS; use https:// instead of http://","retryable":false,"blame":"caller"}"#;
+const SPEAK_TLS: &str = concat!(
+    r#"{"status":"error","code":"invalid_request","#,
+    r#""message":"this port speaks TLS; use https:// instead of http://","#,
+    r#""retryable":false,"blame":"caller"}"#,
+);
 
 /// Which protocol is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

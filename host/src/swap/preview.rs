@@ -52,7 +52,9 @@ impl Swapper {
             if number == BUILT_IN && owner == Owner::Server {
                 return Ok(self.registry().built_in());
             }
-            let kept: Vec<u64> = record.generations.iter().map(|kept| kept.number).collect();
+            let built_in = (owner == Owner::Server).then_some(BUILT_IN);
+            let recorded = record.generations.iter().map(|kept| kept.number);
+            let kept: Vec<u64> = built_in.into_iter().chain(recorded).collect();
             let message = format!("there is no generation {number}; available are {kept:?}");
             return Err(
                 Error::new(Code::NotFound, message).with_details(json!({ "generations": kept }))

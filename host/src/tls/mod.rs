@@ -112,7 +112,8 @@ impl Tls {
                 certificate.report(&self.files);
                 self.served.0.store(Arc::new(certificate));
                 count("loaded");
-                tracing::info!(certificate = %self.files.certificate.display(), "certificate loaded");
+                let file = self.files.certificate.display();
+                tracing::info!("certificate loaded from {file}");
                 (fingerprint, None)
             }
             Err(error) => {

@@ -76,6 +76,7 @@ mod storage;
 mod tenants;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls_files;
 mod vector_bytes;
 mod vectors;
 mod verify;
@@ -94,5 +95,6 @@ pub use registry::{HostLease, LivingHost, RegistryRevision, RegistryStorage};
 pub use report::Report;
 pub use storage::Storage;
 pub use tenants::{FactQuota, TenantStorage, Usage};
+pub use tls_files::TlsFiles;
 pub use vectors::{StoredVector, Vector, VectorStorage};
 pub use verify::verify;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{FactQuota, StorageError, Usage};
+use crate::{FactQuota, StorageError, TlsFiles, Usage};
 
 /// The bounds of one storage. The product runs with [`StorageLimits::default`]; tests use smaller
 /// ones.
@@ -27,6 +27,8 @@ pub struct StorageLimits {
     pub adoption_pause: Duration,
     /// Redis: whether to write to a server whose policy evicts facts (`allkeys-*`). Default no.
     pub allow_eviction: bool,
+    /// Redis: the files for TLS. Default none: the system's authorities, no client's certificate.
+    pub tls: TlsFiles,
     /// About how many changes are kept of each tenant, for other hosts and for callers to follow.
     /// Default 20,000, about 2 MiB.
     pub changes: usize,
@@ -76,6 +78,7 @@ impl Default for StorageLimits {
             bulk_connections: 2,
             adoption_pause: Duration::from_millis(500),
             allow_eviction: false,
+            tls: TlsFiles::default(),
             changes: 20_000,
             change_age: Duration::from_secs(3_600),
             queued_writes: 1_024,

@@ -4,11 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::embedded::Embedded;
-use crate::redis::Redis;
-use crate::{Layout, OpenError, Storage, StorageLimits};
+use crate::redis::{FORMS, Redis};
+use crate::{Layout, OpenError, Storage, StorageLimits, TlsFiles};
 
-/// The supported addresses, for error messages.
-const SUPPORTED: &str = "embedded:DIR or redis://[user:pass@]host:port[/db]";
+/// The schemes of Redis.
+const SCHEMES: [&str; 7] = [
+    "redis://",
+    "rediss://",
+    "redis+unix://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+];
 
 /// Opens the storage that `url` names.
 ///
@@ -18,7 +26,16 @@ const SUPPORTED: &str = "embedded:DIR or redis://[user:pass@]host:port[/db]";
 ///   The protocol is RESP3 (Redis 6 and later), which reports a closed connection at once; append
 ///   `?protocol=resp2` for older servers.
 ///
-/// [`Layout::Flat`] is for Redis only. `rediss://` and `redis+cluster://` are not supported yet.
+/// - `rediss://…` is the same over TLS, with the files in [`StorageLimits::tls`].
+/// - `redis+unix:///path[?db=N&user=…&pass=…]` is a socket on this machine.
+/// - `redis+sentinel://[user:pass@]host:port[,…]/NAME[/db]` asks Sentinels for the master called
+///   NAME, at each connection and once a second; `?sentinel_user=…&sentinel_password=…` says who is
+///   asking them.
+/// - `redis+cluster://[user:pass@]host:port[,…]` names some nodes of a cluster, which name the
+///   others.
+/// - `rediss+sentinel://` and `rediss+cluster://` are these over TLS.
+///
+/// [`Layout::Flat`] is for a single Redis or one behind Sentinels only.
 ///
 /// Must be called within a tokio runtime.
 ///
@@ -44,10 +61,10 @@ pub async fn open(
 ///
 /// # Errors
 /// As [`open`], except for what only opening finds.
-pub async fn check(url: &str, layout: Layout) -> Result<(), OpenError> {
+pub async fn check(url: &str, layout: Layout, tls: &TlsFiles) -> Result<(), OpenError> {
     match embedded(url, layout)? {
         Some(dir) => Embedded::check(dir),
-        None => supported(url).and_then(|()| Redis::check(url)),
+        None => supported(url).and_then(|()| Redis::check(url, layout, tls)),
     }
 }
 
@@ -65,17 +82,10 @@ pub(crate) fn embedded(url: &str, layout: Layout) -> Result<Option<&Path>, OpenE
 
 /// Refuses an address that names neither the one storage nor the other.
 pub(crate) fn supported(url: &str) -> Result<(), OpenError> {
-    let refuse = |message: String| Err(OpenError::Address(message));
-    if url.starts_with("redis://") {
+    if SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
         return Ok(());
     }
-    if url.starts_with("rediss://") {
-        return refuse("rediss:// (Redis over TLS) is not supported yet".into());
-    }
-    if url.starts_with("redis+cluster://") {
-        return refuse("redis+cluster:// (Redis Cluster) is not supported yet".into());
-    }
-    refuse(format!("unsupported storage address; expected {SUPPORTED}"))
+    Err(OpenError::Address(format!("unsupported storage address; expected embedded:DIR, {FORMS}")))
 }
 
 #[cfg(test)]
@@ -92,8 +102,8 @@ mod tests {
     #[tokio::test]
     async fn unsupported_addresses_are_refused_with_the_reason() {
         for (url, word) in [
-            ("rediss://h:1", "rediss"),
-            ("redis+cluster://h:1", "redis+cluster"),
+            ("redis+sentinel://h:1", "sentinel monitor"),
+            ("redis+cluster://h:1/2", "no databases"),
             ("sqlite:x", "embedded:DIR"),
             ("", "embedded:DIR"),
             ("embedded:", "directory"),
@@ -102,11 +112,14 @@ mod tests {
             assert!(message.contains(word), "{url}: {message}");
         }
         assert!(refusal("embedded:x", Layout::Flat).await.contains("flat"));
+        assert!(refusal("redis+cluster://h:1", Layout::Flat).await.contains("single Redis"));
     }
 
     #[tokio::test]
     async fn refusals_contain_no_credentials() {
-        for url in ["redis://u:hunter2@h:port", "rediss://u:hunter2@h", "postgres://u:hunter2@h"] {
+        for url in
+            ["redis://u:hunter2@h:port", "rediss://u:hunter2@h:port", "postgres://u:hunter2@h"]
+        {
             let message = refusal(url, Layout::Tenant).await;
             assert!(!message.contains("hunter2"), "{message}");
         }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::embedded::verify as embedded;
+use crate::open::supported;
 use crate::redis::verify as redis;
-use crate::{Layout, OpenError, Report};
+use crate::{Layout, OpenError, Report, TlsFiles};
 
 /// Verifies the storage that `url` names: every record's checksum, where records have one, whether
 /// it can be decoded, and whether the records agree with each other. Changes nothing.
@@ -13,14 +14,12 @@ use crate::{Layout, OpenError, Report};
 ///
 /// # Errors
 /// As [`open`](crate::open), and if the storage does not exist or cannot be read.
-pub async fn verify(url: &str, layout: Layout) -> Result<Report, OpenError> {
+pub async fn verify(url: &str, layout: Layout, tls: &TlsFiles) -> Result<Report, OpenError> {
     match url.strip_prefix("embedded:") {
         Some(dir) => embedded::verify(Path::new(dir)).await,
-        None if url.starts_with("redis://") => redis::verify(url, layout).await,
-        None => Err(OpenError::Address(
-            "unsupported storage address; expected embedded:DIR or \
-             redis://[user:pass@]host:port[/db]"
-                .into(),
-        )),
+        None => {
+            supported(url)?;
+            redis::verify(url, layout, tls).await
+        }
     }
 }

@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_secs(1);
 const UNKNOWN: &str = "It is unknown how many lines were imported. Lines with an id can safely be \
                        imported again; lines without an id would be stored twice.";
 
-/// Sends what `source` holds.
+/// Sends what `source` holds; on a terminal, shows how far it is.
 pub(super) async fn send(
     server: &Server,
     mode: StoreMode,

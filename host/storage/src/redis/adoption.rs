@@ -25,9 +25,10 @@ use super::guard::Guard;
 use super::keys::{FLAT_PREFIX, FLAT_TENANT, Keys, TENANTS, flat_id};
 use super::lost::Lost;
 use super::notices;
-use super::pool::{Effect, Pool, Size};
+use super::pool::{Effect, Size};
 use super::replies::{one, parse};
 use super::scripts::{self, Source};
+use super::servers::Servers;
 use super::timestamp;
 use crate::limits::{BATCH, MAX_EXACT};
 use crate::{Adoption, FactId, Layout, StorageError, StorageLimits, TenantId};
@@ -61,13 +62,13 @@ pub(super) struct Adopter {
 
 impl Adopter {
     pub(super) fn start(
-        pool: Arc<Pool>,
+        servers: Arc<Servers>,
         guard: Arc<Guard>,
         appends: Appends,
         limits: StorageLimits,
     ) -> Self {
         let (report, progress) = watch::channel(Adoption::default());
-        let task = tokio::spawn(run(pool, guard, appends, limits, report)).abort_handle();
+        let task = tokio::spawn(run(servers, guard, appends, limits, report)).abort_handle();
         Self { progress, task }
     }
 
@@ -87,7 +88,7 @@ impl Drop for Adopter {
 }
 
 async fn run(
-    pool: Arc<Pool>,
+    servers: Arc<Servers>,
     guard: Arc<Guard>,
     appends: Appends,
     limits: StorageLimits,
@@ -95,14 +96,14 @@ async fn run(
 ) {
     let Ok(tenant) = TenantId::parse(FLAT_TENANT) else { return };
     let keys = Keys::new(Layout::Flat, &tenant);
-    let (pool, guard, limits, report) = (&*pool, &*guard, &limits, &report);
-    let scan = Scan { pool, guard, appends: &appends, limits, keys: &keys, report };
+    let (servers, guard, limits, report) = (&*servers, &*guard, &limits, &report);
+    let scan = Scan { servers, guard, appends: &appends, limits, keys: &keys, report };
     tokio::join!(scan.repeat(), scan.follow_notices());
 }
 
 /// Scans of the database.
 struct Scan<'a> {
-    pool: &'a Pool,
+    servers: &'a Servers,
     guard: &'a Guard,
     appends: &'a Appends,
     limits: &'a StorageLimits,
@@ -140,7 +141,9 @@ impl Scan<'_> {
     /// Follows what Redis tells of single keys. What fails here is left to the next scan.
     async fn follow_notices(&self) -> Infallible {
         loop {
-            if let Ok(told) = notices::listen(self.pool.client(), self.limits.connect).await {
+            // A cluster does not have this layout.
+            let Some(target) = self.servers.target() else { return std::future::pending().await };
+            if let Ok(told) = notices::listen(target, self.limits.connect).await {
                 let mut told = std::pin::pin!(told.ready_chunks(BATCH));
                 while let Some(mut ids) = told.next().await {
                     ids.sort_unstable();
@@ -293,15 +296,14 @@ impl Scan<'_> {
     }
 
     fn lost(&self) -> Lost<'_> {
-        Lost { pool: self.pool, keys: self.keys, appends: self.appends, end: self.end() }
+        Lost { servers: self.servers, keys: self.keys, appends: self.appends, end: self.end() }
     }
 
     async fn read(&self, commands: &[Cmd]) -> Result<Vec<Value>, StorageError> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let pipeline = scripts::pipeline(commands);
-        self.pool.run(&pipeline, Size::Bulk, Effect::Read, self.end()).await
+        self.servers.run(commands, (Size::Bulk, Effect::Read), self.end()).await
     }
 
     /// Runs calls that return how many facts they had an effect on, and returns the sum.
@@ -310,7 +312,7 @@ impl Scan<'_> {
             return Ok(0);
         }
         let kind = (Size::Bulk, Effect::Write);
-        let replies = scripts::run(self.pool, script, calls, kind, self.end()).await?;
+        let replies = scripts::run(self.servers, script, calls, kind, self.end()).await?;
         replies.into_iter().map(parse::<u64>).sum()
     }
 

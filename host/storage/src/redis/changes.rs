@@ -5,11 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use redis::{RedisWrite, ToRedisArgs, Value};
+use futures::future::join_all;
+use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
+use tokio::time::sleep;
 
 use super::pool::{Effect, Size};
 use super::replies::{one, parse};
-use super::{Redis, scripts};
+use super::{Redis, error, scripts};
 use crate::limits::page_size;
 use crate::{
     Change, ChangeKind, ChangeStorage, Changes, FactId, Revision, StorageError, StorageLimits,
@@ -18,6 +20,14 @@ use crate::{
 
 /// An entry of a stream: its id, and its fields and values.
 type Entry = (String, Vec<(String, Vec<u8>)>);
+
+/// What `XREAD` finds: the keys of streams, and their entries.
+type Found = Vec<(Vec<u8>, Vec<Entry>)>;
+
+/// How often a cluster is asked for changes: a blocking read waits for streams of one slot only, so
+/// the nodes are asked again and again, at most 5,000 times a second for all tenants together.
+const POLL_EACH: Duration = Duration::from_micros(200);
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
 
 /// What every script that appends to a stream is told: who writes, and the stream's bounds.
 #[derive(Clone)]
@@ -61,13 +71,8 @@ impl ChangeStorage for Redis {
         if tenants.is_empty() {
             return Ok(Vec::new());
         }
-        let mut read = redis::cmd("MGET");
-        for tenant in tenants {
-            read.arg(self.keys(tenant).revision());
-        }
-        let values = self.read_with(&[read], Size::Small, deadline).await?;
-        let revisions: Vec<Option<u64>> = one(values)?;
-        Ok(revisions.into_iter().map(|last| Revision(last.unwrap_or_default())).collect())
+        let keys = tenants.iter().map(|tenant| self.keys(tenant).revision());
+        Ok(self.numbers(keys, deadline).await?.into_iter().map(Revision).collect())
     }
 
     async fn changes(
@@ -92,6 +97,9 @@ impl ChangeStorage for Redis {
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<(TenantId, Changes)>, StorageError> {
+        if self.servers.is_cluster() {
+            return self.poll_changes(after, limit, wait).await;
+        }
         let streams: HashMap<Vec<u8>, &(TenantId, Revision)> = after
             .iter()
             .map(|position| (self.keys(&position.0).stream().into_bytes(), position))
@@ -104,13 +112,9 @@ impl ChangeStorage for Redis {
         read.arg(keys).arg(positions);
         let deadline = Instant::now() + wait + self.limits.operation;
         let values = self.read_waiting(&read, deadline).await?;
-        let found: Option<Vec<(Vec<u8>, Vec<Entry>)>> = parse(values)?;
+        let found: Option<Found> = parse(values)?;
         let of_tenant = |(key, entries): (Vec<u8>, Vec<Entry>)| {
-            let (tenant, after) = *streams.get(&key)?;
-            let changes = self.decode(entries);
-            // A stream that has changes is compared with the last of them.
-            let last = changes.last().map_or(*after, |change| change.revision);
-            Some((tenant.clone(), Changes::following(*after, last, changes)))
+            streams.get(&key).map(|position| self.of_stream(position, entries))
         };
         Ok(found.unwrap_or_default().into_iter().filter_map(of_tenant).collect())
     }
@@ -130,13 +134,115 @@ impl ChangeStorage for Redis {
 
 impl Redis {
     /// Sends a command that Redis may answer late, by `end`.
-    async fn read_waiting(&self, read: &redis::Cmd, end: Instant) -> Result<Value, StorageError> {
+    async fn read_waiting(&self, read: &Cmd, end: Instant) -> Result<Value, StorageError> {
         self.check_open()?;
         self.guard.check(Effect::Read, end.into()).await?;
-        let pipeline = scripts::pipeline([read]);
-        let replies = self.pool.run(&pipeline, Size::Waiting, Effect::Read, end.into()).await?;
-        let reply = replies.into_iter().next();
-        reply.ok_or_else(|| StorageError::Corrupt("a reply without a value".into()))
+        let kind = (Size::Waiting, Effect::Read);
+        let replies = self.servers.run(std::slice::from_ref(read), kind, end.into()).await?;
+        replies.into_iter().next().ok_or_else(error::no_value)
+    }
+
+    /// Asks the nodes of a cluster until there are changes or `wait` is over. A node that does not
+    /// answer keeps nobody from the others' changes.
+    async fn poll_changes(
+        &self,
+        after: &[(TenantId, Revision)],
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<(TenantId, Changes)>, StorageError> {
+        let until = Instant::now() + wait;
+        let pause = (POLL_EACH * u32::try_from(after.len()).unwrap_or(u32::MAX)).max(SHORTEST_POLL);
+        let read = |(tenant, after): &(TenantId, Revision)| {
+            let mut read = redis::cmd("XREAD");
+            read.arg("COUNT").arg(page_size(limit)).arg("STREAMS");
+            read.arg(self.keys(tenant).stream()).arg(format!("{}-0", after.0));
+            read
+        };
+        let reads: Vec<Cmd> = after.iter().map(read).collect();
+        loop {
+            let found = self.poll_once(after, &reads, wait.max(SHORTEST_POLL)).await?;
+            let now = Instant::now();
+            if !found.is_empty() || now >= until {
+                return Ok(found);
+            }
+            sleep(pause.min(until - now)).await;
+        }
+    }
+
+    async fn poll_once(
+        &self,
+        after: &[(TenantId, Revision)],
+        reads: &[Cmd],
+        within: Duration,
+    ) -> Result<Vec<(TenantId, Changes)>, StorageError> {
+        self.check_open()?;
+        let end = Instant::now() + self.limits.operation;
+        self.guard.check(Effect::Read, end.into()).await?;
+        let groups = self.servers.by_server(reads, end.into()).await?;
+        let end = Instant::now() + within;
+        let asked = groups.into_iter().map(|positions| async move {
+            let reads: Vec<Cmd> = positions.iter().map(|&at| reads[at].clone()).collect();
+            let kind = (Size::Waiting, Effect::Read);
+            Ok::<_, StorageError>((positions, self.servers.run(&reads, kind, end.into()).await?))
+        });
+        let (mut found, mut failure, mut has_answer) = (Vec::new(), None, false);
+        for answer in join_all(asked).await {
+            let (positions, replies) = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    failure = Some(error);
+                    continue;
+                }
+            };
+            has_answer = true;
+            for (at, reply) in positions.into_iter().zip(replies) {
+                let entries = parse::<Option<Found>>(reply).ok().flatten();
+                let entries = entries.and_then(|found| found.into_iter().next());
+                found.extend(entries.map(|(_, entries)| self.of_stream(&after[at], entries)));
+            }
+        }
+        match failure.filter(|_| !has_answer) {
+            Some(error) => Err(error),
+            None => Ok(found),
+        }
+    }
+
+    /// The numbers at `keys`, 0 where there is none, in one round trip.
+    pub(super) async fn numbers(
+        &self,
+        keys: impl Iterator<Item = String>,
+        deadline: Instant,
+    ) -> Result<Vec<u64>, StorageError> {
+        let none = Option::<u64>::unwrap_or_default;
+        if !self.servers.is_cluster() {
+            let mut read = redis::cmd("MGET");
+            keys.for_each(|key| {
+                read.arg(key);
+            });
+            let values = self.read_with(&[read], Size::Small, deadline).await?;
+            return Ok(one::<Vec<Option<u64>>>(values)?.into_iter().map(none).collect());
+        }
+        // One command reads keys of one slot only.
+        let read = |key: String| {
+            let mut read = redis::cmd("GET");
+            read.arg(key);
+            read
+        };
+        let reads: Vec<Cmd> = keys.map(read).collect();
+        let values = self.read_with(&reads, Size::Small, deadline).await?;
+        values.into_iter().map(|value| parse(value).map(none)).collect()
+    }
+
+    /// What is new in the stream of a tenant that was followed up to a revision.
+    fn of_stream(
+        &self,
+        (tenant, after): &(TenantId, Revision),
+        entries: Vec<Entry>,
+    ) -> (TenantId, Changes) {
+        let changes = self.decode(entries);
+        // A stream that has changes is compared with the last of them.
+        let last = changes.last().map_or(*after, |change| change.revision);
+        (tenant.clone(), Changes::following(*after, last, changes))
     }
 
     /// The entries that are changes. What another program added to a stream is left out, and shows

@@ -1,12 +1,15 @@
-//! One TCP connection to Redis, from the attempt to connect until it is abandoned.
+//! One connection to Redis, from the attempt to connect until it is abandoned.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use super::address::Place;
+use super::target::{Attempt, Made, Target};
+use crate::StorageError;
 
 /// A connection that all callers share and none of them owns. A separate task makes it, so a caller
 /// that gives up early does not abort the attempt for the others.
@@ -19,8 +22,8 @@ pub(super) struct Connection {
 #[derive(Clone)]
 enum State {
     Connecting,
-    Up(MultiplexedConnection),
-    Failed(RedisError),
+    Up(Made),
+    Failed(Attempt),
 }
 
 /// When replies arrived, and how many are outstanding.
@@ -35,18 +38,19 @@ struct Activity {
 
 impl Connection {
     /// Starts to connect.
-    pub(super) fn start(client: Client, config: AsyncConnectionConfig) -> Self {
+    pub(super) fn start(target: Arc<Target>) -> Self {
         let is_closed = Arc::new(AtomicBool::new(false));
+        // Operations have deadlines of their own.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
         // RESP3 reports a closed connection at once; RESP2 only when the next command fails.
-        let config = match client.get_connection_info().redis_settings().protocol() {
-            redis::ProtocolVersion::RESP2 => config,
+        let config = match target.settings.protocol() {
+            ProtocolVersion::RESP2 => config,
             _ => config.set_push_sender(report_disconnection(Arc::clone(&is_closed))),
         };
         let (report, state) = watch::channel(State::Connecting);
         tokio::spawn(async move {
-            let made = client.get_multiplexed_async_connection_with_config(&config).await;
             // If nobody is waiting any more, dropping the result closes the connection.
-            let _ = report.send(made.map_or_else(State::Failed, State::Up));
+            let _ = report.send(target.connect(config).await.map_or_else(State::Failed, State::Up));
         });
         let activity = Activity { last_reply: Instant::now(), silent_since: None, outstanding: 0 };
         Self { state, is_closed, activity: Mutex::new(activity) }
@@ -68,18 +72,23 @@ impl Connection {
         !self.is_closed.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether it goes to a server other than the one at `place`.
+    pub(super) fn is_elsewhere(&self, place: &Place) -> bool {
+        matches!(&*self.state.borrow(), State::Up(made) if *made.place != *place)
+    }
+
     /// Waits until it is connected.
-    pub(super) async fn connected(&self) -> Result<MultiplexedConnection, RedisError> {
+    pub(super) async fn connected(&self) -> Result<Made, Attempt> {
         let mut state = self.state.clone();
         loop {
             match &*state.borrow_and_update() {
-                State::Up(connection) => return Ok(connection.clone()),
-                State::Failed(error) => return Err(error.clone()),
+                State::Up(made) => return Ok(made.clone()),
+                State::Failed(reason) => return Err(reason.clone()),
                 State::Connecting => {}
             }
             if state.changed().await.is_err() {
-                let reason = "the attempt to connect was abandoned";
-                return Err(RedisError::from(std::io::Error::other(reason)));
+                let reason = "the attempt to connect was abandoned".to_owned();
+                return Err(Attempt::Failed(StorageError::Unavailable(reason)));
             }
         }
     }

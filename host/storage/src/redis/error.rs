@@ -9,6 +9,11 @@ pub(super) fn refused(error: &ServerError) -> StorageError {
     refusal(error.code(), error.details().unwrap_or_default())
 }
 
+/// The error of a reply that lacks what was asked for.
+pub(super) fn no_value() -> StorageError {
+    StorageError::Corrupt("a reply without a value".into())
+}
+
 /// The error of a connection that could not be made or was lost.
 pub(super) fn unreachable(error: &RedisError) -> StorageError {
     let message = match error.kind() {
@@ -39,6 +44,10 @@ fn refusal(code: &str, detail: &str) -> StorageError {
     if code == "STALE" {
         return StorageError::StaleRegistry;
     }
+    // A script that met a key of a slot that is being moved stopped there; it may have done a part.
+    if detail.contains("non local key in a cluster node") {
+        return StorageError::ReplyLost("the cluster was moving the slot".into());
+    }
     let message = explain(code, detail);
     match code {
         "WRONGPASS" | "NOAUTH" | "NOPERM" | "MOVED" | "ASK" | "CROSSSLOT" | "WRONGTYPE"
@@ -62,8 +71,13 @@ fn explain(code: &str, detail: &str) -> String {
             "one of Kenning's keys has a type that it never gives it; `kenning verify` names it"
         }
         "MISTYPED" => return mistyped(detail),
-        "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => {
-            "this Redis is part of a cluster, which is not supported"
+        "MOVED" | "ASK" | "CROSSSLOT" => {
+            "this Redis is part of a cluster; use redis+cluster:// for it"
+        }
+        "CLUSTERDOWN" => "this Redis is part of a cluster, which is down",
+        "TRYAGAIN" => "the cluster is moving these keys to another node",
+        "ERR" if detail.starts_with("unknown command") => {
+            "this server lacks a command of Redis; if it is a Sentinel, use redis+sentinel://"
         }
         _ => return format!("Redis replied {code} {detail}").trim_end().to_owned(),
     };

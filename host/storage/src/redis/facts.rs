@@ -6,7 +6,6 @@ use std::time::Instant;
 use async_trait::async_trait;
 use redis::Cmd;
 
-use super::keys::TENANTS;
 use super::lost::{Lost, evicted};
 use super::pool::{Effect, Size};
 use super::registry::Known;
@@ -117,9 +116,26 @@ impl FactStorage for Redis {
         if calls.is_empty() {
             return Ok(vec![None; writes.len()]);
         }
-        let kind = (Size::Small, Effect::Write);
-        let values = self.run_script(&scripts::WRITE, calls, kind, deadline).await?;
-        let mut revisions = replies::revisions(values, quota)?.into_iter();
+        let (kind, end) = ((Size::Small, Effect::Write), self.limits.end(deadline)?.into());
+        let mut is_new = false;
+        if self.servers.is_cluster() {
+            self.check_open()?;
+            self.guard.check(Effect::Write, end).await?;
+            is_new = self.directory.before_write(&self.servers, tenant, end).await?;
+        }
+        let values = self.run_script(&scripts::WRITE, calls, kind, deadline).await;
+        let revisions = values.and_then(|values| replies::revisions(values, quota));
+        let has_happened = match &revisions {
+            Ok(revisions) => revisions.iter().any(Option::is_some),
+            Err(error) => error.is_outcome_unknown(),
+        };
+        if is_new && !has_happened {
+            // What fails here leaves a tenant without facts in the list, and nothing else.
+            let _ = self.directory.remove_empty(&self.servers, tenant, end).await;
+        }
+        let revisions = revisions?;
+        self.directory.after_write(&self.servers, tenant, &revisions, end).await;
+        let mut revisions = revisions.into_iter();
         let revision = |write: &Write| {
             if write.fields.is_empty() { None } else { revisions.next().flatten() }
         };
@@ -182,7 +198,7 @@ impl FactStorage for Redis {
         check_batch(ids.len())?;
         let end = self.limits.end(deadline)?.into();
         self.guard.check(Effect::Write, end).await?;
-        Lost { pool: &self.pool, keys: &self.keys(tenant), appends: &self.appends, end }
+        Lost { servers: &self.servers, keys: &self.keys(tenant), appends: &self.appends, end }
             .remove(ids)
             .await
     }
@@ -200,8 +216,8 @@ impl FactStorage for Redis {
         let (mut all, mut start) = (Vec::new(), Some(0));
         while let Some(from) = start {
             let Ok(end) = self.limits.end(deadline) else { return Ok(all) };
-            let (pool, appends) = (&*self.pool, &self.appends);
-            let lost = Lost { pool, keys: &keys, appends, end: end.into() };
+            let (servers, appends) = (&*self.servers, &self.appends);
+            let lost = Lost { servers, keys: &keys, appends, end: end.into() };
             let (removed, next) = lost.step(from).await?;
             all.extend(removed);
             start = next;
@@ -213,8 +229,14 @@ impl FactStorage for Redis {
     async fn losses(&self, deadline: Instant) -> Result<u64, StorageError> {
         let mut info = redis::cmd("INFO");
         info.arg("stats");
-        let info: String = replies::one(self.read_with(&[info], Size::Small, deadline).await?)?;
-        Ok(evicted(&info))
+        self.check_open()?;
+        let end = self.limits.end(deadline)?.into();
+        self.guard.check(Effect::Read, end).await?;
+        let told = self.servers.run_everywhere(&info, end).await?;
+        let of_one = |info: Result<redis::Value, StorageError>| {
+            replies::parse::<String>(info?).map(|info| evicted(&info))
+        };
+        told.into_iter().map(of_one).sum()
     }
 }
 
@@ -254,7 +276,7 @@ impl Redis {
             keys.pending(),
             keys.revision(),
             keys.vector(&write.id),
-            TENANTS.to_owned(),
+            keys.tenants(),
             keys.bytes(),
             keys.stream(),
             keys.registry(),

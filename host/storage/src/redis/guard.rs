@@ -11,8 +11,9 @@ use redis::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::keys::FORMAT;
-use super::pool::{Effect, Pool, Size};
-use super::{replies, scripts};
+use super::pool::{Effect, Size};
+use super::replies;
+use super::servers::Servers;
 use crate::StorageError;
 
 /// The layout that this version reads and writes. Databases without the key have the first.
@@ -21,9 +22,12 @@ const FORMAT_VERSION: u64 = 1;
 /// How long a result is relied on.
 const RECHECK: Duration = Duration::from_secs(60);
 
+/// How long the nodes of a cluster may take to answer again.
+const CLUSTER_QUESTION: Duration = Duration::from_millis(500);
+
 /// The checks of one storage.
 pub(super) struct Guard {
-    pool: Arc<Pool>,
+    servers: Arc<Servers>,
     allow_eviction: bool,
     /// Whether data that does not say its layout gets its version.
     marks_format: bool,
@@ -50,9 +54,9 @@ struct Verdict {
 }
 
 impl Guard {
-    pub(super) fn new(pool: Arc<Pool>, allow_eviction: bool) -> Self {
+    pub(super) fn new(servers: Arc<Servers>, allow_eviction: bool) -> Self {
         let (state, checking) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { pool, allow_eviction, marks_format: true, state, checking }
+        Self { servers, allow_eviction, marks_format: true, state, checking }
     }
 
     /// The same, and data that does not say its layout stays as it is.
@@ -80,10 +84,26 @@ impl Guard {
         if self.is_fresh(effect) {
             return Ok(());
         }
-        self.ask(end).await?;
+        if let Err(error) = self.ask(self.end_of_question(end)).await {
+            // One node of a cluster that is away must not stop calls to the others: what is known
+            // counts for a while longer.
+            let mut state = self.state();
+            if !self.servers.is_cluster() || state.checked.is_none() {
+                return Err(error);
+            }
+            state.checked = Some(Instant::now());
+        }
         match self.verdict().reason_against(effect) {
             Some(reason) => Err(StorageError::Refused(reason)),
             None => Ok(()),
+        }
+    }
+
+    /// Nodes of a cluster that hang must leave the call time for the one that it needs.
+    fn end_of_question(&self, end: Instant) -> Instant {
+        match self.servers.is_cluster() && self.state().checked.is_some() {
+            true => end.min(Instant::now() + CLUSTER_QUESTION),
+            false => end,
         }
     }
 
@@ -106,14 +126,13 @@ impl Guard {
         let (mut format, mut policy) = (redis::cmd("GET"), redis::cmd("CONFIG"));
         format.arg(FORMAT);
         policy.arg("GET").arg("maxmemory-policy");
-        let asked = scripts::pipeline(&[format, policy]);
-        let mut replies = self.pool.run(&asked, Size::Small, Effect::Read, end).await?.into_iter();
-        let (Some(format), Some(policy)) = (replies.next(), replies.next()) else {
-            return Err(StorageError::Corrupt("a reply without a value".into()));
-        };
-        let version = replies::parse::<Option<u64>>(format).map_err(name_format)?;
+        let (format, policies) = tokio::join!(
+            self.servers.run(std::slice::from_ref(&format), (Size::Small, Effect::Read), end),
+            self.servers.run_everywhere(&policy, end),
+        );
+        let version = replies::one::<Option<u64>>(format?).map_err(name_format)?;
         let unusable = unusable(version.unwrap_or(0));
-        let new = Verdict { unusable, ..verdict(&policy, self.allow_eviction) };
+        let new = Verdict { unusable, ..strictest(policies?, self.allow_eviction)? };
         if version.is_none() && self.marks_format && new.reason_against(Effect::Write).is_none() {
             self.mark_format(end).await;
         }
@@ -131,8 +150,8 @@ impl Guard {
     async fn mark_format(&self, end: Instant) {
         let mut mark = redis::cmd("SET");
         mark.arg(FORMAT).arg(FORMAT_VERSION).arg("NX");
-        let marked = scripts::pipeline(&[mark]);
-        if let Err(error) = self.pool.run(&marked, Size::Small, Effect::Write, end).await {
+        let kind = (Size::Small, Effect::Write);
+        if let Err(error) = self.servers.run(&[mark], kind, end).await {
             tracing::debug!(%error, "the version of the layout was not recorded");
         }
     }
@@ -156,6 +175,27 @@ fn unusable(version: u64) -> Option<String> {
              one knows versions up to {FORMAT_VERSION}; use the newer Kenning"
         )
     })
+}
+
+/// What follows from the servers' replies: each must allow what is done. Fails if none answers.
+fn strictest(
+    replies: Vec<Result<Value, StorageError>>,
+    allow_eviction: bool,
+) -> Result<Verdict, StorageError> {
+    let (mut strictest, mut failure) = (None::<Verdict>, None);
+    for reply in replies {
+        match reply {
+            Ok(reply) => {
+                let new = verdict(&reply, allow_eviction);
+                let stands = strictest.as_ref().is_some_and(|it| it.strength() >= new.strength());
+                if !stands {
+                    strictest = Some(new);
+                }
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    strictest.ok_or_else(|| failure.unwrap_or_else(super::error::no_value))
 }
 
 /// What follows from the reply to `CONFIG GET maxmemory-policy`.
@@ -190,6 +230,10 @@ fn verdict(reply: &Value, allow_eviction: bool) -> Verdict {
 impl Verdict {
     fn warn(warning: String) -> Self {
         Self { warning: Some(warning), ..Self::default() }
+    }
+
+    fn strength(&self) -> (bool, bool) {
+        (self.no_writes.is_some(), self.warning.is_some())
     }
 
     fn reason_against(&self, effect: Effect) -> Option<String> {

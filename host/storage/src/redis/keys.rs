@@ -70,6 +70,7 @@ pub(crate) struct Keys {
     prefix: String,
     facts: String,
     is_flat: bool,
+    is_cluster: bool,
 }
 
 impl Keys {
@@ -77,7 +78,17 @@ impl Keys {
         let prefix = format!("kenning:{{{tenant}}}:");
         let is_flat = layout == Layout::Flat && tenant.as_str() == FLAT_TENANT;
         let facts = if is_flat { FLAT_PREFIX.to_owned() } else { format!("{prefix}fact:") };
-        Self { prefix, facts, is_flat }
+        Self { prefix, facts, is_flat, is_cluster: false }
+    }
+
+    /// The keys on a cluster, which does not have the flat layout.
+    pub(crate) fn of_cluster(tenant: &TenantId) -> Self {
+        Self { is_cluster: true, ..Self::new(Layout::Tenant, tenant) }
+    }
+
+    /// Set: all tenants or, on a cluster, this one alone, in the tenant's own slot.
+    pub(super) fn tenants(&self) -> String {
+        if self.is_cluster { format!("{}tenants", self.prefix) } else { TENANTS.to_owned() }
     }
 
     /// Hash: exactly the fields of the fact.
@@ -151,8 +162,8 @@ impl Keys {
     }
 
     /// The tenant's keys other than those of its facts, with their types as in `types.lua`.
-    pub(super) fn own(&self) -> [(String, &'static str); 10] {
-        [
+    pub(super) fn own(&self) -> Vec<(String, &'static str)> {
+        let mut keys = vec![
             (self.order(), "zset"),
             (self.pending(), "zset"),
             (self.bytes(), "number"),
@@ -163,7 +174,11 @@ impl Keys {
             (self.registry(), "number"),
             (self.used(), "hash"),
             (self.allowances(), "hash"),
-        ]
+        ];
+        if self.is_cluster {
+            keys.push((self.tenants(), "set"));
+        }
+        keys
     }
 
     /// Number: the tenant's last revision.

@@ -35,7 +35,7 @@ impl Lifecycle for Redis {
         Description {
             backend: Backend::Redis,
             layout: Some(self.layout),
-            address: self.pool.address().to_owned(),
+            address: self.servers.address().to_owned(),
         }
     }
 

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::changes::Appends;
 use super::keys::Keys;
-use super::pool::{Effect, Pool, Size};
+use super::pool::{Effect, Size};
 use super::replies::{one, parse};
 use super::scripts;
+use super::servers::Servers;
 use crate::limits::BATCH;
 use crate::{FactId, Revision, StorageError, TenantId};
 
@@ -20,7 +21,7 @@ pub(super) type Removed = (FactId, Revision);
 
 /// Looks for lost facts of one tenant.
 pub(super) struct Lost<'a> {
-    pub(super) pool: &'a Pool,
+    pub(super) servers: &'a Servers,
     pub(super) keys: &'a Keys,
     pub(super) appends: &'a Appends,
     pub(super) end: Instant,
@@ -55,7 +56,7 @@ impl Lost<'_> {
         let calls = lost.iter().map(|id| self.remove_call(id)).collect();
         let kind = (Size::Bulk, Effect::Write);
         let replies =
-            scripts::run(self.pool, &scripts::REMOVE_DELETED, calls, kind, self.end).await?;
+            scripts::run(self.servers, &scripts::REMOVE_DELETED, calls, kind, self.end).await?;
         let mut removed = Vec::new();
         for (id, reply) in lost.into_iter().zip(replies) {
             match u64::try_from(parse::<i64>(reply)?) {
@@ -103,7 +104,7 @@ impl Lost<'_> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        self.pool.run(&scripts::pipeline(commands), Size::Bulk, Effect::Read, self.end).await
+        self.servers.run(commands, (Size::Bulk, Effect::Read), self.end).await
     }
 }
 

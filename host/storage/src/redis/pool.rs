@@ -20,17 +20,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, RedisError, Value,
-};
+use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout_at};
 
+use super::address::Place;
 use super::connection::Connection;
 use super::error;
-use crate::{OpenError, StorageError, StorageLimits};
+use super::target::{Attempt, Made, Target};
+use crate::{StorageError, StorageLimits};
 
 /// How long a connection may be silent, as a fraction of an operation's duration. Less than 1,
 /// because an operation starts a moment before it sends its request.
@@ -58,11 +55,9 @@ pub(super) enum Effect {
     Write,
 }
 
-/// The connections of one storage.
+/// The connections to one server.
 pub(super) struct Pool {
-    address: String,
-    client: Client,
-    config: AsyncConnectionConfig,
+    target: Arc<Target>,
     max_silence: Duration,
     small: RoundRobin,
     bulk: RoundRobin,
@@ -90,31 +85,41 @@ struct Use<'e> {
 type Slot = Mutex<Option<Arc<Connection>>>;
 
 impl Pool {
-    /// Prepares connections to `url`, without connecting.
-    pub(super) fn new(url: &str, limits: &StorageLimits) -> Result<Self, OpenError> {
-        let info = connection_info(url)?;
-        Ok(Self {
-            address: address(&info),
-            client: Client::open(info).map_err(|error| malformed(&error))?,
-            config: AsyncConnectionConfig::new()
-                // Operations have deadlines of their own.
-                .set_response_timeout(None)
-                .set_connection_timeout(Some(limits.connect)),
+    /// Prepares connections to `target`, without connecting.
+    pub(super) fn new(target: Target, limits: &StorageLimits) -> Self {
+        Self {
+            target: Arc::new(target),
             max_silence: limits.operation.mul_f32(MAX_SILENCE),
             small: RoundRobin::new(limits.small_connections),
             bulk: RoundRobin::new(limits.bulk_connections),
             waiting: Exclusive::new(WAITING),
-        })
-    }
-
-    /// The server as `host:port/db`.
-    pub(super) fn address(&self) -> &str {
-        &self.address
+        }
     }
 
     /// What other connections to the same server are made with.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Uses no connection any more that goes elsewhere than to `place`. Replies that still arrive
+    /// on one are delivered.
+    pub(super) fn leave_all_but(&self, place: &Place) {
+        let mut left = false;
+        for slot in self.slots() {
+            if let Some(connection) = &*lock(slot)
+                && connection.is_elsewhere(place)
+            {
+                left |= connection.close();
+            }
+        }
+        if left {
+            tracing::warn!(master = %place, "Redis has another master; reconnecting");
+        }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        let waiting = self.waiting.slots.iter().map(|(slot, _)| slot);
+        self.small.slots.iter().chain(&self.bulk.slots).chain(waiting)
     }
 
     /// Sends `pipeline` and waits for its replies, one per command. The error of a refused command
@@ -152,11 +157,16 @@ impl Pool {
         pipeline: &Pipeline,
         end: Instant,
     ) -> Result<Vec<Value>, Failure> {
-        let (connection, mut commands) = self.connect(slot, end).await?;
+        let (connection, mut made) = self.connect(slot, end).await?;
         let pending = connection.expect_reply();
-        match timeout_at(end, pipeline.query_async(&mut commands)).await {
+        let asked = pipeline.query_async::<Vec<Value>>(&mut made.commands);
+        match timeout_at(end, asked).await {
             Ok(Ok(replies)) => {
                 pending.arrived();
+                // What was a master is none any more: the next attempt looks for the new one.
+                if self.target.is_named_by_sentinels() && replies.iter().any(is_read_only) {
+                    connection.close();
+                }
                 Ok(replies)
             }
             // Errors of single commands are among the replies; this is one of the connection.
@@ -172,17 +182,13 @@ impl Pool {
     }
 
     /// The connection of `slot`, connecting if there is none.
-    async fn connect(
-        &self,
-        slot: &Slot,
-        end: Instant,
-    ) -> Result<(Arc<Connection>, MultiplexedConnection), Failure> {
+    async fn connect(&self, slot: &Slot, end: Instant) -> Result<(Arc<Connection>, Made), Failure> {
         loop {
             let connection = self.usable(slot);
             match timeout_at(end, connection.connected()).await {
-                Ok(Ok(commands)) => return Ok((connection, commands)),
-                Ok(Err(error)) if error.is_timeout() => {}
-                Ok(Err(error)) => return Err(Failure::Unreachable(error)),
+                Ok(Ok(made)) => return Ok((connection, made)),
+                Ok(Err(Attempt::Late)) => {}
+                Ok(Err(Attempt::Failed(error))) => return Err(Failure::Unreachable(error)),
                 Err(_) => return Err(Failure::NotConnected),
             }
         }
@@ -194,7 +200,7 @@ impl Pool {
         match &*slot {
             Some(connection) if connection.is_usable() => Arc::clone(connection),
             _ => {
-                let new = Connection::start(self.client.clone(), self.config.clone());
+                let new = Connection::start(Arc::clone(&self.target));
                 Arc::clone(slot.insert(Arc::new(new)))
             }
         }
@@ -208,8 +214,7 @@ impl Pool {
         if !connection.close() {
             return;
         }
-        let waiting = self.waiting.slots.iter().map(|(slot, _)| slot);
-        for slot in self.small.slots.iter().chain(&self.bulk.slots).chain(waiting) {
+        for slot in self.slots() {
             if let Some(other) = &*lock(slot)
                 && !other.replied_after(since)
             {
@@ -265,8 +270,8 @@ fn lock(slot: &Slot) -> MutexGuard<'_, Option<Arc<Connection>>> {
 enum Failure {
     /// No connection in time: nothing was sent.
     NotConnected,
-    /// The connection was refused: nothing was sent.
-    Unreachable(RedisError),
+    /// No connection could be made: nothing was sent.
+    Unreachable(StorageError),
     /// The connection was lost after the request was sent.
     Broken(RedisError),
     /// The request was sent, and no reply arrived in time.
@@ -280,39 +285,23 @@ impl Failure {
             Self::NotConnected => StorageError::Timeout { outcome_unknown: false },
             Self::Late => StorageError::Timeout { outcome_unknown },
             Self::Broken(error) if outcome_unknown => error::reply_lost(&error),
-            Self::Broken(error) | Self::Unreachable(error) => error::unreachable(&error),
+            Self::Broken(error) => error::unreachable(&error),
+            Self::Unreachable(error) => error,
         }
     }
 }
 
-/// Disables Nagle's algorithm, and detects a dead peer within seconds.
-fn tcp_settings() -> TcpSettings {
-    let second = Duration::from_secs(1);
-    let keepalive = TcpKeepalive::new().with_time(second).with_interval(second).with_retries(2);
-    TcpSettings::default().set_nodelay(true).set_user_timeout(2 * second).set_keepalive(keepalive)
+fn is_read_only(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(e) if e.kind() == Some(ServerErrorKind::ReadOnly))
 }
 
-fn connection_info(url: &str) -> Result<ConnectionInfo, OpenError> {
-    let info = url.into_connection_info().map_err(|error| malformed(&error))?;
-    let mut settings = info.redis_settings().clone();
-    // RESP3 reports a closed connection at once; RESP2 only when the next command fails.
-    if !url.contains("protocol=") {
-        settings = settings.set_protocol(ProtocolVersion::RESP3);
+/// A pipeline of commands for one round trip. The error of a refused command is among the replies,
+/// so that an error of the whole pipeline is one of the connection.
+pub(super) fn pipeline<'c>(commands: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.ignore_errors();
+    for command in commands {
+        pipeline.add_command(command.clone());
     }
-    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
-}
-
-fn address(info: &ConnectionInfo) -> String {
-    let db = info.redis_settings().db();
-    match info.addr() {
-        ConnectionAddr::Tcp(host, port) => format!("{host}:{port}/{db}"),
-        other => format!("{other}/{db}"),
-    }
-}
-
-/// The client's message describes the problem without quoting the address.
-fn malformed(error: &RedisError) -> OpenError {
-    OpenError::Address(format!(
-        "malformed address; expected redis://[user:pass@]host:port[/db]: {error}"
-    ))
+    pipeline
 }

@@ -34,13 +34,9 @@ impl RegistryStorage for Redis {
         if tenants.is_empty() {
             return Ok(Vec::new());
         }
-        let mut read = redis::cmd("MGET");
-        for tenant in tenants {
-            read.arg(self.keys(tenant).registry());
-        }
-        let values = self.read_with(&[read], Size::Small, deadline).await?;
-        let revisions: Vec<Option<u64>> = one(values)?;
-        Ok(revisions.into_iter().map(|it| RegistryRevision(it.unwrap_or_default())).collect())
+        let keys = tenants.iter().map(|tenant| self.keys(tenant).registry());
+        let revisions = self.numbers(keys, deadline).await?;
+        Ok(revisions.into_iter().map(RegistryRevision).collect())
     }
 
     async fn raise_registry(

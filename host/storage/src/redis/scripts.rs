@@ -6,10 +6,11 @@
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, Pipeline, Script, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Cmd, Script, ServerErrorKind, ToRedisArgs, Value};
 use tokio::time::Instant;
 
-use super::pool::{Effect, Pool, Size};
+use super::pool::{Effect, Size};
+use super::servers::Servers;
 use crate::StorageError;
 
 macro_rules! script {
@@ -60,27 +61,26 @@ impl Source {
     }
 }
 
-/// Runs `calls` of `script` in one round trip, or two if the server does not know the script yet.
+/// Runs `calls` of `script` in one round trip, or two if a server does not know the script yet.
 pub(super) async fn run(
-    pool: &Pool,
+    servers: &Servers,
     script: &Source,
     calls: Vec<Cmd>,
-    (size, effect): (Size, Effect),
+    kind: (Size, Effect),
     end: Instant,
 ) -> Result<Vec<Value>, StorageError> {
-    let mut replies = pool.run(&pipeline(&calls), size, effect, end).await?;
+    let mut replies = servers.run(&calls, kind, end).await?;
     let unknown: Vec<usize> = (0..replies.len()).filter(|&i| is_unknown(&replies[i])).collect();
     if unknown.is_empty() {
         return Ok(replies);
     }
-    let again = unknown.iter().map(|&i| &calls[i]);
-    let again = pipeline(std::iter::once(&script.load()).chain(again));
-    let loaded = pool.run(&again, size, effect, end).await.map_err(|error| {
+    let again: Vec<&Cmd> = unknown.iter().map(|&i| &calls[i]).collect();
+    let loaded = servers.run_after(&script.load(), &again, kind, end).await.map_err(|error| {
         // If the script was unknown to only some calls, the others have been performed.
-        let done = effect == Effect::Write && unknown.len() < calls.len();
+        let done = kind.1 == Effect::Write && unknown.len() < calls.len();
         if done { StorageError::Uncertain(Box::new(error)) } else { error }
     })?;
-    for (i, reply) in unknown.into_iter().zip(loaded.into_iter().skip(1)) {
+    for (i, reply) in unknown.into_iter().zip(loaded) {
         replies[i] = reply;
     }
     Ok(replies)
@@ -88,15 +88,4 @@ pub(super) async fn run(
 
 fn is_unknown(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(e) if e.kind() == Some(ServerErrorKind::NoScript))
-}
-
-/// A pipeline of commands for one round trip. The error of a refused command is among the replies,
-/// so that an error of the whole pipeline is one of the connection.
-pub(super) fn pipeline<'c>(commands: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
-    let mut pipeline = redis::pipe();
-    pipeline.ignore_errors();
-    for command in commands {
-        pipeline.add_command(command.clone());
-    }
-    pipeline
 }

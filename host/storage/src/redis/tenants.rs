@@ -48,7 +48,7 @@ impl TenantStorage for Redis {
             keys.order(),
             keys.pending(),
             keys.revision(),
-            TENANTS.to_owned(),
+            keys.tenants(),
             keys.bytes(),
             keys.stream(),
             keys.claim(),
@@ -59,6 +59,11 @@ impl TenantStorage for Redis {
         call.arg(tenant.as_str()).arg(DELETION_STEP).arg(keys.facts()).arg(keys.vectors());
         let kind = (Size::Bulk, Effect::Write);
         let values = self.run_script(&scripts::DELETE_TENANT, vec![call], kind, deadline).await?;
-        Ok(replies::one::<usize>(values)? == DELETION_STEP)
+        let is_more = replies::one::<usize>(values)? == DELETION_STEP;
+        if !is_more {
+            let end = self.limits.end(deadline)?.into();
+            self.directory.remove_empty(&self.servers, tenant, end).await?;
+        }
+        Ok(is_more)
     }
 }

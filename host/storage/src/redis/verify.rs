@@ -13,15 +13,15 @@ use crate::limits::{BATCH, DOCUMENT_BYTES, PAGE};
 use crate::report::Report;
 use crate::{
     DocumentStorage, FactId, FactStorage, Layout, OpenError, StorageError, StorageLimits, TenantId,
-    TenantStorage,
+    TenantStorage, TlsFiles,
 };
 
 /// Verifies the server at `url`.
-pub(crate) async fn verify(url: &str, layout: Layout) -> Result<Report, OpenError> {
+pub(crate) async fn verify(url: &str, layout: Layout, tls: &TlsFiles) -> Result<Report, OpenError> {
     let operation = Duration::from_secs(30);
-    let limits = StorageLimits { operation, ..StorageLimits::default() };
+    let limits = StorageLimits { operation, tls: tls.clone(), ..StorageLimits::default() };
     let redis = Redis::open_to_read(url, limits).await?;
-    let mut report = Report { subject: redis.pool.address().to_owned(), ..Report::default() };
+    let mut report = Report { subject: redis.servers.address().to_owned(), ..Report::default() };
     let mut verifier =
         Verifier { redis: &redis, layout, report: &mut report, facts: 0, vectors: 0 };
     let verified = verifier.run().await;
@@ -102,7 +102,10 @@ impl Verifier<'_> {
     }
 
     fn keys(&self, tenant: &TenantId) -> Keys {
-        Keys::new(self.layout, tenant)
+        match self.redis.servers.is_cluster() {
+            true => Keys::of_cluster(tenant),
+            false => Keys::new(self.layout, tenant),
+        }
     }
 
     /// The replies to `command` for each of `keys`.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kenning_storage::testing::RedisServer;
-use kenning_storage::{Layout, Storage, StorageLimits, open};
+use kenning_storage::testing::{RedisCluster, RedisServer, Release};
+use kenning_storage::{Layout, Storage, StorageLimits, TlsFiles, open};
 use tempfile::TempDir;
 
 use crate::durability::{crash_a_child, crash_a_server};
+use crate::tls::TlsServer;
 
 /// Something that keeps its data while storages on it are opened and closed.
 #[async_trait]
@@ -57,20 +58,52 @@ impl Backend for Embedded {
     }
 }
 
-pub(crate) struct RedisTenant {
+/// One Redis, however it is reached.
+pub(crate) struct Redis {
     pub(crate) server: RedisServer,
+    url: String,
+    layout: Layout,
+    tls: TlsFiles,
+    _files: Option<TempDir>,
 }
 
-impl RedisTenant {
-    pub(crate) fn new() -> Self {
-        Self { server: RedisServer::start() }
+impl Redis {
+    pub(crate) fn tenant() -> Self {
+        Self::of(RedisServer::start(), Layout::Tenant)
+    }
+
+    pub(crate) fn flat() -> Self {
+        Self::of(RedisServer::start(), Layout::Flat)
+    }
+
+    pub(crate) fn release(release: Release) -> Self {
+        Self::of(RedisServer::start_release(release, &[]), Layout::Tenant)
+    }
+
+    pub(crate) fn over_a_socket() -> Self {
+        let server = RedisServer::start_with_options(&["--unixsocket", "DIR/redis.sock"]);
+        let url = format!("redis+unix://{}/redis.sock", server.dir().display());
+        Self { url, ..Self::of(server, Layout::Tenant) }
+    }
+
+    /// With certificates on both sides.
+    pub(crate) fn over_tls() -> Self {
+        let server = TlsServer::start(&["--tls-auth-clients", "yes"]);
+        let tls = server.files_with_certificate();
+        let (url, files) = (server.url(), Some(server.dir));
+        Self { url, tls, _files: files, ..Self::of(server.redis, Layout::Tenant) }
+    }
+
+    fn of(server: RedisServer, layout: Layout) -> Self {
+        Self { url: server.url(), server, layout, tls: TlsFiles::default(), _files: None }
     }
 }
 
 #[async_trait]
-impl Backend for RedisTenant {
+impl Backend for Redis {
     async fn open_with(&self, limits: StorageLimits) -> Arc<dyn Storage> {
-        open(&self.server.url(), Layout::Tenant, limits).await.unwrap()
+        let limits = StorageLimits { tls: self.tls.clone(), ..limits };
+        open(&self.url, self.layout, limits).await.unwrap()
     }
 
     async fn crash_while_writing(&mut self) -> Vec<String> {
@@ -83,25 +116,22 @@ impl Backend for RedisTenant {
     }
 }
 
-pub(crate) struct RedisFlat {
-    pub(crate) server: RedisServer,
-}
-
-impl RedisFlat {
-    pub(crate) fn new() -> Self {
-        Self { server: RedisServer::start() }
-    }
-}
+/// A cluster, which takes seconds to start and is therefore used again.
+pub(crate) struct Cluster(pub(crate) RedisCluster);
 
 #[async_trait]
-impl Backend for RedisFlat {
+impl Backend for Cluster {
     async fn open_with(&self, limits: StorageLimits) -> Arc<dyn Storage> {
-        open(&self.server.url(), Layout::Flat, limits).await.unwrap()
+        open(&self.0.url(), Layout::Tenant, limits).await.unwrap()
     }
 
+    /// Of the node with the tenant's facts.
     async fn crash_while_writing(&mut self) -> Vec<String> {
         let storage = self.open().await;
-        crash_a_server(storage, &mut self.server).await
+        let node = self.0.owner_of("kenning:{default}:order");
+        let acknowledged = crash_a_server(storage, &mut self.0.nodes[node]).await;
+        self.0.until_agreed();
+        acknowledged
     }
 
     fn kind(&self) -> kenning_storage::Backend {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kenning_storage::{Layout, OpenError, Storage, StorageLimits, open};
+use kenning_storage::{Layout, OpenError, Storage, StorageLimits, TlsFiles, open};
 
 use crate::backends::{Backend, Embedded};
 use crate::tools::*;
@@ -50,11 +50,11 @@ async fn an_empty_file_is_refused_and_left_unchanged() {
     let url = format!("embedded:{}", dir.path().display());
     for error in [
         try_open(&url).await.map(|_| ()).unwrap_err(),
-        kenning_storage::check(&url, Layout::Tenant).await.unwrap_err(),
+        kenning_storage::check(&url, Layout::Tenant, &TlsFiles::default()).await.unwrap_err(),
     ] {
         assert!(error.to_string().contains("0 bytes"), "{error}");
     }
-    let report = kenning_storage::verify(&url, Layout::Tenant).await.unwrap();
+    let report = kenning_storage::verify(&url, Layout::Tenant, &TlsFiles::default()).await.unwrap();
     assert!(!report.is_intact() && report.damage[0].contains("0 bytes"), "{report:?}");
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
     std::fs::remove_file(&file).unwrap();

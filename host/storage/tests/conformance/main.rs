@@ -1,5 +1,6 @@
-//! One suite for every backend: embedded, and a real Redis in both layouts. It asserts what the
-//! traits behind `kenning_storage::Storage` promise.
+//! One suite for every backend: embedded, and a real Redis in both layouts, in every form and in
+//! every release that is supported. It asserts what the traits behind `kenning_storage::Storage`
+//! promise.
 
 mod backends;
 mod changes;
@@ -12,35 +13,72 @@ mod flat_only;
 mod paging;
 mod quotas;
 mod reading;
+mod redis_forms;
 mod redis_only;
 mod registry;
 mod tenancy;
+mod tls;
 mod tools;
 mod vectors;
 mod writing;
 
-/// Makes one test per name and backend.
-macro_rules! over_every_backend {
-    ($($module:ident::$test:ident,)*) => {
-        mod embedded {
+/// Makes one test per name for a backend.
+macro_rules! over_a_backend {
+    ($name:ident, $backend:expr, $($module:ident::$test:ident,)*) => {
+        mod $name {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                crate::$module::$test(&mut crate::backends::Embedded::new()).await;
-            })*
-        }
-        mod redis_tenant {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                crate::$module::$test(&mut crate::backends::RedisTenant::new()).await;
-            })*
-        }
-        mod redis_flat {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                crate::$module::$test(&mut crate::backends::RedisFlat::new()).await;
+                crate::$module::$test(&mut $backend).await;
             })*
         }
     };
+}
+
+/// Makes one test per name and backend, and one of all names for a cluster, which takes seconds to
+/// start.
+macro_rules! over_every_backend {
+    ($($module:ident::$test:ident,)*) => {
+        over_a_backend!(embedded, crate::backends::Embedded::new(), $($module::$test,)*);
+        over_a_backend!(redis_tenant, crate::backends::Redis::tenant(), $($module::$test,)*);
+        over_a_backend!(redis_flat, crate::backends::Redis::flat(), $($module::$test,)*);
+        over_a_backend!(redis_socket, crate::backends::Redis::over_a_socket(), $($module::$test,)*);
+        over_a_backend!(redis_tls, crate::backends::Redis::over_tls(), $($module::$test,)*);
+        over_a_backend!(
+            redis_6_2,
+            crate::backends::Redis::release(kenning_storage::testing::Release::Redis62),
+            $($module::$test,)*
+        );
+        over_a_backend!(
+            valkey_9,
+            crate::backends::Redis::release(kenning_storage::testing::Release::Valkey9),
+            $($module::$test,)*
+        );
+        async fn over_a_cluster(release: kenning_storage::testing::Release) {
+            use kenning_storage::testing::RedisCluster;
+            let nodes = RedisCluster::start_with(release, 3, 0, &[]);
+            let mut cluster = crate::backends::Cluster(nodes);
+            $(
+                println!("{} on a cluster of {release}", stringify!($test));
+                cluster.0.flush();
+                crate::$module::$test(&mut cluster).await;
+            )*
+        }
+    };
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_holds_on_a_cluster() {
+    over_a_cluster(kenning_storage::testing::Release::Redis7).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_holds_on_a_cluster_of_redis_6_2() {
+    over_a_cluster(kenning_storage::testing::Release::Redis62).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_holds_on_a_cluster_of_valkey() {
+    over_a_cluster(kenning_storage::testing::Release::Valkey9).await;
 }
 
 over_every_backend! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kenning_storage::testing::{RedisServer, free_port};
-use kenning_storage::{Layout, Storage, StorageError, StorageLimits, open};
+use kenning_storage::{Layout, Storage, StorageError, StorageLimits, TlsFiles, open};
 
 use crate::tools::*;
 
@@ -380,7 +380,8 @@ async fn a_key_of_kennings_with_another_type_is_named_and_nothing_is_written() {
             assert!(matches!(refused, Err(StorageError::Refused(_))), "{key}: {refused:?}");
             assert_eq!(server.command(&["EXISTS", &own("fact:f")]), ":1\r\n", "{key}");
         }
-        let report = kenning_storage::verify(&server.url(), Layout::Tenant).await.unwrap();
+        let tls = TlsFiles::default();
+        let report = kenning_storage::verify(&server.url(), Layout::Tenant, &tls).await.unwrap();
         assert_eq!(report.found, 1, "{report:?}");
         assert!(report.damage[0].contains(&format!("the key {key} is a string")), "{report:?}");
         server.command(&["RENAME", "kept", key]);

@@ -1,8 +1,14 @@
-//! A real `redis-server` for the tests of this and other crates (cargo feature `testing`).
+//! Real servers for the tests of this and other crates (cargo feature `testing`): one Redis, a
+//! cluster, or Sentinels with a master and replicas, and certificates for them.
 //!
 //! Each server has its own port, directory and process, and is stopped when its value is dropped.
 //! It appends to disk before it acknowledges, so acknowledged writes survive
 //! [`RedisServer::kill`].
+
+mod certificates;
+mod cluster;
+mod release;
+mod sentinels;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,6 +17,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+pub use certificates::{Authority, Issued};
+pub use cluster::RedisCluster;
+pub use release::Release;
+pub use sentinels::RedisSentinels;
 
 /// How long a server may take to start before the test fails.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,6 +32,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct RedisServer {
     dir: TempDir,
+    release: Release,
     port: u16,
     password: Option<String>,
     options: Vec<String>,
@@ -30,22 +42,29 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts a durable server (`appendfsync always`) without a password.
     pub fn start() -> Self {
-        Self::start_with(None, &[])
+        Self::start_with(Release::Redis7, None, &[])
+    }
+
+    /// Starts a server of another release, with further options.
+    pub fn start_release(release: Release, options: &[&str]) -> Self {
+        Self::start_with(release, None, options)
     }
 
     /// Starts a server that requires `password`.
     pub fn start_with_password(password: &str) -> Self {
-        Self::start_with(Some(password), &[])
+        Self::start_with(Release::Redis7, Some(password), &[])
     }
 
     /// Starts a server with further `redis-server` options, such as `["--maxmemory", "2mb"]`.
     pub fn start_with_options(options: &[&str]) -> Self {
-        Self::start_with(None, options)
+        Self::start_with(Release::Redis7, None, options)
     }
 
-    fn start_with(password: Option<&str>, options: &[&str]) -> Self {
+    /// `PORT` in an option stands for the server's port, and `DIR` for its directory.
+    fn start_with(release: Release, password: Option<&str>, options: &[&str]) -> Self {
         let mut server = Self {
             dir: TempDir::new().expect("a temporary directory for redis-server"),
+            release,
             port: 0,
             password: password.map(str::to_owned),
             options: options.iter().map(|&option| option.to_owned()).collect(),
@@ -53,7 +72,7 @@ impl RedisServer {
         };
         // Another process may take the port before the server listens on it.
         for _ in 0..20 {
-            server.port = free_port();
+            server.port = free_port_of_cluster();
             if server.try_start() {
                 return server;
             }
@@ -69,6 +88,11 @@ impl RedisServer {
     /// The server's address with `password`, right or wrong.
     pub fn url_with_password(&self, password: &str) -> String {
         format!("redis://:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// The server's directory.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// The server's port on 127.0.0.1.
@@ -139,42 +163,53 @@ impl RedisServer {
     }
 
     fn spawn(&self) -> Child {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(self.release.program());
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
         command.arg("--dir").arg(self.dir.path());
         if let Some(password) = &self.password {
             command.args(["--requirepass", password]);
         }
-        command.args(&self.options);
+        let (port, dir) = (self.port.to_string(), self.dir.path().display().to_string());
+        let filled = |option: &String| option.replace("PORT", &port).replace("DIR", &dir);
+        command.args(self.options.iter().map(filled));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         match command.spawn() {
             Ok(process) => process,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                panic!("these tests need redis-server; install the package redis-server")
+                panic!("these tests need {}; {}", self.release, self.release.how_to_install())
             }
             Err(error) => panic!("redis-server cannot be started: {error}"),
         }
     }
 
-    /// Sends one command and returns the raw reply, which may be an error of Redis.
-    fn request(&self, words: &[&str]) -> io::Result<Vec<u8>> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        if let Some(password) = &self.password {
-            stream.write_all(&encode(&["AUTH", password]))?;
-            let mut ok = [0; 5];
-            stream.read_exact(&mut ok)?;
-        }
-        stream.write_all(&encode(words))?;
-        // Redis closes the connection after QUIT, so everything before the last `+OK` is the reply.
-        stream.write_all(&encode(&["QUIT"]))?;
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply)?;
-        reply.truncate(reply.len().saturating_sub(b"+OK\r\n".len()));
-        Ok(reply)
+    /// Whether it answers.
+    pub fn answers(&self) -> bool {
+        self.process.is_some() && self.request(&["PING"]).is_ok()
     }
+
+    fn request(&self, words: &[&str]) -> io::Result<Vec<u8>> {
+        ask(self.port, self.password.as_deref(), words)
+    }
+}
+
+/// Sends one command and returns the raw reply, which may be an error of Redis.
+fn ask(port: u16, password: Option<&str>, words: &[&str]) -> io::Result<Vec<u8>> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    if let Some(password) = password {
+        stream.write_all(&encode(&["AUTH", password]))?;
+        let mut ok = [0; 5];
+        stream.read_exact(&mut ok)?;
+    }
+    stream.write_all(&encode(words))?;
+    // Redis closes the connection after QUIT, so everything before the last `+OK` is the reply.
+    stream.write_all(&encode(&["QUIT"]))?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    reply.truncate(reply.len().saturating_sub(b"+OK\r\n".len()));
+    Ok(reply)
 }
 
 impl Drop for RedisServer {
@@ -191,6 +226,15 @@ impl Drop for RedisServer {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound port").port()
+}
+
+/// The same for a node of a cluster, which also listens on the port 10,000 above.
+pub fn free_port_of_cluster() -> u16 {
+    // Below the ports that the system gives to outgoing connections.
+    let start = free_port() % 20_000;
+    let mut ports = (0..20_000).map(|n| 11_000 + (start + n) % 20_000);
+    let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    ports.find(|port| is_free(*port) && is_free(port + 10_000)).expect("a free pair of ports")
 }
 
 fn encode(words: &[&str]) -> Vec<u8> {

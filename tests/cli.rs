@@ -213,11 +213,11 @@ async fn serve_refuses_what_it_cannot_serve_and_says_why() -> Result<()> {
         (["--listen", "0.0.0.0:0"], "loopback"),
         (["--listen", "[::]:0"], "loopback"),
         (["--listen", "nonsense"], "nonsense"),
-        (["--storage", "sqlite:x"], "embedded:DIR or redis://"),
+        (["--storage", "sqlite:x"], "embedded:DIR, redis://"),
         (["--storage", "embedded:"], "directory"),
         (["--storage", "redis://h:port"], "redis"),
-        (["--storage", "rediss://h:1"], "rediss://"),
-        (["--storage", "redis+cluster://h:1"], "redis+cluster://"),
+        (["--storage", "rediss://h:port"], "rediss"),
+        (["--storage", "redis+cluster://h:1/2"], "no databases"),
         (["--storage", &in_a_file], "cannot open"),
         (["--layout", "flat"], "flat"),
         (["--log", "wran"], "did you mean warn?"),
@@ -257,7 +257,7 @@ async fn assert_refuses(shell: &Shell, arguments: &[&str], said: &str) -> Result
 #[tokio::test]
 async fn a_password_in_an_address_is_not_repeated() -> Result<()> {
     let shell = Shell::new("")?;
-    for url in ["redis://ada:hunter2@h:port", "rediss://ada:hunter2@h:1", "pg://ada:hunter2@h"] {
+    for url in ["redis://ada:hunter2@h:port", "rediss://ada:hunter2@h:x", "pg://ada:hunter2@h"] {
         let mut command =
             command(shell.path(), &["serve", "--embedder", "hash", "--data-dir", "data"])?;
         command.env("KENNING_STORAGE", url).current_dir(shell.path());

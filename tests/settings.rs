@@ -57,7 +57,7 @@ async fn check_config_refuses_what_serve_would_refuse() -> Result<()> {
         (["--log", "wran"], "did you mean warn?"),
         (["--log", ""], "--log has an empty value"),
         (["--storage", ""], "--storage has an empty value"),
-        (["--storage", "sqlite:x"], "embedded:DIR or redis://"),
+        (["--storage", "sqlite:x"], "embedded:DIR, redis://"),
         (["--model-dir", "nowhere"], "--model-dir nowhere: there is no such directory"),
         (["--data-dir", "old"], "the file is empty (0 bytes)"),
         (["--data-dir", "file/data"], "--data-dir file/data"),

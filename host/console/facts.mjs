@@ -276,8 +276,10 @@ class Facts {
     if (kind === "changed" && place().parts[0] === change.id) this.openChanged(change.id);
     if (kind === "changed" && at >= 0) {
       const fact = await get(`/v1/facts/${encodeURIComponent(change.id)}`).catch(() => null);
-      if (!fact) return;
-      this.items[at] = fact;
+      // The list may have been read anew meanwhile.
+      const now = this.items.findIndex((one) => one.id === change.id);
+      if (!fact || now < 0) return;
+      this.items[now] = fact;
       return this.list.set(this.items);
     }
     if (kind === "stored" && at < 0) this.offer();

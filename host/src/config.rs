@@ -293,8 +293,8 @@ impl Config {
             embedder: {
                 // A mistake in the file is an error even if a flag overrides it.
                 let in_file = embedder(file.embedder.as_deref())?;
-                match flags.embedder.or(secret("KENNING_EMBEDDER")?) {
-                    Some(flag) => embedder(Some(&flag))?,
+                match &flags.embedder {
+                    Some(flag) => embedder(Some(flag))?,
                     None => in_file,
                 }
             },

@@ -21,7 +21,7 @@ async fn serve(setup: Setup, name: &str) -> Result<(Server, Caller)> {
 }
 
 /// A caller with a new key of `acme` that has these attributes, and the key's text.
-async fn holder(admin: &Caller, attributes: Value) -> Result<(Caller, String)> {
+async fn holding(admin: &Caller, attributes: Value) -> Result<(Caller, String)> {
     let body = json!({ "attributes": attributes });
     let made = admin.post("/v1/admin/tenants/acme/rotate-key", body).await?;
     assert_eq!(made.status, 201, "{}", made.text);
@@ -31,9 +31,9 @@ async fn holder(admin: &Caller, attributes: Value) -> Result<(Caller, String)> {
 
 async fn callers_of_one_tenant_see_different_facts_at_every_door(backend: &Backend) -> Result<()> {
     let (server, admin) = serve(backend.setup(), "row-access").await?;
-    let (board, board_key) = holder(&admin, json!({ "groups": ["board"] })).await?;
-    let (staff, _) = holder(&admin, json!({ "groups": ["staff", "guests"] })).await?;
-    let (nobody, _) = holder(&admin, json!({})).await?;
+    let (board, board_key) = holding(&admin, json!({ "groups": ["board"] })).await?;
+    let (staff, _) = holding(&admin, json!({ "groups": ["staff", "guests"] })).await?;
+    let (nobody, _) = holding(&admin, json!({})).await?;
     for (id, metadata) in [
         ("open", json!({ "visibility": "public" })),
         ("for-board", json!({ "readers": ["board"] })),
@@ -85,7 +85,7 @@ async fn callers_of_one_tenant_see_different_facts_at_every_door(backend: &Backe
 async fn an_extension_is_told_the_key_the_verb_the_request_and_the_query_as_asked() -> Result<()> {
     let (_server, admin) = serve(Setup::patient(), "asking").await?;
     let attributes = json!({ "team": "research", "level": 3 });
-    let (caller, key) = holder(&admin, attributes.clone()).await?;
+    let (caller, key) = holding(&admin, attributes.clone()).await?;
     let told = |verb: &str| {
         json!({
             "key": key.split('_').nth(1), "attributes": attributes, "verb": verb, "id": "r1",
@@ -129,7 +129,7 @@ async fn an_extension_is_told_the_key_the_verb_the_request_and_the_query_as_aske
 #[tokio::test]
 async fn notes_are_bounded_and_end_with_the_call() -> Result<()> {
     let (_server, admin) = serve(Setup::patient(), "asking").await?;
-    let (caller, _) = holder(&admin, json!({})).await?;
+    let (caller, _) = holding(&admin, json!({})).await?;
     let refused = caller.post("/v1/search", json!({ "query": "overflow" })).await?;
     refused.assert_error(422, "rejected");
     assert_eq!(refused.json["message"], "fits: true, over: false");
@@ -143,7 +143,7 @@ async fn notes_are_bounded_and_end_with_the_call() -> Result<()> {
 #[tokio::test]
 async fn options_are_for_installed_extensions_and_bounded() -> Result<()> {
     let (_server, admin) = serve(Setup::patient(), "asking").await?;
-    let (caller, _) = holder(&admin, json!({})).await?;
+    let (caller, _) = holding(&admin, json!({})).await?;
     let ask = |options: Value| json!({ "query": "tea", "extension_options": options });
     let unknown = caller.post("/v1/search", ask(json!({ "other/one": 1 }))).await?;
     unknown.assert_invalid("/extension_options/other~1one");
@@ -162,7 +162,7 @@ async fn attributes_are_an_object_of_a_kilobyte_and_shown_to_the_operator() -> R
     let long = rotate(json!({ "attributes": { "a": "x".repeat(1024) } })).await?;
     long.assert_error(413, "too_large");
     assert_eq!(long.json["details"]["limit"], "key_attribute_bytes");
-    holder(&admin, json!({ "team": "research" })).await?;
+    holding(&admin, json!({ "team": "research" })).await?;
     let tenant = admin.get("/v1/admin/tenants/acme").await?.json;
     let keys = tenant["keys"].as_array().context("keys")?;
     assert_eq!(keys.len(), 2);
@@ -178,7 +178,7 @@ async fn attributes_are_an_object_of_a_kilobyte_and_shown_to_the_operator() -> R
 #[tokio::test]
 async fn a_proof_replays_requests_as_their_callers() -> Result<()> {
     let (_server, admin) = serve(Setup::patient(), "row-access").await?;
-    let (board, _) = holder(&admin, json!({ "groups": ["board"] })).await?;
+    let (board, _) = holding(&admin, json!({ "groups": ["board"] })).await?;
     let metadata = json!({ "readers": ["board"] });
     board.store(json!({ "text": "tea time", "id": "a", "metadata": metadata })).await?;
     for _ in 0..5 {

@@ -1,7 +1,7 @@
 //! Redis over a socket, over TLS, behind Sentinels and as a cluster: the same faults, and those
 //! that only these have.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use kenning_storage::testing::{RedisCluster, RedisSentinels};
 use kenning_tests::{Crowd, Fault, FaultProxy, RedisServer, Server, Setup, TlsRedis, until};
 
@@ -87,6 +87,23 @@ async fn on_a_cluster(cluster: RedisCluster) -> Result<World<RedisCluster>> {
     World::start(cluster, url, short_operations()).await
 }
 
+/// Waits until a replica has what its master has now, as the master says.
+async fn replicated(info: impl Fn() -> String) -> Result<()> {
+    let offset = |text: &str, after: &str| -> Option<u64> {
+        let rest = text.split(after).nth(1)?;
+        rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+    };
+    if info().contains("role:slave") {
+        return Ok(());
+    }
+    let wanted = offset(&info(), "master_repl_offset:").context("an offset")?;
+    until("a replica has it", async || {
+        let has = offset(&info(), ",offset=");
+        Ok(has.is_some_and(|has| has >= wanted).then_some(()))
+    })
+    .await
+}
+
 /// Each master in turn, one of which has what all hosts share.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_of_a_cluster_are_killed_and_replaced() -> Result<()> {
@@ -94,6 +111,8 @@ async fn masters_of_a_cluster_are_killed_and_replaced() -> Result<()> {
     works(&mut world.crowd).await?;
     let masters = [world.redis.owner_of("kenning:{control}"), world.redis.owner_of("{m0}")];
     for master in masters {
+        // What was acknowledged and is not on a replica yet, Redis may lose.
+        replicated(|| world.redis.nodes[master].command(&["INFO", "replication"])).await?;
         world.redis.nodes[master].kill();
         recovers(&mut world.crowd).await?;
         world.redis.nodes[master].restart();

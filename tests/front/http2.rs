@@ -56,24 +56,27 @@ async fn bounds_are_told_and_requests_beyond_those_of_all_connections_are_refuse
     assert!(bound.is_some_and(|(_, bytes)| *bytes <= 64 * 1024), "{settings:?}");
     // Bodies that never come hold their streams.
     let json = [("content-type", "application/json"), ("content-length", "9")];
-    for stream in [1, 3] {
-        let head = head("POST", "/v1/facts", &json);
-        frames.send(HEADERS, END_HEADERS, stream, &head).await?;
+    let (mut next, mut held) = (1, Vec::new());
+    until("both streams are held", async || {
+        frames.send(HEADERS, END_HEADERS, next, &head("POST", "/v1/facts", &json)).await?;
+        held.push(next);
+        let stats = next + 2;
+        frames.send(HEADERS, ONE_REQUEST, stats, &head("GET", "/v1/stats", &[])).await?;
+        next += 4;
+        Ok((frames.statuses(&[stats]).await? == [(stats, 503)]).then_some(()))
+    })
+    .await?;
+    // `/livez` is answered to anybody.
+    frames.send(HEADERS, ONE_REQUEST, next, &head("GET", "/livez", &[])).await?;
+    assert_eq!(frames.statuses(&[next]).await?, [(next, 200)]);
+    // What is taken back is free.
+    for stream in held {
+        frames.send(RST_STREAM, 0, stream, &8_u32.to_be_bytes()).await?;
     }
-    let third = head("GET", "/livez", &[]);
-    frames.send(HEADERS, ONE_REQUEST, 5, &third).await?;
-    // `/livez` is answered to anybody; a search is not.
-    assert_eq!(frames.statuses(&[5]).await?, [(5, 200)]);
-    frames.send(HEADERS, ONE_REQUEST, 7, &head("GET", "/v1/stats", &[])).await?;
-    assert_eq!(frames.statuses(&[7]).await?, [(7, 503)]);
-    // One is taken back, and its place is free.
-    frames.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).await?;
-    let mut next = 9;
     until("a stream that was taken back is free", async || {
-        frames.send(HEADERS, ONE_REQUEST, next, &head("GET", "/v1/stats", &[])).await?;
-        let statuses = frames.statuses(&[next]).await?;
         next += 2;
-        Ok((statuses[0].1 == 200).then_some(()))
+        frames.send(HEADERS, ONE_REQUEST, next, &head("GET", "/v1/stats", &[])).await?;
+        Ok((frames.statuses(&[next]).await? == [(next, 200)]).then_some(()))
     })
     .await
 }

@@ -16,7 +16,7 @@ async fn from_where(server: &Server, fields: &[(&str, &str)]) -> Result<String> 
     }
     send(request).await?;
     let acts = admin.get("/v1/admin/audit?limit=1").await?;
-    let from = acts.json["records"][0]["actor"]["from"].as_str();
+    let from = acts.json["records"][0]["from"].as_str();
     Ok(from.unwrap_or(&acts.text).to_owned())
 }
 

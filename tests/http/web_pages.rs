@@ -198,7 +198,6 @@ async fn a_head_that_contradicts_itself_or_asks_for_what_is_not_done_is_refused(
             ("GET /livez HTTP/1.1\r\nhost:".to_owned(), 400),
             ("GET /livez HTTP/1.1\r\nhost: a@localhost".to_owned(), 400),
             ("GET /livez HTTP/1.1\r\nhost: localhost\r\nhost: localhost".to_owned(), 400),
-            (format!("POST /v1/facts HTTP/1.1\r\n{json}\r\ncontent-encoding: gzip"), 400),
             (format!("POST /v1/facts HTTP/1.1\r\n{json}\r\ncontent-encoding: gzip, gzip"), 415),
             (format!("POST /v1/import HTTP/1.1\r\n{json}\r\ncontent-encoding: br"), 415),
             (format!("POST /v1/facts HTTP/1.1\r\n{json}\r\nexpect: the-best"), 400),
@@ -209,6 +208,10 @@ async fn a_head_that_contradicts_itself_or_asks_for_what_is_not_done_is_refused(
         }
     }
     let server = Server::start().await?;
+    // It says gzip and is not; with keys, nobody without one is read so far.
+    let mislabelled = "POST /v1/facts HTTP/1.1\r\nhost: localhost\r\n\
+                       content-type: application/json\r\ncontent-encoding: gzip";
+    assert!(said(&server, mislabelled, FACT).await?.contains(" 400 "));
     let absolute = "GET http://attacker.example/v1/export HTTP/1.1\r\nhost: localhost";
     assert!(said(&server, absolute, "").await?.contains(" 403 "));
     Ok(())

@@ -22,13 +22,16 @@ async fn records(admin: &Caller, parameters: &str) -> Result<Vec<Value>> {
     Ok(listed.json["records"].as_array().context("records")?.clone())
 }
 
+/// A search, which changes nothing.
+const ONLY_READS: &str = "/v1/admin/tenants/{t}/preview";
+
 /// Also of routes that are added later: they are read from the server's description.
 async fn every_route_that_changes_something_leaves_a_record(backend: &Backend) -> Result<()> {
     let (server, admin) = serve(backend).await?;
     let document = server.get("/openapi.json").await?.json;
     let mut acts = 0;
     for (route, operations) in document["paths"].as_object().context("paths")? {
-        if !route.starts_with("/v1/admin") {
+        if !route.starts_with("/v1/admin") || route == ONLY_READS {
             continue;
         }
         let path = route.replace("{t}", "acme").replace("{", "").replace("}", "");

@@ -348,8 +348,10 @@ export interface paths {
         put?: never;
         /**
          * Give a tenant a further key
-         * @description The new key is valid at once and shown this once. The others stay valid until they are revoked
-         *     or, with `grace_seconds`, for that long. On a server with keys it takes the admin key.
+         * @description The new key is valid at once and shown this once. Its `attributes` tell extensions who its
+         *     holder is; to change them, give a new key and revoke this one. The others stay valid until they
+         *     are revoked or, with `grace_seconds`, for that long. On a server with keys it takes the admin
+         *     key.
          */
         post: operations["rotateKey"];
         delete?: never;
@@ -466,6 +468,28 @@ export interface paths {
         patch: operations["changeExtension"];
         trace?: never;
     };
+    "/v1/admin/tenants/{t}/extensions/{name}/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set what an extension reads as its settings
+         * @description The body is the whole object, which replaces what was set. It is checked by the component's own
+         *     schema, if it exports one, and makes a new generation of the same component, which is proven
+         *     like any other.
+         */
+        put: operations["configureExtension"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/tenants/{t}/extensions/{name}/rollback": {
         parameters: {
             query?: never;
@@ -564,6 +588,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The requests that failed lately, newest first
+         * @description Those that failed through no fault of the caller, on every host.
+         */
+        get: operations["listFailedRequests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/requests/{id}": {
         parameters: {
             query?: never;
@@ -579,6 +623,28 @@ export interface paths {
         get: operations["getFailedRequest"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/tenants/{t}/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Search as if other guests were live
+         * @description With another generation of the logic, or without some extensions. Nothing is recorded, and
+         *     nobody is served by it. The answer has ids and figures; the facts themselves take the tenant's
+         *     key.
+         */
+        post: operations["previewSearch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -808,6 +874,13 @@ export interface components {
             generation: number;
             digest: components["schemas"]["Digest"];
         };
+        /** @description Until when a certificate is valid. */
+        CertificateState: {
+            /** @description In RFC 3339. */
+            expires: string;
+            /** @description What is wrong: that it expires soon, or that its files have changed and cannot be used. */
+            warning?: string;
+        };
         /** @description What to change; what is left out or null stays. At least one of the two. */
         Change: {
             /** @description What the fact says. Not blank; at most 262,144 bytes of UTF-8. */
@@ -903,6 +976,30 @@ export interface components {
             id: components["schemas"]["FactId"];
             /** @description The same as `id`. */
             fact_id: components["schemas"]["FactId"];
+        };
+        /** @description One of the two answers. */
+        DifferingAnswer: {
+            /** @description The first facts, in their order; `new 1` and so on for those that a store would make. */
+            ids: string[];
+            /** @description Why there are none. */
+            error?: string;
+        };
+        /** @description A replayed request whose answers differ. */
+        DifferingRequest: {
+            /** @description `store`, `get`, `list` or `search`. */
+            kind: string;
+            /**
+             * @description What was asked for, shortened. Only on a server without keys: what a tenant asks is not for
+             *     the operator.
+             */
+            request?: string;
+            /**
+             * Format: double
+             * @description How much of the answer stays, from 0 to 1; left out where one of them is an error.
+             */
+            overlap?: number;
+            live: components["schemas"]["DifferingAnswer"];
+            candidate: components["schemas"]["DifferingAnswer"];
         };
         /**
          * @description SHA-256 of a component's bytes.
@@ -1339,6 +1436,11 @@ export interface components {
             served_by: components["schemas"]["Generations"] | null;
             call: components["schemas"]["FailedCall"] | null;
         };
+        /** @description Failed requests. */
+        FailedRequests: {
+            /** @description Newest first. */
+            requests: components["schemas"]["FailedRequest"][];
+        };
         /**
          * @description Always `error`.
          * @enum {string}
@@ -1458,6 +1560,10 @@ export interface components {
              *     generations.
              */
             settings?: components["schemas"]["ExtensionSettings"];
+            /** @description What was set for an extension in this generation, as it reads it; left out if nothing. */
+            values?: {
+                [key: string]: unknown;
+            };
             /**
              * @description Whether it was rolled back from, and not named since. `None` as release 0.1 wrote it: then
              *     its events tell.
@@ -1950,6 +2056,31 @@ export interface components {
              */
             to: number;
         };
+        /** @description What a search would find. Without texts and metadata, which are the tenant's. */
+        Preview: {
+            /** @description Best first. */
+            results: components["schemas"]["PreviewHit"][];
+            /** @description As in the answer of a search. */
+            degraded: string[];
+            /**
+             * Format: int64
+             * @description The logic's generation that searched.
+             */
+            generation: number;
+            /** Format: double */
+            took_ms: number;
+        };
+        /** @description A fact that would be found. */
+        PreviewHit: {
+            id: components["schemas"]["FactId"];
+            /** Format: double */
+            score: number;
+            /** Format: double */
+            similarity?: number;
+            /** Format: double */
+            relevance: number;
+            explain?: components["schemas"]["Explanation"];
+        };
         /** @description What to search for. */
         Query: {
             /**
@@ -1992,6 +2123,13 @@ export interface components {
              *     `facets` and `highlights`.
              */
             cursor?: string | null;
+            /**
+             * @description Options for the tenant's extensions, by their names: what each takes is its author's choice.
+             *     At most 16,384 bytes as JSON.
+             */
+            extension_options?: {
+                [key: string]: unknown;
+            } | null;
         };
         /** @description Each of a tenant's quotas with what is used of it. */
         QuotaUsage: {
@@ -2054,6 +2192,8 @@ export interface components {
             status: components["schemas"]["ReadyStatus"];
             /** @description Why not. */
             reason?: string;
+            /** @description The certificate in use, where TLS is spoken. */
+            certificate?: components["schemas"]["CertificateState"];
         };
         /** @enum {string} */
         ReadyStatus: "ready" | "not_ready";
@@ -2136,7 +2276,10 @@ export interface components {
         /**
          * @description How to rotate a key.
          * @example {
-         *       "grace_seconds": 86400
+         *       "grace_seconds": 86400,
+         *       "attributes": {
+         *         "team": "research"
+         *       }
          *     }
          */
         Rotation: {
@@ -2145,6 +2288,10 @@ export interface components {
              * @description How long the tenant's other keys stay valid; without it, until they are revoked.
              */
             grace_seconds?: number | null;
+            /** @description What extensions are told of whoever holds the new key, at most a kilobyte. */
+            attributes?: {
+                [key: string]: unknown;
+            } | null;
         };
         /** @description A guest that did not end. */
         RunningGuest: {
@@ -2403,6 +2550,8 @@ export interface components {
             worse: number;
             /** @description Why some of them failed. */
             reasons: string[];
+            /** @description Some of the requests whose answers differ. */
+            differing: components["schemas"]["DifferingRequest"][];
             /**
              * Format: double
              * @description How much of what the callers see stays, from 0 to 1: the mean rank-biased overlap of the
@@ -2528,6 +2677,10 @@ export interface components {
              * @description `null`: never.
              */
             expires: string | null;
+            /** @description What extensions are told of whoever holds the key; left out if nothing. */
+            attributes?: {
+                [key: string]: unknown;
+            };
         };
         /**
          * @description All tenants.
@@ -4487,6 +4640,8 @@ export interface operations {
                 dry_run?: boolean;
                 /** @description Promote it whatever the proof says; the record names who did. */
                 force?: boolean;
+                /** @description Why, for the record of the act. */
+                reason?: string;
                 /** @description `sha256:…` that the bytes must have; also as the header `x-kenning-digest`. */
                 digest?: components["schemas"]["Digest"];
                 /** @description How many replayed requests may fail with it and not without. */
@@ -4623,10 +4778,17 @@ export interface operations {
                  *     hook. By default `close`, and `leave-out` for `rerank`.
                  */
                 on_failure?: "close" | "leave-out";
+                /**
+                 * @description What the extension reads as its settings: a JSON object of at most 16,384 bytes. If it is
+                 *     left out, they stay, or are `{}` for a new extension.
+                 */
+                settings?: string;
                 /** @description Only check, prove and report. */
                 dry_run?: boolean;
                 /** @description Promote it whatever the proof says; the record names who did. */
                 force?: boolean;
+                /** @description Why, for the record of the act. */
+                reason?: string;
                 /** @description `sha256:…` that the bytes must have; also as the header `x-kenning-digest`. */
                 digest?: components["schemas"]["Digest"];
                 /** @description How many replayed requests may fail with it and not without. */
@@ -4760,6 +4922,74 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExtensionStateAnswer"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["Incompatible"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    configureExtension: {
+        parameters: {
+            query?: {
+                /** @description Only check, prove and report. */
+                dry_run?: boolean;
+                /** @description Promote it whatever the proof says; the record names who did. */
+                force?: boolean;
+                /** @description Why, for the record of the act. */
+                reason?: string;
+                /** @description `sha256:…` that the bytes must have; also as the header `x-kenning-digest`. */
+                digest?: components["schemas"]["Digest"];
+                /** @description How many replayed requests may fail with it and not without. */
+                max_errors_percent?: number;
+                /** @description How much of the order of hits must stay. */
+                min_overlap_percent?: number;
+                /** @description The most fuel it may use, in percent of the live generation's. */
+                max_fuel_percent?: number;
+                /** @description The most time it may take, in percent of the live generation's. */
+                max_time_percent?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's name.
+                 * @example acme
+                 */
+                t: components["schemas"]["TenantName"];
+                /**
+                 * @description The extension's name: 1 to 63 lower-case ASCII letters, digits and `-`, not beginning with
+                 *     `-`.
+                 * @example redact-pii
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description The report. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SwapReport"];
                 };
             };
             400: components["responses"]["InvalidRequest"];
@@ -4998,6 +5228,37 @@ export interface operations {
             507: components["responses"]["StorageFull"];
         };
     };
+    listFailedRequests: {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is known of them. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailedRequests"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
     getFailedRequest: {
         parameters: {
             query?: never;
@@ -5024,6 +5285,55 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    previewSearch: {
+        parameters: {
+            query?: {
+                /**
+                 * @description A generation of the logic that the tenant uses: its own, or the server's. The live one if
+                 *     it is left out.
+                 */
+                generation?: number;
+                /** @description Extensions that are left out, separated by commas. */
+                without?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's name.
+                 * @example acme
+                 */
+                t: components["schemas"]["TenantName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Query"];
+            };
+        };
+        responses: {
+            /** @description What would be found. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];

@@ -77,7 +77,8 @@ impl ServerAddress {
 /// What to do about a connection that failed with `cause`, if that can be said.
 pub(crate) fn advice(cause: &str) -> Option<&'static str> {
     let is = |part: &str| cause.contains(part);
-    if is("UnknownIssuer") {
+    // An authority of the same name has another key.
+    if is("UnknownIssuer") || is("BadSignature") {
         Some(
             "Nobody whom this machine trusts has signed the server's certificate. Name the file \
              of the authority that did with --ca or KENNING_CA.",

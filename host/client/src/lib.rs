@@ -58,6 +58,7 @@ mod error;
 mod events;
 mod formats;
 mod input;
+mod json_object;
 mod progress;
 mod responses;
 mod secret;
@@ -75,14 +76,15 @@ use futures::future::BoxFuture;
 pub use address::ServerAddress;
 pub use args::{
     AuditArgs, ChangeArgs, ChangesArgs, Command, CountArgs, DeleteArgs, ExportArgs, Fusion,
-    GetArgs, ImportArgs, IngestArgs, JsonObject, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs,
-    StoreMode, UpdateArgs, WhyArgs,
+    GetArgs, ImportArgs, IngestArgs, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs, StoreMode,
+    UpdateArgs, WhyArgs,
 };
 pub use clean::{clean_lines, clean_styled, escape_controls, is_unprintable};
 pub use connection::{AdminConnection, Call, Connection, Key};
 pub use dev::DevArgs;
 pub use error::{ApiError, Error, Exit};
 pub use formats::ImportFormat;
+pub use json_object::JsonObject;
 pub use secret::{SECRETS, SecretError, secret};
 pub use server::{JsonResponse, Server, Timeouts};
 pub use table::table;

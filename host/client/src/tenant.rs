@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::AdminConnection;
-use crate::args::{JsonObject, json_object};
+use crate::json_object::{JsonObject, json_object};
 
 /// The commands of `kenning tenant`.
 #[derive(Clone, Debug, Subcommand)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -56,15 +57,23 @@ pub(super) fn write_pages(ManPages { directory }: ManPages) -> anyhow::Result<Ex
     fs::create_dir_all(&directory).with_context(cannot_write)?;
     let mut program = shown(Cli::command()).disable_help_subcommand(true);
     program.build();
-    write_page(&program, &directory).with_context(cannot_write)?;
+    let date = date().format("%Y-%m-%d").to_string();
+    write_page(&program, &date, &directory).with_context(cannot_write)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_page(command: &Command, directory: &Path) -> io::Result<()> {
+fn write_page(command: &Command, date: &str, directory: &Path) -> io::Result<()> {
     let source = concat!("kenning ", env!("CARGO_PKG_VERSION"));
-    let page = Man::new(command.clone()).manual("Kenning").source(source);
+    // Without a date, what follows it would take its place.
+    let page = Man::new(command.clone()).manual("Kenning").source(source).date(date);
     page.generate_to(directory)?;
-    command.get_subcommands().try_for_each(|command| write_page(command, directory))
+    command.get_subcommands().try_for_each(|command| write_page(command, date, directory))
+}
+
+/// Today, or what who builds a release says, so that its pages are the same each time.
+fn date() -> DateTime<Utc> {
+    let said = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
+    said.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or_else(Utc::now)
 }
 
 /// The program without the commands that are for internal use, which completions would offer.

@@ -16,8 +16,7 @@ const PREFIX: &str = "KENNING_";
 /// What `kenning serve --help` says of variables that no flag has.
 pub(super) const HELP: &str = "\
 Secrets of the environment may be in files: KENNING_ADMIN_KEY_FILE names the file that holds what
-KENNING_ADMIN_KEY would, and so do KENNING_STORAGE_FILE, KENNING_EMBEDDER_FILE and
-KENNING_EMBEDDING_KEY_FILE.
+KENNING_ADMIN_KEY would, and so do KENNING_STORAGE_FILE and KENNING_EMBEDDING_KEY_FILE.
 
 Every limit under [limits] in the configuration file has a variable: that of search_ms is
 KENNING_LIMITS_SEARCH_MS.";

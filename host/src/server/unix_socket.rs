@@ -15,9 +15,11 @@ const PRIVATE: u32 = 0o600;
 /// A socket's file, removed when this is dropped, unless another one is there by then.
 pub(crate) struct SocketFile {
     path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
+    identity: Identity,
 }
+
+/// Device, inode, and when it was made: a number of an inode is used again.
+type Identity = (u64, u64, i64, i64);
 
 /// Listens on `path`. A socket that is there already is replaced if nobody answers on it.
 ///
@@ -49,9 +51,9 @@ fn remove_abandoned(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
+fn identity(path: &Path) -> io::Result<Identity> {
     let found = std::fs::symlink_metadata(path)?;
-    Ok((found.dev(), found.ino()))
+    Ok((found.dev(), found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
 impl Drop for SocketFile {
@@ -74,10 +76,15 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, PRIVATE);
         assert!(bind(&path).err().unwrap().to_string().contains("another process"));
+        // As after a kill: nobody answers any more, though the file is there.
         drop(listener);
-        // Nobody answers any more, though the file is there.
+        std::mem::forget(file);
+        let (listener, second) = bind(&path).unwrap();
+        drop(listener);
+        // The number of its inode stays taken.
+        std::fs::rename(&path, home.path().join("moved")).unwrap();
         let (_listener, replaced) = bind(&path).unwrap();
-        drop(file);
+        drop(second);
         assert!(path.exists(), "it is another one's by now");
         drop(replaced);
         assert!(!path.exists());

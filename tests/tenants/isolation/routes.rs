@@ -60,6 +60,7 @@ fn attempts(route: &str, of: &Names, cursor: &str) -> Result<Vec<Attempt>> {
             paths(&[String::new(), format!("?tenant={tenant}")])
         }
         "POST /v1/admin/tenants" => ask(json!({ "name": tenant })),
+        "POST /v1/admin/tenants/{t}/preview" => ask(json!({ "query": "tea" })),
         "PATCH /v1/admin/tenants/{t}" => ask(json!({ "limits": { "facts": 0 } })),
         "POST /v1/admin/tenants/{t}/revoke-key" => ask(json!({ "key_id": "000000000000" })),
         "GET /v1/facts/{id}"
@@ -70,6 +71,7 @@ fn attempts(route: &str, of: &Names, cursor: &str) -> Result<Vec<Attempt>> {
         | "GET /v1/stats"
         | "GET /v1/admin/tenants"
         | "GET /v1/admin/audit"
+        | "GET /v1/admin/requests"
         | "GET /v1/admin/requests/{id}"
         | "GET /v1/admin/tenants/{t}"
         | "DELETE /v1/admin/tenants/{t}"
@@ -77,6 +79,7 @@ fn attempts(route: &str, of: &Names, cursor: &str) -> Result<Vec<Attempt>> {
         | "GET /v1/admin/tenants/{t}/extensions"
         | "PUT /v1/admin/tenants/{t}/extensions/{name}"
         | "PATCH /v1/admin/tenants/{t}/extensions/{name}"
+        | "PUT /v1/admin/tenants/{t}/extensions/{name}/settings"
         | "DELETE /v1/admin/tenants/{t}/extensions/{name}"
         | "POST /v1/admin/tenants/{t}/extensions/{name}/rollback"
         | "GET /v1/admin/tenants/{t}/extensions/{name}/logs"

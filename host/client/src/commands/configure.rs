@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::guests::print_report;
+use super::report::print_report;
 use crate::admin::ConfigureArgs;
 use crate::progress::Progress;
 use crate::{Error, Server, Terminal};

@@ -14,6 +14,7 @@ mod highlights;
 mod import;
 mod ingest;
 mod list;
+mod report;
 mod search;
 mod stats;
 mod tenant;

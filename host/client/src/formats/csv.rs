@@ -104,9 +104,14 @@ fn draft(row: &ByteRecord, columns: &Columns) -> Result<Draft, String> {
 /// numbers. `007` and `1e3` stay as they are.
 fn value(field: &str) -> Value {
     match serde_json::from_str::<Value>(field) {
-        Ok(value @ (Value::Number(_) | Value::Bool(_))) if value.to_string() == field => value,
+        Ok(value @ (Value::Number(_) | Value::Bool(_))) if is_written(&value, field) => value,
         _ => Value::from(field),
     }
+}
+
+/// Whether a value has this text in JSON.
+fn is_written(value: &Value, text: &str) -> bool {
+    serde_json::to_string(value).is_ok_and(|json| json == text)
 }
 
 #[cfg(test)]

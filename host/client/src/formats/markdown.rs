@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_long_section_is_divided_between_paragraphs() {
         let paragraph = "word ".repeat(1_000);
-        let text = format!("# Long\n\n{}", vec![paragraph.trim(); 10].join("\n\n"));
+        let text = format!("# Long\n\n{}", [paragraph.trim(); 10].join("\n\n"));
         let sections = sections(&text);
         assert!(sections.len() >= 3, "{}", sections.len());
         assert!(sections.iter().all(|section| section.text.len() <= PART_BYTES + 10));

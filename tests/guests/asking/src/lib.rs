@@ -83,7 +83,10 @@ impl Rerank for Asking {
 impl SettingsSchema for Asking {
     const SCHEMA: &'static str = r#"{
         "type": "object",
-        "properties": { "level": { "type": "integer", "maximum": 9 }, "words": { "type": "array" } },
+        "properties": {
+            "level": { "type": "integer", "maximum": 9 },
+            "words": { "type": "array" }
+        },
         "additionalProperties": false
     }"#;
 }

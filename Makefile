@@ -72,7 +72,7 @@ MOVE_DEBUG = if readelf --sections $(KENNING) | grep -q '\.debug_info'; then \
 export PATH := $(PATH):$(CURDIR)/$(LANGUAGES)/python/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run build programs logic components examples languages typescript typescript-types model test test-build test-one lint fuzz bench soak eval bench-peers demo dist screenshots clean target redis chromium proxies promtool mandoc
+.PHONY: help run build programs logic components examples languages typescript typescript-types model test test-setup test-tools test-build test-one lint fuzz bench soak eval bench-peers demo dist screenshots clean target redis chromium proxies promtool mandoc
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -204,17 +204,23 @@ typescript-types: $(TYPESCRIPT_TOOLS) ## Make the TypeScript client's types from
 model: build ## Fetch the embedding model, unless it is there
 	@$(PULL_MODEL)
 
-test: test-build examples redis chromium proxies promtool mandoc ## Install what is missing, build, and run every test
+test: test-setup examples ## Install what is missing, build, and run every test
 	@$(PULL_MODEL)
 	@CARGO=$(CARGO) tests/tools/run-tests
 
 test-one: test-build examples ## Run the tests whose name contains name=...
 	$(CARGO) test --release --workspace -- $(name)
 
-# Everything with the features that tests add, the binary too, so that dependencies
-# are compiled once.
+# Fetching takes little of a processor, so it goes on beside the compiler.
+test-setup:
+	@$(MAKE) --no-print-directory test-tools & tools=$$!; \
+	  $(MAKE) --no-print-directory test-build; built=$$?; wait $$tools && exit $$built
+
+test-tools: languages redis chromium proxies promtool mandoc
+
+# With the features that tests add, the binary too, so that dependencies are compiled once.
 test-build: components
-	$(CARGO) build --release --workspace --all-targets
+	$(CARGO) build --release --workspace --bins --test '*'
 
 lint: ## Check format, lints and the contract
 	$(CARGO) fmt --all --check

@@ -5,12 +5,7 @@
 //!
 //! The contract calls a retriever's contribution a *leg*.
 
-use bindings::exports::kenning::knowledge::{facts, search};
-use bindings::kenning::knowledge::{
-    budget, embedding, index, index_write, log, storage, storage_write, types,
-};
-use bindings::kenning::retrieval::retrieval;
-
+use crate::arena::Arena;
 use crate::fact::{Change, Draft, Entry, Fact, FactPage, Stored};
 use crate::fusion::Contribution;
 use crate::ports::{
@@ -18,6 +13,11 @@ use crate::ports::{
 };
 use crate::search::{Answer, Fusion, Hit, Mode, Query};
 use crate::{Error, Logic, Result, error};
+use bindings::exports::kenning::knowledge::{facts, search};
+use bindings::kenning::knowledge::{
+    budget, embedding, index, index_write, log, storage, storage_write, types,
+};
+use bindings::kenning::retrieval::retrieval;
 
 mod bindings {
     #![expect(unsafe_code, reason = "the generated glue crosses the component boundary")]
@@ -37,6 +37,9 @@ mod bindings {
 
 /// The component: the logic over the imports.
 struct Component;
+
+#[global_allocator]
+static ARENA: Arena = Arena::new();
 
 const LOGIC: Logic<Imports> = Logic { ports: Imports };
 

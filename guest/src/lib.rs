@@ -29,6 +29,9 @@
 
 #![deny(missing_docs)]
 
+#[cfg(target_family = "wasm")]
+#[path = "../sdk/src/arena.rs"]
+mod arena;
 pub mod budget;
 #[cfg(target_family = "wasm")]
 mod component;

@@ -4,15 +4,13 @@
 //! Each call goes three ways, in turns:
 //!
 //! - *native*: on the calling thread. What a host without a sandbox could do at best.
-//! - *worker*: native, but handed to a runtime built like the guests' and back. Guests run apart
-//!   from the server's sockets, so the component pays this too, and so would native logic that
-//!   must not hold up the server.
-//! - *component*: through `Kb`, as every face of the product calls it: a place, the hand-over, a
-//!   new wasmtime store with its limits armed, an instance, the call, its numbers, all dropped.
+//! - *worker*: native, but handed to a runtime built like the guests' and back, as logic is that
+//!   must never hold up the server. The component pays this only where it computes for long.
+//! - *component*: through `Kb`, as every face of the product calls it: a permit, a new wasmtime
+//!   store with its limits armed, an instance, the call, its numbers, all dropped.
 //!
-//! `hand-over` is worker − native and `wasm` is component − worker, of medians. `refused` is a call
-//! that the logic refuses before it imports anything, so it is the hand-over and an instance and
-//! little else.
+//! `hand-over` is worker − native and `sandbox` is component − native, of medians. `refused` is a
+//! call that the logic refuses before it imports anything, so it is an instance and little else.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -48,7 +46,7 @@ const WARM_UP: usize = 4;
 /// As the guests' runtime looks at its timers (`host/src/runtime/call.rs`).
 const EVENT_INTERVAL: u32 = 2;
 
-/// What the sandbox added to the median of a call, hand-over and all.
+/// What the sandbox added to the median of a call.
 pub(crate) type Costs = HashMap<(Backend, Verb), Duration>;
 
 /// Measures on both storages and prints.
@@ -68,11 +66,10 @@ pub(crate) fn measure() -> Result<Costs> {
             "component p50",
             "p99",
             "hand-over",
-            "wasm",
-            "both",
+            "sandbox",
         ],
     );
-    table.note("component − native = hand-over (worker − native) + wasm (component − worker); µs");
+    table.note("hand-over = worker − native, sandbox = component − native; µs");
     for backend in BACKENDS {
         let bench = Bench::new(backend)?;
         for kind in [Kind::Refused, Kind::Verb(Verb::Read), Kind::Verb(Verb::Search), Kind::STORE] {
@@ -185,7 +182,7 @@ impl Measured {
         }
         let [native, worker, component] =
             self.0.each_ref().map(|samples| samples.median().as_secs_f64() * 1e6);
-        cells.extend([worker - native, component - worker, component - native].map(micros));
+        cells.extend([worker - native, component - native].map(micros));
         cells
     }
 }

@@ -180,7 +180,7 @@ impl Report {
         );
         accounts
             .note("handler, guest (its instance too) and imports as the server's /metrics say;");
-        accounts.note("the hand-over to the guests' workers and back is outside the guest");
+        accounts.note("admission is outside the guest");
         let memory = Table::new(
             "The server's memory after this load",
             2,

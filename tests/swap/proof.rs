@@ -55,8 +55,8 @@ async fn a_candidate_that_fails_where_the_live_one_does_not_is_refused() -> Resu
     assert!(details["proof"]["worse"].as_u64() >= Some(1), "{}", answer.text);
     assert!(answer.text.contains("guest_trapped"), "{}", answer.text);
     assert_eq!(generation(&server).await?, "1");
-    let answer =
-        server.swap_logic(hostile()?, "?min_overlap_percent=0&max_errors_percent=100").await?;
+    let lenient = "?min_overlap_percent=0&max_errors_percent=100&max_fuel_percent=400";
+    let answer = server.swap_logic(hostile()?, lenient).await?;
     promoted(&answer, 2);
     Ok(())
 }

@@ -37,7 +37,9 @@
 //! | [`OnRead`] | redact or drop facts before they are returned | the facts are withheld |
 //! | [`Rerank`] | reorder and drop hits | the host's order is kept |
 //!
-//! Each call runs in a fresh instance, so a `static` has its initial value in every call.
+//! Each call runs in a fresh instance, so a `static` has its initial value in every call. Memory is
+//! handed out of an arena that goes with the instance; without the default feature `arena`, an
+//! extension may have an allocator of its own.
 //!
 //! A hook may always call [`log`], [`budget`], [`context`] and [`settings`]. It may call
 //! [`embedding`], [`index`] and [`storage`] if the operator grants them. Calling one of these three
@@ -46,6 +48,9 @@
 //! In native tests there is no host; the module `testing` provides a fake one.
 
 #![deny(missing_docs)]
+
+#[cfg(any(test, all(target_family = "wasm", feature = "arena")))]
+mod arena;
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
@@ -57,6 +62,10 @@ mod metadata;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod types;
+
+#[cfg(all(target_family = "wasm", feature = "arena"))]
+#[global_allocator]
+static ARENA: arena::Arena = arena::Arena::new();
 
 pub use error::{Backend, Error, Exceeded, Failure, Problem};
 pub use hooks::*;

@@ -5,6 +5,7 @@
 //! - [`limits`]: [`limits::Limits`], every number that the server enforces.
 //! - [`provenance`]: [`provenance::ServedBy`], the guests that served a call.
 //! - [`fair_semaphore`]: [`fair_semaphore::FairSemaphore`], by which tenants share what is scarce.
+//! - [`json_schema`]: checks an extension's settings by its own schema.
 //!
 //! The crate exists so that the crates above it need not depend on each other to name these types.
 //!
@@ -25,6 +26,7 @@
 
 pub mod error;
 pub mod fair_semaphore;
+pub mod json_schema;
 mod limit_ranges;
 pub mod limits;
 pub mod provenance;

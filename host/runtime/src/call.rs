@@ -153,7 +153,10 @@ fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
         if Instant::now() >= store.data().deadline {
             return Err(DeadlinePassed.into());
         }
-        Ok(UpdateDeadline::YieldCustom(1, slice.next()))
+        match slice.has_computed_a_tick() {
+            true => Ok(UpdateDeadline::YieldCustom(1, slice.next())),
+            false => Ok(UpdateDeadline::Continue(1)),
+        }
     });
     store
 }

@@ -10,7 +10,7 @@
 //! | `schedule` | admission, time slices and the epoch clock |
 //! | `imports` | what a guest may call, one file for each interface |
 //! | `call` | one guest call: a fresh instance within its limits |
-//! | `session` | one call's stay on the guests' workers, with one guest or several |
+//! | `session` | one call's time with guests, one or several |
 //! | `exports` | the exports of guests, as methods of a session |
 //! | `state` | the data of a guest's wasmtime store; `memory` and `fuel` meter the guest |
 //! | `outcome` | the result and effects of a guest call, or why it failed |

@@ -1,14 +1,20 @@
-//! A session: one call's stay on the guests' workers, with one permit and one deadline. In it the
-//! call runs as many guests as it needs, one after the other.
+//! A session: one call's time with guests, with one permit and one deadline. In it the call runs as
+//! many guests as it needs, one after the other.
 //!
-//! Guests run on a tokio runtime of their own, so that a busy guest does not delay the server's
-//! sockets and timers. Handing a call over to that runtime and back costs more than an instance
-//! does, so a search with four extensions is handed over once.
+//! A call begins on the worker that serves it. Most end there within a fraction of a millisecond:
+//! handing a call over to another thread and back costs more than an instance does. One that has
+//! computed for a tick goes on at the guests' workers, a tokio runtime of their own, so that it
+//! does not delay the server's sockets and timers. Calls of a tenant whose guests usually compute
+//! for so long begin there, as do all for which nobody waits.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use kenning_embedder::Vector;
 use kenning_index::{Index, IndexError, Work};
 use kenning_storage::{RegistryRevision, Revision, TenantId};
@@ -25,7 +31,7 @@ use crate::outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
 use crate::request_context::RequestContext;
 use crate::schedule::admission::{Admission, Priority};
 use crate::schedule::epoch::EpochClock;
-use crate::schedule::time_slice::{TimeSlicer, workers};
+use crate::schedule::time_slice::{Slice, TimeSlicer, workers};
 use crate::services::Services;
 use crate::trace::CallTracer;
 use kenning_core::fair_semaphore::Permit;
@@ -73,8 +79,8 @@ impl Runtime {
         })
     }
 
-    /// Waits for admission, then does `work` on the guests' workers for `tenant`, until
-    /// `deadline`. Dropping the future cancels the work.
+    /// Waits for admission, then does `work` for `tenant`, until `deadline`: here, and on the
+    /// guests' workers as soon as it computes for long. Dropping the future cancels the work.
     ///
     /// # Errors
     /// [`CallError::Overloaded`] if the session was not admitted; the work did not begin.
@@ -92,7 +98,7 @@ impl Runtime {
         F: Future<Output = T> + Send + 'static,
     {
         let permit = self.admission.admit(&tenant, deadline, priority).await?;
-        self.run_admitted(permit, tenant, deadline, false, work).await
+        self.run_admitted(permit, tenant, deadline, (priority, false), work).await
     }
 
     /// The same with background priority, and without lasting effects: writes are captured and
@@ -111,7 +117,8 @@ impl Runtime {
         F: Future<Output = T> + Send + 'static,
     {
         let permit = self.admission.admit(&tenant, deadline, Priority::Background).await?;
-        self.run_admitted(permit, tenant, deadline, true, work).await
+        let how = (Priority::Background, true);
+        self.run_admitted(permit, tenant, deadline, how, work).await
     }
 
     async fn run_admitted<T, F>(
@@ -119,7 +126,7 @@ impl Runtime {
         permit: Permit,
         tenant: TenantId,
         deadline: Instant,
-        dry_run: bool,
+        (priority, dry_run): (Priority, bool),
         work: impl FnOnce(Session) -> F + Send + 'static,
     ) -> Result<T, CallError>
     where
@@ -128,7 +135,6 @@ impl Runtime {
     {
         let (engines, services) = (self.engines.clone(), self.services.clone());
         let slice = self.slicer.slice(tenant.clone());
-        let slicing = slice.clone();
         let tracer = Arc::new(CallTracer::new(tenant.clone(), deadline));
         let (registry, expected) = (None, None);
         let (given, request) = Default::default();
@@ -142,26 +148,56 @@ impl Runtime {
             request,
             deadline,
             dry_run,
-            slice,
+            slice: slice.clone(),
             tracer,
         };
         let ticking = self.clock.tick();
         let session = Session::new(context);
+        let begins_here = priority == Priority::Interactive && !slice.usually_yields();
+        let slicing = slice.clone();
         let working = async move {
             let _held = (permit, ticking);
-            slicing.run(work(session)).await
+            let value = slicing.run(work(session)).await;
+            slicing.finish();
+            value
         };
         // What a guest says and how it fails is logged under the request's id.
-        let working = self.workers.handle().spawn(working.in_current_span());
-        match timeout_at((deadline + GRACE).into(), AbortOnDropHandle::new(working)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(panicked)) => Err(CallError::Host(panicked.to_string())),
+        let working: BoxFuture<'static, T> = Box::pin(working.in_current_span());
+        let working = self.run_placed(working, slice, begins_here);
+        match timeout_at((deadline + GRACE).into(), working).await {
+            Ok(result) => result,
             Err(_) => Err(CallError::Deadline { in_guest: true, waiting: Waiting::Nothing }),
         }
     }
+
+    /// Polls `working` here until it yields, if it may begin here, and then has the guests' workers
+    /// poll it.
+    async fn run_placed<T: Send + 'static>(
+        &self,
+        mut working: BoxFuture<'static, T>,
+        slice: Slice,
+        begins_here: bool,
+    ) -> Result<T, CallError> {
+        if begins_here {
+            let here = poll_fn(|context| {
+                // As a task of its own, it must not take down whoever waits for it.
+                match catch_unwind(AssertUnwindSafe(|| working.as_mut().poll(context))) {
+                    Ok(Poll::Ready(value)) => Poll::Ready(Some(Ok(value))),
+                    Ok(Poll::Pending) if slice.yields() => Poll::Ready(None),
+                    Ok(Poll::Pending) => Poll::Pending,
+                    Err(_) => Poll::Ready(Some(Err(CallError::Host("a call panicked".into())))),
+                }
+            });
+            if let Some(result) = here.await {
+                return result;
+            }
+        }
+        let working = AbortOnDropHandle::new(self.workers.handle().spawn(working));
+        working.await.map_err(|panicked| CallError::Host(panicked.to_string()))
+    }
 }
 
-/// One call's stay on the guests' workers.
+/// One call's time with guests.
 pub struct Session {
     pub(crate) context: CallContext,
     /// Whether a guest's write timed out, or a guest was stopped after it wrote.

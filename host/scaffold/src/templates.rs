@@ -69,6 +69,7 @@ macro_rules! sdk {
 
 /// The SDK's source files, below `sdk/`.
 pub(crate) const SDK: &[File] = sdk![
+    "src/arena.rs",
     "src/component.rs",
     "src/component/convert.rs",
     "src/component/imports.rs",

@@ -2,7 +2,7 @@
 //! [`Kb`]; HTTP and the indexer call nothing else.
 //!
 //! A call reads from top to bottom: a verb checks quotas and limits, `in_force` takes a snapshot of
-//! the active generations and one session on the guests' workers, and the method of the same
+//! the active generations and one session with its guests, and the method of the same
 //! name in `pipeline` runs the tenant's hooks and the logic in that session.
 //!
 //! | file | holds |

@@ -1,14 +1,16 @@
 //! Time slices: they keep busy guests, and long searches of the index, from delaying short calls.
 //!
-//! Most calls compute for well under a millisecond. One that has computed for longer than
-//! [`BRIEF`] is *busy*: from then on it needs a permit to compute, for one tick of the epoch at a
-//! time. There are fewer permits than cores, so that a core is left for all other calls. Tenants
-//! share the permits through a [`FairSemaphore`]: a tenant with eight calls in a loop and a tenant
-//! with one long listing get half of the slices each.
+//! Most calls compute for well under a millisecond, and end where they began. One that has computed
+//! for a [`TICK`] yields at each tick of the epoch. One that has computed for longer than [`BRIEF`]
+//! is *busy*: from then on it needs a permit to compute, for one tick at a time. There are fewer
+//! permits than cores, so that a core is left for all other calls. Tenants share the permits
+//! through a [`FairSemaphore`]: a tenant with eight calls in a loop and a tenant with one long
+//! listing get half of the slices each.
 
 use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -21,20 +23,58 @@ use kenning_core::fair_semaphore::{FairSemaphore, Limits, Permit};
 /// it.
 const BRIEF: Duration = Duration::from_millis(2);
 
+/// How long a call may compute before it yields.
+const TICK: Duration = Duration::from_millis(1);
+
+/// How many [`Pasts`] are kept. Tenants beyond it share them, which costs a hand-over at most.
+const PASTS: usize = 1024;
+
+/// By how much a call that yielded counts against its tenant, and one that did not for it.
+const YIELDED: u8 = 16;
+const DID_NOT: u8 = 1;
+
+/// From here on a tenant's calls usually yield.
+const USUALLY: u8 = 128;
+
 /// The permits that busy guests need to compute.
 #[derive(Clone)]
-pub(crate) struct TimeSlicer(Arc<FairSemaphore>);
+pub(crate) struct TimeSlicer {
+    permits: Arc<FairSemaphore>,
+    pasts: Arc<Pasts>,
+}
+
+/// How long the calls of each tenant computed lately.
+struct Pasts {
+    hasher: RandomState,
+    /// Higher, the more of them yielded.
+    scores: Vec<AtomicU8>,
+}
+
+impl Pasts {
+    fn of(&self, tenant: &TenantId) -> &AtomicU8 {
+        &self.scores[self.hasher.hash_one(tenant) as usize % self.scores.len()]
+    }
+}
 
 impl TimeSlicer {
     /// One fewer than cores, and at least one.
     pub(crate) fn new() -> Self {
         let permits = cores().saturating_sub(1).max(1);
-        Self(FairSemaphore::new(Limits { permits, per_tenant: permits, reserved_for_idle: 0 }))
+        let limits = Limits { permits, per_tenant: permits, reserved_for_idle: 0 };
+        let scores = (0..PASTS).map(|_| AtomicU8::new(0)).collect();
+        let pasts = Arc::new(Pasts { hasher: RandomState::new(), scores });
+        Self { permits: FairSemaphore::new(limits), pasts }
     }
 
     /// For one call, which has not computed yet.
     pub(crate) fn slice(&self, tenant: TenantId) -> Slice {
-        let call = Call { computed: AtomicU64::new(0), permit: Mutex::new(None) };
+        let call = Call {
+            begun: Instant::now(),
+            computed: AtomicU64::new(0),
+            polled: AtomicU64::new(0),
+            yields: AtomicBool::new(false),
+            permit: Mutex::new(None),
+        };
         Slice { slicer: self.clone(), tenant, call: Arc::new(call) }
     }
 }
@@ -58,8 +98,13 @@ pub(crate) struct Slice {
 }
 
 struct Call {
-    /// How long it has computed, in nanoseconds.
+    begun: Instant,
+    /// How long it had computed when it was polled last, in nanoseconds.
     computed: AtomicU64,
+    /// When it was polled last, in nanoseconds since it began.
+    polled: AtomicU64,
+    /// Whether it computed for so long that it yielded.
+    yields: AtomicBool,
     permit: Mutex<Option<Permit>>,
 }
 
@@ -70,6 +115,7 @@ impl Slice {
         let mut guest = pin!(guest);
         poll_fn(|context| {
             let begun = Instant::now();
+            self.call.polled.store(nanos(begun - self.call.begun), Ordering::Relaxed);
             let polled = guest.as_mut().poll(context);
             self.add(begun.elapsed());
             self.hold(None);
@@ -78,8 +124,38 @@ impl Slice {
         .await
     }
 
+    /// Whether a call that is polled now has computed for a tick. The epoch may have advanced while
+    /// it waited.
+    pub(crate) fn has_computed_a_tick(&self) -> bool {
+        let polled = Duration::from_nanos(self.call.polled.load(Ordering::Relaxed));
+        self.computed() + self.call.begun.elapsed().saturating_sub(polled) >= TICK
+    }
+
+    /// Whether the call computed for so long that it yielded.
+    pub(crate) fn yields(&self) -> bool {
+        self.call.yields.load(Ordering::Relaxed)
+    }
+
+    /// Whether the calls of this tenant usually yield.
+    pub(crate) fn usually_yields(&self) -> bool {
+        self.slicer.pasts.of(&self.tenant).load(Ordering::Relaxed) >= USUALLY
+    }
+
+    /// The call has ended: its tenant is judged by it.
+    pub(crate) fn finish(&self) {
+        let past = self.slicer.pasts.of(&self.tenant);
+        let score = past.load(Ordering::Relaxed);
+        let score = match self.yields() {
+            true => score.saturating_add(YIELDED),
+            false => score.saturating_sub(DID_NOT),
+        };
+        // Of calls that end together one counts: it is a matter of many.
+        past.store(score, Ordering::Relaxed);
+    }
+
     /// Called at each tick: yields to other tasks, and then waits for a permit if the call is busy.
     pub(crate) fn next(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.call.yields.store(true, Ordering::Relaxed);
         let slice = self.clone();
         Box::pin(async move {
             tokio::task::yield_now().await;
@@ -92,18 +168,21 @@ impl Slice {
 
     /// Waits for a permit to compute.
     pub(crate) async fn acquire(&self) -> Permit {
-        self.slicer.0.acquire(&self.tenant).await
+        self.slicer.permits.acquire(&self.tenant).await
     }
 
     /// Counts `time` that was computed for the call elsewhere.
     pub(crate) fn add(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.call.computed.fetch_add(nanos, Ordering::Relaxed);
+        self.call.computed.fetch_add(nanos(time), Ordering::Relaxed);
     }
 
     /// Whether the call has computed for so long that it needs a permit to go on.
     pub(crate) fn is_busy(&self) -> bool {
-        Duration::from_nanos(self.call.computed.load(Ordering::Relaxed)) >= BRIEF
+        self.computed() >= BRIEF
+    }
+
+    fn computed(&self) -> Duration {
+        Duration::from_nanos(self.call.computed.load(Ordering::Relaxed))
     }
 
     fn hold(&self, permit: Option<Permit>) {
@@ -112,4 +191,8 @@ impl Slice {
         drop(held);
         drop(before);
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

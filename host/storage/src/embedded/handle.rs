@@ -142,6 +142,18 @@ impl Handle {
         Ok(read(&tx)?)
     }
 
+    /// The same, without waiting: `None` if the file is being reopened, or the read fails.
+    pub(super) fn read_at_once<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, TransactionError>,
+    ) -> Option<T> {
+        let guard = self.database.try_read().ok()?;
+        let database = guard.as_ref()?;
+        // redb may panic where the file is damaged.
+        let read = || database.begin_read().ok().and_then(|tx| read(&tx).ok());
+        catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+    }
+
     /// Runs `change` in one durable transaction. If that fails, nothing was changed, unless the
     /// outcome of the error is unknown. Reopens the file if it has failed. `grows` says whether the
     /// change does more than delete.

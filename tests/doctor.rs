@@ -85,6 +85,12 @@ async fn what_is_wrong_is_a_problem_with_what_to_do() -> Result<()> {
     let arguments = ["doctor", "--json", "--data-dir", &data, "--model-dir", &model];
     let missing = run(command(home.path(), &arguments)?, b"").await?;
     assert_eq!((missing.code, finding(&missing, "model").0.as_str()), (Some(1), "problem"));
+    let tokens = "admin_key = \"0123456789abcdef\"\n\
+                  [jwt]\nissuer = \"i\"\naudience = [\"a\"]\njwks = \"no-such-file\"\n";
+    fs::write(home.path().join("jwt.toml"), tokens)?;
+    let file = home.path().join("jwt.toml").display().to_string();
+    let jwt = doctor(home.path(), &["--json", "--config", &file]).await?;
+    assert_eq!((jwt.code, finding(&jwt, "jwt").0.as_str()), (Some(1), "problem"));
     Ok(())
 }
 

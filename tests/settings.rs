@@ -53,6 +53,10 @@ async fn check_config_refuses_what_serve_would_refuse() -> Result<()> {
     fs::write(home.path().join("old/facts/facts.redb"), "")?;
     fs::write(home.path().join("file"), "no component")?;
     fs::write(home.path().join("limits.toml"), "[limits]\nsearch_ms = 0\n")?;
+    let tokens = "[jwt]\nissuer = \"i\"\naudience = [\"a\"]\njwks = \"file\"\n";
+    fs::write(home.path().join("open.toml"), tokens)?;
+    let keyed = format!("admin_key = [\"0123456789abcdef\", \"fedcba9876543210\"]\n{tokens}");
+    fs::write(home.path().join("jwks.toml"), keyed)?;
     for (arguments, said) in [
         (["--log", "wran"], "did you mean warn?"),
         (["--log", ""], "--log has an empty value"),
@@ -63,6 +67,9 @@ async fn check_config_refuses_what_serve_would_refuse() -> Result<()> {
         (["--data-dir", "file/data"], "--data-dir file/data"),
         (["--logic", "file"], "--logic file"),
         (["--config", "limits.toml"], "search_ms must be 1 to"),
+        (["--jwt-issuer", "https://id.example"], "tokens need --jwt-issuer, --jwt-audience"),
+        (["--config", "open.toml"], "set KENNING_ADMIN_KEY"),
+        (["--config", "jwks.toml"], "--jwt-jwks"),
     ] {
         let ran = check(home.path(), &arguments, &[]).await?;
         assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{arguments:?}: {ran:?}");

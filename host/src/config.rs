@@ -10,6 +10,7 @@ mod environment;
 mod listen;
 mod log_filter;
 mod secrets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,12 +29,13 @@ use kenning_core::limits::Limits;
 use kenning_embedder::{EmbedderChoice, RemoteSettings};
 use kenning_runtime::Secrets;
 use kenning_storage::Layout;
-use kenning_tenants::AdminKey;
+use kenning_tenants::{AdminKeys, TokenSettings};
 
 pub use check::check;
 pub(crate) use check::{check_logic, usable_directory};
 pub use environment::limit_variables;
 pub use listen::Listen;
+pub use tokens::JwtSettings;
 
 const LISTEN: &str = "127.0.0.1:7171";
 const LOG: &str = "info";
@@ -170,11 +172,15 @@ pub struct Settings {
     #[serde(alias = "trusted-proxies")]
     pub trusted_proxies: Option<Vec<String>>,
 
-    /// The operator's key. Only from KENNING_ADMIN_KEY or the file: other users of the machine can
-    /// read flags
+    /// Tokens that stand for keys
+    #[command(flatten)]
+    pub jwt: JwtSettings,
+
+    /// The operator's keys, one or several. Only from KENNING_ADMIN_KEY or the file: other users of
+    /// the machine can read flags
     #[arg(skip)]
     #[serde(alias = "admin-key")]
-    pub admin_key: Option<AdminKey>,
+    pub admin_key: Option<AdminKeys>,
 
     /// The limits: from the file, or each from a variable of its own
     #[arg(skip)]
@@ -254,7 +260,9 @@ pub struct Config {
     /// Proxies that are believed.
     pub trusted_proxies: TrustedProxies,
     /// Without a key anyone may do anything, and the server listens on loopback only.
-    pub admin_key: Option<AdminKey>,
+    pub admin_keys: Option<AdminKeys>,
+    /// Tokens that stand for keys.
+    pub tokens: Option<TokenSettings>,
     /// The limits.
     pub limits: Limits,
     /// The secrets of extensions.
@@ -269,9 +277,11 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or parsed, or a setting is wrong.
     pub fn load(flags: Settings, path: Option<&Path>) -> anyhow::Result<Self> {
-        let admin_key = environment::admin_key()?.or(flags.admin_key);
+        let admin_keys = environment::admin_keys()?.or(flags.admin_key);
         let file = path.map(read_file).transpose()?.unwrap_or_default();
-        let warnings = path.and_then(|path| check::exposed(path, &file)).into_iter().collect();
+        let exposed = path.and_then(|path| check::exposed(path, &file));
+        let tokens = tokens::tokens(flags.jwt, file.jwt)?;
+        let warnings = exposed.into_iter().chain(tokens::warning(tokens.as_ref())).collect();
         let data_dir = match flags.data_dir.or(file.data_dir) {
             Some(directory) => directory,
             None => default_data_dir()?,
@@ -309,7 +319,8 @@ impl Config {
             allowed_hosts: allowed_hosts(flags.allowed_hosts.or(file.allowed_hosts))?,
             allowed_origins: allowed_origins(flags.allowed_origins.or(file.allowed_origins))?,
             trusted_proxies: trusted_proxies(flags.trusted_proxies.or(file.trusted_proxies))?,
-            admin_key: admin_key.or(file.admin_key),
+            admin_keys: admin_keys.or(file.admin_key),
+            tokens,
             limits: environment::limits(file.limits.unwrap_or_default())?,
             secrets: secrets::read(&file.secrets.unwrap_or_default())?,
             warnings,
@@ -319,7 +330,13 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        if self.admin_key.is_none() && !self.listen.is_loopback() {
+        if self.admin_keys.is_none() && self.tokens.is_some() {
+            bail!(
+                "tokens (--jwt-issuer) are for servers with keys: set KENNING_ADMIN_KEY, with \
+                 which the tenants are created that tokens name"
+            );
+        }
+        if self.admin_keys.is_none() && !self.listen.is_loopback() {
             bail!(
                 "without keys the server listens on loopback only, and {} is not loopback; set \
                  KENNING_ADMIN_KEY to serve other machines, which then need keys",

@@ -46,7 +46,7 @@ use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
 use kenning_runtime::{
     Demand, Embedders, Engines, Generation, Guest, Loader, Runtime, Services, Urgency,
 };
-use kenning_tenants::Tenants;
+use kenning_tenants::{Tenants, Tokens};
 
 /// The built-in logic; empty when its component did not exist at build time.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
@@ -293,7 +293,7 @@ fn allow_open_files(connections: u64) {
 
 fn origin_policy(config: &Config) -> OriginPolicy {
     OriginPolicy {
-        is_open: config.admin_key.is_none(),
+        is_open: config.admin_keys.is_none(),
         hosts: config.allowed_hosts.clone(),
         origins: config.allowed_origins.clone(),
     }
@@ -309,7 +309,7 @@ fn survive_file_size_limit() -> std::io::Result<()> {
 }
 
 fn warn_of_exposure(config: &Config) {
-    if config.admin_key.is_none() {
+    if config.admin_keys.is_none() {
         tracing::warn!(
             "no keys are configured: anyone on this machine may read, write and administer anything"
         );
@@ -330,7 +330,8 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let storage = storage(config).await?;
     let embedder = embedder(config)?;
     let limits = config.limits.clone();
-    let tenants = Tenants::new(storage.clone(), config.admin_key.clone(), limits.storage_operation);
+    let (keys, operation) = (config.admin_keys.clone(), limits.storage_operation);
+    let tenants = Tenants::new(storage.clone(), keys, tokens(config).await?, operation);
     let embedders = Arc::new(Embedders::new(embedder, tenants.clone()));
     let indexes = TenantIndexes::start(
         storage.clone(),
@@ -357,6 +358,20 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
     let registry = Arc::new(Registry::new(archive, loader, Arc::new(built_in), records));
     let runtime = Runtime::new(engines, services.clone())?;
     Ok(Kb::new(runtime, registry, services))
+}
+
+/// What checks tokens, if there are any. A file of keys must be there; a URL may be away for now.
+async fn tokens(config: &Config) -> anyhow::Result<Option<Tokens>> {
+    let Some(settings) = config.tokens.clone() else { return Ok(None) };
+    let (jwks, failed) = (settings.jwks.clone(), anyhow::Error::msg::<String>);
+    let tokens = Tokens::new(settings).map_err(failed)?;
+    match tokens.load().await {
+        Err(error) if jwks.is_remote() => {
+            tracing::warn!(%jwks, error, "cannot read the keys of tokens yet");
+        }
+        read => drop(read.map_err(failed).with_context(|| format!("--jwt-jwks {jwks}"))?),
+    }
+    Ok(Some(tokens))
 }
 
 async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {

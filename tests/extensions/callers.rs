@@ -89,6 +89,7 @@ async fn an_extension_is_told_the_key_the_verb_the_request_and_the_query_as_aske
     let told = |verb: &str| {
         json!({
             "key": key.split('_').nth(1), "attributes": attributes, "verb": verb, "id": "r1",
+            "subject": null, "scopes": [],
             "replay": false, "asked": null, "options": null, "note": null, "none": null,
             "settings": {},
         })

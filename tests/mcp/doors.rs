@@ -197,3 +197,39 @@ async fn another_tenants_session_does_not_exist() -> Result<()> {
     post(&acme, Some(&session), call("kb_stats", json!({}))).await?.assert_error(404, "not_found");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_agent_sees_and_calls_what_the_scopes_of_its_key_allow() -> Result<()> {
+    let (_server, admin) = keyed().await?;
+    tenant(&admin, "acme", json!({})).await?;
+    for (scope, tools, refused) in [
+        ("read", &["get_fact", "search_facts", "list_facts", "kb_stats"][..], "store_fact"),
+        ("write", &["store_fact", "update_fact", "delete_fact"], "search_facts"),
+        ("admin", &[], "get_fact"),
+    ] {
+        let body = json!({ "scopes": [scope] });
+        let made = admin.post("/v1/admin/tenants/acme/rotate-key", body).await?;
+        let caller = admin.key(made.json["key"].as_str().context("no key")?);
+        let session = open(&caller).await?;
+        let ask = async |method: &str, params: Value| {
+            let message = json!({ "jsonrpc": "2.0", "id": 3, "method": method, "params": params });
+            post(&caller, Some(&session), message).await
+        };
+        let listed = ask("tools/list", json!({})).await?;
+        let listed = result(&listed)?["tools"].as_array().cloned().context("no tools")?;
+        let names: Vec<_> = listed.iter().filter_map(|tool| tool["name"].as_str()).collect();
+        assert_eq!(names, tools);
+        let called = post(&caller, Some(&session), call(refused, json!({}))).await?;
+        let error = error_in(&called)?;
+        assert_eq!(error["code"], "forbidden", "{error}");
+        let said = error["message"].as_str().unwrap_or_default();
+        assert!(said.starts_with(&format!("{refused} needs the scope `")), "{said}");
+        let recall = json!({ "name": "recall", "arguments": { "question": "tea" } });
+        for (method, params) in [("resources/list", json!({})), ("prompts/get", recall)] {
+            let read = ask(method, params).await?;
+            let is_refused = read.text.contains("needs the scope `read`");
+            assert_eq!(is_refused, scope != "read", "{}", read.text);
+        }
+    }
+    Ok(())
+}

@@ -37,6 +37,24 @@ async fn an_operator_does_it_all_from_a_shell() -> Result<()> {
     assert!(refused.err.contains("unauthorized") && !refused.err.contains(key), "{refused:?}");
     let new = new.trim_end();
     assert_eq!(kenning(&server, ("KENNING_KEY", new), &["list"]).await?.code, Some(0));
+    let reader = ["rotate-key", "acme", "--scopes", "read", "--expires", "90d"];
+    let reader = tenant(&reader).await?;
+    let reader = ("KENNING_KEY", reader.trim_end());
+    let refused = kenning(&server, reader, &["store", "Tea is cold."]).await?;
+    assert!(refused.err.contains("needs the scope `write`"), "{refused:?}");
+    assert_eq!(kenning(&server, reader, &["list"]).await?.code, Some(0));
+    let shown = tenant(&["show", "acme"]).await?;
+    let fields: Vec<&str> = shown.lines().last().unwrap_or_default().split('\t').collect();
+    let id = reader.1.split('_').nth(1).unwrap_or_default();
+    assert_eq!((fields[0], fields[1]), (id, "read"), "{shown}");
+    assert!(fields[2..5].iter().all(|time| time.starts_with("20")), "{shown}");
+    assert_eq!(tenant(&["grants", "acme"]).await?, "none\n");
+    assert_eq!(tenant(&["grants", "acme", "storage,index"]).await?, "index,storage\n");
+    assert_eq!(tenant(&["grants", "acme", "none"]).await?, "none\n");
+    // One of several keys that a server has.
+    let several = format!("{ADMIN},another-admin-key-for-tests");
+    let listed = kenning(&server, ("KENNING_ADMIN_KEY", &several), &["tenant", "list"]).await?;
+    assert_eq!(listed.code, Some(0), "{listed:?}");
     let id = new.split('_').nth(1).unwrap_or_default();
     tenant(&["revoke-key", "acme", id]).await?;
     assert_eq!(kenning(&server, ("KENNING_KEY", new), &["list"]).await?.code, Some(1));

@@ -329,7 +329,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change a tenant's limits and its language
+         * Change a tenant's limits, its language, and what it may grant
          * @description Changes what is named; `null` lifts a limit. After a change of the language the tenant's facts
          *     are indexed again in the background, and found meanwhile. On a server with keys it takes the
          *     admin key.
@@ -348,7 +348,8 @@ export interface paths {
         put?: never;
         /**
          * Give a tenant a further key
-         * @description The new key is valid at once and shown this once. Its `attributes` tell extensions who its
+         * @description The new key is valid at once and shown this once, with the scopes that it is given and until it
+         *     expires. Its `attributes` tell extensions who its
          *     holder is; to change them, give a new key and revoke this one. The others stay valid until they
          *     are revoked or, with `grace_seconds`, for that long. On a server with keys it takes the admin
          *     key.
@@ -786,9 +787,15 @@ export interface components {
         };
         /** @description One administrative act. Without secrets and without facts. */
         AuditRecord: (({
-            /** @description `the admin key`, or on a server without keys `anyone on this machine`. */
+            /**
+             * @description `the admin key`; a tenant's key or token; or on a server without keys `anyone on this
+             *     machine`.
+             */
             who: string;
-            /** @description The first twelve digits of the SHA-256 of the key; `null` without keys. */
+            /**
+             * @description Of an admin key the first twelve digits of its SHA-256, of a tenant's its id; `null` for a
+             *     token, and without keys.
+             */
             key_id: string | null;
             /** @description The address of the peer: the caller, or a proxy in front of the server. */
             from: string | null;
@@ -2277,6 +2284,10 @@ export interface components {
          * @description How to rotate a key.
          * @example {
          *       "grace_seconds": 86400,
+         *       "scopes": [
+         *         "read"
+         *       ],
+         *       "expires": "90d",
          *       "attributes": {
          *         "team": "research"
          *       }
@@ -2292,6 +2303,16 @@ export interface components {
             attributes?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * @description What the new key may be used for. Without it, `read` and `write`; `admin` manages the
+             *     tenant's own extensions.
+             */
+            scopes?: components["schemas"]["Scope"][] | null;
+            /**
+             * @description When the new key stops being valid: a time as in RFC 3339, or how long from now, such as
+             *     `90d`, `12h` or `30m`. Without it, never.
+             */
+            expires?: string | null;
         };
         /** @description A guest that did not end. */
         RunningGuest: {
@@ -2304,6 +2325,12 @@ export interface components {
         };
         /** @description A text, a number, a boolean or `null`. */
         Scalar: string | number | boolean | null;
+        /**
+         * @description What a key or token may be used for: reading facts, writing them, or managing the tenant's
+         *      extensions.
+         * @enum {string}
+         */
+        Scope: "read" | "write" | "admin";
         /** @description What a search found. */
         SearchAnswer: {
             /** @description Best first. */
@@ -2619,6 +2646,8 @@ export interface components {
             limits: components["schemas"]["Quotas"];
             /** @description The language of its texts. */
             language: components["schemas"]["Language"];
+            /** @description What the tenant may grant its own extensions; left out if nothing. */
+            grants?: components["schemas"]["Grant"][];
             embedder: components["schemas"]["TenantEmbedder"];
             /** @description How many numbers a given vector has. */
             dimensions?: number;
@@ -2641,6 +2670,8 @@ export interface components {
         TenantChange: {
             limits?: components["schemas"]["Quotas"];
             language?: components["schemas"]["Language"] | null;
+            /** @description All that the tenant itself may grant its extensions. At first it may grant nothing. */
+            grants?: components["schemas"]["Grant"][] | null;
         };
         /**
          * @description A tenant that was deleted.
@@ -2677,6 +2708,14 @@ export interface components {
              * @description `null`: never.
              */
             expires: string | null;
+            /**
+             * Format: date-time
+             * @description When it was used last, to about a minute; left out if it never was, and in answers to
+             *     changes.
+             */
+            last_used?: string;
+            /** @description What it may be used for; left out if it may read and write. */
+            scopes?: components["schemas"]["Scope"][];
             /** @description What extensions are told of whoever holds the key; left out if nothing. */
             attributes?: {
                 [key: string]: unknown;
@@ -4754,6 +4793,7 @@ export interface operations {
             400: components["responses"]["InvalidRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            429: components["responses"]["QuotaExceeded"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];
@@ -4841,6 +4881,7 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Incompatible"];
+            429: components["responses"]["QuotaExceeded"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];
@@ -4883,6 +4924,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            429: components["responses"]["QuotaExceeded"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];
@@ -4932,6 +4974,7 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Incompatible"];
+            429: components["responses"]["QuotaExceeded"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];
@@ -5000,6 +5043,7 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["Incompatible"];
+            429: components["responses"]["QuotaExceeded"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];
@@ -5045,6 +5089,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            429: components["responses"]["QuotaExceeded"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];
@@ -5091,6 +5136,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            429: components["responses"]["QuotaExceeded"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];

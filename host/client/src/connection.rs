@@ -67,7 +67,14 @@ pub struct AdminConnection {
 /// The first of these secrets that the environment has. One that cannot be read has ended the
 /// program before.
 fn key_of_environment(names: &[&'static str]) -> Option<Key> {
-    names.iter().find_map(|name| secret(name).ok().flatten()).map(Key)
+    let held = names.iter().find_map(|name| secret(name).ok().flatten())?;
+    Some(Key(first_key(&held).to_owned()))
+}
+
+/// A server may have several admin keys in one variable or file, of which any will do.
+fn first_key(held: &str) -> &str {
+    let mut keys = held.split([',', '\n']).map(str::trim).filter(|key| !key.is_empty());
+    keys.next().unwrap_or(held)
 }
 
 impl Connection {

@@ -20,6 +20,11 @@ pub enum TenantCommand {
     /// Show the language of a tenant's texts, or change it
     #[command(after_help = LANGUAGE_EXAMPLES)]
     Language(AdminCall<LanguageArgs>),
+    /// Show a tenant's keys: their ids, scopes, expiry and last use, and what it may grant
+    Show(AdminCall<NameArgs>),
+    /// Show what a tenant may grant its own extensions, or change it
+    #[command(after_help = GRANTS_EXAMPLES)]
+    Grants(AdminCall<GrantsArgs>),
     /// Create another key for a tenant and print it; it cannot be shown again
     #[command(after_help = ROTATE_EXAMPLES)]
     RotateKey(AdminCall<RotateArgs>),
@@ -56,9 +61,19 @@ Examples:
 The language decides which words are stemmed, and which words of a query are left out as stop words.
 After a change the tenant's facts are indexed again in the background, and found meanwhile.";
 
+const GRANTS_EXAMPLES: &str = "\
+Examples:
+  kenning tenant grants acme
+  kenning tenant grants acme index,storage
+  kenning tenant grants acme none
+
+A key with the scope `admin` installs the tenant's extensions with these grants at most. The grants
+are embedding, index and storage. Extensions that are installed already keep what they have.";
+
 const ROTATE_EXAMPLES: &str = "\
 Examples:
   kenning tenant rotate-key acme
+  kenning tenant rotate-key acme --scopes read --expires 90d
   kenning tenant rotate-key acme --grace-seconds 86400
   kenning tenant rotate-key acme --attributes '{\"team\":\"research\"}'
 
@@ -73,6 +88,8 @@ impl TenantCommand {
             Self::Create(call) => &call.connection,
             Self::Quota(call) => &call.connection,
             Self::Language(call) => &call.connection,
+            Self::Show(call) => &call.connection,
+            Self::Grants(call) => &call.connection,
             Self::RotateKey(call) => &call.connection,
             Self::RevokeKey(call) => &call.connection,
             Self::Delete(call) => &call.connection,
@@ -128,6 +145,16 @@ pub struct LanguageArgs {
     pub language: Option<String>,
 }
 
+/// The arguments of `kenning tenant grants`.
+#[derive(Clone, Debug, Args)]
+pub struct GrantsArgs {
+    /// The tenant's name
+    pub name: String,
+    /// All that it may grant, separated by commas, or `none`
+    #[arg(value_delimiter = ',')]
+    pub grants: Vec<String>,
+}
+
 /// The arguments of `kenning tenant quota`.
 #[derive(Clone, Debug, Args)]
 pub struct QuotaArgs {
@@ -146,6 +173,14 @@ pub struct RotateArgs {
     /// The tenant's other keys expire after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub grace_seconds: Option<u64>,
+    /// What the new key may be used for: read, write, admin (of the tenant's own extensions),
+    /// separated by commas [default: read,write]
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
+    pub scopes: Option<Vec<String>>,
+    /// When the new key expires: a time such as 2027-01-31T00:00:00Z, or how long from now, such as
+    /// 90d, 12h or 30m [default: never]
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
     /// What extensions are told of whoever holds the new key
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub attributes: Option<JsonObject>,

@@ -42,6 +42,10 @@ pub struct CallerIdentity {
     pub key_id: Option<Arc<str>>,
     /// What the operator says of the key's holder, as a JSON object; `None` for nothing.
     pub attributes: Option<Arc<str>>,
+    /// Whom the request's token stands for, if it came with one.
+    pub subject: Option<Arc<str>>,
+    /// What the key or token is limited to; empty if it is not.
+    pub scopes: Vec<&'static str>,
 }
 
 /// The options of a request for each extension by its name, as JSON text.

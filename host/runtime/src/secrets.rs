@@ -43,6 +43,11 @@ impl Secrets {
         of_extension.insert(name.to_owned(), secret).is_none()
     }
 
+    /// Whether this extension of the tenant was given any.
+    pub fn has_any(&self, tenant: &TenantId, extension: &str) -> bool {
+        self.0.contains_key(&(tenant.clone(), extension.to_owned()))
+    }
+
     /// The secret `name`, if this extension of the tenant was given one.
     pub(crate) fn of(&self, tenant: &TenantId, extension: &str, name: &str) -> Option<&Secret> {
         self.0.get(&(tenant.clone(), extension.to_owned()))?.get(name)

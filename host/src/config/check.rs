@@ -10,6 +10,7 @@ use kenning_client::sanitize;
 use kenning_embedder::EmbedderChoice;
 use kenning_runtime::compiler;
 use kenning_runtime::inspect::inspect;
+use kenning_tenants::Tokens;
 use rustix::fs::{Access, access};
 
 use super::{Config, Settings};
@@ -27,6 +28,10 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     kenning_storage::check(&config.storage, config.layout.into(), &config.storage_tls).await?;
     if let Some(files) = &config.tls {
         Tls::open(files.clone())?;
+    }
+    if let Some(settings) = config.tokens.clone().filter(|tokens| !tokens.jwks.is_remote()) {
+        let keys = Tokens::new(settings).map_err(anyhow::Error::msg)?;
+        keys.load().await.map_err(anyhow::Error::msg).context("--jwt-jwks")?;
     }
     if config.embedder == EmbedderChoice::Local {
         kenning_model::locate(config.model_dir.as_deref())?;
@@ -57,7 +62,12 @@ impl Config {
 /// What would be served, for people. No secret is in it.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = if self.admin_key.is_some() { "required" } else { "none: open to this machine" };
+        let keys = match &self.admin_keys {
+            None => "none: open to this machine".to_owned(),
+            Some(keys) if keys.count() == 1 => "required".to_owned(),
+            Some(keys) => format!("required, with {} admin keys", keys.count()),
+        };
+        let jwt = self.tokens.as_ref().map(|tokens| format!("{}, {}", tokens.issuer, tokens.jwks));
         let embedder = match &self.embedder {
             EmbedderChoice::Local => "local",
             EmbedderChoice::Hash => "hash",
@@ -72,7 +82,8 @@ impl fmt::Display for Config {
             ("data-dir", self.data_dir.display().to_string()),
             ("embedder", embedder.to_owned()),
             ("log", self.log.clone()),
-            ("keys", keys.to_owned()),
+            ("keys", keys),
+            ("jwt", jwt.unwrap_or_else(|| "none".to_owned())),
         ];
         rows.iter().try_for_each(|(name, value)| writeln!(f, "{name:9} {}", sanitize(value)))
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use kenning_client::secret;
 use kenning_core::limits::Limits;
 use kenning_embedder::Key;
-use kenning_tenants::AdminKey;
+use kenning_tenants::AdminKeys;
 use serde_json::{Map, Value};
 
 const ADMIN_KEY: &str = "KENNING_ADMIN_KEY";
@@ -16,12 +16,12 @@ const ADMIN_KEY: &str = "KENNING_ADMIN_KEY";
 const EMBEDDING_KEY: &str = "KENNING_EMBEDDING_KEY";
 
 /// Who sets the variable, even to nothing, wants keys: an empty key is refused as too short.
-pub(super) fn admin_key() -> anyhow::Result<Option<AdminKey>> {
+pub(super) fn admin_keys() -> anyhow::Result<Option<AdminKeys>> {
     let wanted =
         [ADMIN_KEY, "KENNING_ADMIN_KEY_FILE"].iter().any(|name| env::var_os(name).is_some());
     let key = secret(ADMIN_KEY)?.or(wanted.then(String::new));
-    let key = key.map(|key| AdminKey::parse(&key)).transpose();
-    key.map_err(|reason| anyhow!("{ADMIN_KEY}: {reason}"))
+    let keys = key.map(|keys| AdminKeys::parse(&keys)).transpose();
+    keys.map_err(|reason| anyhow!("{ADMIN_KEY}: {reason}"))
 }
 
 pub(super) fn embedding_key() -> anyhow::Result<Option<Key>> {

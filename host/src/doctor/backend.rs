@@ -1,4 +1,4 @@
-//! The storage and the embedder.
+//! The storage, the embedder, and the keys of tokens.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use kenning_storage::{Inspection, RedisInspection, StorageLimits, inspect};
 
 use super::Finding;
 use crate::config::Config;
+use kenning_tenants::Tokens;
 
 /// How long the embedder is waited for: a local one loads its model first.
 const PROBE: Duration = Duration::from_secs(15);
@@ -18,6 +19,20 @@ const OLDEST: u32 = 6;
 const SKEW_SECONDS: f64 = 2.0;
 
 const STORAGE: &str = "storage";
+
+pub(super) async fn tokens(config: &Config, findings: &mut Vec<Finding>) {
+    let Some(settings) = config.tokens.clone() else { return };
+    let from = settings.jwks.to_string();
+    let read = async { Tokens::new(settings)?.load().await };
+    findings.push(match read.await {
+        Ok(keys) => Finding::ok("jwt", format!("{keys} keys of tokens at {from}")),
+        Err(error) => Finding::problem(
+            "jwt",
+            format!("cannot read the keys of tokens at {from}: {error}"),
+            "correct --jwt-jwks (KENNING_JWT_JWKS), or start what serves it",
+        ),
+    });
+}
 
 pub(super) async fn storage(config: &Config, is_served: bool, findings: &mut Vec<Finding>) {
     let limits = StorageLimits {

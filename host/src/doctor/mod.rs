@@ -4,7 +4,7 @@
 //! | file | looks at |
 //! |---|---|
 //! | `files` | the data directory, the model, the logic, the cache, the certificate |
-//! | `backend` | the storage and the embedder |
+//! | `backend` | the storage, the embedder, and the keys of tokens |
 //! | `system` | what the system allows this process |
 //! | `running` | the server, if one runs, and its port |
 
@@ -128,6 +128,7 @@ async fn examine_config(config: &Config, findings: &mut Vec<Finding>) {
     backend::storage(config, running.is_there(), findings).await;
     files::model(config, findings).await;
     backend::embedder(config, findings).await;
+    backend::tokens(config, findings).await;
     files::logic(config, findings);
     files::cache(config, findings);
     files::certificate(config, findings);

@@ -9,13 +9,14 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use kenning_storage::{Revision, TenantId};
 
+use super::access::Needs;
 use super::answer::Refusal;
 use super::request::RequestId;
 use crate::http::App;
 use crate::kb::Caller;
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::DEFAULT_TENANT;
-use kenning_tenants::{Permit, Principal, Tenants};
+use kenning_tenants::{Credential, Permit, Principal, Scope, Tenants};
 
 const TENANT: &str = "x-kenning-tenant";
 const TIMEOUT: &str = "x-kenning-timeout-ms";
@@ -30,7 +31,7 @@ pub(crate) struct Who {
     timeout: Option<Duration>,
     permit: Option<Arc<Permit>>,
     min_revision: Option<Revision>,
-    /// The key that it came with, on a server with keys.
+    /// The key or token that it came with, on a server with keys.
     key: Option<Arc<str>>,
     request_id: Option<Arc<str>>,
 }
@@ -49,14 +50,24 @@ impl Who {
         self.timeout
     }
 
-    /// Whether the key that the request came with is still one of the tenant's.
-    pub(super) fn is_authentic(&self, tenants: &Tenants) -> bool {
-        let principal = self.key.as_deref().map(|key| tenants.authenticate(key));
-        match principal {
-            None => true,
-            Some(Ok(Principal::Tenant(tenant))) => tenant == self.tenant,
-            Some(_) => false,
+    /// Whether the key or token that the request came with is still one of the tenant's.
+    pub(super) async fn is_authentic(&self, tenants: &Tenants) -> bool {
+        let Some(key) = self.key.as_deref() else { return true };
+        match tenants.authenticate(key).await {
+            Ok(Principal::Tenant(credential)) => credential.tenant == self.tenant,
+            _ => false,
         }
+    }
+
+    /// Whether the caller may do what needs `scope`. On a server without keys anyone may.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        self.check(scope, "").is_ok()
+    }
+
+    /// Fails if `what` needs a scope that the caller's key or token does not have.
+    pub(crate) fn check(&self, scope: Scope, what: &str) -> Result<(), Error> {
+        let credential = self.permit.as_ref().and_then(|permit| permit.credential());
+        credential.map_or(Ok(()), |credential| credential.check(scope, what))
     }
 
     /// The caller with a deadline of `limit`, or less if the request asks for less.
@@ -74,48 +85,75 @@ impl FromRequestParts<Arc<App>> for Who {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
         let tenants = app.kb.tenants();
-        let tenant = tenant(&parts.headers, tenants)?;
-        let timeout = parts.headers.get(TIMEOUT).map(|value| timeout(value.to_str().ok()));
-        let timeout = timeout.transpose()?;
+        let (needs, asked) = Needs::of_request(parts)?;
+        let (tenant, credential) = tenant(&parts.headers, tenants).await?;
+        if let (Some(credential), Needs::Scope(scope)) = (&credential, needs) {
+            credential.check(scope, &asked)?;
+        }
+        let timeout = asked_time(&parts.headers)?;
         let min_revision = parts.headers.get(MIN_REVISION);
         let min_revision = min_revision.map(|value| revision(value.to_str().ok())).transpose()?;
         let key = key(&parts.headers).filter(|_| tenants.require_keys()).map(Arc::from);
-        let permit = tenants.admit(&tenant, key.as_deref(), timeout).await?.map(Arc::new);
+        let permit = tenants.admit(&tenant, credential.as_ref(), timeout).await?.map(Arc::new);
         let request_id = parts.extensions.get::<RequestId>();
         let request_id = request_id.and_then(|RequestId(id)| id.to_str().ok()).map(Arc::from);
         Ok(Self { tenant, timeout, permit, min_revision, key, request_id })
     }
 }
 
-fn tenant(headers: &HeaderMap, tenants: &Tenants) -> Result<TenantId, Error> {
+async fn tenant(
+    headers: &HeaderMap,
+    tenants: &Tenants,
+) -> Result<(TenantId, Option<Credential>), Error> {
+    if !tenants.require_keys() {
+        let default = || TenantId::parse(DEFAULT_TENANT).map_err(Error::internal);
+        return Ok((named_tenant(headers)?.map_or_else(default, Ok)?, None));
+    }
+    // Without a valid key, a caller learns nothing else about the request.
+    let Principal::Tenant(credential) = authenticate(headers, tenants).await? else {
+        return Err(forbidden("facts need a tenant's key; this is the admin key"));
+    };
+    check_named(headers, &credential)?;
+    Ok((credential.tenant.clone(), Some(credential)))
+}
+
+/// The tenant that the request names, if it names one.
+fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, Error> {
     let named = headers.get(TENANT).map(|name| {
         TenantId::parse(&String::from_utf8_lossy(name.as_bytes()))
             .map_err(|error| Error::invalid("/headers/x-kenning-tenant", error.to_string()))
     });
-    if !tenants.require_keys() {
-        let default = || TenantId::parse(DEFAULT_TENANT).map_err(Error::internal);
-        return named.unwrap_or_else(default);
-    }
-    // Without a valid key, a caller learns nothing else about the request.
-    let Principal::Tenant(tenant) = authenticate(headers, tenants)? else {
-        return Err(forbidden("facts need a tenant's key; this is the admin key"));
-    };
-    match named.transpose()? {
-        Some(named) if named != tenant => {
-            Err(forbidden("this key does not belong to the tenant in X-Kenning-Tenant"))
+    named.transpose()
+}
+
+/// Fails if the request names another tenant than whose credential it came with.
+pub(super) fn check_named(headers: &HeaderMap, credential: &Credential) -> Result<(), Error> {
+    match named_tenant(headers)? {
+        Some(named) if named != credential.tenant => {
+            let kind = credential.kind();
+            let message = format!("this {kind} does not belong to the tenant in X-Kenning-Tenant");
+            Err(forbidden(&message))
         }
-        _ => Ok(tenant),
+        _ => Ok(()),
     }
+}
+
+/// How long the request is to take at most, if it says so.
+pub(super) fn asked_time(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+    headers.get(TIMEOUT).map(|value| timeout(value.to_str().ok())).transpose()
 }
 
 pub(super) fn forbidden(message: &str) -> Error {
     Error::new(Code::Forbidden, message)
 }
 
-/// Whose key the request carries.
-pub(super) fn authenticate(headers: &HeaderMap, tenants: &Tenants) -> Result<Principal, Error> {
+/// Whose key or token the request carries.
+pub(super) async fn authenticate(
+    headers: &HeaderMap,
+    tenants: &Tenants,
+) -> Result<Principal, Error> {
     match key(headers) {
-        Some(key) => tenants.authenticate(key),
+        Some(key) => tenants.authenticate(key).await,
         None => Err(Error::new(
             Code::Unauthorized,
             "this server needs a key: Authorization: Bearer KEY, or X-API-Key: KEY",

@@ -1,6 +1,7 @@
 //! HTTP with JSON, under `/v1`. `router` is the table of routes; each of the other files holds one
 //! group of routes, or something that all of them share.
 
+mod access;
 mod admin;
 mod answer;
 mod app;

@@ -70,17 +70,18 @@ fn tenant_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(stats::stats))
 }
 
-/// Routes that take the admin key. Each act that they do is recorded, whatever the route.
+/// Routes that take an admin key, or that of a tenant that manages its own extensions. Each act is
+/// recorded, whatever the route.
 fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
     use admin::{
-        audit, digests, extensions, failures, logic, preview, progress, settings, tenants,
+        audit, digests, extensions, failures, keys, logic, preview, progress, settings, tenants,
     };
 
     OpenApiRouter::new()
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::get, tenants::change, tenants::delete))
-        .routes(routes!(tenants::rotate_key))
-        .routes(routes!(tenants::revoke_key))
+        .routes(routes!(keys::rotate_key))
+        .routes(routes!(keys::revoke_key))
         .routes(routes!(logic::list, logic::swap))
         .routes(routes!(logic::rollback))
         .routes(routes!(extensions::list))

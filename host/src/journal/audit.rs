@@ -54,9 +54,11 @@ pub struct Act {
 /// Who does an act.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Actor {
-    /// `the admin key`, or on a server without keys `anyone on this machine`.
+    /// `the admin key`; a tenant's key or token; or on a server without keys `anyone on this
+    /// machine`.
     pub who: String,
-    /// The first twelve digits of the SHA-256 of the key; `null` without keys.
+    /// Of an admin key the first twelve digits of its SHA-256, of a tenant's its id; `null` for a
+    /// token, and without keys.
     #[schema(required)]
     pub key_id: Option<String>,
     /// The address of the peer: the caller, or a proxy in front of the server.

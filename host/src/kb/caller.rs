@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::{CallerIdentity, Priority, RequestContext, Verb};
 use kenning_storage::{Revision, TenantId};
-use kenning_tenants::{Permit, Tenants};
+use kenning_tenants::{Credential, Permit, Tenants};
 
 /// Who calls, and when the response is due.
 #[derive(Clone, Debug)]
@@ -49,9 +49,16 @@ impl Caller {
 
     /// Who the caller is by what is in force now.
     pub(super) fn identity(&self, tenants: &Tenants) -> CallerIdentity {
-        let key = self.permit.as_ref().and_then(|permit| permit.key());
-        let attributes = key.as_ref().and_then(|key| tenants.attributes(&self.tenant, key));
-        CallerIdentity { key_id: key, attributes }
+        let credential = self.permit.as_ref().and_then(|permit| permit.credential());
+        let Some(Credential { key_id, subject, attributes, scopes, .. }) = credential else {
+            return CallerIdentity::default();
+        };
+        let attributes = match key_id {
+            Some(key) => tenants.attributes(&self.tenant, key),
+            None => attributes.as_ref().map(|attributes| attributes.text().clone()),
+        };
+        let (key_id, subject) = (key_id.clone(), subject.clone());
+        CallerIdentity { key_id, attributes, subject, scopes: scopes.names() }
     }
 
     /// The same with background priority.

@@ -49,8 +49,8 @@ pub struct Recorded {
 
 impl Recorded {
     fn bytes(&self) -> usize {
-        let attributes = self.caller.attributes.as_ref().map_or(0, |attributes| attributes.len());
-        self.request.bytes() + attributes
+        let bytes = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        self.request.bytes() + bytes(&self.caller.attributes) + bytes(&self.caller.subject)
     }
 }
 

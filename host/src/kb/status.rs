@@ -88,9 +88,10 @@ impl Kb {
         tenant: &TenantId,
         changes: BTreeMap<String, Option<u64>>,
         language: Option<Language>,
+        grants: Option<Vec<String>>,
     ) -> Result<Record, Error> {
         let tenants = &self.services.tenants;
-        let record = tenants.change_settings(tenant, changes, language).await?;
+        let record = tenants.change_settings(tenant, changes, language, grants).await?;
         self.follow_language(tenant).await;
         if record.quotas.proof_requests == Some(0) {
             self.recorder.forget(tenant);

@@ -12,7 +12,7 @@ use kenning_storage::TenantId;
 use tokio::time::timeout;
 
 use super::Kb;
-use kenning_tenants::storage_error;
+use kenning_tenants::{LAST_USE, storage_error};
 
 /// How often a host looks for tenants that other hosts deleted, to end their calls.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ pub(crate) const POLL: Duration = Duration::from_secs(1);
 const END_WAIT: Duration = Duration::from_secs(30);
 
 /// Where a tenant's documents are: `FOLDER/TENANT` and everything below it.
-const FOLDERS: [&str; 3] = ["extensions", "logic", "component/tenant"];
+const FOLDERS: [&str; 4] = ["extensions", "logic", "component/tenant", LAST_USE];
 
 impl Kb {
     /// Deletes a tenant with all its data.

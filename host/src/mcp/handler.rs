@@ -20,6 +20,7 @@ use super::context::{Face, Hints};
 use super::tools::{self, Done};
 use super::{Agent, Options, Outcome, Profile, as_result, prompts, resources};
 use kenning_core::error::{Code, Error};
+use kenning_tenants::Scope;
 
 const INSTRUCTIONS: &str = "\
 Kenning is a knowledge base of facts: short texts with metadata, found by meaning and by words. \
@@ -73,6 +74,11 @@ fn refused(agent: &Agent, error: Error) -> ErrorData {
     ErrorData::new(code, message, Some(data))
 }
 
+/// Facts are in what is answered, so it needs the scope for reading.
+fn may_read(agent: &Agent, method: &str) -> Result<(), ErrorData> {
+    agent.who.check(Scope::Read, method).map_err(|error| refused(agent, error))
+}
+
 impl ServerHandler for Face {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
@@ -111,7 +117,8 @@ impl ServerHandler for Face {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let agent = agent_of(&context.extensions)?;
-        Ok(ListToolsResult::with_all_items(tools::list(agent.options)))
+        let may = |scope| agent.who.may(scope);
+        Ok(ListToolsResult::with_all_items(tools::list(agent.options, may)))
     }
 
     async fn call_tool(
@@ -146,6 +153,7 @@ impl ServerHandler for Face {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let agent = agent_of(&context.extensions)?;
+        may_read(&agent, "resources/list")?;
         let cursor = page.and_then(|page| page.cursor);
         let listing = resources::list(self, cursor, &agent);
         until_cancelled(&context.ct, &agent, listing).await.map_err(|error| refused(&agent, error))
@@ -165,6 +173,7 @@ impl ServerHandler for Face {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let agent = agent_of(&context.extensions)?;
+        may_read(&agent, "resources/read")?;
         let reading = resources::read(self, &read.uri, &agent);
         match until_cancelled(&context.ct, &agent, reading).await {
             Ok(result) => Ok(result.into()),

@@ -11,6 +11,7 @@ use super::tools::{fact, read};
 use super::{Agent, Options, Profile, resources};
 use crate::http::SearchRequest;
 use kenning_core::error::Error;
+use kenning_tenants::Scope;
 
 const REMEMBER: &str = "remember";
 const RECALL: &str = "recall";
@@ -50,6 +51,10 @@ pub(super) async fn get(
     arguments: &JsonObject,
     agent: &Agent,
 ) -> Result<GetPromptResult, Error> {
+    if name == RECALL {
+        // Its text has facts in it.
+        agent.who.check(Scope::Read, "the prompt `recall`")?;
+    }
     let known = list(agent.options).into_iter().any(|prompt| prompt.name == name);
     match name {
         REMEMBER if known => Ok(remember(argument(arguments, "what")?)),

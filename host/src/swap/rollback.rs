@@ -29,6 +29,8 @@ pub struct Rollback {
     from: Option<u64>,
     kind: EventKind,
     reason: String,
+    /// What may be granted again; `None` for everything.
+    within: Option<Vec<Grant>>,
 }
 
 /// A rollback that was made.
@@ -46,16 +48,24 @@ impl Rollback {
     /// A rollback to generation `to` that `by` requested; `None` for the one to choose.
     pub fn requested(to: Option<u64>, by: &str) -> Self {
         let (kind, reason) = (EventKind::RolledBack, format!("requested by {by}"));
-        Self { to, from: None, kind, reason }
+        Self { to, from: None, kind, reason, within: None }
+    }
+
+    /// The same for somebody who may grant no more than these; `None` for everything.
+    #[must_use]
+    pub fn within(self, grants: Option<Vec<Grant>>) -> Self {
+        Self { within: grants, ..self }
     }
 
     pub(super) fn automatic(from: u64, reason: String) -> Self {
-        Self { to: None, from: Some(from), kind: EventKind::RolledBackAutomatically, reason }
+        let kind = EventKind::RolledBackAutomatically;
+        Self { to: None, from: Some(from), kind, reason, within: None }
     }
 
     /// Away from a generation whose digest was revoked.
     pub(super) fn revoked(from: u64, reason: String) -> Self {
-        Self { to: None, from: Some(from), kind: EventKind::RolledBack, reason }
+        let kind = EventKind::RolledBack;
+        Self { to: None, from: Some(from), kind, reason, within: None }
     }
 
     /// The generations to try, best first; `None` is the fallback behind all recorded ones, whose
@@ -93,10 +103,14 @@ impl Rollback {
         Err(Error::new(Code::NotFound, message).with_details(json!({ "generations": kept })))
     }
 
-    /// The generation with the grants that it may have: all of them if it was named, otherwise only
-    /// those that the one which is left has. Also returns those that it loses.
+    /// The generation with the grants that it may have: all of them if it was named by somebody who
+    /// may grant them, otherwise only those that the one which is left has. Also returns those that
+    /// it loses.
     fn bounded(&self, target: GenerationRecord, held: &[Grant]) -> (GenerationRecord, Vec<Grant>) {
-        let may_have = |grant: &Grant| self.to.is_some() || held.contains(grant);
+        let may_grant =
+            |grant: &Grant| self.within.as_ref().is_none_or(|within| within.contains(grant));
+        let may_have =
+            |grant: &Grant| (self.to.is_some() && may_grant(grant)) || held.contains(grant);
         let (grants, lost) = target.grants.iter().copied().partition(may_have);
         (GenerationRecord { grants, ..target }, lost)
     }
@@ -233,7 +247,11 @@ impl Swapper {
             match self.registry().extension(owner, name, seen, &target, Urgency::First).await {
                 Ok(extension) => return Ok((target, extension)),
                 Err(LoadError::Link(_)) if !lost.is_empty() => {
-                    refusal.get_or_insert_with(|| needs_grants(name, &target, &lost));
+                    let refused = match rollback.within {
+                        None => needs_grants(name, &target, &lost),
+                        Some(_) => may_not_grant(name, &target, &lost),
+                    };
+                    refusal.get_or_insert(refused);
                 }
                 Err(error @ LoadError::Lost { .. }) => {
                     refusal.get_or_insert_with(|| self.kb().load_error(&error));
@@ -276,6 +294,17 @@ fn nothing_older(name: &str, record: &GuestRecord, fallback: Option<u64>) -> Err
          another, name it (`--generation N`): there are {kept:?}"
     );
     Error::new(Code::Conflict, message).with_details(json!({ "generations": kept }))
+}
+
+fn may_not_grant(name: &str, target: &GenerationRecord, lost: &[Grant]) -> Error {
+    let lost: Vec<&str> = lost.iter().map(|grant| grant.name()).collect();
+    let message = format!(
+        "generation {} of {name} does not run without {}, which the operator does not let this \
+         tenant grant",
+        target.number,
+        lost.join(",")
+    );
+    Error::new(Code::Forbidden, message)
 }
 
 fn needs_grants(name: &str, target: &GenerationRecord, lost: &[Grant]) -> Error {

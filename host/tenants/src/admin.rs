@@ -13,7 +13,7 @@ use kenning_storage::{StorageError, TenantId};
 use super::directory::Tenant;
 use super::key::NewKey;
 use super::quotas::Quotas;
-use super::record::{self, Attributes, Record, document};
+use super::record::{self, KeyTerms, Record, document};
 use super::{Tenants, storage_error};
 
 /// How often a change is attempted while others come first.
@@ -56,7 +56,7 @@ impl Tenants {
             self.check_has_no_facts(name).await?;
         }
         let mut record = Record { language, given_dimensions, ..Record::new(quotas) };
-        let key = record.add_key(None)?;
+        let key = record.add_key(KeyTerms::default())?;
         if self.save(name, &record, None).await? {
             return Ok(Created { record, key });
         }
@@ -83,8 +83,8 @@ impl Tenants {
         }
     }
 
-    /// Sets the named quotas of a tenant, of which `None` lifts one, and its language, if one is
-    /// given.
+    /// Sets the named quotas of a tenant, of which `None` lifts one, and its language and what it
+    /// may grant, if they are given.
     ///
     /// # Errors
     /// [`Code::NotFound`] if the tenant was not created, [`Code::InvalidRequest`] if a quota is
@@ -95,15 +95,19 @@ impl Tenants {
         name: &TenantId,
         changes: BTreeMap<String, Option<u64>>,
         language: Option<Language>,
+        grants: Option<Vec<String>>,
     ) -> Result<Record, Error> {
         let change = |record: &mut Record| {
             record.language = language.unwrap_or(record.language);
+            if let Some(grants) = &grants {
+                record.grants.clone_from(grants);
+            }
             record.quotas.change(changes.clone())
         };
         Ok(self.change(name, change).await?.0)
     }
 
-    /// Adds a key with these attributes, which is valid at once. The others stay valid until they
+    /// Adds a key on these terms, which is valid at once. The others stay valid until they
     /// are revoked or, with `grace_seconds`, for so many seconds.
     ///
     /// # Errors
@@ -113,10 +117,10 @@ impl Tenants {
         &self,
         name: &TenantId,
         grace_seconds: Option<u64>,
-        attributes: Option<Attributes>,
+        terms: KeyTerms,
     ) -> Result<NewKey, Error> {
         let change = |record: &mut Record| {
-            let key = record.add_key(attributes.clone())?;
+            let key = record.add_key(terms.clone())?;
             if let Some(seconds) = grace_seconds {
                 record.retire_others(&key.id, seconds);
             }

@@ -181,6 +181,7 @@ fn tenant_of(document: &DocumentName) -> Option<TenantId> {
 #[cfg(test)]
 mod tests {
     use super::super::quotas::Quotas;
+    use super::super::record::KeyTerms;
     use super::*;
 
     fn new(_: &TenantId) -> Meter {
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn an_older_version_never_replaces_a_newer_one() {
         let mut record = Record::new(Quotas::default());
-        let key = record.add_key(None).unwrap();
+        let key = record.add_key(KeyTerms::default()).unwrap();
         let directory = Directory::default().with(&[found("a", 7, Some(&record))], new);
         assert!(directory.by_key(&key.id).is_some());
         let mut older = record.clone();

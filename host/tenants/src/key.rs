@@ -88,14 +88,14 @@ impl<'de> Deserialize<'de> for KeyDigest {
 
 /// The operator's key. Only its digest is kept.
 #[derive(Clone, Debug)]
-pub struct AdminKey(KeyDigest);
+struct AdminKey(KeyDigest);
 
 impl AdminKey {
     /// Accepts a key that is long enough and can be sent in an HTTP header.
     ///
     /// # Errors
     /// Says what an admin key must be; the text is not repeated.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() < ADMIN_KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("an admin key must have at least 16 bytes of visible ASCII, no spaces; \
                         `openssl rand -hex 32` makes a good one");
@@ -104,21 +104,64 @@ impl AdminKey {
     }
 
     /// Names the key in records: the first twelve hexadecimal digits of its SHA-256.
-    pub fn id(&self) -> String {
+    fn id(&self) -> String {
         hex(&self.0.0[..ID_BYTES])
-    }
-
-    /// Whether `text` is this key.
-    pub fn is(&self, text: &str) -> bool {
-        self.0.is_of(text)
     }
 }
 
-impl<'de> Deserialize<'de> for AdminKey {
+/// The operator's keys, of which each is as good as the others: one can be replaced while another
+/// is in use.
+#[derive(Clone, Debug)]
+pub struct AdminKeys(Vec<AdminKey>);
+
+impl AdminKeys {
+    /// The keys in `text`: one, or several separated by commas or on a line each.
+    ///
+    /// # Errors
+    /// Says what an admin key must be; the text is not repeated.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
+        let keys = parts.map(AdminKey::parse).collect::<Result<Vec<_>, _>>()?;
+        // An empty text is refused like any other that is too short.
+        if keys.is_empty() {
+            AdminKey::parse("").map(|key| Self(vec![key]))
+        } else {
+            Ok(Self(keys))
+        }
+    }
+
+    /// The id of the key that `text` is, if it is one of them.
+    pub fn find(&self, text: &str) -> Option<String> {
+        let given = KeyDigest::of(text);
+        // All are compared, so that the time does not say which it is.
+        self.0.iter().fold(None, |found, key| {
+            let is_it: bool = key.0.0.ct_eq(&given.0).into();
+            if is_it { Some(key.id()) } else { found }
+        })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<'de> Deserialize<'de> for AdminKeys {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrSeveral {
+            One(String),
+            Several(Vec<String>),
+        }
         // serde's own error would repeat the value.
-        let text = String::deserialize(from)
-            .map_err(|_| serde::de::Error::custom("admin_key must be a string in quotes"))?;
+        let given = OneOrSeveral::deserialize(from).map_err(|_| {
+            serde::de::Error::custom("admin_key must be a string in quotes, or a list of them")
+        })?;
+        let text = match given {
+            OneOrSeveral::One(text) => text,
+            OneOrSeveral::Several(texts) => texts.join(","),
+        };
         Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
@@ -161,11 +204,32 @@ mod tests {
 
     #[test]
     fn an_admin_key_is_long_and_visible() {
-        assert!(AdminKey::parse("0123456789abcdef").unwrap().is("0123456789abcdef"));
+        assert!(AdminKey::parse("0123456789abcdef").is_ok());
         for bad in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdefé"] {
             assert!(AdminKey::parse(bad).is_err(), "{bad}");
         }
         let shown = format!("{:?}", AdminKey::parse("0123456789abcdef").unwrap());
         assert!(!shown.contains("0123"), "{shown}");
+    }
+
+    #[test]
+    fn several_admin_keys_are_told_apart_by_their_ids() {
+        let (one, two) = ("0123456789abcdef", "fedcba9876543210");
+        let ids = [one, two].map(|key| AdminKey::parse(key).unwrap().id());
+        for text in [format!("{one},{two}"), format!("{one}\n{two}\n"), format!(" {one} , {two},")]
+        {
+            let keys = AdminKeys::parse(&text).unwrap();
+            assert_eq!(keys.count(), 2);
+            assert_eq!([one, two].map(|key| keys.find(key).unwrap()), ids);
+            assert_eq!(keys.find(&text), None);
+            assert_eq!(keys.find(""), None);
+        }
+        for bad in ["", ",", "0123456789abcdef,short"] {
+            assert!(AdminKeys::parse(bad).is_err(), "{bad}");
+        }
+        let listed: AdminKeys = serde_json::from_str(&format!("[\"{one}\",\"{two}\"]")).unwrap();
+        assert_eq!(listed.find(two).as_ref(), Some(&ids[1]));
+        let refused = serde_json::from_str::<AdminKeys>("1002200").unwrap_err().to_string();
+        assert!(refused.contains("in quotes") && !refused.contains("1002200"), "{refused}");
     }
 }

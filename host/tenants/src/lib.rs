@@ -4,7 +4,10 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `key` | [`NewKey`], [`AdminKey`] and the digests that are stored instead of keys |
+//! | `key` | [`NewKey`], [`AdminKeys`] and the digests that are stored instead of keys |
+//! | `scopes` | [`Scopes`], what a key or token may be used for |
+//! | `credential` | [`Credential`], what a tenant's request came with |
+//! | `tokens` | [`Tokens`]: JSON Web Tokens of an issuer, and its public keys |
 //! | `record` | [`Record`], the document in storage for each tenant that was created |
 //! | `directory` | all records in memory, refreshed with what other hosts change |
 //! | `quotas` | [`Quotas`], what all calls of a tenant together may use |
@@ -12,6 +15,7 @@
 //! | `windows` | what one host used in the last second and in the last minute |
 //! | `shared_use` | quotas that several hosts count together, and the task that draws allowances |
 //! | `allowance` | what this host may use of one of them without asking storage |
+//! | `last_use` | when each key was used last |
 //! | `calls` | the calls in progress, so that a deletion can end them |
 //! | `admin` | what an operator may do: create, change, list and delete tenants |
 //!
@@ -22,24 +26,27 @@
 //!
 //! use kenning_index::Language;
 //! use kenning_storage::{Layout, StorageLimits, TenantId, open};
-//! use kenning_tenants::{AdminKey, Principal, Tenants};
+//! use kenning_tenants::{AdminKeys, Principal, Scope, Tenants};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let address = format!("embedded:{}", directory.path().display());
 //! let storage = open(&address, Layout::Tenant, StorageLimits::default()).await?;
-//! let admin_key = AdminKey::parse("0123456789abcdef")?;
-//! let tenants = Tenants::new(storage, Some(admin_key), Duration::from_secs(2));
+//! let admin_keys = AdminKeys::parse("0123456789abcdef")?;
+//! let tenants = Tenants::new(storage, Some(admin_keys), None, Duration::from_secs(2));
 //! tenants.refresh().await?;
 //!
 //! let name = TenantId::parse("acme")?;
 //! let quotas = BTreeMap::from([("concurrent_calls".to_string(), Some(1))]);
 //! let created = tenants.create(&name, quotas, Language::default(), None).await?;
-//! let principal = tenants.authenticate(&created.key.text)?;
-//! assert_eq!(principal, Principal::Tenant(name.clone()));
+//! let Principal::Tenant(credential) = tenants.authenticate(&created.key.text).await? else {
+//!     unreachable!("it is not the admin key");
+//! };
+//! assert_eq!(credential.tenant, name);
+//! assert!(credential.check(Scope::Admin, "this example").is_err());
 //!
-//! let permit = tenants.admit(&name, Some(&created.key.text), None).await?;
+//! let permit = tenants.admit(&name, Some(&credential), None).await?;
 //! assert!(tenants.admit(&name, None, None).await.is_err(), "one call at a time");
 //! drop(permit);
 //! assert!(tenants.admit(&name, None, None).await.is_ok());
@@ -52,12 +59,16 @@
 mod admin;
 mod allowance;
 mod calls;
+mod credential;
 mod directory;
 mod key;
+mod last_use;
 mod meter;
 mod quotas;
 mod record;
+mod scopes;
 mod shared_use;
+mod tokens;
 mod windows;
 
 use std::sync::Arc;
@@ -71,14 +82,19 @@ use tokio::runtime::Handle;
 
 use calls::Calls;
 use directory::Directory;
+use record::KeyState;
 
 pub use admin::{Created, Listed};
 pub use calls::Running;
+pub use credential::Credential;
 pub use directory::Tenant;
-pub use key::{AdminKey, KeyDigest, NewKey};
+pub use key::{AdminKeys, KeyDigest, NewKey};
+pub use last_use::{LAST_USE, LastUses};
 pub use meter::{Meter, Permit, Used};
 pub use quotas::{QuotaExceeded, Quotas};
-pub use record::{Attributes, KeyRecord, Record, now};
+pub use record::{Attributes, KeyRecord, KeyTerms, Record, now};
+pub use scopes::{Scope, Scopes};
+pub use tokens::{JwksSource, TokenSettings, Tokens};
 
 /// `Retry-After` when a quota on stored things is used up: some must be deleted first.
 const STORED_WAIT: Duration = Duration::from_secs(60);
@@ -90,7 +106,8 @@ const TOKEN_BYTES: usize = 4;
 /// All tenants of the server.
 pub struct Tenants {
     storage: Arc<dyn Storage>,
-    admin_key: Option<AdminKey>,
+    admin_keys: Option<AdminKeys>,
+    tokens: Option<Tokens>,
     /// How long one storage operation may take.
     operation: Duration,
     /// Where hosts may share the storage, and count quotas together: what tasks run on.
@@ -99,13 +116,13 @@ pub struct Tenants {
     calls: Arc<Calls>,
 }
 
-/// Whom a key belongs to.
+/// Whom a key or token belongs to.
 #[derive(Debug, PartialEq)]
 pub enum Principal {
-    /// The operator, with the admin key.
-    Operator,
-    /// A tenant, with one of its own.
-    Tenant(TenantId),
+    /// The operator, with the admin key of this id.
+    Operator(String),
+    /// A tenant, with a key or token of its own.
+    Tenant(Credential),
 }
 
 impl Tenants {
@@ -115,46 +132,72 @@ impl Tenants {
     /// bounds one storage operation. Must be called within a tokio runtime.
     pub fn new(
         storage: Arc<dyn Storage>,
-        admin_key: Option<AdminKey>,
+        admin_keys: Option<AdminKeys>,
+        tokens: Option<Tokens>,
         operation: Duration,
     ) -> Arc<Self> {
         let (directory, calls) = (ArcSwap::default(), Arc::default());
         let shared_on = storage.describe().backend.is_shared().then(Handle::current);
-        Arc::new(Self { storage, admin_key, operation, shared_on, directory, calls })
+        Arc::new(Self { storage, admin_keys, tokens, operation, shared_on, directory, calls })
     }
 
     /// Whether requests need a key.
     pub fn require_keys(&self) -> bool {
-        self.admin_key.is_some()
+        self.admin_keys.is_some()
     }
 
-    /// Names the admin key in records, if there is one.
-    pub fn admin_key_id(&self) -> Option<String> {
-        self.admin_key.as_ref().map(AdminKey::id)
-    }
-
-    /// Whose key `text` is.
+    /// Whose key or token `text` is.
     ///
     /// The keys of the last refresh stay valid for as long as storage is down. That is safe,
     /// because everything they give access to needs storage.
     ///
     /// # Errors
-    /// [`Code::Unauthorized`] if the key is not valid, [`Code::StorageUnavailable`] if the tenants
-    /// were never loaded.
-    pub fn authenticate(&self, text: &str) -> Result<Principal, Error> {
-        if self.admin_key.as_ref().is_some_and(|key| key.is(text)) {
-            return Ok(Principal::Operator);
+    /// [`Code::Unauthorized`] if it is not valid, [`Code::StorageUnavailable`] if the tenants were
+    /// never loaded, [`Code::Overloaded`] if the keys of tokens were never.
+    pub async fn authenticate(&self, text: &str) -> Result<Principal, Error> {
+        if let Some(id) = self.admin_keys.as_ref().and_then(|keys| keys.find(text)) {
+            return Ok(Principal::Operator(id));
         }
-        let directory = self.directory.load();
-        if !directory.is_loaded() {
+        if !self.directory.load().is_loaded() {
             let message = "Storage not available: the tenants and their keys are not loaded yet";
             return Err(Error::new(Code::StorageUnavailable, message));
         }
+        let credential = match self.tokens.as_ref().filter(|_| Tokens::is_token(text)) {
+            Some(tokens) => self.of_known_tenant(tokens.verify(text).await?)?,
+            None => self.key(text)?,
+        };
+        Ok(Principal::Tenant(credential))
+    }
+
+    fn key(&self, text: &str) -> Result<Credential, Error> {
+        let directory = self.directory.load();
         let found = key::id_of(text).and_then(|id| directory.by_key(id));
-        match found.filter(|tenant| tenant.record.accepts(text)) {
-            Some(tenant) => Ok(Principal::Tenant(tenant.name.clone())),
-            None => Err(key_not_valid()),
+        let found = found.map(|tenant| (&tenant.name, tenant.record.key(text)));
+        match found {
+            Some((tenant, (Some(key), KeyState::Valid))) => Ok(Credential {
+                tenant: tenant.clone(),
+                key_id: Some(key.id.as_str().into()),
+                subject: None,
+                attributes: None,
+                scopes: key.scopes.clone(),
+            }),
+            Some((_, (_, KeyState::Expired))) => {
+                let message = "this key has expired; the operator can give you another";
+                Err(Error::new(Code::Unauthorized, message))
+            }
+            _ => Err(key_not_valid()),
         }
+    }
+
+    /// A token may name any tenant; its issuer does not know which there are.
+    fn of_known_tenant(&self, credential: Credential) -> Result<Credential, Error> {
+        let tenant = self.get(&credential.tenant);
+        if tenant.is_some_and(|tenant| tenant.record.deleted.is_none()) {
+            return Ok(credential);
+        }
+        let message =
+            format!("this token is for the tenant {}, which is not here", credential.tenant);
+        Err(Error::new(Code::Unauthorized, message))
     }
 
     /// A tenant, if it was created.
@@ -180,29 +223,28 @@ impl Tenants {
         key.attributes.as_ref().map(|attributes| attributes.text().clone())
     }
 
-    /// Admits one request of a tenant, which came with the text of a key if it needed one. Returns
+    /// Admits one request of a tenant, which came with `credential` if it needed one. Returns
     /// `None` for a tenant that was never created, which has no quotas. Waits no longer than
     /// `time`, and only where hosts count together and this one has no allowance.
     ///
     /// # Errors
     /// [`Code::QuotaExceeded`] if `concurrent_calls` or `requests_per_second` is used up,
-    /// [`Code::Unauthorized`] if there is a key and no such tenant any more.
+    /// [`Code::Unauthorized`] if there is a credential and no such tenant any more.
     pub async fn admit(
         &self,
         tenant: &TenantId,
-        key: Option<&str>,
+        credential: Option<&Credential>,
         time: Option<Duration>,
     ) -> Result<Option<Permit>, Error> {
-        let key = key.and_then(key::id_of);
         let Some(found) = self.get(tenant) else {
-            return if key.is_some() { Err(tenant_deleted()) } else { Ok(None) };
+            return if credential.is_some() { Err(tenant_deleted()) } else { Ok(None) };
         };
         let quotas = &found.record.quotas;
         let permit = found.meter.enter(quotas).map_err(refuse)?;
         let until = Instant::now() + time.map_or(self.operation, |time| time.min(self.operation));
         found.meter.count_request(quotas, until).await.map_err(refuse)?;
-        Ok(Some(match key {
-            Some(id) => permit.with_key(id.to_owned()),
+        Ok(Some(match credential {
+            Some(credential) => permit.with(credential.clone()),
             None => permit,
         }))
     }
@@ -302,6 +344,8 @@ impl Tenants {
 
     /// Tells the other hosts what this one has used: it ends.
     pub async fn end(&self) {
+        // What is not written is only shown less exactly.
+        let _ = self.write_last_uses().await;
         let directory = self.directory.load_full();
         for tenant in directory.all() {
             tenant.meter.end().await;
@@ -342,7 +386,7 @@ fn refuse(exceeded: QuotaExceeded) -> Error {
 }
 
 fn key_not_valid() -> Error {
-    Error::new(Code::Unauthorized, "this key is unknown, expired or revoked")
+    Error::new(Code::Unauthorized, "this key is unknown or was revoked")
 }
 
 /// The error for a request or call whose tenant was deleted.

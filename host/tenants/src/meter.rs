@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use kenning_storage::Rate;
 
+use super::credential::Credential;
+use super::last_use::LastUse;
 use super::quotas::{QuotaExceeded, Quotas};
 use super::record::{KeyRecord, Timestamp, now};
 use super::shared_use::{OfRates, SharedUse, Taken};
@@ -25,6 +27,8 @@ pub struct Meter {
     counts: Mutex<Counts>,
     /// What hosts count together.
     shared: Option<Arc<SharedUse>>,
+    /// When each key was used last.
+    pub(super) last_use: LastUse,
 }
 
 #[derive(Default)]
@@ -51,26 +55,31 @@ pub struct Used {
 /// Permission for one request; dropping it ends the request.
 pub struct Permit {
     meter: Arc<Meter>,
-    /// The key that the request came with, and when, if it needed one.
-    key: Option<(Arc<str>, Timestamp)>,
+    /// What the request came with, and when, if it needed something.
+    with: Option<(Credential, Timestamp)>,
 }
 
 impl Permit {
-    /// The same for a request that came with the key of this id now.
+    /// The same for a request that came with `credential` now.
     #[must_use]
-    pub(super) fn with_key(mut self, id: String) -> Self {
-        self.key = Some((id.into(), now()));
+    pub(super) fn with(mut self, credential: Credential) -> Self {
+        let now = now();
+        if let Some(id) = &credential.key_id {
+            self.meter.last_use.note(id, now);
+        }
+        self.with = Some((credential, now));
         self
     }
 
-    /// The id of the key that the request came with, if it needed one.
-    pub fn key(&self) -> Option<Arc<str>> {
-        self.key.as_ref().map(|(id, _)| id.clone())
+    /// What the request came with, if it needed something.
+    pub fn credential(&self) -> Option<&Credential> {
+        self.with.as_ref().map(|(credential, _)| credential)
     }
 
-    /// Whether the request's key is among these, and had not expired when the request came.
+    /// Whether the request's key is among these, and had not expired when the request came. A token
+    /// was checked then.
     pub(super) fn has_key_among(&self, keys: &[KeyRecord]) -> bool {
-        let Some((id, since)) = &self.key else { return true };
+        let Some((Credential { key_id: Some(id), .. }, since)) = &self.with else { return true };
         keys.iter().any(|key| key.id == **id && key.is_valid_at(*since))
     }
 
@@ -94,7 +103,8 @@ impl Drop for Permit {
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { begun: Instant::now(), counts: Mutex::default(), shared: None }
+        let (counts, shared, last_use) = Default::default();
+        Self { begun: Instant::now(), counts, shared, last_use }
     }
 }
 
@@ -126,7 +136,7 @@ impl Meter {
             return Err(QuotaExceeded { quota, allowed, used, after });
         }
         counts.running += 1;
-        Ok(Permit { meter: self.clone(), key: None })
+        Ok(Permit { meter: self.clone(), with: None })
     }
 
     /// Counts a request. Waits at most `until` then, and only if this host has no allowance.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::key::{self, KeyDigest, NewKey};
 use super::quotas::Quotas;
+use super::scopes::Scopes;
 
 /// The prefix of the documents' names.
 pub(super) const PREFIX: &str = "tenant/";
@@ -55,6 +56,9 @@ pub struct Record {
     /// embedder makes them. Never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_dimensions: Option<usize>,
+    /// What the tenant itself may grant its extensions, by the grants' names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<String>,
 }
 
 /// One key of a tenant.
@@ -72,6 +76,29 @@ pub struct KeyRecord {
     /// What the operator says of the key's holder, for extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Attributes>,
+    /// What it may be used for.
+    #[serde(default, skip_serializing_if = "Scopes::are_unlimited")]
+    pub scopes: Scopes,
+}
+
+/// What a new key is to be.
+#[derive(Clone, Debug, Default)]
+pub struct KeyTerms {
+    /// What the operator says of whoever has it.
+    pub attributes: Option<Attributes>,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// When it stops being valid, in milliseconds since 1970.
+    pub expires: Option<Timestamp>,
+}
+
+/// How a tenant's key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyState {
+    Valid,
+    Expired,
+    /// There is none, or its secret is another.
+    Unknown,
 }
 
 /// What the operator says of a key's holder: a JSON object as text.
@@ -118,22 +145,27 @@ impl Record {
     /// A new tenant without keys.
     pub fn new(quotas: Quotas) -> Self {
         let language = Language::default();
-        let (deleted, given_dimensions) = (None, None);
-        Self { created: now(), deleted, keys: Vec::new(), quotas, language, given_dimensions }
+        let (deleted, given_dimensions, grants) = Default::default();
+        let keys = Vec::new();
+        Self { created: now(), deleted, keys, quotas, language, given_dimensions, grants }
     }
 
-    /// Whether `text` is a valid key of the tenant.
-    pub fn accepts(&self, text: &str) -> bool {
+    /// The key whose text is `text`, if there is one, and how it stands.
+    pub(super) fn key(&self, text: &str) -> (Option<&KeyRecord>, KeyState) {
         let id = key::id_of(text);
         let key = self.keys.iter().find(|key| Some(key.id.as_str()) == id);
-        self.deleted.is_none() && key.is_some_and(|key| key.is_valid() && key.sha256.is_of(text))
+        match key.filter(|key| self.deleted.is_none() && key.sha256.is_of(text)) {
+            None => (None, KeyState::Unknown),
+            Some(key) if key.is_valid() => (Some(key), KeyState::Valid),
+            Some(key) => (Some(key), KeyState::Expired),
+        }
     }
 
-    /// Adds a random key with these attributes, and removes expired ones.
+    /// Adds a random key on these terms, and removes expired ones.
     ///
     /// # Errors
     /// [`Code::Conflict`] if the tenant has the maximum of keys already.
-    pub fn add_key(&mut self, attributes: Option<Attributes>) -> Result<NewKey, Error> {
+    pub fn add_key(&mut self, terms: KeyTerms) -> Result<NewKey, Error> {
         self.keys.retain(KeyRecord::is_valid);
         if self.keys.len() >= KEYS {
             let message = format!("a tenant has at most {KEYS} keys; revoke one first");
@@ -141,8 +173,9 @@ impl Record {
         }
         let key = NewKey::random()?;
         let sha256 = KeyDigest::of(&key.text);
-        let (id, created, expires) = (key.id.clone(), now(), None);
-        self.keys.push(KeyRecord { id, sha256, created, expires, attributes });
+        let KeyTerms { attributes, scopes, expires } = terms;
+        let (id, created) = (key.id.clone(), now());
+        self.keys.push(KeyRecord { id, sha256, created, expires, attributes, scopes });
         Ok(key)
     }
 
@@ -187,12 +220,23 @@ pub(super) fn document(tenant: &TenantId) -> Result<DocumentName, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scopes::Scope;
     use super::*;
+
+    impl Record {
+        fn accepts(&self, text: &str) -> bool {
+            self.key(text).1 == KeyState::Valid
+        }
+    }
+
+    fn plain() -> KeyTerms {
+        KeyTerms::default()
+    }
 
     #[test]
     fn old_keys_work_beside_the_new_one_until_they_are_revoked() {
         let mut record = Record::new(Quotas::default());
-        let (old, new) = (record.add_key(None).unwrap(), record.add_key(None).unwrap());
+        let (old, new) = (record.add_key(plain()).unwrap(), record.add_key(plain()).unwrap());
         assert!(record.accepts(&old.text) && record.accepts(&new.text));
         record.revoke(&old.id).unwrap();
         assert!(!record.accepts(&old.text) && record.accepts(&new.text));
@@ -202,19 +246,37 @@ mod tests {
     #[test]
     fn old_keys_expire_after_the_grace_period() {
         let mut record = Record::new(Quotas::default());
-        let (old, new) = (record.add_key(None).unwrap(), record.add_key(None).unwrap());
+        let (old, new) = (record.add_key(plain()).unwrap(), record.add_key(plain()).unwrap());
         record.retire_others(&new.id, 3_600);
         assert!(record.accepts(&old.text) && record.accepts(&new.text));
         record.retire_others(&new.id, 0);
         assert!(!record.accepts(&old.text) && record.accepts(&new.text));
         record.retire_others(&new.id, 3_600);
         assert!(!record.accepts(&old.text), "an expiry is never postponed");
+        let (key, state) = record.key(&old.text);
+        assert_eq!((key.unwrap().id.as_str(), state), (old.id.as_str(), KeyState::Expired));
+        assert_eq!(record.key(&format!("{}0", old.text)).1, KeyState::Unknown);
+    }
+
+    #[test]
+    fn a_key_has_the_scopes_and_the_end_that_it_was_given() {
+        let mut record = Record::new(Quotas::default());
+        let scopes = Scopes::only([Scope::Read]);
+        let terms = KeyTerms { scopes: scopes.clone(), expires: Some(now()), attributes: None };
+        let ended = record.add_key(terms).unwrap();
+        assert_eq!(record.key(&ended.text).1, KeyState::Expired);
+        let json = serde_json::to_string(&record).unwrap();
+        let read: Record = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.keys[0].scopes, scopes);
+        let json = json.replace(",\"scopes\":[\"read\"]", "");
+        let read: Record = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.keys[0].scopes, Scopes::default(), "of earlier versions");
     }
 
     #[test]
     fn a_known_id_with_a_wrong_secret_is_refused() {
         let mut record = Record::new(Quotas::default());
-        let key = record.add_key(None).unwrap();
+        let key = record.add_key(plain()).unwrap();
         let wrong = format!("{}0", &key.text[..key.text.len() - 1]);
         let wrong = if wrong == key.text { wrong.replace("0", "1") } else { wrong };
         for text in [wrong.as_str(), "", "kng_", "kng__", key.id.as_str(), &key.text[..20]] {
@@ -225,17 +287,18 @@ mod tests {
     #[test]
     fn a_tenant_has_a_maximum_of_keys() {
         let mut record = Record::new(Quotas::default());
-        let ids: Vec<_> = (0..KEYS).map(|_| record.add_key(None).unwrap().id).collect();
-        assert_eq!(record.add_key(None).err().unwrap().code, Code::Conflict);
+        let ids: Vec<_> = (0..KEYS).map(|_| record.add_key(plain()).unwrap().id).collect();
+        assert_eq!(record.add_key(plain()).err().unwrap().code, Code::Conflict);
         record.revoke(&ids[0]).unwrap();
-        assert!(record.add_key(None).is_ok());
+        assert!(record.add_key(plain()).is_ok());
     }
 
     #[test]
     fn attributes_are_bounded_and_survive_the_record() {
         let mut record = Record::new(Quotas::default());
         let attributes = Map::from_iter([("team".to_string(), Value::from("research"))]);
-        record.add_key(Attributes::new(&attributes).unwrap()).unwrap();
+        let attributes = Attributes::new(&attributes).unwrap();
+        record.add_key(KeyTerms { attributes, ..plain() }).unwrap();
         assert_eq!(Attributes::new(&Map::new()).unwrap(), None);
         let json = serde_json::to_string(&record).unwrap();
         let read: Record = serde_json::from_str(&json).unwrap();
@@ -248,7 +311,7 @@ mod tests {
     #[test]
     fn a_deleted_tenants_keys_are_refused() {
         let mut record = Record::new(Quotas::default());
-        let key = record.add_key(None).unwrap();
+        let key = record.add_key(plain()).unwrap();
         record.deleted = Some(now());
         assert!(!record.accepts(&key.text));
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::warn_of_hosts;
 use crate::table;
 use crate::tenant::{
-    CreateArgs, LanguageArgs, Quota, QuotaArgs, RevokeArgs, RotateArgs, TenantCommand,
+    CreateArgs, GrantsArgs, LanguageArgs, Quota, QuotaArgs, RevokeArgs, RotateArgs, TenantCommand,
 };
 use crate::terminal::Paint;
 use crate::text::{escape_field, sanitize, thousands};
@@ -49,6 +49,23 @@ struct WithLanguage {
 }
 
 #[derive(Deserialize)]
+struct WithKeys {
+    keys: Vec<KeyOfTenant>,
+    #[serde(default)]
+    grants: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct KeyOfTenant {
+    key_id: String,
+    created: Option<String>,
+    expires: Option<String>,
+    last_used: Option<String>,
+    /// Absent for a key that reads and writes.
+    scopes: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
 struct QuotaUsage {
     value: Option<u64>,
     used: u64,
@@ -65,6 +82,8 @@ pub(super) async fn tenant(
         TenantCommand::Create(call) => create(server, call.args, terminal).await,
         TenantCommand::Quota(call) => quota(server, call.args, terminal).await,
         TenantCommand::Language(call) => language(server, call.args, terminal).await,
+        TenantCommand::Show(call) => show(server, &call.args.name, terminal).await,
+        TenantCommand::Grants(call) => grants(server, call.args, terminal).await,
         TenantCommand::RotateKey(call) => rotate(server, &call.args, terminal).await,
         TenantCommand::RevokeKey(call) => revoke(server, &call.args, terminal).await,
         TenantCommand::Delete(call) => {
@@ -140,10 +159,71 @@ async fn language(
     }
 }
 
+async fn show(server: &Server, name: &str, terminal: &mut Terminal) -> Result<(), Error> {
+    let path = [&TENANTS[..], &[name]].concat();
+    let response = server.call(server.request(Method::GET, &path)?).await?;
+    let WithKeys { keys, grants } = response.parse()?;
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body),
+        OutputFormat::Plain => keys.iter().try_for_each(|key| {
+            let fields = key.fields().map(|field| escape_field(&field).into_owned());
+            terminal.print_line(&fields.join("\t"))
+        }),
+        OutputFormat::Human { colour, .. } => {
+            for key in &keys {
+                let [id, scopes, created, expires, used] = key.fields().map(|text| sanitize(&text));
+                let or =
+                    |text: String, other: &str| if text.is_empty() { other.into() } else { text };
+                let about = format!(
+                    "since {created}, expires: {}, last used: {}",
+                    or(expires, "never"),
+                    or(used, "never")
+                );
+                let (id, about) = (Paint { colour }.strong(&id), Paint { colour }.dim(&about));
+                terminal.print_line(&format!("{id}  {scopes}  {about}"))?;
+            }
+            let grants = if grants.is_empty() { "nothing".into() } else { grants.join(", ") };
+            terminal.print_line(&format!("may grant its extensions: {}", sanitize(&grants)))
+        }
+    }
+}
+
+impl KeyOfTenant {
+    /// Id, scopes, and when it was created, expires and was used last; empty for never.
+    fn fields(&self) -> [String; 5] {
+        let text = |time: &Option<String>| time.clone().unwrap_or_default();
+        let scopes = self.scopes.as_ref().map_or("read,write".into(), |scopes| scopes.join(","));
+        let id = self.key_id.clone();
+        [id, scopes, text(&self.created), text(&self.expires), text(&self.last_used)]
+    }
+}
+
+async fn grants(server: &Server, args: GrantsArgs, terminal: &mut Terminal) -> Result<(), Error> {
+    let path = [&TENANTS[..], &[args.name.as_str()]].concat();
+    let request = match &args.grants[..] {
+        [] => server.request(Method::GET, &path)?,
+        given => {
+            let given: &[String] = if given == ["none"] { &[] } else { given };
+            server.request(Method::PATCH, &path)?.json(&json!({ "grants": given }))
+        }
+    };
+    let response = server.call(request).await?;
+    let WithKeys { grants, .. } = response.parse()?;
+    match terminal.format() {
+        OutputFormat::Json => terminal.print_document(&response.body),
+        _ if grants.is_empty() => terminal.print_line("none"),
+        _ => terminal.print_line(&sanitize(&grants.join(","))),
+    }
+}
+
 async fn rotate(server: &Server, args: &RotateArgs, terminal: &mut Terminal) -> Result<(), Error> {
     let path = [&TENANTS[..], &[args.name.as_str(), "rotate-key"]].concat();
-    let body =
-        json!({ "grace_seconds": args.grace_seconds, "attributes": args.attributes.as_deref() });
+    let body = json!({
+        "grace_seconds": args.grace_seconds,
+        "attributes": args.attributes.as_deref(),
+        "scopes": args.scopes,
+        "expires": args.expires,
+    });
     let response = server.call(server.request(Method::POST, &path)?.json(&body)).await?;
     print_key(&response, "A new key for", terminal)
 }

@@ -15,8 +15,8 @@ impl Host for State {
         Ok(CallerInfo {
             key_id: caller.key_id.as_deref().map(str::to_owned),
             attributes: caller.attributes.as_deref().unwrap_or("{}").to_owned(),
-            subject: None,
-            scopes: Vec::new(),
+            subject: caller.subject.as_deref().map(str::to_owned),
+            scopes: caller.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         })
     }
 

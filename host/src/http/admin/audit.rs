@@ -52,7 +52,7 @@ const PARAMETERS: [&str; 16] = [
 ];
 
 /// Members of a request's body that are noted.
-const SENT: [&str; 12] = [
+const SENT: [&str; 14] = [
     "name",
     "language",
     "limits",
@@ -62,6 +62,8 @@ const SENT: [&str; 12] = [
     "order",
     "grant",
     "grants",
+    "scopes",
+    "expires",
     "on_failure",
     "paused",
     "digest",
@@ -104,7 +106,9 @@ pub(in crate::http) async fn record(
         Ok(admin) => admin,
         Err(refusal) => return refusal.into_response(),
     };
-    let begun = match app.audit.begin(act(&parts, &admin)).await {
+    let begun = app.audit.begin(act(&parts, &admin)).await;
+    parts.extensions.insert(admin);
+    let begun = match begun {
         Ok(begun) => begun,
         Err(error) => {
             let mut error = app.kb.storage_error(&error);
@@ -133,7 +137,7 @@ fn act(parts: &Parts, admin: &Admin) -> Act {
     let text = |name: &str| Some(cut(parts.headers.get(name)?.to_str().ok()?));
     let client = parts.extensions.get::<Client>();
     let actor = Actor {
-        who: admin.name().to_string(),
+        who: cut(admin.name()),
         key_id: admin.key_id().map(str::to_string),
         from: client.and_then(|client| client.address).map(|address| address.to_string()),
         forwarded_for: text("x-forwarded-for"),

@@ -220,6 +220,7 @@ pub(in crate::http) async fn install(
 ) -> Result<Response, Refusal> {
     // Reads the body first: a client that sends all of it before it listens gets every error.
     let bytes = component(body, Some(&tenant_name), &app).await?;
+    admin.check_secrets(&name, &app)?;
     let names =
         [parameter_names::<PlaceParameters>(), parameter_names::<SwapParameters>()].concat();
     let parameters = Parameters::new(parameters.0, &names)?;
@@ -228,7 +229,7 @@ pub(in crate::http) async fn install(
         name,
         order: parameters.number("order")?,
         policy: policy(parameters.text("on_failure"))?,
-        grants: grants(parameters.text("grant"))?,
+        grants: granted(parameters.text("grant"), &admin, &app)?,
         values: parameters.text("settings").map(object).transpose()?,
     };
     let steps = steps.map(|axum::Extension(steps)| steps).unwrap_or_default();
@@ -239,6 +240,13 @@ pub(in crate::http) async fn install(
     let behind = report.waits_for_hosts().then(|| app.kb.behind(std::slice::from_ref(&tenant)));
     let behind = OptionFuture::from(behind).await.unwrap_or_default();
     Ok(axum::Json(report.followed(behind).to_json()).into_response())
+}
+
+/// The grants that are named, if they are the caller's to give.
+fn granted(text: Option<&str>, admin: &Admin, app: &App) -> Result<Vec<Grant>, Error> {
+    let grants = grants(text)?;
+    admin.check_grants(&grants, app)?;
+    Ok(grants)
 }
 
 /// The grants that are named. `[]`, an empty value, or no parameter: none.
@@ -321,7 +329,8 @@ pub(in crate::http) async fn rollback(
     parameters: Pairs,
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::new(parameters.0, &parameter_names::<TargetParameter>())?;
-    let back = parameters.rollback(&admin)?;
+    admin.check_secrets(&name, &app)?;
+    let back = parameters.rollback(&admin)?.within(admin.may_grant(&app));
     let tenant = tenant(&tenant_name)?;
     let made = app.swapper.rollback_extension(&tenant, &name, back).await?;
     Ok(rolled_back(made, app.kb.behind(&[tenant]).await).into_response())

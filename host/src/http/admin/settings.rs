@@ -108,6 +108,7 @@ pub(in crate::http) async fn change(
     Json(change, _reservation): Json<ExtensionChange>,
 ) -> Result<Response, Refusal> {
     let ExtensionChange { order, grants, on_failure: policy, paused } = change;
+    admin.check_grants(grants.as_deref().unwrap_or_default(), &app)?;
     let change = SettingsChange { order, policy, grants, paused };
     let tenant = tenant(&tenant_name)?;
     let state = app.swapper.change_extension(&tenant, &name, change, admin.name()).await?;

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::http::openapi::{self, TenantName};
 use crate::http::whole::Whole;
 use kenning_core::error::Error;
+use kenning_runtime::Grant;
 
 /// Limits by their names; `null` lifts one.
 pub(super) type Limits = BTreeMap<String, Option<Whole>>;
@@ -33,6 +34,17 @@ pub(super) fn language(code: &str) -> Result<Language, Error> {
         let message = format!("there is no such language; the languages are {}", codes.join(", "));
         Error::invalid("/language", message)
     })
+}
+
+/// The names of grants, each once.
+pub(super) fn grants(names: Vec<String>) -> Result<Vec<String>, Error> {
+    let known = Grant::ALL.map(Grant::name);
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        let message = format!("there is no grant {unknown:?}; there are {}", known.join(", "));
+        return Err(Error::invalid("/grants", message));
+    }
+    let named = known.iter().filter(|known| names.iter().any(|name| name == *known));
+    Ok(named.map(|name| (*name).to_owned()).collect())
 }
 
 /// A tenant to create.

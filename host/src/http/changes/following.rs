@@ -68,7 +68,7 @@ impl Following {
         let keep_alive = self.app.limits.stream_keep_alive;
         let mut looks = interval(LOOK.min(keep_alive));
         let mut last_said = Instant::now();
-        while self.who.is_authentic(self.app.kb.tenants()) {
+        while self.who.is_authentic(self.app.kb.tenants()).await {
             let has_failed = match self.look(String::new()).await {
                 Ok(Some(piece)) => {
                     if pieces.send(piece).await.is_err() {

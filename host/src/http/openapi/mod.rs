@@ -11,6 +11,7 @@ mod schemas;
 use std::sync::Arc;
 
 use utoipa::OpenApi as _;
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
@@ -28,9 +29,10 @@ pub(super) use parameters::{
 };
 pub(super) use schemas::{
     Component, Digest, FactId, Grant, HalfLife, JsonLines, Language, Metadata, OnFailure,
-    QuotaUsage, Quotas, Scalar, Success, TenantName, TopK,
+    QuotaUsage, Quotas, Scalar, Scope, Success, TenantName, TopK,
 };
 
+use super::access::Needs;
 use crate::http::App;
 
 /// Errors of every route that takes a tenant's key, by status.
@@ -56,6 +58,9 @@ const ADMIN_ERRORS: [(u16, &str); 7] = [
     (504, "Timeout"),
     (507, "StorageFull"),
 ];
+
+/// The error of routes with which a tenant manages its extensions, besides those.
+const TENANT_QUOTA: [(u16, &str); 1] = [(429, "QuotaExceeded")];
 
 /// Errors of every route, with or without a key: its host or the page it comes from is refused.
 const HEAD_ERRORS: [(u16, &str); 2] = [(400, "InvalidRequest"), (403, "Forbidden")];
@@ -92,7 +97,11 @@ const WRITES: [&str; 7] = [
         description = "A multi-tenant knowledge base for AI agents: store facts, read them, search \
             them by meaning and by words.\n\n\
             On a server with keys, the key names the tenant. A server without keys is open, \
-            listens on loopback only, and takes the tenant from `X-Kenning-Tenant`.\n\n\
+            listens on loopback only, and takes the tenant from `X-Kenning-Tenant`. A key may be \
+            limited to scopes; `x-kenning-scope` of an operation is the one that it needs: \
+            `read`, `write`, `admin` (of the tenant in the path, or an admin key), `operator` (an \
+            admin key), or `none`. A token (JWT) of the issuer that the operator configured stands \
+            for a key.\n\n\
             Every error has the same form, `Error`: its `code` is for programs and its `message` \
             for people. Limits in bytes count UTF-8. The operator can change every limit; the \
             document states the defaults.\n\n\
@@ -135,7 +144,7 @@ impl Modify for Shared {
 fn add_security(components: &mut Components) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("`Authorization: Bearer KEY`. The key names the tenant."));
+        .description(Some("`Authorization: Bearer KEY`. The key, or token, names the tenant."));
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
     let header = ApiKeyValue::with_description("X-API-Key", "The same key in another header.");
     components.add_security_scheme("apiKey", SecurityScheme::ApiKey(ApiKey::Header(header)));
@@ -230,6 +239,7 @@ pub(super) fn for_admins(mut router: OpenApiRouter<Arc<App>>) -> OpenApiRouter<A
 /// Adds what every route has, once all are there.
 pub(super) fn finish(mut openapi: OpenApi) -> OpenApi {
     let request_id = [("x-request-id", "RequestId")];
+    say_what_is_needed(&mut openapi);
     for operation in operations(&mut openapi) {
         add_errors(operation, &HEAD_ERRORS);
         if operation.request_body.is_some() {
@@ -243,6 +253,24 @@ pub(super) fn finish(mut openapi: OpenApi) -> OpenApi {
         add_headers(response, &request_id);
     }
     openapi
+}
+
+/// Says of each operation which scope it needs, as the table of scopes has it.
+fn say_what_is_needed(openapi: &mut OpenApi) {
+    for (path, item) in &mut openapi.paths.paths {
+        let PathItem { get, put, post, patch, delete, .. } = item;
+        let all =
+            [("GET", get), ("PUT", put), ("POST", post), ("PATCH", patch), ("DELETE", delete)];
+        for (method, operation) in all {
+            let Some(operation) = operation else { continue };
+            let Some(needs) = Needs::of(method, path) else { continue };
+            let extensions = ExtensionsBuilder::new().add("x-kenning-scope", needs.word());
+            operation.extensions = Some(extensions.build());
+            if needs == Needs::Admin {
+                add_errors(operation, &TENANT_QUOTA);
+            }
+        }
+    }
 }
 
 fn operations(openapi: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {

@@ -86,6 +86,12 @@ schemas! {
         .schema_type(Type::String)
         .enum_values(Some(kenning_runtime::Grant::ALL.map(|grant| grant.name())));
 
+    /// What a key or token may be used for: reading facts, writing them, or managing the tenant's
+    /// extensions.
+    Scope = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(kenning_tenants::Scope::ALL.map(|scope| scope.name())));
+
     /// The bytes of a WebAssembly component.
     Component = binary();
 

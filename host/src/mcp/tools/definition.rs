@@ -9,6 +9,7 @@ use crate::kb::Response;
 use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
 use kenning_storage::Revision;
+use kenning_tenants::Scope;
 
 /// One tool.
 pub(in crate::mcp) struct Definition {
@@ -48,6 +49,16 @@ impl Done {
         let Response { value, served_by, revision, .. } = answered;
         let value = convert(value).map_err(|error| error.from_guests(served_by.clone()))?;
         Ok(Self { value, served_by, revision })
+    }
+}
+
+impl Effect {
+    /// What a key or token needs for it.
+    pub(super) fn scope(self) -> Scope {
+        match self {
+            Self::Reads => Scope::Read,
+            Self::Adds | Self::Changes => Scope::Write,
+        }
     }
 }
 

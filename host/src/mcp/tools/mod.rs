@@ -12,6 +12,7 @@ use definition::check_names;
 pub(super) use definition::{Definition, Done, Effect, read};
 pub(super) use facts::fact;
 use kenning_core::error::{Code, Error};
+use kenning_tenants::Scope;
 
 const TOOLS: [Definition; 7] = [
     Definition {
@@ -80,9 +81,9 @@ const TOOLS: [Definition; 7] = [
     },
 ];
 
-/// The tools that a request may call.
-pub(super) fn list(options: Options) -> Vec<Tool> {
-    available(options).map(Definition::to_tool).collect()
+/// The tools that a request may call, of one with these scopes.
+pub(super) fn list(options: Options, may: impl Fn(Scope) -> bool) -> Vec<Tool> {
+    available(options).filter(|tool| may(tool.effect.scope())).map(Definition::to_tool).collect()
 }
 
 fn available(options: Options) -> impl Iterator<Item = &'static Definition> {
@@ -119,6 +120,7 @@ pub(super) async fn call(
         let message = format!("{} is not available: this connection only reads", tool.name);
         return Err(Error::new(Code::Forbidden, message));
     }
+    agent.who.check(tool.effect.scope(), tool.name)?;
     check_names(tool, &arguments)?;
     let called = match tool.name {
         "store_fact" => facts::store(face, &arguments, agent, hints).await,
@@ -153,11 +155,16 @@ mod tests {
 
     #[test]
     fn a_reader_sees_only_tools_that_read() {
-        let names = |options| list(options).into_iter().map(|tool| tool.name.into_owned());
-        let all: Vec<_> = names(Options::default()).collect();
-        assert_eq!(all.len(), TOOLS.len());
-        let reading: Vec<_> = names(Options { read_only: true, ..Options::default() }).collect();
-        assert_eq!(reading, ["get_fact", "search_facts", "list_facts", "kb_stats"]);
+        let names = |options, may: fn(Scope) -> bool| -> Vec<_> {
+            list(options, may).into_iter().map(|tool| tool.name.into_owned()).collect()
+        };
+        let all = Options::default();
+        assert_eq!(names(all, |_| true).len(), TOOLS.len());
+        let reading = ["get_fact", "search_facts", "list_facts", "kb_stats"];
+        assert_eq!(names(Options { read_only: true, ..all }, |_| true), reading);
+        assert_eq!(names(all, |scope| scope == Scope::Read), reading);
+        let writing = names(all, |scope| scope == Scope::Write);
+        assert_eq!(writing, ["store_fact", "update_fact", "delete_fact"]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ fn told() -> Value {
     json!({
         "key": caller.key_id,
         "attributes": attributes,
+        "subject": caller.subject,
+        "scopes": caller.scopes,
         "verb": format!("{:?}", request.verb),
         "id": request.id,
         "replay": request.is_replay,

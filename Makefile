@@ -3,7 +3,7 @@
 CARGO ?= cargo
 COMPONENTS := target/components
 COMPONENT_TARGET := wasm32-wasip2
-GUESTS := asking hostile hooks passing prying refuser
+GUESTS := asking hostile hooks keeping passing prying refuser
 EXAMPLES := boost-by-option chunk dedupe recency-boost redact-pii row-access
 KENNING := target/release/kenning
 LANGUAGES := target/languages

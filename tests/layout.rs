@@ -13,20 +13,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// The host's crates, each with the layer that it is in. A crate may use those of lower layers.
-const LAYERS: [(&str, u8); 13] = [
+const LAYERS: [(&str, u8); 14] = [
+    ("backup", 0),
     ("index", 0),
     ("minilm", 0),
     ("model", 0),
-    ("storage", 0),
+    ("storage", 1),
     ("bindings", 0),
     ("scaffold", 0),
-    ("core", 1),
-    ("client", 1),
-    ("embedder", 2),
-    ("tenants", 2),
-    ("runtime", 3),
-    ("", 4),
-    ("tests", 5),
+    ("core", 2),
+    ("client", 2),
+    ("embedder", 3),
+    ("tenants", 3),
+    ("runtime", 4),
+    ("", 5),
+    ("tests", 6),
 ];
 
 /// A module's path inside its crate, such as `["kb", "hooks"]`.

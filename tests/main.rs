@@ -2,6 +2,7 @@
 //! process of its own. This is the table of contents.
 
 mod authoring;
+mod backup;
 mod browser;
 mod bulk;
 mod changes;

@@ -10,14 +10,15 @@ use wit_bindgen_core::{Files, WorldGenerator};
 use wit_bindgen_rust::{Opts, WithOption};
 
 /// Files of the SDK's adapter that are not a hook's bindings.
-const OTHERS: [&str; 6] = ["context", "convert", "imports", "schema", "settings", "world"];
+const OTHERS: [&str; 7] = ["context", "convert", "imports", "schema", "settings", "state", "world"];
 
 /// Modules of the SDK's adapter for an interface of a further package: its folder in `wit/`, and
 /// the world that imports or exports it.
-const FURTHER: [(&str, &str, &str); 3] = [
+const FURTHER: [(&str, &str, &str); 4] = [
     ("context", "context", "asked"),
     ("settings", "settings", "configured"),
     ("schema", "settings", "described"),
+    ("state", "state", "stateful"),
 ];
 
 const TYPES: (&str, &str) =
@@ -34,7 +35,7 @@ fn main() {
         let package = UnresolvedPackageGroup::parse_dir(contract.join(folder));
         let package = package.expect("a further package is valid WIT");
         let options = match folder {
-            "context" => on_types(),
+            "context" | "state" => on_types(),
             _ => Opts { pub_export_macro: true, format: true, ..Opts::default() },
         };
         write(&output, module, generated(&contract, Some(package), world, options));
@@ -43,13 +44,18 @@ fn main() {
     for module in hooks() {
         let hook = module.replace('_', "-");
         let world = format!("{hook}-only");
+        let events = EVENTS.contains(&&*module);
+        let package = if events { "events" } else { "knowledge" };
         let text = format!(
-            "package kenning:hooks;\nworld {world} {{ export kenning:knowledge/{hook}@0.1.0; }}\n"
+            "package kenning:hooks;\nworld {world} {{ export kenning:{package}/{hook}@0.1.0; }}\n"
         );
         let package = UnresolvedPackageGroup::parse("hooks.wit", &text);
         let package = package.expect("the world is valid WIT");
         let options = Opts { pub_export_macro: true, ..on_types() };
-        write(&output, &module, generated(&contract, Some(package), &world, options));
+        let events = events.then(|| UnresolvedPackageGroup::parse_dir(contract.join("events")));
+        let events = events.map(|events| events.expect("a further package is valid WIT"));
+        let groups = events.into_iter().chain([package]);
+        write(&output, &module, generated(&contract, groups, &world, options));
         modules.push(module);
     }
     let row = |module: &String| {
@@ -72,6 +78,9 @@ fn hooks() -> Vec<String> {
     hooks
 }
 
+/// The modules of the hooks whose interfaces are in the package `kenning:events`.
+const EVENTS: [&str; 2] = ["on_change", "on_delete"];
+
 /// For bindings that have their types from `world`.
 fn on_types() -> Opts {
     let (interface, path) = TYPES;
@@ -81,13 +90,13 @@ fn on_types() -> Opts {
 
 fn generated(
     contract: &Path,
-    further: Option<UnresolvedPackageGroup>,
+    further: impl IntoIterator<Item = UnresolvedPackageGroup>,
     world: &str,
     options: Opts,
 ) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (mut package, _) = resolve.push_dir(contract).expect("the contract is valid WIT");
-    if let Some(group) = further {
+    for group in further {
         package = resolve.push_group(group).expect("the world matches the contract");
     }
     let world = resolve.select_world(&[package], Some(world)).expect("the world exists");

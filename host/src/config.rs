@@ -105,6 +105,20 @@ pub struct Settings {
     #[serde(alias = "allow-eviction")]
     pub allow_eviction: Option<bool>,
 
+    /// Also say in /metrics what each extension costs, with the names of tenants and extensions as
+    /// labels: one series for each hook, and anyone who may read /metrics sees the names
+    #[arg(
+        long,
+        env = "KENNING_METRICS_BY_EXTENSION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+    )]
+    #[serde(alias = "metrics-by-extension")]
+    pub metrics_by_extension: Option<bool>,
+
     /// What embeds: local (all-MiniLM-L6-v2 in this process), openai:BASE_URL,
     /// ollama:BASE_URL or tei:BASE_URL (a remote one, such as
     /// openai:https://api.openai.com/v1 or ollama:http://127.0.0.1:11434), or hash (for
@@ -176,8 +190,7 @@ pub struct Settings {
     #[command(flatten)]
     pub jwt: JwtSettings,
 
-    /// The operator's keys, one or several. Only from KENNING_ADMIN_KEY or the file: other users of
-    /// the machine can read flags
+    /// The operator's keys. Only from KENNING_ADMIN_KEY or the file: others can read flags
     #[arg(skip)]
     #[serde(alias = "admin-key")]
     pub admin_key: Option<AdminKeys>,
@@ -235,6 +248,8 @@ pub struct Config {
     pub layout: LayoutWord,
     /// Whether Redis may evict facts.
     pub allow_eviction: bool,
+    /// Whether `/metrics` names extensions.
+    pub metrics_by_extension: bool,
     /// What computes vectors.
     pub embedder: EmbedderChoice,
     /// Model of the remote embedder.
@@ -300,6 +315,10 @@ impl Config {
             },
             layout: flags.layout.or(file.layout).unwrap_or(LayoutWord::Tenant),
             allow_eviction: flags.allow_eviction.or(file.allow_eviction).unwrap_or(false),
+            metrics_by_extension: flags
+                .metrics_by_extension
+                .or(file.metrics_by_extension)
+                .unwrap_or(false),
             embedder: {
                 // A mistake in the file is an error even if a flag overrides it.
                 let in_file = embedder(file.embedder.as_deref())?;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use anyhow::Context;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use kenning_storage::{Storage, StorageLimits, private};
+use kenning_storage::private;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ use crate::journal::{Audit, Failures, host_name};
 use crate::kb::Kb;
 use crate::local_socket::Claim;
 use crate::mcp::Mcp;
+pub use crate::opening::RESTORING;
+use crate::opening::{COMPONENTS, Guests, guests};
 use crate::registry::{Archive, Owner, Preparation, Registry};
 use crate::server::unix_socket::{self, SocketFile};
 use crate::server::{Listener, Routes};
@@ -34,19 +36,14 @@ use crate::swap::Swapper;
 use crate::tasks::follow_registry::follow_registry;
 use crate::tasks::keep_journals::keep_journals;
 use crate::tasks::purge_tenants::purge_tenants;
+use crate::tasks::tell_changes::tell_changes;
 use crate::tasks::{heartbeat, indexer};
 use crate::tls::Tls;
 use crate::{http, server, systemd, telemetry};
 use kenning_core::provenance::GenerationRef;
-use kenning_embedder::{
-    Cached, Embedder, EmbedderChoice, HashEmbedder, LocalEmbedder, RemoteEmbedder,
-};
-use kenning_runtime::compiler::{self, Compiler};
-use kenning_runtime::tenant_indexes::{Progress, TenantIndexes};
-use kenning_runtime::{
-    Demand, Embedders, Engines, Generation, Guest, Loader, Runtime, Services, Urgency,
-};
-use kenning_tenants::{Tenants, Tokens};
+use kenning_runtime::compiler;
+use kenning_runtime::tenant_indexes::Progress;
+use kenning_runtime::{Demand, Generation, Guest, Loader, Urgency};
 
 /// The built-in logic; empty when its component did not exist at build time.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
@@ -55,14 +52,8 @@ const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 /// printed, and a storage that is down must not delay it for ever.
 const READY_WAIT: Duration = Duration::from_secs(30);
 
-/// Where compiled components are, below the data directory.
-const COMPONENTS: &str = "components";
-
 /// Files that are open besides connections: storage, the log, loaded components.
 const OTHER_FILES: u64 = 64;
-
-/// Most quarantines that wait to be recorded; of more, the oldest are dropped.
-const FAILING_QUEUED: usize = 256;
 
 /// Serves until SIGTERM or SIGINT, then drains.
 ///
@@ -184,6 +175,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let (before_ready, compiles) = (config.limits.compile_before_ready, config.limits.compiles);
     let preparing = tokio::spawn(kb.registry().clone().prepare(before_ready, compiles));
     let tenants = tokio::spawn(purge_tenants(kb.clone()));
+    let telling = tokio::spawn(tell_changes(kb.clone(), host.clone()));
     let swapper = Swapper::new(kb.clone());
     let quarantines = tokio::spawn(swapper.clone().follow_failing());
     let limits = config.limits.clone();
@@ -197,6 +189,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let compressions = Arc::new(Semaphore::new(limits.compressions));
     let certificate = tls.clone().map(|tls| tokio::spawn(tls.follow()));
     let uploads = Uploads::new(&limits);
+    let copies = Arc::new(Semaphore::new(1));
     let feeds = Feeds::new(kb.clone(), &limits);
     let reading = tokio::spawn(feeds.clone().read());
     let (imports, stopping) = (Imports::default(), CancellationToken::new());
@@ -206,6 +199,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
         swapper,
         limits,
         bodies,
+        copies,
         uploads,
         origins,
         proxies,
@@ -216,6 +210,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
         imports,
         feeds,
         stopping: stopping.clone(),
+        metrics_by_extension: config.metrics_by_extension,
         metrics,
     };
     let app = Arc::new(app);
@@ -238,6 +233,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
     reading.abort();
     preparing.abort();
     tenants.abort();
+    telling.abort();
     quarantines.abort();
     journals.abort();
     let until = Instant::now() + config.limits.storage_operation;
@@ -327,28 +323,7 @@ fn warn_of_exposure(config: &Config) {
 /// # Errors
 /// When one of them cannot be opened.
 pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
-    let storage = storage(config).await?;
-    let embedder = embedder(config)?;
-    let limits = config.limits.clone();
-    let (keys, operation) = (config.admin_keys.clone(), limits.storage_operation);
-    let tenants = Tenants::new(storage.clone(), keys, tokens(config).await?, operation);
-    let embedders = Arc::new(Embedders::new(embedder, tenants.clone()));
-    let indexes = TenantIndexes::start(
-        storage.clone(),
-        embedders.clone(),
-        limits.storage_operation,
-        limits.fact_windows,
-    );
-    let io = tokio::runtime::Handle::current();
-    if let Err(error) = tenants.refresh().await {
-        tracing::warn!(%error, "cannot read the tenants yet");
-    }
-    let failing = broadcast::Sender::new(FAILING_QUEUED);
-    let secrets = config.secrets.clone();
-    let services = Services { storage, embedders, indexes, tenants, secrets, limits, failing, io };
-    let services = Arc::new(services);
-    let engines = Engines::new(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let loader = Loader::new(compiler(config)?, engines.first().clone(), &config.limits);
+    let Guests { services, loader, runtime } = guests(config).await?;
     let built_in = load_logic(config, &loader).await?;
     tracing::info!(digest = &*built_in.guest.reference.digest, "logic loaded");
     let limits = &services.limits;
@@ -356,70 +331,7 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
         Archive::new(services.storage.clone(), limits.storage_operation, limits.component_bytes);
     let records = services.tenants.clone();
     let registry = Arc::new(Registry::new(archive, loader, Arc::new(built_in), records));
-    let runtime = Runtime::new(engines, services.clone())?;
     Ok(Kb::new(runtime, registry, services))
-}
-
-/// What checks tokens, if there are any. A file of keys must be there; a URL may be away for now.
-async fn tokens(config: &Config) -> anyhow::Result<Option<Tokens>> {
-    let Some(settings) = config.tokens.clone() else { return Ok(None) };
-    let (jwks, failed) = (settings.jwks.clone(), anyhow::Error::msg::<String>);
-    let tokens = Tokens::new(settings).map_err(failed)?;
-    match tokens.load().await {
-        Err(error) if jwks.is_remote() => {
-            tracing::warn!(%jwks, error, "cannot read the keys of tokens yet");
-        }
-        read => drop(read.map_err(failed).with_context(|| format!("--jwt-jwks {jwks}"))?),
-    }
-    Ok(Some(tokens))
-}
-
-async fn storage(config: &Config) -> anyhow::Result<Arc<dyn Storage>> {
-    let operation = config.limits.storage_operation;
-    let allow_eviction = config.allow_eviction;
-    let (changes, change_age) = (config.limits.stream_changes, config.limits.stream_age);
-    let limits = StorageLimits {
-        operation,
-        allow_eviction,
-        tls: config.storage_tls.clone(),
-        changes,
-        change_age,
-        ..StorageLimits::default()
-    };
-    Ok(kenning_storage::open(&config.storage, config.layout.into(), limits).await?)
-}
-
-/// The embedder that the settings name.
-///
-/// # Errors
-/// When it cannot be loaded.
-pub(crate) fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
-    let cache = config.limits.embedding_cache_bytes;
-    Ok(match config.embedder {
-        EmbedderChoice::Hash => {
-            tracing::warn!(
-                "the embedder is `hash`, which is for tests: its vectors have no meaning"
-            );
-            Arc::new(Cached::new(HashEmbedder, cache))
-        }
-        EmbedderChoice::Local => {
-            let directory = kenning_model::locate(config.model_dir.as_deref())?;
-            let threads = config.embedder_threads;
-            let local = LocalEmbedder::load(&directory, threads, config.limits.embedding_queue)?;
-            Arc::new(Cached::new(local, cache))
-        }
-        EmbedderChoice::Remote { .. } => {
-            let settings = config.remote_embedder()?;
-            Arc::new(Cached::new(RemoteEmbedder::new(settings)?, cache))
-        }
-    })
-}
-
-fn compiler(config: &Config) -> anyhow::Result<Compiler> {
-    Compiler::new(this_program()?, &config.data_dir, config.limits.clone()).with_context(|| {
-        let folder = config.data_dir.join(COMPONENTS);
-        format!("cannot keep compiled components in {}", folder.display())
-    })
 }
 
 async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generation> {
@@ -431,9 +343,13 @@ async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generati
     let demand = Demand { tenant: Owner::Server.tenant(), urgency: Urgency::First };
     let loaded = loader.load(demand, bytes).await?;
     let reference = GenerationRef { number: 1, digest: loaded.digest.clone() };
+    let guest = match config.logic {
+        Some(_) => Guest::logic(reference),
+        None => Guest::built_in(reference),
+    };
     let linked = loaded.logic();
     linked
-        .map(|linked| Generation::new(Guest::logic(reference), linked))
+        .map(|linked| Generation::new(guest, linked))
         .map_err(|error| anyhow::anyhow!("the logic does not fit this host: {error}"))
 }
 
@@ -449,10 +365,6 @@ fn built_in_logic() -> anyhow::Result<Bytes> {
          or name a component with --logic"
     );
     Ok(Bytes::from_static(LOGIC))
-}
-
-fn this_program() -> anyhow::Result<PathBuf> {
-    std::env::current_exe().context("cannot find this program's own file")
 }
 
 /// Prints "listening on" once the server is ready; scripts wait for this line. The service manager

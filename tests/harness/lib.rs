@@ -10,7 +10,9 @@
 //! ```
 
 mod admin;
+mod author;
 mod backend;
+pub mod backups;
 mod caller;
 mod certificates;
 mod changes;
@@ -34,6 +36,7 @@ mod until;
 mod wire;
 
 pub use admin::{noted, with_parts};
+pub use author::{Author, MISBEHAVIOURS, SOON};
 pub use backend::Backend;
 pub use caller::{Answer, Caller, assert_error_body, error_body_fault, send};
 pub use certificates::{Certificates, openssl};
@@ -47,7 +50,7 @@ pub use kenning_storage::testing::RedisServer;
 pub use proxy::Proxy;
 pub use random::Random;
 pub use retrieval::{Collection, Quality, Question};
-pub use server::{Server, Setup, component, kenning};
+pub use server::{Server, Setup, component, data_dir, kenning};
 pub use slow_compiler::SlowCompiler;
 pub use tls_redis::TlsRedis;
 pub use until::{all_indexed, until};

@@ -179,7 +179,7 @@ impl Server {
 fn command(setup: &Setup, directory: &Path) -> Result<Command> {
     let data_dir = setup.data_dir.clone().unwrap_or_else(|| directory.join("data"));
     if !setup.compile {
-        share_components(&data_dir)?;
+        self::data_dir(&data_dir)?;
     }
     let program = setup.program.clone().map_or_else(kenning, Ok)?;
     let mut command = match setup.file_kilobytes {
@@ -228,10 +228,9 @@ fn limited(program: &Path, kilobytes: u64) -> Command {
     command
 }
 
-/// A hundred servers compile the same logic once. The names there are digests.
 /// A hundred servers compile the same logic once. The names there are digests, and the servers have
 /// the same key, so that each takes what the others compiled.
-fn share_components(data_dir: &Path) -> Result<()> {
+pub fn data_dir(data_dir: &Path) -> Result<()> {
     let shared = kenning()?.with_file_name("compiled-for-tests");
     std::fs::create_dir_all(&shared)?;
     std::fs::create_dir_all(data_dir)?;

@@ -3,6 +3,7 @@
 mod balancing;
 mod consistency;
 mod embedding;
+mod events;
 mod gaps;
 mod guests_in_force;
 mod keys_in_force;

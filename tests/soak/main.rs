@@ -7,6 +7,7 @@
 //! A part ends with an error if a promise was broken: an answer that was wrong, lost, torn or
 //! somebody else's. How long things took it prints and never judges.
 
+mod backup;
 mod cancel;
 mod changes;
 mod crash;
@@ -17,6 +18,7 @@ mod guests;
 mod hosts;
 mod neighbours;
 mod overload;
+mod replays;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,15 +29,17 @@ use kenning_tests::report;
 use tokio::runtime::Builder;
 
 /// What `make soak` runs, in this order.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 12] = [
     "faults",
     "forms",
     "cancel",
     "guests",
+    "replays",
     "neighbours",
     "overload",
     "changes",
     "crash",
+    "backup",
     "hosts",
     "eval",
 ];
@@ -73,10 +77,12 @@ async fn run(part: &str, settings: &Settings, length: &hosts::Length) -> Result<
         "forms" => forms::run().await,
         "cancel" => cancel::run().await,
         "guests" => guests::run().await,
+        "replays" => replays::run().await,
         "neighbours" => neighbours::run().await,
         "overload" => overload::measure().await,
         "changes" => changes::run().await,
         "crash" => crash::measure().await,
+        "backup" => backup::run_all().await,
         "hosts" => hosts::run(length).await,
         "eval" => eval::run(settings.0.get("DATA").map(Path::new)).await,
         _ => bail!("{part} is in the list and not here"),

@@ -68,7 +68,7 @@ async fn a_record_says_who_did_what_and_how_it_ended(backend: &Backend) -> Resul
     let (_server, admin) = serve(backend).await?;
     let key = create(&admin, "acme", json!({ "facts": 7 })).await?;
     let remove = "/v1/admin/tenants/acme/extensions/none?force=true&key=hidden";
-    admin.delete(remove).await?.assert_error(404, "not_found");
+    admin.delete(remove).await?.assert_error(400, "invalid_request");
     let all = records(&admin, "").await?;
     let [removed, created] = [&all[0], &all[1]];
     assert_eq!(created["who"], "the admin key");
@@ -81,7 +81,7 @@ async fn a_record_says_who_did_what_and_how_it_ended(backend: &Backend) -> Resul
     assert_eq!((&result["answered"]["key_id"]), (&json!(id)), "{created}");
     assert_eq!(removed["path"], "/v1/admin/tenants/acme/extensions/none");
     assert_eq!(removed["parameters"], json!({ "force": "true" }), "{removed}");
-    assert_eq!(removed["result"]["code"], "not_found", "{removed}");
+    assert_eq!(removed["result"]["code"], "invalid_request", "{removed}");
     let text = Value::from(all).to_string();
     assert!(!text.contains(&key) && !text.contains(ADMIN) && !text.contains("hidden"), "{text}");
     Ok(())

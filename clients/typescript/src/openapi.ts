@@ -529,6 +529,64 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/tenants/{t}/extensions/{name}/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The changes that an extension did not take */
+        get: operations["listDeadLetters"];
+        put?: never;
+        post?: never;
+        /** Drop changes that an extension did not take */
+        delete: operations["dropDeadLetters"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/tenants/{t}/extensions/{name}/dead-letters/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell an extension again of changes that it did not take
+         * @description Each is told once, with the fact as it is now. What is taken is a dead letter no more.
+         */
+        post: operations["replayDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/tenants/{t}/extensions/{name}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What an extension costs
+         * @description Its calls on this host since it was started, over all generations, without those of proofs.
+         */
+        get: operations["extensionStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/digests/{digest}": {
         parameters: {
             query?: never;
@@ -563,6 +621,51 @@ export interface paths {
         post: operations["revokeDigest"];
         /** Allow a revoked digest again */
         delete: operations["allowDigest"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/backup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Copy everything, or one tenant
+         * @description The answer is a stream of blocks: a line of JSON with the block's number, its length and its
+         *     digest, and then as many bytes of records, each a line of JSON. `kenning backup` writes it into
+         *     a folder, and `kenning restore` reads that. Everything is served meanwhile. It never holds
+         *     secrets.
+         */
+        post: operations["backup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/tenants/{t}/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take in a copy of a tenant, under this name
+         * @description The body is what `POST /v1/admin/backup` answers with `tenant`. The tenant must not exist. Its
+         *     facts keep their ids, texts, metadata, times, order and vectors; its extensions, its logic, its
+         *     keys and its quotas come with it. If it fails, what was taken in is deleted again.
+         */
+        post: operations["importTenant"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -622,6 +725,48 @@ export interface paths {
          *     24 hours, and every host on the same storage knows them after about a second.
          */
         get: operations["getFailedRequest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/requests/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a guest saw whose call failed in this request
+         * @description For `kenning replay`. Recordings of the last calls that failed are in the memory of the host
+         *     that answered them. If several guests failed in one request, this is the last one.
+         */
+        get: operations["getRecording"];
+        put?: never;
+        post?: never;
+        /** Forget what guests saw in this request */
+        delete: operations["dropRecording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/requests/{id}/component": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The component that failed in this request
+         * @description Its bytes, for `kenning replay`, as long as a generation on record has them.
+         */
+        get: operations["getRecordedComponent"];
         put?: never;
         post?: never;
         delete?: never;
@@ -712,7 +857,7 @@ export interface paths {
         };
         /**
          * Metrics in Prometheus' text format
-         * @description No label names a tenant.
+         * @description No label names a tenant, unless the server was told to name extensions.
          */
         get: operations["metrics"];
         put?: never;
@@ -825,6 +970,17 @@ export interface components {
             /** @description The host that did it. */
             host: string;
             result: components["schemas"]["ActResult"] | null;
+        };
+        /**
+         * @description What to copy.
+         * @example {}
+         */
+        BackupRequest: {
+            tenant?: components["schemas"]["TenantName"] | null;
+            /** @description What the caller has already, as the records or the manifest of a backup say it. */
+            since?: Record<string, never>;
+            /** @description The digest of the manifest that says it. */
+            base?: string | null;
         };
         /**
          * @description Facts to store, each on its own.
@@ -968,6 +1124,36 @@ export interface components {
              */
             withheld?: number;
         };
+        /** @description A change that an extension did not take. */
+        DeadLetter: {
+            /**
+             * Format: int64
+             * @description The number of the change.
+             */
+            revision: number;
+            /** @description The fact's id; empty where changes were missed. */
+            fact_id: string;
+            /** @description `stored`, `changed`, `deleted`, or `missed`. */
+            kind: string;
+            /** @description Why it was not taken the last time. */
+            error: string;
+            /**
+             * Format: int32
+             * @description How often it was told.
+             */
+            attempts: number;
+            /**
+             * Format: date-time
+             * @description When it was set aside.
+             */
+            time: string;
+        };
+        /** @description The changes that were not taken, oldest first. */
+        DeadLetters: {
+            dead_letters: components["schemas"]["DeadLetter"][];
+            /** @description Whether there are more, after the last one here. */
+            more: boolean;
+        };
         /**
          * @description What a deletion did.
          * @example {
@@ -1088,6 +1274,11 @@ export interface components {
              *     its direction is kept.
              */
             vector?: number[] | null;
+        };
+        /** @description How many were dropped. */
+        Dropped: {
+            /** Format: int64 */
+            dropped: number;
         };
         /** @description What makes the vectors. */
         EmbeddingStats: {
@@ -1275,6 +1466,11 @@ export interface components {
              *     calls are refused or wait.
              */
             behind?: string[];
+        };
+        /** @description What the calls of an extension's hooks cost. */
+        ExtensionStats: {
+            /** @description The hooks that were called. */
+            hooks: components["schemas"]["HookCost"][];
         };
         /** @description A tenant's extensions, in their order. */
         Extensions: {
@@ -1595,7 +1791,7 @@ export interface components {
          * @description An import that an extension may be allowed by name.
          * @enum {string}
          */
-        Grant: "embedding" | "index" | "storage";
+        Grant: "embedding" | "index" | "state" | "storage";
         /**
          * @description One guest: its generations, what happened to it, and the state of the live generation on this
          *     host.
@@ -1696,6 +1892,44 @@ export interface components {
             /** @description Passages of `content` with words of the query, in their order; only on request. */
             highlights?: components["schemas"]["Highlight"][];
             explain?: components["schemas"]["Explanation"];
+        };
+        /** @description What the calls of one hook cost. */
+        HookCost: {
+            hook: string;
+            /** Format: int64 */
+            calls: number;
+            /**
+             * @description Those that failed: `trapped`, `out_of_fuel`, `out_of_memory`, `limit`, `deadline`,
+             *     `invalid_answer`, or `host`.
+             */
+            errors: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description Fuel of all calls.
+             */
+            fuel: number;
+            /**
+             * Format: int64
+             * @description Bytes of text and metadata that the calls were given.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description The most memory of one call.
+             */
+            memory_bytes: number;
+            /**
+             * Format: double
+             * @description Half of the calls took no longer in the guest.
+             */
+            p50_ms: number;
+            /**
+             * Format: double
+             * @description Of a hundred calls 99 took no longer.
+             */
+            p99_ms: number;
         };
         /** @description What an import took. */
         ImportAnswer: components["schemas"]["ImportSummary"] & {
@@ -1839,6 +2073,19 @@ export interface components {
             errors: components["schemas"]["RefusedLine"][];
             /** Format: int64 */
             took_ms: number;
+        };
+        /** @description What was taken in. */
+        ImportedTenant: {
+            name: components["schemas"]["TenantName"];
+            /** Format: int64 */
+            facts: number;
+            /**
+             * Format: int64
+             * @description Records of its quotas, keys and guests, and its guests' components.
+             */
+            documents: number;
+            /** @description Keys that are another tenant's on this server, which they remain. */
+            keys_left_out: number;
         };
         /** @description The tenant's index on this host. */
         IndexStats: {
@@ -2221,6 +2468,85 @@ export interface components {
              */
             weight?: number | null;
         };
+        /** @description One call of an import. */
+        RecordedCall: {
+            import: string;
+            /** @description Encoded in Base64; `null` if the guest's part ended before it came. */
+            answer: string | null;
+            /**
+             * Format: int64
+             * @description The fuel that the host used for it.
+             */
+            fuel: number;
+        };
+        /** @description How a guest's part of a call ended. */
+        RecordedEnd: {
+            /** @description `failed`, `deadline`, `refused` or `succeeded`. */
+            how: string;
+            /** @description Why, unless it succeeded. */
+            error?: string;
+        };
+        /**
+         * @description What one guest saw in one call, for `kenning replay`. It quotes the caller and what is stored;
+         *     for each secret stands a placeholder.
+         */
+        Recording: {
+            /** @description The version of Kenning that made it, and that can replay it. */
+            version: string;
+            /** @description The architecture of the processor. */
+            architecture: string;
+            request_id: string;
+            /** Format: date-time */
+            time: string;
+            tenant: components["schemas"]["TenantName"];
+            /** @description `logic`, or the extension's name. */
+            component: string;
+            is_logic: boolean;
+            /** Format: int64 */
+            generation: number;
+            digest: components["schemas"]["Digest"];
+            /** @description The function that was called. */
+            operation: string;
+            /** Format: int64 */
+            fuel_limit: number;
+            /** Format: int64 */
+            fuel_used: number;
+            /**
+             * Format: int64
+             * @description Of `fuel_used`, what the guest used itself.
+             */
+            guest_fuel: number;
+            ended: components["schemas"]["RecordedEnd"];
+            /** @description Where it failed, innermost first. */
+            stack: string[];
+            /** @description The digest of its settings; `null` if it had none. */
+            settings_digest: string | null;
+            /** @description The names of the secrets that it read. */
+            secrets: string[];
+            /** @description Whether all that the guest saw is here. */
+            is_complete: boolean;
+            /** @description The limits of the server. */
+            limits: Record<string, never>;
+            /** @description The arguments, encoded in Base64. */
+            input: string;
+            /** @description The calls of imports, with their answers. */
+            calls: components["schemas"]["RecordedCall"][];
+            /** @description Readings of the clock in nanoseconds, each with how often it was read in a row. */
+            wall_clock: Record<string, never>;
+            /** @description The same of the other clock. */
+            monotonic_clock: Record<string, never>;
+            /** @description What its random numbers were made of, encoded in Base64. */
+            seed: string;
+        };
+        /** @description What was dropped. */
+        RecordingsDropped: {
+            status: components["schemas"]["Success"];
+            /**
+             * Format: int64
+             * @description How many recordings there were of this request.
+             */
+            dropped: number;
+        };
         /** @description A line that was not imported. */
         RefusedLine: components["schemas"]["Error"] & {
             /**
@@ -2241,6 +2567,21 @@ export interface components {
              * @description `null`: the extension was removed, because it has no older generation to go back to.
              */
             to: number | null;
+        };
+        /** @description What became of letters that were told again. */
+        Replayed: {
+            /**
+             * Format: int64
+             * @description How many were taken and are letters no more.
+             */
+            taken: number;
+            /**
+             * Format: int64
+             * @description How many were not taken, and are still there.
+             */
+            failed: number;
+            /** @description Whether there was no time for all of them; ask again. */
+            more: boolean;
         };
         /**
          * @description The key to revoke.
@@ -4809,8 +5150,8 @@ export interface operations {
                  */
                 order?: number;
                 /**
-                 * @description What it may import beyond `log` and `budget`: `storage`, `embedding` and `index`, separated
-                 *     by commas.
+                 * @description What it may import beyond `log` and `budget`: `storage`, `embedding`, `index` and `state`,
+                 *     separated by commas.
                  */
                 grant?: string;
                 /**
@@ -4890,7 +5231,13 @@ export interface operations {
     };
     removeExtension: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description Keep what the extension kept (the grant `state`), for the next one of its name. Default:
+                 *     false, which deletes it.
+                 */
+                keep_state?: boolean;
+            };
             header?: never;
             path: {
                 /**
@@ -5143,6 +5490,183 @@ export interface operations {
             507: components["responses"]["StorageFull"];
         };
     };
+    listDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Only letters of changes with a larger number. */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's name.
+                 * @example acme
+                 */
+                t: components["schemas"]["TenantName"];
+                /**
+                 * @description The extension's name: 1 to 63 lower-case ASCII letters, digits and `-`, not beginning with
+                 *     `-`.
+                 * @example redact-pii
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Up to 100 of them. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetters"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["QuotaExceeded"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    dropDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Only the letter of this change; all of them if it is left out. */
+                revision?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's name.
+                 * @example acme
+                 */
+                t: components["schemas"]["TenantName"];
+                /**
+                 * @description The extension's name: 1 to 63 lower-case ASCII letters, digits and `-`, not beginning with
+                 *     `-`.
+                 * @example redact-pii
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How many were dropped. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dropped"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["QuotaExceeded"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    replayDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Only the letter of this change; all of them if it is left out. */
+                revision?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's name.
+                 * @example acme
+                 */
+                t: components["schemas"]["TenantName"];
+                /**
+                 * @description The extension's name: 1 to 63 lower-case ASCII letters, digits and `-`, not beginning with
+                 *     `-`.
+                 * @example redact-pii
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What became of them. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replayed"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["QuotaExceeded"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    extensionStats: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's name.
+                 * @example acme
+                 */
+                t: components["schemas"]["TenantName"];
+                /**
+                 * @description The extension's name: 1 to 63 lower-case ASCII letters, digits and `-`, not beginning with
+                 *     `-`.
+                 * @example redact-pii
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The costs of each hook. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExtensionStats"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["QuotaExceeded"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
     findDigest: {
         parameters: {
             query?: never;
@@ -5241,6 +5765,82 @@ export interface operations {
             507: components["responses"]["StorageFull"];
         };
     };
+    backup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BackupRequest"];
+            };
+        };
+        responses: {
+            /** @description The records. If the last one is not `end`, some are missing. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            415: components["responses"]["UnsupportedMediaType"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    importTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's name.
+                 * @example acme
+                 */
+                t: components["schemas"]["TenantName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": components["schemas"]["JsonLines"];
+                "application/x-ndjson": components["schemas"]["JsonLines"];
+            };
+        };
+        responses: {
+            /** @description Taken in. */
+            201: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportedTenant"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            415: components["responses"]["UnsupportedMediaType"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
     listAudit: {
         parameters: {
             query?: {
@@ -5325,6 +5925,102 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FailedRequest"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    getRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The `x-request-id` of its answer. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What it saw. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    dropRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The `x-request-id` of its answer. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is forgotten. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingsDropped"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    getRecordedComponent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The `x-request-id` of its answer. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The component. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/wasm": components["schemas"]["Component"];
                 };
             };
             400: components["responses"]["InvalidRequest"];

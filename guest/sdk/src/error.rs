@@ -12,7 +12,8 @@ pub enum Error {
     InvalidFilter(Problem),
     /// There is no fact with this id.
     NotFound(String),
-    /// A fact with this id exists and has different content.
+    /// A fact with this id exists and has different content; or, as a sentence, how a key of the
+    /// state differs from what was expected.
     Conflict(String),
     /// A limit was exceeded. The same call will fail again; a smaller one may succeed.
     TooLarge(Exceeded),
@@ -73,6 +74,8 @@ impl fmt::Display for Error {
                 write!(f, "{message} (at {pointer:?})")
             }
             Self::NotFound(id) => write!(f, "there is no fact {id:?}"),
+            // An id has no spaces.
+            Self::Conflict(sentence) if sentence.contains(' ') => f.write_str(sentence),
             Self::Conflict(id) => write!(f, "the fact {id:?} exists with different content"),
             Self::TooLarge(Exceeded { limit, allowed, used }) => {
                 write!(f, "{limit} is limited to {allowed}, and this call has {used}")

@@ -3,7 +3,7 @@
 //! A single trait with default methods would not work: the host learns a component's hooks
 //! from its exports, and the macro could not tell which methods were overridden.
 
-use crate::{Draft, Fact, Hit, Query, Ranked, Refusal};
+use crate::{Change, DeletionRefusal, Draft, Fact, Hit, Query, Ranked, Refusal};
 
 /// Runs before a draft is stored: can change, split, enrich or reject it.
 pub trait OnStore {
@@ -42,6 +42,28 @@ pub trait Rerank {
     /// Ids that were not in `hits` are dropped, and so are duplicates after the first.
     /// Scores must be finite.
     fn rerank(query: &Query, hits: Vec<Hit>) -> Vec<Ranked>;
+}
+
+/// Runs before a fact is deleted, by id or by filter: lets it happen or refuses it.
+pub trait OnDelete {
+    /// Is told the fact as it is stored.
+    ///
+    /// # Errors
+    /// A [`DeletionRefusal`] keeps the fact; the caller is shown all of it.
+    fn on_delete(fact: Fact) -> Result<(), DeletionRefusal>;
+}
+
+/// Runs in the background after a fact has changed, once for each change, in their order.
+///
+/// The same change may come again, also after it was taken. If the hook fails or returns an error,
+/// it is called again, a few times with growing pauses; then the change becomes a dead letter,
+/// which the operator can have told again, and the next one follows.
+pub trait OnChange {
+    /// Takes a change.
+    ///
+    /// # Errors
+    /// A text says why the change was not taken, for the operator.
+    fn on_change(change: Change) -> Result<(), String>;
 }
 
 /// Says which settings an extension takes, so that others are refused before they apply.
@@ -88,7 +110,7 @@ macro_rules! export_schema {
 #[macro_export]
 macro_rules! export {
     ($extension:ident: $($hook:ident),+ $(,)?) => {
-        $crate::__export!($extension [no no no no] $($hook)+);
+        $crate::__export!($extension [no no no no no no] $($hook)+);
     };
 }
 
@@ -96,29 +118,58 @@ macro_rules! export {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export {
-    ($extension:ident [$a:ident $b:ident $c:ident $d:ident] OnStore $($more:ident)*) => {
-        $crate::__export!($extension [yes $b $c $d] $($more)*);
+    (
+        $extension:ident [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident]
+        OnStore $($more:ident)*
+    ) => {
+        $crate::__export!($extension [yes $b $c $d $e $f] $($more)*);
     };
-    ($extension:ident [$a:ident $b:ident $c:ident $d:ident] OnQuery $($more:ident)*) => {
-        $crate::__export!($extension [$a yes $c $d] $($more)*);
+    (
+        $extension:ident [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident]
+        OnQuery $($more:ident)*
+    ) => {
+        $crate::__export!($extension [$a yes $c $d $e $f] $($more)*);
     };
-    ($extension:ident [$a:ident $b:ident $c:ident $d:ident] OnRead $($more:ident)*) => {
-        $crate::__export!($extension [$a $b yes $d] $($more)*);
+    (
+        $extension:ident [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident]
+        OnRead $($more:ident)*
+    ) => {
+        $crate::__export!($extension [$a $b yes $d $e $f] $($more)*);
     };
-    ($extension:ident [$a:ident $b:ident $c:ident $d:ident] Rerank $($more:ident)*) => {
-        $crate::__export!($extension [$a $b $c yes] $($more)*);
+    (
+        $extension:ident [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident]
+        Rerank $($more:ident)*
+    ) => {
+        $crate::__export!($extension [$a $b $c yes $e $f] $($more)*);
     };
-    ($extension:ident [$a:ident $b:ident $c:ident $d:ident] $other:ident $($more:ident)*) => {
+    (
+        $extension:ident [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident]
+        OnDelete $($more:ident)*
+    ) => {
+        $crate::__export!($extension [$a $b $c $d yes $f] $($more)*);
+    };
+    (
+        $extension:ident [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident]
+        OnChange $($more:ident)*
+    ) => {
+        $crate::__export!($extension [$a $b $c $d $e yes] $($more)*);
+    };
+    (
+        $extension:ident [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident]
+        $other:ident $($more:ident)*
+    ) => {
         compile_error!(concat!(
             stringify!($other),
-            " is not a hook; the hooks are OnStore, OnQuery, OnRead and Rerank"
+            " is not a hook; the hooks are OnStore, OnQuery, OnRead, Rerank, OnDelete and OnChange"
         ));
     };
-    ($extension:ident [$a:ident $b:ident $c:ident $d:ident]) => {
+    ($extension:ident [$a:ident $b:ident $c:ident $d:ident $e:ident $f:ident]) => {
         $crate::__hook!($a $extension, OnStore, on_store);
         $crate::__hook!($b $extension, OnQuery, on_query);
         $crate::__hook!($c $extension, OnRead, on_read);
         $crate::__hook!($d $extension, Rerank, rerank);
+        $crate::__hook!($e $extension, OnDelete, on_delete);
+        $crate::__hook!($f $extension, OnChange, on_change);
     };
 }
 

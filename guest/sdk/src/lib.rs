@@ -36,14 +36,17 @@
 //! | [`OnQuery`] | rewrite a query, add a filter, reject it | the query is rejected |
 //! | [`OnRead`] | redact or drop facts before they are returned | the facts are withheld |
 //! | [`Rerank`] | reorder and drop hits | the host's order is kept |
+//! | [`OnDelete`] | refuse to have a fact deleted | the deletion is rejected |
+//! | [`OnChange`] | do something after a fact has changed | it is called again |
 //!
-//! Each call runs in a fresh instance, so a `static` has its initial value in every call. Memory is
-//! handed out of an arena that goes with the instance; without the default feature `arena`, an
-//! extension may have an allocator of its own.
+//! Each call runs in a fresh instance, so a `static` has its initial value in every call; what is
+//! to last goes into [`state`]. Memory is handed out of an arena that goes with the instance;
+//! without the default feature `arena`, an extension may have an allocator of its own.
 //!
 //! A hook may always call [`log`], [`budget`], [`context`] and [`settings`]. It may call
-//! [`embedding`], [`index`] and [`storage`] if the operator grants them. Calling one of these three
-//! imports it, and an import needs its grant, so an extension requests only what it uses.
+//! [`embedding`], [`index`], [`state`] and [`storage`] if the operator grants them. Calling one of
+//! these four imports it, and an import needs its grant, so an extension requests only what it
+//! uses.
 //!
 //! In native tests there is no host; the module `testing` provides a fake one.
 
@@ -69,11 +72,12 @@ static ARENA: arena::Arena = arena::Arena::new();
 
 pub use error::{Backend, Error, Exceeded, Failure, Problem};
 pub use hooks::*;
-pub use host::{budget, context, embedding, index, log, settings, storage};
+pub use host::{budget, context, embedding, index, log, settings, state, storage};
 pub use metadata::Metadata;
 /// The JSON library whose values [`Metadata`] and filters use.
 pub use serde_json as json;
 pub use types::{
-    Allowance, Caller, Candidate, Draft, Embeddings, Explanation, Fact, Fusion, Hash, Hit, IdPage,
-    Leg, Mode, Query, Ranked, Refusal, Request, Verb,
+    Allowance, Caller, Candidate, Change, ChangeKind, DeletionRefusal, Draft, Embeddings,
+    Explanation, Fact, Fusion, Hash, Hit, IdPage, KeyPage, Leg, Mode, Query, Ranked, Refusal,
+    Request, StateEntry, Verb,
 };

@@ -19,9 +19,13 @@
 //! Outside of [`Host::run`], log lines are discarded, the budget is large, and every other
 //! call fails.
 
+mod state;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use state::State;
 
 use crate::log::Level;
 use crate::{Allowance, Backend, Caller, Error, Fact, Failure, Query, Request};
@@ -39,6 +43,7 @@ pub struct Host {
     settings: Option<String>,
     secrets: BTreeMap<String, String>,
     notes: Rc<RefCell<BTreeMap<String, String>>>,
+    state: Rc<RefCell<State>>,
     lines: Rc<RefCell<Vec<(Level, String)>>>,
 }
 
@@ -120,6 +125,30 @@ impl Host {
         self.notes.borrow().get(name).cloned()
     }
 
+    /// Sets a key of the extension's state, as an earlier call would.
+    ///
+    /// # Panics
+    /// If there is no room.
+    #[must_use]
+    pub fn with_state(self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        let set = self.state.borrow_mut().set(key.as_ref(), value.as_ref(), None);
+        set.expect("the state has room");
+        self
+    }
+
+    /// Sets how many keys the state may have, and how many bytes with their values.
+    #[must_use]
+    pub fn with_state_quota(self, keys: usize, bytes: usize) -> Self {
+        self.state.borrow_mut().quota = (keys, bytes);
+        self
+    }
+
+    /// What hooks left under this key of the state.
+    pub fn state(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+        let entry = self.state.borrow().get(key.as_ref()).ok()??;
+        Some(entry.value)
+    }
+
     /// Makes storage, embedder and index fail.
     #[must_use]
     pub fn failing(mut self) -> Self {
@@ -169,12 +198,14 @@ fn current() -> Result<Host, Error> {
 /// Implements the functions of `host`.
 pub(crate) mod fake {
     use std::collections::HashSet;
+    use std::time::Duration;
 
     use super::{CURRENT, Host, current};
     use crate::embedding::Purpose;
     use crate::log::Level;
     use crate::{
-        Allowance, Caller, Candidate, Embeddings, Error, Fact, Hash, IdPage, Query, Request,
+        Allowance, Caller, Candidate, Embeddings, Error, Fact, Hash, IdPage, KeyPage, Query,
+        Request, StateEntry,
     };
 
     const PROFILE: &str = "fake";
@@ -238,6 +269,40 @@ pub(crate) mod fake {
             notes.insert(name.into(), value.into());
         }
         fits
+    }
+
+    pub(crate) fn state_get(key: &[u8]) -> Result<Option<StateEntry>, Error> {
+        current()?.state.borrow().get(key)
+    }
+
+    pub(crate) fn state_set(key: &[u8], value: &[u8], ttl: Option<u64>) -> Result<u64, Error> {
+        current()?.state.borrow_mut().set(key, value, ttl.map(Duration::from_millis))
+    }
+
+    pub(crate) fn state_compare_and_set(
+        key: &[u8],
+        expected: Option<u64>,
+        value: &[u8],
+        ttl: Option<u64>,
+    ) -> Result<u64, Error> {
+        let ttl = ttl.map(Duration::from_millis);
+        current()?.state.borrow_mut().compare_and_set(key, expected, value, ttl)
+    }
+
+    pub(crate) fn state_increment(key: &[u8], by: i64, ttl: Option<u64>) -> Result<i64, Error> {
+        current()?.state.borrow_mut().increment(key, by, ttl.map(Duration::from_millis))
+    }
+
+    pub(crate) fn state_delete(key: &[u8]) -> Result<bool, Error> {
+        current()?.state.borrow_mut().delete(key)
+    }
+
+    pub(crate) fn state_list(
+        prefix: &[u8],
+        cursor: Option<&[u8]>,
+        limit: u32,
+    ) -> Result<KeyPage, Error> {
+        Ok(current()?.state.borrow().list(prefix, cursor, limit))
     }
 
     pub(crate) fn embed(texts: &[&str], _purpose: Purpose) -> Result<Embeddings, Error> {

@@ -1,5 +1,7 @@
 //! The types that the host and an extension exchange.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::Metadata;
@@ -214,6 +216,65 @@ impl<T: Into<String>> From<T> for Refusal {
     }
 }
 
+/// Why a fact is not deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeletionRefusal {
+    /// Shown to the caller.
+    pub message: String,
+    /// For programs, for example `legal-hold`: at most 64 bytes.
+    pub code: Option<String>,
+    /// A JSON pointer into the fact, for example `/metadata/hold`: at most 256 bytes.
+    pub pointer: Option<String>,
+}
+
+impl DeletionRefusal {
+    /// A refusal with a message for the caller.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+
+    /// The same with a code for programs.
+    #[must_use]
+    pub fn with_code(self, code: impl Into<String>) -> Self {
+        Self { code: Some(code.into()), ..self }
+    }
+
+    /// The same with a pointer to what speaks against it.
+    #[must_use]
+    pub fn at(self, pointer: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.into()), ..self }
+    }
+}
+
+/// What happened to a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is new.
+    Stored,
+    /// It was written again.
+    Changed,
+    /// It is gone.
+    Deleted,
+    /// Changes are not known any more. Read what you depend on again.
+    Missed,
+}
+
+/// A change of a fact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The fact's id; empty for [`ChangeKind::Missed`].
+    pub id: String,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The number of the change. Later changes of the tenant have larger ones.
+    pub revision: u64,
+    /// The fact as it is now, which may be later than this change; `None` if there is none any
+    /// more, or it cannot be read.
+    pub fact: Option<Fact>,
+    /// How often this change was told to this extension in this run, from 1.
+    pub attempt: u32,
+}
+
 /// What a call may still use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
@@ -277,6 +338,33 @@ pub struct IdPage {
     pub ids: Vec<String>,
     /// Where the next page starts. Opaque; `None` on the last page.
     pub cursor: Option<String>,
+}
+
+/// A value in the extension's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateEntry {
+    /// Any bytes.
+    pub value: Vec<u8>,
+    /// Differs from the version of every earlier value of this key.
+    pub version: u64,
+    /// How long until the key expires; `None` if it does not.
+    pub expires_in: Option<Duration>,
+}
+
+impl StateEntry {
+    /// The value as text; `None` if it is not UTF-8.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.value).ok()
+    }
+}
+
+/// One page of keys, in the order of their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPage {
+    /// The keys of this page. There may be none and still be a cursor.
+    pub keys: Vec<Vec<u8>>,
+    /// Where the next page starts; `None` on the last page.
+    pub cursor: Option<Vec<u8>>,
 }
 
 /// Who asks.

@@ -5,11 +5,11 @@
 //! files are the documentation.
 //!
 //! The crate root has the world of the logic ([`Logic`]). Each hook of an extension has its own
-//! module ([`on_store`], [`on_query`], [`on_read`], [`rerank`]); the modules share the types and
-//! the import traits of the root, so one implementation of an import serves every world.
-//! [`retrieval`] is the interface of a package of its own that only a logic may import, and
-//! [`context`] and [`settings`] those of two that every guest may.
-//! [`self_test`] calls the optional test that a component may export.
+//! module ([`on_store`], [`on_query`], [`on_read`], [`rerank`], [`on_delete`], [`on_change`]); the
+//! modules share the types and the import traits of the root, so one implementation of an import
+//! serves every world. [`retrieval`] is the interface of a package of its own that only a logic may
+//! import, and [`context`] and [`settings`] those of two that every guest may; [`state`] needs a
+//! grant. [`self_test`] calls the optional test that a component may export.
 //!
 //! ```
 //! use kenning_bindings::kenning::knowledge::types::Fact;
@@ -26,21 +26,25 @@ wasmtime::component::bindgen!({
     world: "logic",
     imports: { default: async | trappable },
     exports: { default: async },
+    // For recordings of calls.
+    additional_derives: [serde::Serialize, serde::Deserialize],
 });
 
 mod hooks;
 
 /// A module for each hook: a world that exports it, on the logic's types.
 macro_rules! hook_modules {
-    ($($module:ident: $hook:ident $name:literal, $world:literal, $bindings:ident, $pre:ident,
+    ($($module:ident: $hook:ident $package:literal, $name:literal, $world:literal,
+       $bindings:ident, $pre:ident,
        $interface:ident.$call:ident($($argument:ident: $type:ty),+) fuel by $input:ident
        -> $output:ty, $on_failure:ident;)+) => {
         $(pub mod $module {
             wasmtime::component::bindgen!({
-                path: "../../wit",
+                path: ["../../wit", "../../wit/events"],
                 world: $world,
                 imports: { default: async | trappable },
                 exports: { default: async },
+                additional_derives: [serde::Serialize, serde::Deserialize],
                 with: {
                     "kenning:knowledge/types": crate::kenning::knowledge::types,
                     "kenning:knowledge/storage": crate::kenning::knowledge::storage,
@@ -56,6 +60,14 @@ macro_rules! hook_modules {
 
 for_each_hook!(hook_modules);
 
+/// Why an extension refuses to have a fact deleted.
+pub use on_delete::exports::kenning::events::on_delete::Refusal as DeletionRefusal;
+
+/// A change of a fact, and its kind.
+pub use on_change::exports::kenning::events::on_change::{
+    Change as FactChange, Kind as FactChangeKind,
+};
+
 /// What a logic that ranks by both retrievers' scores may import, on the logic's types.
 pub mod retrieval {
     wasmtime::component::bindgen!({
@@ -66,6 +78,7 @@ pub mod retrieval {
         ",
         world: "kenning:host/retrieving",
         imports: { default: async | trappable },
+        additional_derives: [serde::Serialize, serde::Deserialize],
         with: { "kenning:knowledge/types": crate::kenning::knowledge::types },
     });
 
@@ -82,6 +95,7 @@ pub mod context {
         ",
         world: "kenning:host/asked",
         imports: { default: async | trappable },
+        additional_derives: [serde::Serialize, serde::Deserialize],
         with: { "kenning:knowledge/types": crate::kenning::knowledge::types },
     });
 
@@ -97,6 +111,23 @@ pub mod settings {
     });
 
     pub use kenning::settings::settings::*;
+}
+
+/// What an extension keeps from one call to the next, on the logic's types.
+pub mod state {
+    wasmtime::component::bindgen!({
+        path: ["../../wit", "../../wit/state"],
+        inline: "
+            package kenning:host;
+            world stateful { import kenning:state/state@0.1.0; }
+        ",
+        world: "kenning:host/stateful",
+        imports: { default: async | trappable },
+        additional_derives: [serde::Serialize, serde::Deserialize],
+        with: { "kenning:knowledge/types": crate::kenning::knowledge::types },
+    });
+
+    pub use kenning::state::state::*;
 }
 
 /// The world of a component that says which settings it takes.

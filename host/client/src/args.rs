@@ -1,6 +1,7 @@
 //! The arguments of every command, with their help text.
 
 mod bulk;
+mod copies;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,8 @@ use serde::Serialize;
 
 use bulk::{IMPORT_EXAMPLES, INGEST_HELP};
 pub use bulk::{ImportArgs, IngestArgs};
+use copies::BACKUP_HELP;
+pub use copies::BackupArgs;
 
 use crate::admin::{ExtensionCommand, LogicCommand};
 use crate::dev::{DEV_HELP, DevArgs};
@@ -69,6 +72,9 @@ pub enum Command {
     /// Show what is known of a failed request: guests, limits, where time and fuel went
     #[command(after_help = WHY_HELP)]
     Why(AdminCall<WhyArgs>),
+    /// Copy everything that a running server has into a folder
+    #[command(after_help = BACKUP_HELP)]
+    Backup(AdminCall<BackupArgs>),
     /// Show what operators did, newest first
     #[command(after_help = AUDIT_HELP)]
     Audit(AdminCall<AuditArgs>),
@@ -171,6 +177,7 @@ impl Command {
             Self::Dev(call) => return call.connection.clone().into_admin(),
             Self::Tenant(command) => return command.connection().into(),
             Self::Why(call) => return (&call.connection).into(),
+            Self::Backup(call) => return (&call.connection).into(),
             Self::Audit(call) => return (&call.connection).into(),
         };
         connection.clone().into_tenant()

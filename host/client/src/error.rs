@@ -100,6 +100,9 @@ pub enum Error {
         /// How long none was made.
         waited: Duration,
     },
+    /// A backup cannot be read or written.
+    #[error(transparent)]
+    Backup(#[from] kenning_backup::BackupError),
     /// A file or standard input cannot be read.
     #[error("cannot read {what}: {cause}")]
     Input {
@@ -141,6 +144,7 @@ impl Error {
             | Self::StillLive(_)
             | Self::StillPending { .. }
             | Self::NotKenning { .. }
+            | Self::Backup(_)
             | Self::Input { .. }
             | Self::Output { .. } => Exit::Failed,
         }

@@ -75,9 +75,9 @@ use futures::future::BoxFuture;
 
 pub use address::ServerAddress;
 pub use args::{
-    AuditArgs, ChangeArgs, ChangesArgs, Command, CountArgs, DeleteArgs, ExportArgs, Fusion,
-    GetArgs, ImportArgs, IngestArgs, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs, StoreMode,
-    UpdateArgs, WhyArgs,
+    AuditArgs, BackupArgs, ChangeArgs, ChangesArgs, Command, CountArgs, DeleteArgs, ExportArgs,
+    Fusion, GetArgs, ImportArgs, IngestArgs, ListArgs, Mode, SearchArgs, StatsArgs, StoreArgs,
+    StoreMode, UpdateArgs, WhyArgs,
 };
 pub use clean::{clean_lines, clean_styled, escape_controls, is_unprintable};
 pub use connection::{AdminConnection, Call, Connection, Key};

@@ -18,6 +18,11 @@ const OF_STEPS: &str = "{spinner} {msg}";
 const OF_VECTORS: &str =
     "{elapsed_precise} [{bar:30}] {human_pos} of {human_len} vectors, {eta} left";
 
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "))
+}
+
 /// A progress line, shared by everyone who updates it. It disappears when the last one is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
@@ -71,9 +76,7 @@ impl Progress {
             return Self::hidden();
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        bar.set_style(style(template));
         Self { bar, lines: Arc::default(), reported: Arc::default() }
     }
 
@@ -112,6 +115,16 @@ impl Progress {
     /// Adds received bytes; each line is a fact.
     pub(crate) fn received(&self, chunk: &[u8]) {
         let facts = self.add_lines(chunk);
+        self.bar.set_message(format!("{}/s", self.rate(facts)));
+        self.bar.set_position(facts);
+    }
+
+    /// Shows how many facts were copied, of `total` unless that is not known.
+    pub(crate) fn copied(&self, facts: u64, total: u64) {
+        if total > 0 && self.bar.length().is_none() {
+            self.bar.set_length(total);
+            self.bar.set_style(style(OF_KNOWN_FACTS));
+        }
         self.bar.set_message(format!("{}/s", self.rate(facts)));
         self.bar.set_position(facts);
     }

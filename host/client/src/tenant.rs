@@ -1,5 +1,7 @@
 //! The arguments of `kenning tenant`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use crate::AdminConnection;
@@ -30,6 +32,12 @@ pub enum TenantCommand {
     RotateKey(AdminCall<RotateArgs>),
     /// Revoke a key immediately
     RevokeKey(AdminCall<RevokeArgs>),
+    /// Copy a tenant into a file: its facts and vectors, extensions, logic, keys and quotas
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(AdminCall<ExportTenantArgs>),
+    /// Take in a tenant that was exported here or on another server
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Import(AdminCall<ImportTenantArgs>),
     /// Delete a tenant with its keys, its facts and all its other data
     Delete(AdminCall<NameArgs>),
 }
@@ -80,6 +88,16 @@ Examples:
 The new key is valid immediately. The other keys stay valid until they are revoked or, with
 --grace-seconds, for that long. If the output is not a terminal, only the new key is printed.";
 
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  kenning tenant export acme acme.kenning
+  kenning tenant import acme.kenning --server https://other.example
+  kenning tenant import acme.kenning --name acme-copy
+
+The facts keep their ids, texts, metadata, times, order and vectors. The keys stay valid, unless the
+server knows them as another tenant's. The file holds no secrets, but the facts and the hashes of
+keys: only its owner may read it.";
+
 impl TenantCommand {
     /// The connection options of this command.
     pub(crate) fn connection(&self) -> &AdminConnection {
@@ -92,6 +110,8 @@ impl TenantCommand {
             Self::Grants(call) => &call.connection,
             Self::RotateKey(call) => &call.connection,
             Self::RevokeKey(call) => &call.connection,
+            Self::Export(call) => &call.connection,
+            Self::Import(call) => &call.connection,
             Self::Delete(call) => &call.connection,
         }
     }
@@ -117,6 +137,25 @@ pub struct NoArgs {}
 pub struct NameArgs {
     /// The tenant's name
     pub name: String,
+}
+
+/// The arguments of `kenning tenant export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportTenantArgs {
+    /// The tenant's name
+    pub name: String,
+    /// The file to write
+    pub file: PathBuf,
+}
+
+/// The arguments of `kenning tenant import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportTenantArgs {
+    /// A file that `kenning tenant export` wrote
+    pub file: PathBuf,
+    /// The tenant's name here, which must be free [default: the one that it had]
+    #[arg(long)]
+    pub name: Option<String>,
 }
 
 /// The arguments of `kenning tenant create`.

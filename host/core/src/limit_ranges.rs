@@ -14,7 +14,7 @@ const GIB: u64 = 1024 * MIB;
 const LONGEST_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 
 /// Limits for which zero has a meaning: nothing waits, is kept or is allowed.
-pub(crate) const MAY_BE_ZERO: [&str; 19] = [
+pub(crate) const MAY_BE_ZERO: [&str; 20] = [
     "compile_before_ready_ms",
     "component_upload_bytes_per_second",
     "embedding_cache_bytes",
@@ -29,6 +29,7 @@ pub(crate) const MAY_BE_ZERO: [&str; 19] = [
     "proof_errors_percent",
     "proof_overlap_percent",
     "proof_requests",
+    "recordings",
     "shutdown_drain_ms",
     "store_embedding_ms",
     "watch_calls",

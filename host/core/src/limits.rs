@@ -153,6 +153,16 @@ pub struct Limits {
 
     /// Extensions of one tenant. Each hook of each extension costs a call one more instance.
     pub extensions: usize,
+    /// Keys that one extension keeps in its state.
+    pub state_keys: u64,
+    /// Bytes of these keys and their values.
+    pub state_bytes: u64,
+    /// One such key.
+    pub state_key_bytes: usize,
+    /// One value in an extension's state.
+    pub state_value_bytes: usize,
+    /// Changes that one extension did not take and that are kept for it, to be told again.
+    pub dead_letters: u64,
     /// Recent requests that are recorded, to be replayed on a candidate; 0 records none.
     pub proof_requests: usize,
     /// How long the replay may take.
@@ -211,6 +221,14 @@ pub struct Limits {
     /// How long an administrative act stays on record.
     #[serde(rename = "audit_age_ms", with = "milliseconds")]
     pub audit_age: Duration,
+
+    /// Recordings of what guests saw whose calls failed, in this host's memory; 0 keeps none.
+    pub recordings: usize,
+    /// Bytes of all of them together.
+    pub recordings_bytes: usize,
+    /// How long one is kept.
+    #[serde(rename = "recordings_age_ms", with = "milliseconds")]
+    pub recordings_age: Duration,
 
     /// Changes that are kept of each tenant, for callers and other hosts to follow. A host that has
     /// missed more reads the whole tenant again. About 100 bytes each.
@@ -316,6 +334,11 @@ impl Default for Limits {
             guest_wait: Duration::from_secs(1),
 
             extensions: 16,
+            state_keys: 10_000,
+            state_bytes: 16 * MIB as u64,
+            state_key_bytes: 512,
+            state_value_bytes: 64 * KIB,
+            dead_letters: 1_000,
             proof_requests: 200,
             proof: Duration::from_secs(10),
             proof_errors_percent: 1,
@@ -341,6 +364,10 @@ impl Default for Limits {
 
             audit_records: 10_000,
             audit_age: Duration::from_secs(90 * 24 * 60 * 60),
+
+            recordings: 500,
+            recordings_bytes: 32 * MIB,
+            recordings_age: Duration::from_secs(24 * 60 * 60),
 
             stream_changes: 20_000,
             stream_age: Duration::from_secs(60 * 60),

@@ -10,7 +10,7 @@
 //! The wasmtime store is dropped when the guest's part ends, however it ends. So no state passes
 //! from one call to the next, and a failure affects only its own call.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -22,15 +22,19 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use crate::component::engine::Engines;
 use crate::component::linked::Pre;
 use crate::embedders::GivenVectors;
+use crate::fuel::FuelMeter;
 use crate::guest::{Failing, Guest};
 use crate::health::{Begun, Counted};
+use crate::hook_stats::HookCall;
 use crate::outcome::{CallError, DeadlinePassed, GuestError, GuestLimit, GuestRun, Waiting};
+use crate::recorded_call::RecordedCall;
+use crate::recording::{CallEnd, Input, Player, Recorder, Recording, Stopped, Witness};
 use crate::request_context::RequestContext;
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
 use crate::state::State;
 use crate::trace::{CallTracer, Ran, stack};
-use crate::trap;
+use crate::trap::{self, Frame};
 
 /// Calls one export of a guest, given its bindings of type `B`, and returns the result.
 pub trait GuestCall<B, R>:
@@ -53,6 +57,8 @@ pub struct Invocation {
     /// A hash of what it is given, to tell failures on one input from failures on many; `None`
     /// where that makes no difference.
     pub input: Option<u64>,
+    /// Bytes of text and metadata that it is given.
+    pub bytes: usize,
 }
 
 /// What all guests of a call share.
@@ -73,6 +79,47 @@ pub(crate) struct CallContext {
     pub(crate) dry_run: bool,
     pub(crate) slice: Slice,
     pub(crate) tracer: Arc<CallTracer>,
+    /// The recording that answers the guest; `None` unless its call is replayed.
+    pub(crate) replay: Option<Arc<Replay>>,
+}
+
+/// A recorded call that is replayed.
+pub(crate) struct Replay {
+    pub(crate) recording: Arc<Recording>,
+    /// Whether the guest has the recorded bytes.
+    pub(crate) is_same: bool,
+    /// What was seen, once the guest has ended.
+    pub(crate) seen: Mutex<Seen>,
+}
+
+/// What a replay did.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// The fuel that the guest used itself.
+    pub(crate) guest_fuel: u64,
+    /// One line for each call of an import.
+    pub(crate) trace: Vec<String>,
+    /// Why it ended early.
+    pub(crate) stopped: Option<Stopped>,
+    /// Where it stood when it failed.
+    pub(crate) frames: Vec<Frame>,
+}
+
+impl Replay {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The fuel to give the guest, of `usual`. Where fuel or time ended the recorded call, the
+    /// guest is stopped where it was then.
+    fn fuel(&self, usual: u64) -> u64 {
+        let Recording { ended, fuel_used, fuel_limit, guest_fuel, .. } = &*self.recording;
+        let was_stopped = matches!(ended, CallEnd::Deadline { .. }) || fuel_used >= fuel_limit;
+        match self.is_same && was_stopped && !self.recording.ends_in_import() {
+            true => *guest_fuel,
+            false => usual,
+        }
+    }
 }
 
 /// Runs `run` in a fresh instance of `guest`, and reports how it went.
@@ -81,22 +128,27 @@ pub(crate) async fn run_guest<P: Pre, R>(
     guest: &Arc<Guest>,
     pre: &P,
     invocation: Invocation,
+    input: Option<Arc<dyn Input>>,
     run: impl GuestCall<P::Bindings, R>,
 ) -> GuestRun<R> {
     let begun = Instant::now();
     context.tracer.begin(guest, invocation.operation);
-    let mut store = new_store(context, guest, invocation.fuel);
+    let given = context.replay.as_ref().map_or(invocation.fuel, |one| one.fuel(invocation.fuel));
+    let mut store = new_store(context, guest, given, witness(context, guest, input.is_some()));
     let outcome = timeout_at(context.deadline.into(), async {
         let bindings = pre.instantiate(&mut store).await?;
         run(&bindings, &mut store).await
     })
     .await;
-    let mut stacked = Vec::new();
+    let (mut stacked, mut frames) = (Vec::new(), Vec::new());
     let result = match outcome {
         Ok(Ok(result)) => Ok(result),
         Ok(Err(error)) => {
             store.data().log.finish();
             stacked = stack(&error, &store.data().log.last_lines());
+            if context.replay.is_some() {
+                frames = trap::frames(&error);
+            }
             Err(classify(&error, &store, invocation.fuel))
         }
         Err(_) => Err(deadline(store.data().waiting)),
@@ -104,8 +156,28 @@ pub(crate) async fn run_guest<P: Pre, R>(
     let left = store.get_fuel().unwrap_or_default();
     store.data_mut().fuel.note_left(left);
     let fuel_used = store.data().fuel.used();
+    let guest_fuel = given.saturating_sub(left);
+    let recorded = match std::mem::take(&mut store.data_mut().witness) {
+        Witness::Nobody => None,
+        Witness::Recorder(recorder) => input.map(|input| RecordedCall {
+            noted: recorder.of(input),
+            guest: guest.clone(),
+            operation: invocation.operation,
+            fuel_limit: invocation.fuel,
+            fuel_used,
+            guest_fuel,
+        }),
+        Witness::Player(player) => {
+            if let Some(replay) = &context.replay {
+                let Player { trace, stopped, .. } = *player;
+                *replay.seen() = Seen { guest_fuel, trace, stopped, frames };
+            }
+            None
+        }
+    };
     let ran = ran(guest, invocation, &store, begun.elapsed(), fuel_used);
-    report(&ran, invocation.input, &store, result.as_ref().err(), &stacked);
+    report(&ran, invocation, &store, result.as_ref().err(), &stacked);
+    let recorded = keep_failed(context, recorded, result.as_ref().err(), &stacked);
     context.tracer.end(ran, result.as_ref().err(), stacked);
     let state = store.data();
     if !state.unindexed.is_empty() {
@@ -121,15 +193,51 @@ pub(crate) async fn run_guest<P: Pre, R>(
         Err(cause) => Err(GuestError { cause, guest: guest.clone() }),
     };
     let validity = store.data().validity;
-    GuestRun { result, outcome_unknown, revision, validity, fuel_used }
+    GuestRun { result, outcome_unknown, revision, validity, fuel_used, recorded }
+}
+
+/// Who sees what the guest sees. Nothing is recorded of what no caller asked for.
+fn witness(context: &CallContext, guest: &Guest, has_input: bool) -> Witness {
+    if let Some(replay) = &context.replay {
+        return Witness::Player(Box::new(Player::new(replay.recording.clone(), replay.is_same)));
+    }
+    let is_recorded = has_input
+        && guest.is_recorded
+        && !context.dry_run
+        && context.request.id.is_some()
+        && context.services.recordings.is_enabled();
+    match is_recorded {
+        true => Witness::Recorder(Box::new(Recorder::new())),
+        false => Witness::Nobody,
+    }
+}
+
+/// Keeps what was recorded of a guest that failed; gives back what was recorded of another.
+fn keep_failed(
+    context: &CallContext,
+    recorded: Option<RecordedCall>,
+    error: Option<&CallError>,
+    stack: &[String],
+) -> Option<RecordedCall> {
+    let ended = match error {
+        None => return recorded,
+        // The host's own failures are not the author's to look into.
+        Some(CallError::Host(_) | CallError::Overloaded { .. }) => return None,
+        Some(error @ CallError::Deadline { .. }) => CallEnd::Deadline { error: error.to_string() },
+        Some(error) => CallEnd::Failed { error: error.to_string() },
+    };
+    let CallContext { services, tenant, request, .. } = context;
+    recorded?.keep(services, tenant, request, ended, stack.to_vec());
+    None
 }
 
 /// A store with its limits set, which also bound what runs during instantiation.
-fn new_store(context: &CallContext, guest: &Guest, fuel: u64) -> Store<State> {
+fn new_store(context: &CallContext, guest: &Guest, fuel: u64, witness: Witness) -> Store<State> {
     let services = context.services.clone();
     let (bytes, handles) = (services.limits.host_call_bytes, services.limits.guest_handles);
     let (tenant, slice, dry_run) = (context.tenant.clone(), context.slice.clone(), context.dry_run);
-    let mut state = State::new(services, tenant, context.deadline, guest, dry_run, fuel, slice);
+    let mut state = State::new(services, tenant, context.deadline, guest, dry_run, witness, slice);
+    state.fuel = FuelMeter::new(fuel);
     state.registry = context.registry;
     state.expected = context.expected.clone();
     state.given = context.given.clone();
@@ -165,6 +273,9 @@ fn classify(error: &wasmtime::Error, store: &Store<State>, fuel: u64) -> CallErr
     let state = store.data();
     if error.is::<DeadlinePassed>() {
         return deadline(Waiting::Nothing);
+    }
+    if error.is::<Stopped>() {
+        return CallError::Host(error.root_cause().to_string());
     }
     if error.is::<PoolConcurrencyLimitError>() {
         // The pool has room for every guest that holds a permit.
@@ -237,7 +348,7 @@ fn ran(
 /// counts nowhere: the operator's proof says nothing about callers.
 fn report(
     ran: &Ran,
-    input: Option<u64>,
+    invocation: Invocation,
     store: &Store<State>,
     error: Option<&CallError>,
     stack: &[String],
@@ -267,12 +378,18 @@ fn report(
         log_failure(ran, state, error, stack);
     }
     let (tenant, operation, took, fuel) = (&state.tenant, *operation, *in_guest, *fuel_used);
+    let input = invocation.input;
     let counted = Counted { tenant, operation, input, took, fuel, failed };
     let begun = guest.health.count(&counted);
     if begun != Begun::default() {
         let (tenant, guest) = (tenant.clone(), guest.clone());
         // Nobody subscribes in benchmarks.
         let _ = state.services.failing.send(Failing { tenant, guest, begun });
+    }
+    if let Some(stats) = &guest.stats {
+        let (memory, bytes) = (ran.memory_bytes, invocation.bytes);
+        let error = error.map(CallError::kind);
+        stats.count(&HookCall { hook: operation, error, fuel, bytes, memory, took });
     }
     metrics::histogram!("kenning_guest_seconds", "operation" => operation)
         .record(in_guest.as_secs_f64());

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use kenning_bindings::self_test::SelfTestedPre;
+use kenning_bindings::{DeletionRefusal, FactChange};
 use kenning_storage::FactId;
 
 use crate::call::Invocation;
@@ -38,6 +39,7 @@ impl Session {
     ) -> LogicResult<Vec<Result<Stored, Error>>> {
         let bytes = drafts.iter().map(|draft| draft.text.len() + draft.metadata.len()).sum();
         let invocation = self.invocation("store", bytes, drafts.len());
+        let drafts = self.give_guest(drafts);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
             Box::pin(async move {
                 logic.kenning_knowledge_facts().call_store_drafts(store, &drafts).await
@@ -56,6 +58,7 @@ impl Session {
         ids: Vec<String>,
     ) -> LogicResult<Vec<Option<Fact>>> {
         let invocation = self.invocation("get", 0, ids.len());
+        let ids = self.give_guest(ids);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
             Box::pin(async move { logic.kenning_knowledge_facts().call_get(store, &ids).await })
         })
@@ -76,11 +79,13 @@ impl Session {
         // A substring is looked for in as many facts as the budget allows.
         let facts = if containing.is_some() { usize::MAX / 2 } else { limit as usize };
         let invocation = self.invocation("list", 0, facts);
+        let input = self.give_guest((containing, limit, cursor));
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
             Box::pin(async move {
+                let (containing, limit, cursor) = &*input;
                 logic
                     .kenning_knowledge_facts()
-                    .call_list(store, containing.as_deref(), limit, cursor.as_deref())
+                    .call_list(store, containing.as_deref(), *limit, cursor.as_deref())
                     .await
             })
         })
@@ -100,9 +105,10 @@ impl Session {
         let length = |part: &Option<String>| part.as_ref().map_or(0, String::len);
         let invocation =
             self.invocation("update", length(&change.text) + length(&change.metadata), 1);
+        let input = self.give_guest((id, change));
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
             Box::pin(async move {
-                logic.kenning_knowledge_facts().call_update(store, &id, &change).await
+                logic.kenning_knowledge_facts().call_update(store, &input.0, &input.1).await
             })
         })
         .await
@@ -132,6 +138,7 @@ impl Session {
     /// When the guest does not return.
     pub async fn delete(&mut self, logic: &Generation, id: String) -> LogicResult<()> {
         let invocation = self.invocation("delete", 0, 1);
+        let id = self.give_guest(id);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
             Box::pin(async move { logic.kenning_knowledge_facts().call_delete(store, &id).await })
         })
@@ -148,6 +155,7 @@ impl Session {
         ids: Vec<String>,
     ) -> LogicResult<Vec<Option<Entry>>> {
         let invocation = self.invocation("entries", 0, ids.len());
+        let ids = self.give_guest(ids);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
             Box::pin(async move { logic.kenning_knowledge_facts().call_entries(store, &ids).await })
         })
@@ -160,6 +168,7 @@ impl Session {
     /// When the guest does not return.
     pub async fn search(&mut self, logic: &Generation, query: Query) -> LogicResult<Answer> {
         let invocation = self.invocation("search", query.text.len(), query.top_k as usize);
+        let query = self.give_guest(query);
         self.run(&logic.guest, &logic.linked.logic, invocation, move |logic, store| {
             Box::pin(
                 async move { logic.kenning_knowledge_search().call_search(store, &query).await },
@@ -200,7 +209,8 @@ impl Session {
     }
 
     fn invocation(&self, operation: &'static str, bytes: usize, items: usize) -> Invocation {
-        Invocation { operation, fuel: self.services().limits.fuel(bytes, items), input: None }
+        let fuel = self.services().limits.fuel(bytes, items);
+        Invocation { operation, fuel, input: None, bytes }
     }
 }
 
@@ -272,8 +282,40 @@ impl HookInput for Vec<Hit> {
     }
 }
 
+impl HookInput for Fact {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.metadata.len()
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+
+    fn hash_content(&self, hasher: &mut DefaultHasher) {
+        (&self.text, &self.metadata).hash(hasher);
+    }
+}
+
+impl HookInput for FactChange {
+    fn bytes(&self) -> usize {
+        self.fact.as_ref().map_or(0, HookInput::bytes)
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+
+    fn hash_content(&self, hasher: &mut DefaultHasher) {
+        match &self.fact {
+            Some(fact) => fact.hash_content(hasher),
+            None => self.id.hash(hasher),
+        }
+    }
+}
+
 macro_rules! call_hooks {
-    ($($module:ident: $hook:ident $name:literal, $world:literal, $bindings:ident, $pre:ident,
+    ($($module:ident: $hook:ident $package:literal, $name:literal, $world:literal,
+       $bindings:ident, $pre:ident,
        $interface:ident.$call:ident($($argument:ident: $type:ty),+) fuel by $input:ident
        -> $output:ty, $on_failure:ident;)+) => {
         /// The hooks of an extension; `None` from one that it does not have.
@@ -292,8 +334,12 @@ macro_rules! call_hooks {
                 $($argument.hash_content(&mut hasher);)+
                 let invocation = self.hook_invocation($name, $input.bytes(), $input.items());
                 let invocation = Invocation { input: Some(hasher.finish()), ..invocation };
+                let input = self.give_guest(($($argument,)+));
                 self.run(guest, pre, invocation, move |hook, store| {
-                    Box::pin(async move { hook.$interface().$call(store, $(&$argument),+).await })
+                    Box::pin(async move {
+                        let ($($argument,)+) = &*input;
+                        hook.$interface().$call(store, $($argument),+).await
+                    })
                 })
                 .await
                 .map(|(given, _)| Some(given))
@@ -347,6 +393,6 @@ impl Session {
 
     fn hook_invocation(&self, operation: &'static str, bytes: usize, items: usize) -> Invocation {
         let fuel = self.services().limits.extension_fuel(bytes, items);
-        Invocation { operation, fuel, input: None }
+        Invocation { operation, fuel, input: None, bytes }
     }
 }

@@ -44,6 +44,11 @@ impl FuelMeter {
         self.in_host <= self.left
     }
 
+    /// What the host has used.
+    pub(crate) fn in_host(&self) -> u64 {
+        self.in_host
+    }
+
     /// What is left of `left`, wasmtime's count, for guest and host.
     pub(crate) fn left_of(&self, left: u64) -> u64 {
         left.saturating_sub(self.in_host)

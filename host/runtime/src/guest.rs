@@ -8,6 +8,7 @@ use kenning_core::provenance::GenerationRef;
 use kenning_storage::TenantId;
 
 use crate::health::{Begun, Health};
+use crate::hook_stats::HookStats;
 use crate::log_buffer::LogBuffer;
 
 /// Which guest of a tenant.
@@ -65,9 +66,13 @@ pub struct Guest {
     pub health: Health,
     /// An extension's log lines, for its author.
     pub lines: Option<Arc<LogBuffer>>,
+    /// What an extension's hooks cost.
+    pub stats: Option<Arc<HookStats>>,
     /// What the operator set for this generation of an extension, as a JSON object; `None` for
     /// nothing.
     pub settings: Option<Arc<str>>,
+    /// Whether its calls are recorded, and kept if they fail.
+    pub is_recorded: bool,
 }
 
 /// Announces that a guest fails on call after call.
@@ -84,19 +89,31 @@ pub struct Failing {
 impl Guest {
     /// A generation of the logic.
     pub fn logic(reference: GenerationRef) -> Arc<Self> {
-        let (component, health) = (Component::Logic, Health::default());
-        Arc::new(Self { component, reference, health, lines: None, settings: None })
+        Arc::new(Self::new(Component::Logic, reference))
     }
 
-    /// A generation of the extension `name`. `lines` outlives the generation.
+    /// The logic that this host brings, whose calls are not recorded: nobody would look into them.
+    pub fn built_in(reference: GenerationRef) -> Arc<Self> {
+        Arc::new(Self { is_recorded: false, ..Self::new(Component::Logic, reference) })
+    }
+
+    pub(crate) fn new(component: Component, reference: GenerationRef) -> Self {
+        let (health, lines, stats, settings) = Default::default();
+        Self { component, reference, health, lines, stats, settings, is_recorded: true }
+    }
+
+    /// A generation of the extension `name`, which goes on with the log and the statistics of the
+    /// one `before` it.
     pub fn extension(
         name: &str,
         reference: GenerationRef,
-        lines: Arc<LogBuffer>,
+        before: Option<&Self>,
         settings: Option<Arc<str>>,
     ) -> Arc<Self> {
-        let (component, health) = (Component::Extension(name.into()), Health::default());
-        Arc::new(Self { component, reference, health, lines: Some(lines), settings })
+        let guest = Self::new(Component::Extension(name.into()), reference);
+        let lines = before.and_then(|before| before.lines.clone()).unwrap_or_default();
+        let stats = before.and_then(|before| before.stats.clone()).unwrap_or_default();
+        Arc::new(Self { lines: Some(lines), stats: Some(stats), settings, ..guest })
     }
 
     /// The limit on its memories and tables together, in bytes.

@@ -15,7 +15,10 @@
 //! | `state` | the data of a guest's wasmtime store; `memory` and `fuel` meter the guest |
 //! | `outcome` | the result and effects of a guest call, or why it failed |
 //! | `guest` | a guest's identity; `health` counts its failures, `log_buffer` keeps its log lines |
+//! | `hook_stats` | what the calls of an extension's hooks cost |
 //! | `trace` | which guests a call ran, and where its time and fuel went |
+//! | `recording` | what a guest saw in a call; `recorded_call` keeps it |
+//! | `replay` | has a guest see again what was recorded |
 //! | `dry_run` | captures what a guest writes in a dry run |
 //! | `request_context` | who makes a call and what for, as its guests may know |
 //! | `secrets` | what the operator gives to single extensions |
@@ -55,11 +58,15 @@ pub mod fuzzing;
 mod generation;
 mod guest;
 mod health;
+mod hook_stats;
 mod imports;
 mod log_buffer;
 mod log_lines;
 mod memory;
 mod outcome;
+mod recorded_call;
+mod recording;
+mod replay;
 mod request_context;
 mod schedule;
 mod secrets;
@@ -85,9 +92,13 @@ pub use exports::LogicResult;
 pub use generation::Generation;
 pub use guest::{Component, Failing, Guest};
 pub use health::{Begun, Health, Reading, TenantReading};
+pub use hook_stats::{HookCost, HookStats};
 pub use kenning_bindings::kenning::knowledge::types as wit;
+pub use kenning_bindings::{DeletionRefusal, FactChange, FactChangeKind};
 pub use log_buffer::{LogBuffer, LogLine};
 pub use outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
+pub use recording::{CallEnd, Recording, Recordings};
+pub use replay::{ReplayError, Replayed, replay};
 pub use request_context::{CallerIdentity, ExtensionOptions, Notes, RequestContext, Verb};
 pub use schedule::admission::Priority;
 pub use secrets::{SECRET_BYTES, Secret, Secrets};
@@ -95,3 +106,4 @@ pub use services::Services;
 pub use session::{Runtime, Session};
 pub use tenant_index::TenantIndex;
 pub use trace::CallTracer;
+pub use trap::Frame;

@@ -7,6 +7,7 @@ use kenning_embedder::Vector;
 use kenning_storage::{FactId, Revision, StorageError};
 
 use crate::guest::Guest;
+use crate::recorded_call::RecordedCall;
 
 /// What a guest is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +128,18 @@ impl CallError {
             Self::Overloaded { .. } | Self::Host(_) => false,
         }
     }
+
+    /// Its kind, as statistics name it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Trapped(_) => "trapped",
+            Self::OutOfFuel { .. } => "out_of_fuel",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::Limit { .. } => "limit",
+            Self::Deadline { .. } => "deadline",
+            Self::Overloaded { .. } | Self::Host(_) => "host",
+        }
+    }
 }
 
 /// What a guest did in a call, to validate its result against.
@@ -174,6 +187,8 @@ pub(crate) struct GuestRun<R> {
     pub(crate) revision: Option<Revision>,
     pub(crate) validity: Validity,
     pub(crate) fuel_used: u64,
+    /// What was noted of it, if it succeeded.
+    pub(crate) recorded: Option<RecordedCall>,
 }
 
 /// The guest, or the host for it, was computing when its deadline passed; it ends the call.

@@ -18,16 +18,19 @@ use futures::future::BoxFuture;
 use kenning_embedder::Vector;
 use kenning_index::{Index, IndexError, Work};
 use kenning_storage::{RegistryRevision, Revision, TenantId};
+use serde::Serialize;
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use crate::call::{CallContext, GuestCall, Invocation, run_guest};
+use crate::call::{CallContext, GuestCall, Invocation, Replay, run_guest};
 use crate::component::engine::Engines;
 use crate::component::linked::Pre;
 use crate::guest::Guest;
 use crate::imports::search::{self, Bounds};
 use crate::outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
+use crate::recorded_call::RecordedCall;
+use crate::recording::{CallEnd, Input};
 use crate::request_context::RequestContext;
 use crate::schedule::admission::{Admission, Priority};
 use crate::schedule::epoch::EpochClock;
@@ -150,6 +153,7 @@ impl Runtime {
             dry_run,
             slice: slice.clone(),
             tracer,
+            replay: None,
         };
         let ticking = self.clock.tick();
         let session = Session::new(context);
@@ -206,12 +210,16 @@ pub struct Session {
     revision: Option<Revision>,
     validity: Validity,
     fuel_used: u64,
+    /// What the next guest is given.
+    input: Option<Arc<dyn Input>>,
+    /// What was noted of the last guest, if it succeeded.
+    recorded: Option<RecordedCall>,
 }
 
 impl Session {
     fn new(context: CallContext) -> Self {
-        let validity = Validity::default();
-        Self { context, outcome_unknown: false, revision: None, validity, fuel_used: 0 }
+        let (outcome_unknown, revision, validity, fuel_used, input, recorded) = Default::default();
+        Self { context, outcome_unknown, revision, validity, fuel_used, input, recorded }
     }
 
     /// What the imports of the guests are served by.
@@ -250,6 +258,32 @@ impl Session {
     /// From now on these vectors stand for their texts, in a tenant whose callers give them.
     pub fn give(&mut self, vectors: HashMap<String, Vector>) {
         self.context.given = Arc::new(vectors);
+    }
+
+    /// Has the guest answered from a recording.
+    #[must_use]
+    pub(crate) fn replaying(mut self, replay: Arc<Replay>) -> Self {
+        self.context.replay = Some(replay);
+        self
+    }
+
+    /// The next guest is given `input`, for the recording of its call.
+    pub(crate) fn give_guest<T: Serialize + Send + Sync + 'static>(&mut self, input: T) -> Arc<T> {
+        let input = Arc::new(input);
+        self.input = Some(input.clone());
+        input
+    }
+
+    /// What the last guest returned is refused, for this reason; what was recorded of it is kept.
+    pub fn refuse(&mut self, error: impl ToString) {
+        let CallContext { services, tenant, request, .. } = &self.context;
+        if let Some(recorded) = self.recorded.take() {
+            if let Some(stats) = &recorded.guest.stats {
+                stats.count_refused(recorded.operation);
+            }
+            let ended = CallEnd::Refused { error: error.to_string() };
+            recorded.keep(services, tenant, request, ended, Vec::new());
+        }
     }
 
     /// What storage said of the registry that this session goes by.
@@ -314,7 +348,10 @@ impl Session {
         invocation: Invocation,
         run: impl GuestCall<P::Bindings, R>,
     ) -> Result<(R, CallEffects), GuestError> {
-        let ran = run_guest(&self.context, guest, pre, invocation, run).await;
+        let input = self.input.take();
+        self.recorded = None;
+        let ran = run_guest(&self.context, guest, pre, invocation, input, run).await;
+        self.recorded = ran.recorded;
         self.outcome_unknown |= ran.outcome_unknown;
         self.revision = self.revision.max(ran.revision);
         self.validity = self.validity.max(ran.validity);

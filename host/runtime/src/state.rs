@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use kenning_embedder::Vector;
 use kenning_storage::{FactId, RegistryRevision, Revision, StorageError, TenantId};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::dry_run::CapturedWrites;
@@ -15,6 +17,7 @@ use crate::guest::{Component, Guest};
 use crate::log_lines::LogLines;
 use crate::memory::Memory;
 use crate::outcome::{CallEffects, Validity, Waiting};
+use crate::recording::Witness;
 use crate::request_context::RequestContext;
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
@@ -76,6 +79,8 @@ pub struct State {
     pub(crate) slice: Slice,
     /// The writes of a dry run; `None` if writes take effect.
     pub(crate) captured: Option<CapturedWrites>,
+    /// Who sees what the guest sees.
+    pub(crate) witness: Witness,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -87,7 +92,7 @@ impl State {
         deadline: Instant,
         guest: &Guest,
         dry_run: bool,
-        fuel: u64,
+        witness: Witness,
         slice: Slice,
     ) -> Self {
         let limits = &services.limits;
@@ -96,10 +101,11 @@ impl State {
         table.set_max_capacity(limits.guest_handles);
         let indexes = guest.component == Component::Logic && !dry_run;
         Self {
-            fuel: FuelMeter::new(fuel),
+            fuel: FuelMeter::default(),
             slice,
             memory: Memory::new(guest.memory_bytes(limits), limits),
-            wasi: wasi(&log),
+            wasi: wasi(&log, &witness),
+            witness,
             table,
             log,
             tenant,
@@ -146,8 +152,14 @@ impl State {
 
 /// WASI with clocks and random numbers; stdout and stderr become log lines. There are no arguments,
 /// environment variables, files or network.
-fn wasi(log: &LogLines) -> WasiCtx {
-    WasiCtxBuilder::new()
+fn wasi(log: &LogLines, witness: &Witness) -> WasiCtx {
+    let mut builder = WasiCtxBuilder::new();
+    if let Some(mut random) = witness.random() {
+        let seed = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
+        builder.insecure_random(StdRng::from_rng(&mut random)).insecure_random_seed(seed);
+        builder.secure_random(random);
+    }
+    builder
         .stdout(log.clone())
         .stderr(log.clone())
         .max_random_size(RANDOM_BYTES)

@@ -1,6 +1,6 @@
 //! What a guest's trap is called.
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 
 /// How often one function must be among the innermost frames for its recursion to have no end.
 /// wasmtime keeps 20 of them, so even two functions that call each other in turn are seen.
@@ -28,6 +28,28 @@ pub(crate) fn describe(error: &wasmtime::Error) -> String {
         }
         None => text,
     }
+}
+
+/// A frame of a guest's stack, innermost first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The function, as the component names it.
+    pub function: Option<String>,
+    /// Its number in its module.
+    pub number: u32,
+    /// Where it stood, in bytes from the beginning of the module.
+    pub offset: Option<usize>,
+}
+
+/// Where a guest stood when it failed.
+pub(crate) fn frames(error: &wasmtime::Error) -> Vec<Frame> {
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+    let frame = |frame: &FrameInfo| Frame {
+        function: frame.func_name().map(str::to_owned),
+        number: frame.func_index(),
+        offset: frame.module_offset(),
+    };
+    frames.iter().map(frame).collect()
 }
 
 /// The function that the innermost frames repeat.

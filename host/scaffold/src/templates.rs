@@ -82,10 +82,12 @@ pub(crate) const SDK: &[File] = sdk![
     "src/host/log.rs",
     "src/host/mod.rs",
     "src/host/settings.rs",
+    "src/host/state.rs",
     "src/host/storage.rs",
     "src/lib.rs",
     "src/metadata.rs",
     "src/testing.rs",
+    "src/testing/state.rs",
     "src/types.rs",
 ];
 
@@ -103,7 +105,12 @@ pub(crate) const CONTRACT: &[File] =
     contract!["hooks.wit", "host.wit", "logic.wit", "types.wit", "world.wit"];
 
 /// The further packages that an extension may use.
-pub(crate) const FURTHER: &[File] = contract!["context/context.wit", "settings/settings.wit"];
+pub(crate) const FURTHER: &[File] = contract![
+    "context/context.wit",
+    "events/events.wit",
+    "settings/settings.wit",
+    "state/state.wit",
+];
 
 /// Every file of a project for the extension `name`.
 pub(crate) fn files(

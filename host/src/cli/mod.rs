@@ -7,6 +7,9 @@ mod environment;
 mod inherited;
 mod mcp;
 pub(crate) mod output;
+mod replay;
+mod restore;
+mod storage;
 mod verify;
 
 use std::io::IsTerminal;
@@ -50,11 +53,19 @@ enum Command {
     /// and output
     #[command(after_help = mcp::HELP, mut_args(mcp::hide_unused))]
     Mcp(mcp::Mcp),
-    /// Look for damage in what is stored, without a server; the exit code is 1 if there is any
+    /// Look for damage in what is stored, or in a backup, without a server; the exit code is 1 if
+    /// there is any
     Verify(verify::Verify),
+    /// Put a backup into an empty storage, without a server
+    #[command(after_help = restore::HELP)]
+    Restore(restore::Restore),
     /// Look for what is wrong with this installation, and say what to do about it
     #[command(after_help = doctor::HELP)]
     Doctor(doctor::Doctor),
+    /// Run a call again that failed: the same bytes with what they saw, in the same engine, on this
+    /// machine
+    #[command(after_help = replay::HELP)]
+    Replay(replay::Replay),
     #[command(flatten)]
     Client(kenning_client::Command),
     #[command(flatten)]
@@ -121,7 +132,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             ended
         }
         Command::Verify(verify) => runtime()?.block_on(verify::run(verify)),
+        Command::Restore(restore) => runtime()?.block_on(restore::run(restore)),
         Command::Doctor(doctor) => runtime()?.block_on(doctor::run(doctor, &warnings)),
+        Command::Replay(replay) => {
+            environment::refuse_unreadable_keys()?;
+            runtime()?.block_on(replay::run(replay))
+        }
         Command::Client(command) => {
             environment::refuse_unreadable_keys()?;
             Ok(runtime()?.block_on(kenning_client::run(command)))

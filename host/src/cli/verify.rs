@@ -1,38 +1,23 @@
-//! `kenning verify`: looks for damage in what is stored, without a server.
+//! `kenning verify`: looks for damage in what is stored, or in a backup, without a server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use kenning::config::{Config, LayoutWord, Settings};
-use kenning_storage::{Layout, OpenError, Report};
+use kenning_backup::Verified;
+use kenning_storage::{OpenError, Report};
 use serde_json::json;
 
-/// What to verify; the same settings as `kenning serve` has.
+use super::storage::StorageFlags;
+
+/// What to verify.
 #[derive(Args)]
 pub(super) struct Verify {
-    /// Where facts live, in every form that `kenning serve` takes
-    /// [default: embedded, under the data directory]
-    #[arg(long, env = "KENNING_STORAGE", value_name = "URL", hide_env_values = true)]
-    storage: Option<String>,
-    /// The certificates of the authorities to trust for Redis over TLS [default: the system's]
-    #[arg(long, env = "KENNING_STORAGE_CA", value_name = "FILE")]
-    storage_ca: Option<PathBuf>,
-    /// The certificate to show to Redis over TLS
-    #[arg(long, env = "KENNING_STORAGE_CERT", value_name = "FILE")]
-    storage_cert: Option<PathBuf>,
-    /// The private key of that certificate
-    #[arg(long, env = "KENNING_STORAGE_KEY", value_name = "FILE")]
-    storage_key: Option<PathBuf>,
-    /// How facts are laid out in Redis [default: tenant]
-    #[arg(long, env = "KENNING_LAYOUT", value_name = "LAYOUT")]
-    layout: Option<LayoutWord>,
-    /// Directory for facts and compiled components [default: ~/.local/share/kenning]
-    #[arg(long, env = "KENNING_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// A configuration file; its keys have the names of the flags
-    #[arg(long, env = "KENNING_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    /// A folder that `kenning backup` wrote, instead of a storage
+    #[arg(value_name = "BACKUP")]
+    backup: Option<PathBuf>,
+    #[command(flatten)]
+    storage: StorageFlags,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -43,29 +28,57 @@ pub(super) struct Verify {
 /// # Errors
 /// When the settings are wrong, or the storage is in use or cannot be read.
 pub(super) async fn run(verify: Verify) -> anyhow::Result<ExitCode> {
-    let Verify { storage, storage_ca, storage_cert, storage_key, .. } = verify;
-    let Verify { layout, data_dir, config, json, .. } = verify;
-    let storage =
-        Settings { storage, storage_ca, storage_cert, storage_key, ..Settings::default() };
-    let flags = Settings { layout, data_dir, ..storage };
-    let config = Config::load(flags, config.as_deref())?;
-    let layout = match config.layout {
-        LayoutWord::Tenant => Layout::Tenant,
-        LayoutWord::Flat => Layout::Flat,
+    let Verify { backup, storage, json } = verify;
+    let report = match backup {
+        Some(folder) => verify_backup(&folder)?,
+        None => verify_storage(storage).await?,
     };
-    let report = kenning_storage::verify(&config.storage, layout, &config.storage_tls).await;
-    let report = report.map_err(|error| {
-        let what = match error {
-            OpenError::InUse(_) => "cannot verify while a server uses the storage; stop it first",
-            _ => "cannot verify",
-        };
-        anyhow::Error::new(error).context(what)
-    })?;
     match json {
         true => print_json(&report),
         false => print(&report),
     }
     Ok(if report.is_intact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn verify_storage(storage: StorageFlags) -> anyhow::Result<Report> {
+    let (config, layout) = storage.load()?;
+    let report = kenning_storage::verify(&config.storage, layout, &config.storage_tls).await;
+    report.map_err(|error| {
+        let what = match error {
+            OpenError::InUse(_) => "cannot verify while a server uses the storage; stop it first",
+            _ => "cannot verify",
+        };
+        anyhow::Error::new(error).context(what)
+    })
+}
+
+fn verify_backup(folder: &Path) -> anyhow::Result<Report> {
+    let Verified { manifest, contents, damage } = kenning_backup::verify(folder)?;
+    let continues = manifest.base.iter().map(|base| {
+        format!("it continues the backup that was in {}, and is restored after it", base.folder)
+    });
+    let left_out =
+        contents.left_out.iter().map(|what| format!("left out when it was made: {what}"));
+    Ok(Report {
+        subject: format!(
+            "{}, a backup of {} storage of {}, format {}, by Kenning {}",
+            folder.display(),
+            manifest.storage,
+            manifest.at,
+            manifest.format,
+            manifest.version
+        ),
+        records: vec![
+            ("tenants", contents.since.tenants.len() as u64),
+            ("facts", contents.facts),
+            ("facts that are gone", contents.gone),
+            ("documents", contents.documents),
+            ("files", manifest.parts.len() as u64),
+        ],
+        found: damage.len() as u64,
+        damage,
+        notes: continues.chain(left_out).collect(),
+    })
 }
 
 fn print(report: &Report) {

@@ -154,7 +154,7 @@ pub(super) async fn embedder(config: &Config, findings: &mut Vec<Finding>) {
         return;
     }
     let begun = Instant::now();
-    let embedder = match crate::serve::embedder(config) {
+    let embedder = match crate::opening::embedder(config) {
         Ok(embedder) => embedder,
         Err(error) => {
             let advice = "run kenning model pull, or correct --embedder";

@@ -29,7 +29,7 @@ const READ: Needs = Needs::Scope(Scope::Read);
 const WRITE: Needs = Needs::Scope(Scope::Write);
 
 /// Each route, by its method and its path in `/openapi.json`.
-const TABLE: [(&str, &str, Needs); 49] = [
+const TABLE: [(&str, &str, Needs); 58] = [
     ("GET", "/healthz", Nothing),
     ("GET", "/livez", Nothing),
     ("GET", "/readyz", Nothing),
@@ -64,6 +64,7 @@ const TABLE: [(&str, &str, Needs); 49] = [
     ("POST", "/v1/admin/tenants/{t}/rotate-key", Operator),
     ("POST", "/v1/admin/tenants/{t}/revoke-key", Operator),
     ("POST", "/v1/admin/tenants/{t}/preview", Operator),
+    ("POST", "/v1/admin/tenants/{t}/import", Operator),
     ("GET", "/v1/admin/tenants/{t}/extensions", Admin),
     ("PUT", "/v1/admin/tenants/{t}/extensions/{name}", Admin),
     ("PATCH", "/v1/admin/tenants/{t}/extensions/{name}", Admin),
@@ -71,6 +72,10 @@ const TABLE: [(&str, &str, Needs); 49] = [
     ("PUT", "/v1/admin/tenants/{t}/extensions/{name}/settings", Admin),
     ("POST", "/v1/admin/tenants/{t}/extensions/{name}/rollback", Admin),
     ("GET", "/v1/admin/tenants/{t}/extensions/{name}/logs", Admin),
+    ("GET", "/v1/admin/tenants/{t}/extensions/{name}/stats", Admin),
+    ("GET", "/v1/admin/tenants/{t}/extensions/{name}/dead-letters", Admin),
+    ("DELETE", "/v1/admin/tenants/{t}/extensions/{name}/dead-letters", Admin),
+    ("POST", "/v1/admin/tenants/{t}/extensions/{name}/dead-letters/replay", Admin),
     ("GET", "/v1/admin/logic", Operator),
     ("POST", "/v1/admin/logic", Operator),
     ("POST", "/v1/admin/logic/rollback", Operator),
@@ -80,6 +85,10 @@ const TABLE: [(&str, &str, Needs); 49] = [
     ("GET", "/v1/admin/audit", Operator),
     ("GET", "/v1/admin/requests", Operator),
     ("GET", "/v1/admin/requests/{id}", Operator),
+    ("GET", "/v1/admin/requests/{id}/replay", Operator),
+    ("DELETE", "/v1/admin/requests/{id}/replay", Operator),
+    ("GET", "/v1/admin/requests/{id}/component", Operator),
+    ("POST", "/v1/admin/backup", Operator),
 ];
 
 impl Needs {

@@ -37,6 +37,8 @@ pub struct App {
     pub compressions: Arc<Semaphore>,
     /// The certificate, where TLS is spoken.
     pub tls: Option<Arc<Tls>>,
+    /// The permit for a backup, or for taking in a tenant.
+    pub copies: Arc<Semaphore>,
     /// Components that are arriving.
     pub uploads: Uploads,
     /// Imports under way.
@@ -45,6 +47,8 @@ pub struct App {
     pub feeds: Arc<Feeds>,
     /// Cancelled when the server begins to stop.
     pub stopping: CancellationToken,
+    /// Whether `/metrics` names extensions.
+    pub metrics_by_extension: bool,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
 }

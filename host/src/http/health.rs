@@ -56,7 +56,7 @@ pub(super) async fn healthz() -> impl IntoResponse {
 
 /// Metrics in Prometheus' text format
 ///
-/// No label names a tenant.
+/// No label names a tenant, unless the server was told to name extensions.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -67,6 +67,9 @@ pub(super) async fn healthz() -> impl IntoResponse {
 )]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     app.kb.measure();
+    if app.metrics_by_extension {
+        app.kb.measure_extensions();
+    }
     metrics::gauge!("kenning_bodies_bytes").set(app.bodies.reserved() as f64);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }

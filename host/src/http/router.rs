@@ -74,7 +74,8 @@ fn tenant_routes() -> OpenApiRouter<Arc<App>> {
 /// recorded, whatever the route.
 fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
     use admin::{
-        audit, digests, extensions, failures, keys, logic, preview, progress, settings, tenants,
+        audit, backup, costs, dead_letters, digests, extensions, failures, keys, logic, preview,
+        progress, replay, settings, tenant_import, tenants,
     };
 
     OpenApiRouter::new()
@@ -89,11 +90,18 @@ fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(settings::configure))
         .routes(routes!(extensions::rollback))
         .routes(routes!(extensions::logs))
+        .routes(routes!(dead_letters::list, dead_letters::drop))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(costs::costs))
         .routes(routes!(digests::find))
         .routes(routes!(digests::revoke, digests::allow))
+        .routes(routes!(backup::backup))
+        .routes(routes!(tenant_import::import))
         .routes(routes!(audit::list))
         .routes(routes!(failures::list))
         .routes(routes!(failures::get))
+        .routes(routes!(replay::get, replay::drop))
+        .routes(routes!(replay::component))
         .layer(middleware::from_fn_with_state(app.clone(), audit::record))
         .layer(middleware::from_fn_with_state(app, progress::tell))
         // Behind the layers: it changes nothing, although it is a POST.

@@ -6,6 +6,7 @@
 //! | `chunks` | records in documents, many in one, bounded by count and age |
 //! | `audit` | what operators did: an intent before each act, and its result after it |
 //! | `failures` | what is known of calls that failed, written off the request's path |
+//! | `told` | how far extensions were told of changes, and the changes that they did not take |
 //!
 //! A document `NAME/HOST/TIME` holds up to a hundred records of one host, oldest first. Each host
 //! writes its own documents, so two hosts never wait for each other; whoever reads merges them by
@@ -15,9 +16,11 @@
 mod audit;
 mod chunks;
 mod failures;
+mod told;
 
 pub use audit::{Act, ActResult, Actor, Audit, AuditRecord, Begun};
 pub use failures::{FailedRequest, FailureRecord, Failures};
+pub use told::{DeadLetter, ToldChanges, is_of_told, space_name};
 
 use std::fmt::Display;
 

@@ -8,9 +8,12 @@ use serde_json::json;
 use super::Kb;
 use super::caller::Purpose;
 use super::returned::Violation;
+use crate::registry::Extension;
 use kenning_core::error::{Blame, Code, Error};
 use kenning_runtime::wit::{self, Backend, Draft};
-use kenning_runtime::{CallEffects, CallError, Component, Guest, GuestError, Waiting};
+use kenning_runtime::{
+    CallEffects, CallError, Component, DeletionRefusal, Guest, GuestError, Waiting,
+};
 
 /// Turns failures of guests into errors for the caller.
 #[derive(Clone, Copy, Debug)]
@@ -274,4 +277,16 @@ pub(super) fn quarantine_error(guest: &Guest) -> Option<Error> {
 /// An extension refused the call.
 pub(super) fn rejected(component: &Component, message: String) -> Error {
     Error::new(Code::Rejected, message).with_details(json!({ "extension": component.name() }))
+}
+
+/// An extension refused to have a fact deleted.
+pub(super) fn kept(extension: &Extension, refusal: DeletionRefusal) -> Error {
+    let DeletionRefusal { message, code, pointer } = refusal;
+    let mut details = json!({ "extension": extension.name() });
+    for (name, value) in [("reason", code), ("pointer", pointer)] {
+        if let Some(value) = value {
+            details[name] = value.into();
+        }
+    }
+    Error::new(Code::Rejected, message).with_details(details)
 }

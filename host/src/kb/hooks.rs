@@ -55,7 +55,9 @@ impl Pipeline {
                 }
             }
             if next.len() > most {
-                return Err(guest_exceeded(&extension.guest, "batch_facts", most, next.len()));
+                let error = guest_exceeded(&extension.guest, "batch_facts", most, next.len());
+                self.session.refuse(&error.message);
+                return Err(error);
             }
             drafts = next;
         }
@@ -197,6 +199,28 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Asks every extension whether the fact may be deleted; the first that refuses keeps it.
+    pub(super) async fn on_delete(&mut self, fact: &Fact) -> Result<(), Error> {
+        for extension in self.extensions_with(Hook::OnDelete) {
+            let asked = match quarantine_error(&extension.guest) {
+                Some(error) => Err(HookError::NotCalled(error)),
+                None => match self.session.on_delete(extension.hooks(), fact.clone()).await {
+                    Ok(Some(Err(refusal))) => match returned::deletion_refusal(&refusal) {
+                        Ok(()) => Err(HookError::Refused(errors::kept(&extension, refusal))),
+                        Err(violation) => {
+                            Err(errors::violation(&extension.guest, &violation).into())
+                        }
+                    },
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(self.errors.guest_error(&error, false).into()),
+                },
+            };
+            // A hook that is left out does not keep the fact.
+            let _ = self.apply_policy(&extension, Hook::OnDelete, asked)?;
+        }
+        Ok(())
+    }
+
     /// Puts the hits into the extensions' order.
     pub(super) async fn rerank(&mut self, query: &Query, answer: &mut Answer) -> Result<(), Error> {
         for extension in self.extensions_with(Hook::Rerank) {
@@ -217,7 +241,7 @@ impl Pipeline {
     /// Decides by the hook's policy whether a failure ends the call, and logs what the hook did. A
     /// replay is not counted.
     fn apply_policy<T>(
-        &self,
+        &mut self,
         extension: &Extension,
         hook: Hook,
         result: Result<T, HookError>,
@@ -233,6 +257,7 @@ impl Pipeline {
                 return Err(error);
             }
             Err(HookError::Failed(error)) => {
+                self.session.refuse(&error.message);
                 if on_failure == OnFailure::Close {
                     self.hooks.ran(extension);
                 }

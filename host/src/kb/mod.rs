@@ -23,7 +23,9 @@
 //! | `returned` | what a guest may return: the rules for every value |
 //! | `errors` | what callers are told when a guest fails |
 //! | `recorder` | recent requests; `replay` runs them again for a candidate |
+//! | `telling` | tells extensions of changes, and asks them before deletions |
 //! | `status` | what is known of tenants, guests and the server |
+//! | `tenant_copy` | takes in a copy of a tenant |
 //! | `tenant_deletion` | deletes a tenant with all its data |
 
 mod caller;
@@ -44,6 +46,8 @@ mod returned;
 mod search;
 mod status;
 mod storing;
+mod telling;
+mod tenant_copy;
 mod tenant_deletion;
 mod validate;
 
@@ -73,6 +77,8 @@ pub use replay::Observed;
 pub use search::{Found, FoundHit, Highlight, Options, Recency, Search};
 pub use status::Figures;
 pub use storing::{StoreMode, Submission};
+pub use telling::{Told, ToldChange};
+pub use tenant_copy::{TakenIn, documents_of};
 
 pub(crate) use tenant_deletion::POLL;
 

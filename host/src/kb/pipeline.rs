@@ -10,7 +10,7 @@ use super::hook_log::HookLog;
 use super::returned::{self, Violation};
 use crate::kb::validate;
 use crate::registry::Snapshot;
-use kenning_core::error::{Code, Error};
+use kenning_core::error::{Blame, Code, Error};
 use kenning_runtime::wit::{Entry, Fact, FactPage};
 use kenning_runtime::{CallEffects, Generation, Guest, LogicResult, Session};
 use kenning_storage::Revision;
@@ -71,6 +71,7 @@ impl Pipeline {
     /// Counts a fact that `guest` spoilt. The log has one line for the first of a call.
     pub(super) fn withhold(&mut self, guest: &Guest, violation: &Violation) {
         self.withheld.count += 1;
+        self.session.refuse(&errors::violation(guest, violation).message);
         if !self.session.is_dry_run() {
             metrics::counter!("kenning_withheld_facts_total", "component" => guest.component.kind())
                 .increment(1);
@@ -176,8 +177,9 @@ impl Pipeline {
         Ok(page)
     }
 
-    /// Deletes one fact.
+    /// Deletes one fact, unless an extension refuses.
     pub(super) async fn delete(&mut self, id: String) -> Result<(), Error> {
+        self.may_delete(&id).await?;
         let logic = self.logic();
         let deleted = self.session.delete(&logic, id).await;
         self.validated(deleted, |(), _| Ok(())).map(|((), _)| ())
@@ -197,7 +199,7 @@ impl Pipeline {
 
     /// The logic's result and effects, unless the call failed or `check` finds a violation.
     pub(super) fn validated<T>(
-        &self,
+        &mut self,
         result: LogicResult<T>,
         check: impl FnOnce(&T, &CallEffects) -> Result<(), Error>,
     ) -> Result<(T, CallEffects), Error> {
@@ -206,12 +208,17 @@ impl Pipeline {
         let value = match result {
             Ok(value) => value,
             Err(error) => {
-                return Err(self.errors.logic_error(error, unknown, &effects));
+                let error = self.errors.logic_error(error, unknown, &effects);
+                if error.blame == Blame::Guest {
+                    self.session.refuse(&error.message);
+                }
+                return Err(error);
             }
         };
         match check(&value, &effects) {
             Ok(()) => Ok((value, effects)),
             Err(error) => {
+                self.session.refuse(&error.message);
                 let error = errors::with_generation(error, &self.snapshot.logic.guest);
                 Err(if effects.wrote { error.with_unknown_outcome() } else { error })
             }

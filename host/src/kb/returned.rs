@@ -8,6 +8,7 @@
 use kenning_core::limits::Limits;
 use kenning_index::Filter;
 use kenning_index::limits::METADATA_DEPTH;
+use kenning_runtime::DeletionRefusal;
 use kenning_runtime::wit::{Draft, Fact, Query};
 use kenning_storage::FactId;
 use serde::de::IgnoredAny;
@@ -27,6 +28,10 @@ pub(super) enum Violation {
 }
 
 type Checked = Result<(), Violation>;
+
+/// Most bytes of a refusal's code and pointer; the contract names the numbers.
+const CODE_BYTES: usize = 64;
+const POINTER_BYTES: usize = 256;
 
 /// A draft that `on-store` returned for `given`.
 pub(super) fn draft(limits: &Limits, given: &Draft, draft: &Draft) -> Checked {
@@ -63,6 +68,19 @@ pub(super) fn query(limits: &Limits, given: &Query, query: &Query) -> Checked {
         Some(filter) if query.filter != given.filter => valid_filter(filter),
         _ => Ok(()),
     }
+}
+
+/// A refusal that `on-delete` returned.
+pub(super) fn deletion_refusal(refusal: &DeletionRefusal) -> Checked {
+    if refusal.code.as_ref().is_some_and(|code| code.is_empty() || code.len() > CODE_BYTES) {
+        return invalid("a refusal's code", format!("it has 1 to {CODE_BYTES} bytes"));
+    }
+    let Some(pointer) = &refusal.pointer else { return Ok(()) };
+    if pointer.len() > POINTER_BYTES || !(pointer.is_empty() || pointer.starts_with('/')) {
+        let why = format!("a JSON pointer begins with '/' and has at most {POINTER_BYTES} bytes");
+        return invalid("a refusal's pointer", why);
+    }
+    Ok(())
 }
 
 /// A fact that the logic read: its text may be any, and its metadata must fit into an answer.

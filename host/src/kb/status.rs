@@ -10,7 +10,7 @@ use kenning_core::provenance::{GenerationRef, ServedBy};
 use kenning_embedder::Embedder;
 use kenning_index::{FactIndex, Language, Sizes};
 use kenning_runtime::tenant_indexes::Progress;
-use kenning_runtime::{Generation, LogBuffer};
+use kenning_runtime::{Generation, HookCost, LogBuffer};
 use kenning_storage::{Description, TenantId, Usage};
 use kenning_tenants::{Record, Tenants};
 use serde_json::Value;
@@ -61,6 +61,17 @@ impl Kb {
         metrics::gauge!("kenning_index_bytes").set(bytes as f64);
         let behind = indexes.applied().tenants_behind();
         metrics::gauge!("kenning_index_tenants_behind").set(behind as f64);
+    }
+
+    /// Sets the metrics of each extension that is loaded, which name its tenant.
+    pub fn measure_extensions(&self) {
+        for (tenant, _) in self.registry.registries() {
+            let Some(guests) = self.registry.loaded(&tenant) else { continue };
+            for extension in guests.extensions.iter() {
+                let Some(stats) = &extension.guest.stats else { continue };
+                stats.costs().iter().for_each(|cost| measure(&tenant, extension.name(), cost));
+            }
+        }
     }
 
     /// What makes a tenant's vectors.
@@ -277,6 +288,17 @@ impl Kb {
         Ok((records, self.registry.loaded(tenant)))
     }
 
+    /// What the hooks of an extension cost that is loaded, also of one that is paused.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is none.
+    pub fn extension_costs(&self, tenant: &TenantId, name: &str) -> Result<Vec<HookCost>, Error> {
+        let guests = self.registry.loaded(tenant);
+        let extension = guests.and_then(|guests| guests.named(name));
+        let stats = extension.and_then(|extension| extension.guest.stats.clone());
+        stats.map(|stats| stats.costs()).ok_or_else(|| no_extension(name))
+    }
+
     /// The log of an extension that is loaded, also of one that is paused.
     ///
     /// # Errors
@@ -286,6 +308,28 @@ impl Kb {
         let extension = guests.and_then(|guests| guests.named(name));
         extension
             .and_then(|extension| extension.guest.lines.clone())
-            .ok_or_else(|| Error::new(Code::NotFound, format!("there is no extension {name:?}")))
+            .ok_or_else(|| no_extension(name))
     }
+}
+
+fn measure(tenant: &TenantId, extension: &str, cost: &HookCost) {
+    let labels = [
+        ("tenant", tenant.to_string()),
+        ("extension", extension.to_owned()),
+        ("hook", cost.hook.to_owned()),
+    ];
+    metrics::counter!("kenning_extension_calls_total", &labels).absolute(cost.calls);
+    metrics::counter!("kenning_extension_fuel_total", &labels).absolute(cost.fuel);
+    metrics::counter!("kenning_extension_given_bytes_total", &labels).absolute(cost.bytes);
+    metrics::gauge!("kenning_extension_p50_seconds", &labels).set(cost.p50_ms / 1e3);
+    metrics::gauge!("kenning_extension_p99_seconds", &labels).set(cost.p99_ms / 1e3);
+    for (kind, count) in &cost.errors {
+        let [tenant, extension, hook] = labels.clone();
+        let labels = [tenant, extension, hook, ("kind", (*kind).to_owned())];
+        metrics::counter!("kenning_extension_errors_total", &labels).absolute(*count);
+    }
+}
+
+fn no_extension(name: &str) -> Error {
+    Error::new(Code::NotFound, format!("there is no extension {name:?}"))
 }

@@ -21,7 +21,7 @@ pub(crate) const POLL: Duration = Duration::from_secs(1);
 const END_WAIT: Duration = Duration::from_secs(30);
 
 /// Where a tenant's documents are: `FOLDER/TENANT` and everything below it.
-const FOLDERS: [&str; 4] = ["extensions", "logic", "component/tenant", LAST_USE];
+pub(super) const FOLDERS: [&str; 4] = ["extensions", "logic", "component/tenant", LAST_USE];
 
 impl Kb {
     /// Deletes a tenant with all its data.
@@ -91,6 +91,7 @@ impl Kb {
     fn forget_tenant(&self, tenant: &TenantId) {
         self.services.indexes.forget(tenant);
         self.recorder.forget(tenant);
+        self.services.recordings.forget_tenant(tenant.as_str());
         self.registry.forget(tenant);
     }
 
@@ -102,7 +103,7 @@ impl Kb {
         (2 * POLL + longest).as_millis() as u64
     }
 
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         Instant::now() + self.services.limits.storage_operation
     }
 }

@@ -15,7 +15,7 @@ use super::records::{
 use super::slot::{Load, Source};
 use super::{Extension, Owner, Registry, THE_LOGIC, TenantGuests, Versions};
 use kenning_core::provenance::GenerationRef;
-use kenning_runtime::{Demand, Generation, Guest, LoadError, Loaded, LogBuffer, Urgency};
+use kenning_runtime::{Demand, Generation, Guest, LoadError, Loaded, Urgency};
 
 impl GenerationRecord {
     /// Its number and digest.
@@ -214,9 +214,8 @@ impl Registry {
             Some(same) => same.guest.clone(),
             None => {
                 // The log outlives a generation, so that a swap does not empty it.
-                let lines = current.and_then(|current| current.guest.lines.clone());
-                let lines = lines.unwrap_or_else(|| Arc::new(LogBuffer::default()));
-                Guest::extension(name, reference, lines, active.values_text())
+                let before = current.as_ref().map(|current| &*current.guest);
+                Guest::extension(name, reference, before, active.values_text())
             }
         };
         let (order, policy) = record.settings_of(active).into();

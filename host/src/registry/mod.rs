@@ -294,6 +294,19 @@ impl Registry {
         self.ready.subscribe()
     }
 
+    /// The running extensions with a hook, of the tenants whose guests are loaded; those of one
+    /// tenant together.
+    pub fn running_with(&self, hook: Hook) -> Vec<(TenantId, String)> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for (tenant, slot) in tenants.iter() {
+            let Some(guests) = slot.loaded.load_full() else { continue };
+            let with_hook = guests.running.iter().filter(|extension| extension.has(hook));
+            found.extend(with_hook.map(|one| (tenant.clone(), one.name().to_string())));
+        }
+        found
+    }
+
     /// A tenant's own guests, if it has any and they are loaded.
     pub fn loaded(&self, tenant: &TenantId) -> Option<Arc<TenantGuests>> {
         self.slot(tenant)?.loaded.load_full()
@@ -415,7 +428,7 @@ impl Registry {
     }
 
     /// The tenants whose guests are loaded, and the numbers of their registries.
-    fn registries(&self) -> Vec<(TenantId, RegistryRevision)> {
+    pub(crate) fn registries(&self) -> Vec<(TenantId, RegistryRevision)> {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
         let of = |(tenant, slot): (&TenantId, &Arc<Slot>)| {
             Some((tenant.clone(), slot.loaded.load().as_ref()?.registry))

@@ -153,6 +153,9 @@ pub struct ExtensionRecord {
     /// Whether its hooks are skipped, as if it were not installed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Whether its state was kept when it was removed, for the next extension of its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_state: bool,
     /// Its generations and events.
     #[serde(flatten)]
     pub guest: GuestRecord,
@@ -170,6 +173,7 @@ impl ExtensionRecord {
     pub fn promote(&mut self, next: GenerationRecord, reason: Option<String>) -> Vec<String> {
         self.keep_settings();
         (self.order, self.policy) = self.settings_of(&next).into();
+        self.keeps_state = false;
         self.guest.promote(next, reason)
     }
 
@@ -194,11 +198,11 @@ impl ExtensionRecord {
 
     /// Removes the extension; returns its generations' digests. Its events and the last number
     /// stay, so that no number is used twice; its grants and settings do not.
-    pub fn remove(&mut self) -> Vec<String> {
+    pub fn remove(&mut self, keeps_state: bool) -> Vec<String> {
         let active = self.guest.active.take().unwrap_or_default();
         self.guest.add_event(EventKind::Removed, active, None);
         (self.order, self.policy) = Settings::default().into();
-        self.paused = false;
+        (self.paused, self.keeps_state) = (false, keeps_state);
         self.guest.generations.drain(..).map(|generation| generation.digest).collect()
     }
 
@@ -465,7 +469,7 @@ mod tests {
         let mut records: ExtensionRecords = serde_json::from_str(OF_0_1).unwrap();
         let one = records.extensions.get_mut("one").unwrap();
         one.paused = true;
-        assert_eq!(one.remove(), ["d1", "d2", "d3"]);
+        assert_eq!(one.remove(false), ["d1", "d2", "d3"]);
         let guest = GuestRecord { last: 3, events: one.guest.events.clone(), ..Default::default() };
         assert_eq!(*one, ExtensionRecord { guest, ..ExtensionRecord::default() });
         assert!(one.guest.ends_with(EventKind::Removed, 3));

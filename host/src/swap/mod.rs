@@ -33,6 +33,7 @@ mod report;
 mod revoke;
 mod rollback;
 mod settings;
+mod state;
 mod steps;
 mod values;
 mod verdict;

@@ -13,7 +13,7 @@ use crate::registry::{
 };
 use kenning_core::error::{Code, Error};
 use kenning_runtime::compiler::{CompileError, digest_of};
-use kenning_runtime::{Demand, Generation, Grant, Guest, Loaded, LogBuffer, Urgency};
+use kenning_runtime::{Demand, Generation, Grant, Guest, Loaded, Urgency};
 
 impl Swapper {
     /// Replaces the server-wide logic, or one tenant's.
@@ -103,9 +103,8 @@ impl Swapper {
         let next = next(&seen.guest, &loaded, &proposal, (target.grants.clone(), Some(settings)));
         let next = GenerationRecord { values, ..next };
         let linked = verify::linked(loaded.extension(&target.grants), &mut report)?;
-        let lines = before.as_ref().and_then(|before| before.guest.lines.clone());
-        let lines = lines.unwrap_or_else(|| Arc::new(LogBuffer::default()));
-        let guest = Guest::extension(&target.name, next.reference(), lines, next.values_text());
+        let former = before.as_ref().map(|before| &*before.guest);
+        let guest = Guest::extension(&target.name, next.reference(), former, next.values_text());
         let Settings { order, policy } = settings;
         let (grants, paused) = (target.grants.clone(), seen.paused);
         let candidate = Arc::new(Extension { guest, linked, grants, order, policy, paused });
@@ -129,6 +128,7 @@ impl Swapper {
         let lock = self.lock(&owner).await;
         let stored = self.store_component(&owner, &loaded, &proposal).await?;
         let reason = report.objection();
+        self.prepare_state(&target.tenant, &candidate, &seen).await?;
         let changed = archive.change_extensions(&target.tenant, |records| {
             let record = records.extensions.entry(target.name.clone()).or_default();
             check_unchanged(&record.guest, &seen.guest)?;

@@ -126,7 +126,8 @@ impl Swapper {
                     Ok(back) => Ok(Some(back.now.number)),
                     // There is none that it may be rolled back to.
                     Err(error) if error.code == Code::Conflict => {
-                        self.remove_extension(tenant, name).await.map(|()| None)
+                        // Its state is for the version that the operator installs instead.
+                        self.remove_extension(tenant, name, true).await.map(|()| None)
                     }
                     Err(error) => Err(error),
                 }

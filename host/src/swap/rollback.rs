@@ -262,22 +262,27 @@ impl Swapper {
         Err(refusal.unwrap_or_else(|| nothing_older(name, &seen.guest, None)))
     }
 
-    /// Removes an extension.
+    /// Removes an extension, with what it kept unless that `keeps_state`.
     ///
     /// # Errors
     /// When it is not installed, another change is in progress, or storage fails.
-    pub async fn remove_extension(&self, tenant: &TenantId, name: &str) -> Result<(), Error> {
+    pub async fn remove_extension(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        keeps_state: bool,
+    ) -> Result<(), Error> {
         let owner = Owner::Tenant(tenant.clone());
         let _lock = self.lock(&owner).await;
         let stored = self.storage(self.registry().archive.components(&owner).await)?;
         let changed = self
             .registry()
             .archive
-            .change_extensions(tenant, |records| Ok(installed(records, name)?.remove()));
+            .change_extensions(tenant, |records| Ok(installed(records, name)?.remove(keeps_state)));
         let (unused, version) = self.written(changed.await)?;
         self.registry().set_extension(tenant, name, None, version);
         self.clean_up(&owner, unused, stored);
-        Ok(())
+        self.delete_state(tenant, name, keeps_state).await
     }
 }
 

@@ -5,3 +5,4 @@ pub mod heartbeat;
 pub mod indexer;
 pub mod keep_journals;
 pub mod purge_tenants;
+pub mod tell_changes;

@@ -11,7 +11,9 @@
 //! - [`DocumentStorage`] holds what operators decided: versioned documents outside any tenant;
 //! - [`RegistryStorage`] numbers what is in force for a tenant, and knows which hosts follow;
 //! - [`QuotaStorage`] counts what all hosts use of a tenant's quotas on what is done;
+//! - [`StateStorage`] holds what extensions keep from one call to the next;
 //! - [`TenantStorage`] lists tenants, measures what they use and deletes them;
+//! - [`CopyStorage`] copies everything for backups, which a [`Restorer`] puts back;
 //! - [`Lifecycle`] describes, checks and closes the backend.
 //!
 //! Names are validated where they enter ([`TenantId`], [`FactId`], [`DocumentName`]), and every
@@ -55,6 +57,7 @@
 #![deny(missing_docs)]
 
 mod changes;
+mod copies;
 mod cursor;
 mod documents;
 mod embedded;
@@ -72,6 +75,8 @@ mod quotas;
 mod redis;
 mod registry;
 mod report;
+mod restorer;
+mod state;
 mod storage;
 mod tenants;
 #[cfg(feature = "testing")]
@@ -82,17 +87,23 @@ mod vectors;
 mod verify;
 
 pub use changes::{Change, ChangeKind, ChangeStorage, Changes};
+pub use copies::{CopyStorage, Wanted};
 pub use documents::{Document, DocumentStorage};
 pub use error::{OpenError, StorageError};
 pub use facts::{Condition, FactStorage, Hash, IdPage, Revision, Write};
 pub use inspect::{InspectError, Inspection, RedisInspection, inspect};
 pub use lifecycle::{Adoption, Backend, Description, Layout, Lifecycle};
 pub use limits::StorageLimits;
-pub use name::{DocumentName, FactId, InvalidName, TenantId};
+pub use name::{DocumentName, FactId, InvalidName, SpaceName, TenantId};
 pub use open::{check, open};
 pub use quotas::{Draw, Drawn, Draws, QuotaStorage, Rate};
 pub use registry::{HostLease, LivingHost, RegistryRevision, RegistryStorage};
 pub use report::Report;
+pub use restorer::{RestoreError, Restored, Restorer};
+pub use state::{
+    Expected, StateChange, StateChanged, StateEntry, StatePage, StateQuota, StateSpace,
+    StateStorage, StateUsage,
+};
 pub use storage::Storage;
 pub use tenants::{FactQuota, TenantStorage, Usage};
 pub use tls_files::TlsFiles;

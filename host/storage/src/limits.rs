@@ -65,6 +65,12 @@ pub(crate) const DOCUMENT_FACTOR: u32 = 5;
 /// for about a millisecond at this size.
 pub(crate) const DELETION_STEP: usize = 500;
 
+/// The expired keys that one change of an extension's state removes.
+pub(crate) const EXPIRED: usize = 100;
+
+/// The keys of an extension's state that one step of deleting it removes.
+pub(crate) const STATE_STEP: usize = 1_000;
+
 /// The largest order and revision, 2^53 - 1: Redis stores both as doubles, which are exact up to
 /// here. In microseconds since 1970 that is the year 2255.
 pub(crate) const MAX_EXACT: u64 = (1 << 53) - 1;

@@ -95,6 +95,17 @@ name!(
 );
 
 name!(
+    /// The name of a space of state: 1 to 80 bytes, `[a-z0-9.][a-z0-9.-]*`. Cheap to clone. The
+    /// space of an extension has its name, which contains no `.`.
+    SpaceName,
+    "the name of a space",
+    80,
+    "1 to 80 lower-case ASCII letters, digits, '.' and '-', not beginning with '-'",
+    |byte: u8| byte != b'-',
+    |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-')
+);
+
+name!(
     /// A document's name: 1 to 200 bytes, `[A-Za-z0-9._/:-]+`. Cheap to clone.
     DocumentName,
     "a document's name",

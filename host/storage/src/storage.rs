@@ -1,18 +1,18 @@
 //! What every backend promises, whatever the concern.
 
 use crate::{
-    ChangeStorage, DocumentStorage, FactStorage, Lifecycle, QuotaStorage, RegistryStorage,
-    TenantStorage, VectorStorage,
+    ChangeStorage, CopyStorage, DocumentStorage, FactStorage, Lifecycle, QuotaStorage,
+    RegistryStorage, StateStorage, TenantStorage, VectorStorage,
 };
 
 /// A backend: everything that the server keeps, behind one value.
 ///
 /// The operations stand in one trait per concern: [`FactStorage`], [`VectorStorage`],
-/// [`ChangeStorage`], [`DocumentStorage`], [`RegistryStorage`], [`QuotaStorage`], [`TenantStorage`]
-/// and [`Lifecycle`]. Whatever implements all of them is a `Storage`, so a host holds a single
-/// `Arc<dyn Storage>`. Its methods can be called without importing any of the traits, and
-/// `&dyn Storage` coerces to `&dyn FactStorage` (and the others) where a function needs only one
-/// concern.
+/// [`ChangeStorage`], [`DocumentStorage`], [`RegistryStorage`], [`QuotaStorage`], [`StateStorage`],
+/// [`TenantStorage`], [`CopyStorage`] and [`Lifecycle`]. Whatever implements all of them is a
+/// `Storage`, so a host holds a single `Arc<dyn Storage>`. Its methods can be called without
+/// importing any of the traits, and `&dyn Storage` coerces to `&dyn FactStorage` (and the others)
+/// where a function needs only one concern.
 ///
 /// The following holds for every operation; the traits state what is particular to theirs.
 ///
@@ -49,7 +49,9 @@ pub trait Storage:
     + DocumentStorage
     + RegistryStorage
     + QuotaStorage
+    + StateStorage
     + TenantStorage
+    + CopyStorage
     + Lifecycle
 {
 }
@@ -61,7 +63,9 @@ impl<T> Storage for T where
         + DocumentStorage
         + RegistryStorage
         + QuotaStorage
+        + StateStorage
         + TenantStorage
+        + CopyStorage
         + Lifecycle
 {
 }

@@ -200,6 +200,11 @@ impl Tenants {
         Err(Error::new(Code::Unauthorized, message))
     }
 
+    /// Whether a tenant has a key with this id.
+    pub fn knows_key(&self, id: &str) -> bool {
+        self.directory.load().by_key(id).is_some()
+    }
+
     /// A tenant, if it was created.
     pub fn get(&self, tenant: &TenantId) -> Option<Arc<Tenant>> {
         self.directory.load().get(tenant)

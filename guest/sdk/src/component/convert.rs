@@ -1,13 +1,16 @@
 //! Conversions between the contract's types and the crate's own.
 
+use std::time::Duration;
+
 use super::context::kenning::context::context;
+use super::state::kenning::state::state;
 use super::world::kenning::knowledge::{embedding, types};
 use crate::embedding::Purpose;
 use crate::log::Level;
 use crate::{
     Allowance, Backend, Caller, Candidate, Draft, Embeddings, Error, Exceeded, Explanation, Fact,
     Failure, Fusion, Hash, Hit, Leg, Metadata, Mode, Problem, Query, Ranked, Refusal, Request,
-    Verb,
+    StateEntry, Verb,
 };
 
 impl From<types::Draft> for Draft {
@@ -164,6 +167,12 @@ impl From<context::RequestInfo> for Request {
             context::Verb::Maintain => Verb::Maintain,
         };
         Self { verb, id, is_replay }
+    }
+}
+
+impl From<state::Entry> for StateEntry {
+    fn from(state::Entry { value, version, expires_in }: state::Entry) -> Self {
+        Self { value, version, expires_in: expires_in.map(Duration::from_millis) }
     }
 }
 

@@ -3,10 +3,14 @@
 
 use super::context::kenning::context::context;
 use super::settings::kenning::settings::settings;
+use super::state::kenning::state::state;
 use super::world::kenning::knowledge as interfaces;
 use crate::embedding::Purpose;
 use crate::log::Level;
-use crate::{Allowance, Caller, Candidate, Embeddings, Error, Hash, IdPage, Query, Request};
+use crate::{
+    Allowance, Caller, Candidate, Embeddings, Error, Hash, IdPage, KeyPage, Query, Request,
+    StateEntry,
+};
 
 pub(crate) fn log(level: Level, message: &str) {
     interfaces::log::log(level.into(), message);
@@ -80,4 +84,38 @@ pub(crate) fn settings() -> String {
 
 pub(crate) fn secret(name: &str) -> Option<String> {
     settings::secret(name)
+}
+
+pub(crate) fn state_get(key: &[u8]) -> Result<Option<StateEntry>, Error> {
+    Ok(state::get(key)?.map(Into::into))
+}
+
+pub(crate) fn state_set(key: &[u8], value: &[u8], ttl: Option<u64>) -> Result<u64, Error> {
+    Ok(state::set(key, value, ttl)?)
+}
+
+pub(crate) fn state_compare_and_set(
+    key: &[u8],
+    expected: Option<u64>,
+    value: &[u8],
+    ttl: Option<u64>,
+) -> Result<u64, Error> {
+    Ok(state::compare_and_set(key, expected, value, ttl)?)
+}
+
+pub(crate) fn state_increment(key: &[u8], by: i64, ttl: Option<u64>) -> Result<i64, Error> {
+    Ok(state::increment(key, by, ttl)?)
+}
+
+pub(crate) fn state_delete(key: &[u8]) -> Result<bool, Error> {
+    Ok(state::delete(key)?)
+}
+
+pub(crate) fn state_list(
+    prefix: &[u8],
+    cursor: Option<&[u8]>,
+    limit: u32,
+) -> Result<KeyPage, Error> {
+    let state::KeyPage { keys, cursor } = state::list(prefix, cursor, limit)?;
+    Ok(KeyPage { keys, cursor })
 }

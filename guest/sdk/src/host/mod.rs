@@ -8,6 +8,7 @@ pub mod embedding;
 pub mod index;
 pub mod log;
 pub mod settings;
+pub mod state;
 pub mod storage;
 
 #[cfg(target_family = "wasm")]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::report::print_report;
-use super::{configure, digests, warn_of_hosts};
+use super::{configure, costs, dead_letters, digests, warn_of_hosts};
 use crate::admin::{ExtensionCommand, InstallArgs, LogicCommand, LogsArgs};
 use crate::progress::Progress;
 use crate::server::COMPONENT_TYPE;
@@ -73,13 +73,14 @@ pub(super) async fn extension(
             install(server, &call.connection, call.args, terminal).await
         }
         ExtensionCommand::Remove(call) => {
-            let request =
-                server.request(Method::DELETE, &path(&call.connection, &[&call.args.name]))?;
-            let response = server.call(request).await?;
+            let name = &call.args.extension.name;
+            let request = server.request(Method::DELETE, &path(&call.connection, &[name]))?;
+            let kept = call.args.keep_state.then_some(("keep_state", true));
+            let response = server.call(request.query(&Vec::from_iter(kept))).await?;
             warn_of_hosts(&response, terminal);
             match terminal.format() {
                 OutputFormat::Json => terminal.print_document(&response.body),
-                _ => terminal.print_line(&format!("Removed {}", call.args.name)),
+                _ => terminal.print_line(&format!("Removed {name}")),
             }
         }
         ExtensionCommand::Rollback(call) => {
@@ -106,6 +107,14 @@ pub(super) async fn extension(
         ExtensionCommand::Resume(call) => {
             let running = json!({ "paused": false });
             change(server, &call.connection, &call.args.name, running, terminal).await
+        }
+        ExtensionCommand::DeadLetters(call) => {
+            let path = path(&call.connection, &[&call.args.extension.name, "dead-letters"]);
+            dead_letters::dead_letters(server, &path, &call.args, terminal).await
+        }
+        ExtensionCommand::Stats(call) => {
+            let path = path(&call.connection, &[&call.args.name, "stats"]);
+            costs::costs(server, &path, terminal).await
         }
         ExtensionCommand::Logs(call) => logs(server, &call.connection, &call.args, terminal).await,
     }

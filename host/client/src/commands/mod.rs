@@ -1,9 +1,12 @@
 //! The commands: the request that each sends, and how it prints the response.
 
 mod audit;
+mod backup;
 mod changes;
 mod configure;
+mod costs;
 mod count;
+mod dead_letters;
 mod delete;
 mod digests;
 mod export;
@@ -47,6 +50,7 @@ pub(crate) async fn run(
         Command::Tenant(command) => tenant::tenant(server, command, terminal).await?,
         Command::Why(call) => why::why(server, &call.args, terminal).await?,
         Command::Changes(call) => changes::changes(server, &call.args, terminal).await?,
+        Command::Backup(call) => backup::backup(server, &call.args, terminal).await?,
         Command::Audit(call) => audit::audit(server, &call.args, terminal).await?,
         Command::Dev(call) => return dev(call.args, &call.connection, server, terminal).await,
         Command::Import(call) => return import::import(server, &call.args, terminal).await,

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::warn_of_hosts;
+use super::{backup, warn_of_hosts};
 use crate::table;
 use crate::tenant::{
     CreateArgs, GrantsArgs, LanguageArgs, Quota, QuotaArgs, RevokeArgs, RotateArgs, TenantCommand,
@@ -86,6 +86,8 @@ pub(super) async fn tenant(
         TenantCommand::Grants(call) => grants(server, call.args, terminal).await,
         TenantCommand::RotateKey(call) => rotate(server, &call.args, terminal).await,
         TenantCommand::RevokeKey(call) => revoke(server, &call.args, terminal).await,
+        TenantCommand::Export(call) => backup::export_tenant(server, &call.args, terminal).await,
+        TenantCommand::Import(call) => backup::import_tenant(server, &call.args, terminal).await,
         TenantCommand::Delete(call) => {
             let path = [&TENANTS[..], &[call.args.name.as_str()]].concat();
             let response = server.call(server.request(Method::DELETE, &path)?).await?;

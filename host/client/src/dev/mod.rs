@@ -35,7 +35,7 @@ pub struct DevArgs {
     /// The extension's name in the tenant [default: the name of the directory]
     #[arg(long)]
     pub name: Option<String>,
-    /// Additional imports to allow, besides `log` and `budget`: storage, embedding, index
+    /// Additional imports to allow, besides `log` and `budget`: storage, embedding, index, state
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub grant: Vec<String>,
     /// Position among the tenant's extensions, smallest first [default: unchanged, or 0]

@@ -44,7 +44,8 @@ const WASI_TRACK: (u64, u64) = (0, 2);
 const PAGE_BYTES: u64 = 64 * 1024;
 
 macro_rules! hooks {
-    ($($module:ident: $hook:ident $name:literal, $world:literal, $bindings:ident, $pre:ident,
+    ($($module:ident: $hook:ident $package:literal, $name:literal, $world:literal,
+       $bindings:ident, $pre:ident,
        $interface:ident.$call:ident($($argument:ident: $type:ty),+) fuel by $input:ident
        -> $output:ty, $on_failure:ident;)+) => {
         /// Where an extension changes what happens.
@@ -65,6 +66,13 @@ macro_rules! hooks {
                 }
             }
 
+            /// The package of that interface.
+            fn package(self) -> &'static str {
+                match self {
+                    $(Self::$hook => $package,)+
+                }
+            }
+
             /// What happens to a call when this hook fails, unless the operator decides otherwise.
             pub fn on_failure(self) -> OnFailure {
                 match self {
@@ -76,6 +84,22 @@ macro_rules! hooks {
 }
 
 kenning_bindings::for_each_hook!(hooks);
+
+impl Hook {
+    /// Whether `export` is the interface that an extension with this hook exports, in a version
+    /// that this host speaks.
+    fn is_had_by(self, export: &str) -> bool {
+        match self.package() {
+            PACKAGE => of_contract(export) == Some(self.name()),
+            package => is_further(export, (package, self.name())),
+        }
+    }
+
+    /// What an extension exports to have it.
+    pub(crate) fn interface(self) -> String {
+        format!("{}/{}@0.1.0", self.package(), self.name())
+    }
+}
 
 /// What happens to a call when one of its hooks fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,20 +119,39 @@ pub enum Grant {
     Embedding,
     /// The interface `index`, which only reads.
     Index,
+    /// The interface `kenning:state/state`: keys and values of its own.
+    State,
     /// The interface `storage`, which only reads.
     Storage,
 }
 
 impl Grant {
     /// All grants, by name.
-    pub const ALL: [Self; 3] = [Self::Embedding, Self::Index, Self::Storage];
+    pub const ALL: [Self; 4] = [Self::Embedding, Self::Index, Self::State, Self::Storage];
 
-    /// The name of the interface that it opens.
+    /// Its name, which is that of the interface that it opens.
     pub fn name(self) -> &'static str {
         match self {
             Self::Embedding => "embedding",
             Self::Index => "index",
+            Self::State => "state",
             Self::Storage => "storage",
+        }
+    }
+
+    /// The package of that interface.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Embedding | Self::Index | Self::Storage => PACKAGE,
+            Self::State => "kenning:state",
+        }
+    }
+
+    /// Whether `import` is the interface that it opens.
+    fn opens(self, import: &str) -> bool {
+        match self.package() {
+            PACKAGE => of_contract(import) == Some(self.name()),
+            package => is_further(import, (package, self.name())),
         }
     }
 }
@@ -226,19 +269,20 @@ fn judged(mut seen: Inspection) -> Inspection {
     sort(&mut seen.imports);
     sort(&mut seen.exports);
     let exports: Vec<&str> = seen.exports.iter().filter_map(|name| of_contract(name)).collect();
-    let hooks = Hook::ALL.into_iter().filter(|hook| exports.contains(&hook.name()));
-    seen.hooks = hooks.collect();
+    let has = |hook: &Hook| seen.exports.iter().any(|export| hook.is_had_by(export));
+    seen.hooks = Hook::ALL.into_iter().filter(has).collect();
     seen.is_logic = LOGIC.iter().all(|name| exports.contains(name));
     for import in &seen.imports {
+        if let Some(grant) = Grant::ALL.into_iter().find(|grant| grant.opens(import)) {
+            seen.grants_needed.push(grant);
+            continue;
+        }
         match of_contract(import) {
             Some(name) if FREE.contains(&name) => {}
             Some(name) if LOGIC_ONLY.contains(&name) => {
                 seen.logic_only_imports.push(import.clone());
             }
-            Some(name) => match Grant::ALL.into_iter().find(|grant| grant.name() == name) {
-                Some(grant) => seen.grants_needed.push(grant),
-                None => seen.unknown_imports.push(import.clone()),
-            },
+            Some(_) => seen.unknown_imports.push(import.clone()),
             None if of_wasi(import) => {}
             None if FREE_FURTHER.into_iter().any(|free| is_further(import, free)) => {}
             None if is_further(import, RETRIEVAL) => seen.logic_only_imports.push(import.clone()),
@@ -359,6 +403,19 @@ mod tests {
         let seen = inspected(&free, &["kenning:knowledge/on-read@0.1.0"]);
         assert!(seen.grants_needed.is_empty() && seen.unknown_imports.is_empty());
         assert!(seen.logic_only_imports.is_empty());
+    }
+
+    #[test]
+    fn state_needs_its_grant_and_hooks_may_be_of_the_package_of_events() {
+        let exports = ["kenning:events/on-change@0.1.0", "kenning:events/on-delete@0.1.3"];
+        let seen = inspected(&["kenning:state/state@0.1.0"], &exports);
+        assert_eq!(seen.grants_needed, [Grant::State]);
+        assert_eq!(seen.hooks, [Hook::OnDelete, Hook::OnChange]);
+        assert!(seen.unknown_imports.is_empty() && seen.logic_only_imports.is_empty());
+        let others = ["kenning:knowledge/on-delete@0.1.0", "kenning:events/on-store@0.1.0"];
+        let seen = inspected(&["kenning:knowledge/state@0.1.0"], &others);
+        assert_eq!(seen.unknown_imports, ["kenning:knowledge/state@0.1.0"]);
+        assert!(seen.grants_needed.is_empty() && seen.hooks.is_empty());
     }
 
     #[test]

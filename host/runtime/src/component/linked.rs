@@ -128,11 +128,6 @@ impl<P: FromLinked> Pre for PerEngine<P> {
     }
 }
 
-/// What a component exports to have a hook.
-fn interface(hook: Hook) -> String {
-    format!("kenning:knowledge/{}@0.1.0", hook.name())
-}
-
 /// Nothing but the instance.
 impl Pre for InstancePre<State> {
     type Bindings = Instance;
@@ -232,7 +227,8 @@ fn optional<P: FromLinked>(
 }
 
 macro_rules! linked_extension {
-    ($($module:ident: $hook:ident $name:literal, $world:literal, $bindings:ident, $pre:ident,
+    ($($module:ident: $hook:ident $package:literal, $name:literal, $world:literal,
+       $bindings:ident, $pre:ident,
        $interface:ident.$call:ident($($argument:ident: $type:ty),+) fuel by $input:ident
        -> $output:ty, $on_failure:ident;)+) => {
         pre!($(
@@ -259,7 +255,7 @@ macro_rules! linked_extension {
                 grants: &[Grant],
             ) -> wasmtime::Result<Self> {
                 let (linked, instance) = link(linkers, component, Some(grants.to_vec()))?;
-                let has = |hook| component.get_export_index(None, interface(hook)).is_some();
+                let has = |hook: Hook| component.get_export_index(None, hook.interface()).is_some();
                 Ok(Self {
                     $($module: has(Hook::$hook)
                         .then(|| PerEngine::new(&linked, &instance))

@@ -3,9 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use kenning_bindings::kenning::knowledge as interfaces;
-use kenning_bindings::{context, retrieval, settings};
+use kenning_bindings::{context, retrieval, settings, state};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
+use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 
 use crate::component::inspect::Grant;
 use crate::imports::budget;
@@ -64,7 +65,10 @@ pub(crate) fn made_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>)
 }
 
 fn logic(engine: &Engine) -> Result<Linker<State>> {
-    let mut linker = extension(engine, &Grant::ALL)?;
+    // A logic has no name to keep state under.
+    let grants: Vec<Grant> =
+        Grant::ALL.into_iter().filter(|grant| *grant != Grant::State).collect();
+    let mut linker = extension(engine, &grants)?;
     interfaces::storage_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     interfaces::index_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     retrieval::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
@@ -74,6 +78,10 @@ fn logic(engine: &Engine) -> Result<Linker<State>> {
 fn extension(engine: &Engine, grants: &[Grant]) -> Result<Linker<State>> {
     let mut linker = Linker::<State>::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    linker.allow_shadowing(true);
+    wall_clock::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    monotonic_clock::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    linker.allow_shadowing(false);
     interfaces::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     interfaces::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     budget::add_to_linker(&mut linker)?;
@@ -93,6 +101,7 @@ fn add(linker: &mut Linker<State>, grant: Grant) -> Result<()> {
         Grant::Embedding => {
             interfaces::embedding::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
         }
+        Grant::State => state::add_to_linker::<_, HasSelf<State>>(linker, |state| state),
         Grant::Index => {
             interfaces::index::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
         }

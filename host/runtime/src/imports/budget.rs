@@ -8,6 +8,7 @@ use std::time::Instant;
 use wasmtime::component::Linker;
 use wasmtime::{Result, StoreContextMut};
 
+use super::answer;
 use crate::state::State;
 use crate::wit::Allowance;
 
@@ -20,13 +21,20 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 fn remaining(mut store: StoreContextMut<'_, State>, (): ()) -> Result<(Allowance,)> {
     let fuel = store.get_fuel()?;
     let state = store.data_mut();
-    state.enter()?;
-    let limits = &state.services.limits;
-    let left = state.deadline.saturating_duration_since(Instant::now());
-    Ok((Allowance {
-        milliseconds: left.as_millis() as u64,
-        fuel: state.fuel.left_of(fuel),
-        host_calls: limits.host_calls.saturating_sub(state.host_calls),
-        bytes: limits.host_call_bytes as u64,
-    },))
+    let allowance: Result<Allowance> =
+        answer!(state, "budget.remaining", () => state.allowance(fuel));
+    Ok((allowance?,))
+}
+
+impl State {
+    fn allowance(&self, fuel: u64) -> Allowance {
+        let limits = &self.services.limits;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Allowance {
+            milliseconds: left.as_millis() as u64,
+            fuel: self.fuel.left_of(fuel),
+            host_calls: limits.host_calls.saturating_sub(self.host_calls),
+            bytes: limits.host_call_bytes as u64,
+        }
+    }
 }

@@ -4,25 +4,26 @@
 use kenning_bindings::context::{CallerInfo, Host, NoteRefused, RequestInfo, Verb as Word};
 use wasmtime::Result;
 
+use super::answer;
 use crate::request_context::Verb;
 use crate::state::State;
 use crate::wit::Query;
 
 impl Host for State {
     async fn caller(&mut self) -> Result<CallerInfo> {
-        self.enter()?;
-        let caller = &self.request.caller;
-        Ok(CallerInfo {
-            key_id: caller.key_id.as_deref().map(str::to_owned),
-            attributes: caller.attributes.as_deref().unwrap_or("{}").to_owned(),
-            subject: caller.subject.as_deref().map(str::to_owned),
-            scopes: caller.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        answer!(self, "context.caller", () => {
+            let caller = &self.request.caller;
+            CallerInfo {
+                key_id: caller.key_id.as_deref().map(str::to_owned),
+                attributes: caller.attributes.as_deref().unwrap_or("{}").to_owned(),
+                subject: caller.subject.as_deref().map(str::to_owned),
+                scopes: caller.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            }
         })
     }
 
     async fn request(&mut self) -> Result<RequestInfo> {
-        self.enter()?;
-        Ok(RequestInfo {
+        answer!(self, "context.request", () => RequestInfo {
             verb: self.request.verb.into(),
             id: self.request.id.as_deref().map(str::to_owned),
             is_replay: self.captured.is_some(),
@@ -30,25 +31,25 @@ impl Host for State {
     }
 
     async fn asked_query(&mut self) -> Result<Option<Query>> {
-        self.enter()?;
-        Ok(self.request.query.as_deref().cloned())
+        answer!(self, "context.asked-query", () => self.request.query.as_deref().cloned())
     }
 
     async fn options(&mut self) -> Result<Option<String>> {
-        self.enter()?;
-        let options = self.extension.as_deref().and_then(|name| self.request.options.get(name));
-        Ok(options.cloned())
+        answer!(self, "context.options", () => {
+            let options = self.extension.as_deref();
+            options.and_then(|name| self.request.options.get(name)).cloned()
+        })
     }
 
     async fn note(&mut self, name: String) -> Result<Option<String>> {
-        self.enter()?;
-        Ok(self.request.notes.get(&name))
+        answer!(self, "context.note", (name) => self.request.notes.get(&name))
     }
 
     async fn set_note(&mut self, name: String, value: String) -> Result<Result<(), NoteRefused>> {
-        self.enter()?;
-        let set = self.request.notes.set(name, value);
-        Ok(set.map_err(|(allowed, used)| NoteRefused { allowed, used }))
+        answer!(self, "context.set-note", (name, value) => {
+            let set = self.request.notes.set(name, value);
+            set.map_err(|(allowed, used)| NoteRefused { allowed, used })
+        })
     }
 }
 

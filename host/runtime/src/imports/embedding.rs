@@ -9,7 +9,7 @@ use kenning_bindings::kenning::knowledge::embedding::{Host, Purpose};
 use kenning_embedder::{EmbedError, Lane, Vector};
 use wasmtime::Result;
 
-use super::check_items;
+use super::{answer, check_items};
 use crate::outcome::Waiting;
 use crate::state::State;
 use crate::windows::Cut;
@@ -31,8 +31,9 @@ impl Host for State {
         texts: Vec<String>,
         purpose: Purpose,
     ) -> Result<Result<Embeddings, Error>> {
-        self.enter()?;
-        Ok(self.embed_texts(texts, purpose).await)
+        answer!(self, "embedding.embed", (texts, purpose) => {
+            self.embed_texts(texts, purpose).await
+        })
     }
 }
 

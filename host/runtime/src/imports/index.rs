@@ -9,7 +9,7 @@ use kenning_storage::{FactId, Revision};
 use wasmtime::{Result, Trap};
 
 use super::search::{self, Bounds, Searched};
-use super::{check_items, fact_id, too_large};
+use super::{answer, check_items, fact_id, too_large};
 use crate::outcome::{DeadlinePassed, Waiting};
 use crate::state::State;
 use crate::tenant_indexes::NewEntry;
@@ -28,14 +28,12 @@ impl index::Host for State {
         filter: Option<String>,
         limit: u32,
     ) -> Result<Result<Vec<wit::Candidate>, Error>> {
-        self.enter()?;
-        if let Err(error) = self.check_profile(&target, 1) {
-            return Ok(Err(error));
-        }
-        let found = self.search_index(filter, limit, move |index, filter, limit, work| {
-            index.nearest_within(&target.values, filter, limit, work)
-        });
-        Ok(found.await?.map(to_candidates))
+        answer!(self, "index.nearest", (target, filter, limit) => {
+            match self.check_profile(&target, 1) {
+                Err(error) => Err(error),
+                Ok(()) => self.find_nearest(target, filter, limit).await?,
+            }
+        })
     }
 
     async fn matching(
@@ -44,11 +42,12 @@ impl index::Host for State {
         filter: Option<String>,
         limit: u32,
     ) -> Result<Result<Vec<wit::Candidate>, Error>> {
-        self.enter()?;
-        let found = self.search_index(filter, limit, move |index, filter, limit, work| {
-            index.matching_within(&text, filter, limit, work)
-        });
-        Ok(found.await?.map(to_candidates))
+        answer!(self, "index.matching", (text, filter, limit) => {
+            let found = self.search_index(filter, limit, move |index, filter, limit, work| {
+                index.matching_within(&text, filter, limit, work)
+            });
+            found.await?.map(to_candidates)
+        })
     }
 }
 
@@ -58,21 +57,34 @@ impl index_write::Host for State {
         entries: Vec<Entry>,
         vectors: Option<Embeddings>,
     ) -> Result<Result<(), Error>> {
-        self.enter()?;
-        Ok(self.upsert_entries(entries, vectors).await)
+        answer!(self, "index-write.upsert", (entries, vectors) => {
+            self.upsert_entries(entries, vectors).await
+        })
     }
 
     async fn remove(&mut self, ids: Vec<String>) -> Result<Result<(), Error>> {
-        self.enter()?;
-        if let Err(error) = check_items(ids.len()) {
-            return Ok(Err(error));
-        }
+        answer!(self, "index-write.remove", (ids) => self.remove_entries(&ids).await)
+    }
+}
+
+impl State {
+    async fn find_nearest(
+        &mut self,
+        target: Embeddings,
+        filter: Option<String>,
+        limit: u32,
+    ) -> Result<Result<Vec<wit::Candidate>, Error>> {
+        let found = self.search_index(filter, limit, move |index, filter, limit, work| {
+            index.nearest_within(&target.values, filter, limit, work)
+        });
+        Ok(found.await?.map(to_candidates))
+    }
+
+    async fn remove_entries(&mut self, ids: &[String]) -> Result<(), Error> {
+        check_items(ids.len())?;
         let index = self.services.indexes.index(&self.tenant);
-        for id in &ids {
-            let (id, revision) = match self.revision(id) {
-                Ok(written) => written,
-                Err(error) => return Ok(Err(error)),
-            };
+        for id in ids {
+            let (id, revision) = self.revision(id)?;
             if self.captured.is_some() {
                 continue;
             }
@@ -80,14 +92,12 @@ impl index_write::Host for State {
             match index.remove(id.as_str(), revision.0) {
                 Ok(true) => index.forget_embedded(id.as_str()),
                 Ok(false) => {}
-                Err(error) => return Ok(Err(self.index_error(&error))),
+                Err(error) => return Err(self.index_error(&error)),
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
-}
 
-impl State {
     /// Searches the tenant's index with `search`, which is given the parsed arguments, and counts
     /// its time as the host's. Nothing is found where there is no index.
     pub(super) async fn search_index<T: Default + Send + 'static>(

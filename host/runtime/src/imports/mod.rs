@@ -1,11 +1,13 @@
 //! What a guest may call. Each file implements one interface of `wit/host.wit` or
 //! of a further package in `wit/`, for the tenant that the call belongs to.
 //!
-//! Every call to an import, except `log`, is counted. It waits no longer than its own limit and the
-//! rest of the guest call's time, and returns failures as values, so that the guest can go on
-//! without the part that failed. Only an exceeded limit traps.
+//! Every call to an import, except `log`, is counted, and its answer is noted if the call is
+//! recorded; `answer!` does both, and in a replay answers from the recording. An import waits no
+//! longer than its own limit and the rest of the guest call's time, and returns failures as values,
+//! so that the guest can go on without the part that failed. Only an exceeded limit traps.
 
 pub(crate) mod budget;
+mod clocks;
 mod context;
 mod embedding;
 mod index;
@@ -13,15 +15,21 @@ mod log;
 mod retrieval;
 pub(crate) mod search;
 mod settings;
+mod state;
 mod storage;
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use kenning_bindings::kenning::knowledge::types;
 use kenning_storage::{FactId, StorageError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_util::context::TokioContext;
+use wasmtime::Trap;
 
 use crate::outcome::{GuestLimit, Validity, Waiting};
+use crate::recording::Witness;
 use crate::state::State;
 use crate::wit::{Backend, Error, Exceeded, Failure, Problem};
 
@@ -42,18 +50,59 @@ fn reserve_to_read(left: Duration, storage_operation: Duration) -> Duration {
     (storage_operation + RESERVE).min(left / 4).max(reserve(left))
 }
 
+/// Answers a call of an import: `answer!(self, "INTERFACE.FUNCTION", (ARGUMENTS) => ANSWER)`.
+/// Every import but `log` is such a call.
+macro_rules! answer {
+    ($state:expr, $import:literal, ($($argument:expr),*) => $answer:expr) => {{
+        let recorded = $state.enter($import, &($(&$argument,)*))?;
+        match recorded {
+            Some(recorded) => Ok(recorded),
+            None => {
+                let answer = $answer;
+                $state.note_answer(&answer);
+                Ok(answer)
+            }
+        }
+    }};
+}
+pub(crate) use answer;
+
 impl types::Host for State {}
 
 impl State {
-    /// Counts one call to an import; every import but `log` begins with it.
-    fn enter(&mut self) -> wasmtime::Result<()> {
+    /// Counts one call to an import. Returns its recorded answer if the call is a replay.
+    fn enter<T: DeserializeOwned + Debug>(
+        &mut self,
+        import: &'static str,
+        arguments: &dyn Debug,
+    ) -> wasmtime::Result<Option<T>> {
         self.host_calls += 1;
         let allowed = self.services.limits.host_calls;
         if self.host_calls > allowed {
             let (allowed, used) = (u64::from(allowed), u64::from(self.host_calls));
             return Err(GuestLimit { limit: "host_calls", allowed, used }.into());
         }
-        Ok(())
+        match &mut self.witness {
+            Witness::Nobody => Ok(None),
+            Witness::Recorder(recorder) => {
+                recorder.begin(import, self.fuel.in_host());
+                Ok(None)
+            }
+            Witness::Player(player) => {
+                let (answer, fuel) = player.answer(import, arguments)?;
+                match self.fuel.spend(fuel) {
+                    true => Ok(Some(answer)),
+                    false => Err(Trap::OutOfFuel.into()),
+                }
+            }
+        }
+    }
+
+    /// Notes the answer to the last call of an import, if the call is recorded.
+    fn note_answer(&mut self, answer: &impl Serialize) {
+        if let Witness::Recorder(recorder) = &mut self.witness {
+            recorder.end(answer, self.fuel.in_host());
+        }
     }
 
     /// The deadline of an import that may take `bound`.

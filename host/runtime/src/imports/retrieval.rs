@@ -4,6 +4,7 @@ use kenning_bindings::retrieval::{Host, Retrieved};
 use kenning_index::FactIndex;
 use wasmtime::{Result, Trap};
 
+use super::answer;
 use super::index::parse_filter;
 use crate::state::State;
 use crate::wit::{Embeddings, Error};
@@ -19,14 +20,12 @@ impl Host for State {
         text: String,
         filter: Option<String>,
     ) -> Result<Result<Option<f32>, Error>> {
-        self.enter()?;
-        if let Err(error) = parse_filter(filter.as_deref()) {
-            return Ok(Err(error));
-        }
-        if !self.fuel.spend(TOKENIZING_FUEL * text.len().min(TOKENIZED_BYTES) as u64) {
-            return Err(Trap::OutOfFuel.into());
-        }
-        Ok(Ok(self.services.embedders.of(&self.tenant).known_share(&text)))
+        answer!(self, "retrieval.examine", (text, filter) => {
+            match parse_filter(filter.as_deref()) {
+                Err(error) => Err(error),
+                Ok(_) => Ok(self.known_share(&text)?),
+            }
+        })
     }
 
     async fn retrieve(
@@ -36,12 +35,30 @@ impl Host for State {
         filter: Option<String>,
         limit: u32,
     ) -> Result<Result<Retrieved, Error>> {
-        self.enter()?;
-        if let Some(target) = &target
-            && let Err(error) = self.check_profile(target, 1)
-        {
-            return Ok(Err(error));
+        answer!(self, "retrieval.retrieve", (text, target, filter, limit) => {
+            match target.as_ref().map_or(Ok(()), |target| self.check_profile(target, 1)) {
+                Err(error) => Err(error),
+                Ok(()) => self.find_both(text, target, filter, limit).await?,
+            }
+        })
+    }
+}
+
+impl State {
+    fn known_share(&mut self, text: &str) -> Result<Option<f32>> {
+        if !self.fuel.spend(TOKENIZING_FUEL * text.len().min(TOKENIZED_BYTES) as u64) {
+            return Err(Trap::OutOfFuel.into());
         }
+        Ok(self.services.embedders.of(&self.tenant).known_share(text))
+    }
+
+    async fn find_both(
+        &mut self,
+        text: String,
+        target: Option<Embeddings>,
+        filter: Option<String>,
+        limit: u32,
+    ) -> Result<Result<Retrieved, Error>> {
         let target = target.map(|target| target.values);
         let found = self.search_index(filter, limit, move |index, filter, limit, work| {
             index.retrieve_within(&text, target.as_deref(), filter, limit, work)

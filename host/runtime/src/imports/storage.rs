@@ -9,7 +9,7 @@ use kenning_storage::{
 };
 use wasmtime::Result;
 
-use super::{check_items, fact_id, fact_ids};
+use super::{answer, check_items, fact_id, fact_ids};
 use crate::outcome::Waiting;
 use crate::state::State;
 use crate::wit::{Error, Field, Hash};
@@ -19,8 +19,7 @@ const CAPTURED: Revision = Revision(0);
 
 impl storage::Host for State {
     async fn read(&mut self, ids: Vec<String>) -> Result<Result<Vec<Option<Hash>>, Error>> {
-        self.enter()?;
-        Ok(self.read_hashes(&ids).await)
+        answer!(self, "storage.read", (ids) => self.read_hashes(&ids).await)
     }
 
     async fn page(
@@ -28,16 +27,7 @@ impl storage::Host for State {
         cursor: Option<String>,
         limit: u32,
     ) -> Result<Result<storage::IdPage, Error>> {
-        self.enter()?;
-        let (services, tenant) = (self.services.clone(), self.tenant.clone());
-        let until = self.until(services.limits.storage_operation);
-        let (registry, limit) = (self.registry, limit as usize);
-        let page = services.storage.page_as_of(&tenant, registry, cursor.as_deref(), limit, until);
-        let page = self.wait(Waiting::Storage, page).await;
-        if let Ok(page) = &page {
-            self.listed.extend(page.ids.iter().cloned());
-        }
-        Ok(self.answered(page).map(id_page))
+        answer!(self, "storage.page", (cursor, limit) => self.page_ids(cursor, limit).await)
     }
 }
 
@@ -46,17 +36,31 @@ impl storage_write::Host for State {
         &mut self,
         writes: Vec<storage_write::HashWrite>,
     ) -> Result<Result<Vec<bool>, Error>> {
-        self.enter()?;
-        Ok(self.write_hashes(writes).await)
+        answer!(self, "storage-write.write", (writes) => self.write_hashes(writes).await)
     }
 
     async fn delete(&mut self, id: String) -> Result<Result<bool, Error>> {
-        self.enter()?;
-        Ok(self.delete_hash(&id).await)
+        answer!(self, "storage-write.delete", (id) => self.delete_hash(&id).await)
     }
 }
 
 impl State {
+    async fn page_ids(
+        &mut self,
+        cursor: Option<String>,
+        limit: u32,
+    ) -> Result<storage::IdPage, Error> {
+        let (services, tenant) = (self.services.clone(), self.tenant.clone());
+        let until = self.until(services.limits.storage_operation);
+        let (registry, limit) = (self.registry, limit as usize);
+        let page = services.storage.page_as_of(&tenant, registry, cursor.as_deref(), limit, until);
+        let page = self.wait(Waiting::Storage, page).await;
+        if let Ok(page) = &page {
+            self.listed.extend(page.ids.iter().cloned());
+        }
+        self.answered(page).map(id_page)
+    }
+
     async fn read_hashes(&mut self, ids: &[String]) -> Result<Vec<Option<Hash>>, Error> {
         let ids = fact_ids(ids)?;
         let (services, tenant) = (self.services.clone(), self.tenant.clone());

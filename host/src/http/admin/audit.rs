@@ -52,8 +52,9 @@ const PARAMETERS: [&str; 16] = [
 ];
 
 /// Members of a request's body that are noted.
-const SENT: [&str; 14] = [
+const SENT: [&str; 15] = [
     "name",
+    "tenant",
     "language",
     "limits",
     "quotas",

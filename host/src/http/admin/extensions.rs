@@ -38,11 +38,11 @@ struct PlaceParameters {
     /// position stays, or is 0 for a new extension.
     #[param(nullable = false)]
     order: Option<i32>,
-    /// What it may import beyond `log` and `budget`: `storage`, `embedding` and `index`, separated
-    /// by commas.
+    /// What it may import beyond `log` and `budget`: `storage`, `embedding`, `index` and `state`,
+    /// separated by commas.
     #[param(
         nullable = false,
-        pattern = r"^(\[\]|((storage|embedding|index)(,(storage|embedding|index))*)?)$"
+        pattern = r"^(\[\]|((storage|embedding|index|state)(,(storage|embedding|index|state))*)?)$"
     )]
     grant: Option<String>,
     /// What a hook's failure does to the call: `close` fails it, `leave-out` goes on without the
@@ -63,6 +63,17 @@ struct TargetParameter {
     /// Roll back to this one instead.
     #[param(nullable = false)]
     generation: Option<u64>,
+}
+
+/// What stays of a removed extension.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`Parameters` reads them by their names")]
+struct RemovalParameter {
+    /// Keep what the extension kept (the grant `state`), for the next one of its name. Default:
+    /// false, which deletes it.
+    #[param(nullable = false)]
+    keep_state: Option<bool>,
 }
 
 /// Which log lines.
@@ -287,7 +298,7 @@ fn policy(text: Option<&str>) -> Result<Option<OnFailure>, Error> {
     path = "/v1/admin/tenants/{t}/extensions/{name}",
     operation_id = "removeExtension",
     tag = "admin",
-    params(ExtensionInPath),
+    params(ExtensionInPath, RemovalParameter),
     responses(
         (status = 200, description = "It is removed.", body = Done),
         (status = 404, response = NotFound),
@@ -298,9 +309,12 @@ pub(in crate::http) async fn remove(
     State(app): State<Arc<App>>,
     _admin: Admin,
     Path((tenant_name, name)): Named,
+    parameters: Pairs,
 ) -> Result<Response, Refusal> {
+    let parameters = Parameters::new(parameters.0, &parameter_names::<RemovalParameter>())?;
+    let keeps_state = parameters.flag("keep_state")?;
     let tenant = tenant(&tenant_name)?;
-    app.swapper.remove_extension(&tenant, &name).await?;
+    app.swapper.remove_extension(&tenant, &name, keeps_state).await?;
     let behind = app.kb.behind(&[tenant]).await;
     let message = format!("the extension {name} is removed");
     Ok(axum::Json(Done { status: Success::Success, message, behind }).into_response())

@@ -45,7 +45,7 @@ struct FailureList {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
-struct RequestInPath {
+pub(super) struct RequestInPath {
     /// The `x-request-id` of its answer.
     #[param(min_length = 1, max_length = 128)]
     id: String,

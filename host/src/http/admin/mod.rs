@@ -2,6 +2,9 @@
 //! file for each group of them.
 
 pub(in crate::http) mod audit;
+pub(in crate::http) mod backup;
+pub(in crate::http) mod costs;
+pub(in crate::http) mod dead_letters;
 pub(in crate::http) mod digests;
 pub(in crate::http) mod extensions;
 pub(in crate::http) mod failures;
@@ -11,8 +14,10 @@ pub(in crate::http) mod logic;
 mod parameters;
 pub(in crate::http) mod preview;
 pub(in crate::http) mod progress;
+pub(in crate::http) mod replay;
 pub(in crate::http) mod settings;
 mod tenant_answers;
+pub(in crate::http) mod tenant_import;
 mod tenant_settings;
 pub(in crate::http) mod tenants;
 mod upload;

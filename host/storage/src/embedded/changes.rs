@@ -16,8 +16,9 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use super::Embedded;
+use super::counters::counters_of;
 use super::handle::TransactionError;
-use super::tables::{CHANGES, TENANTS, Tables, change_sum, counters, table};
+use super::tables::{CHANGES, Counters, TENANTS, Tables, change_sum, counters, table};
 use crate::limits::page_size;
 use crate::{Change, ChangeKind, ChangeStorage, Changes, FactId, Revision, StorageError, TenantId};
 
@@ -83,6 +84,19 @@ pub(super) fn drop_some(
     most: usize,
 ) -> Result<usize, redb::StorageError> {
     drop_first(tables, tenant, most, |_, _| true)
+}
+
+/// Raises a tenant's revision, and drops all of its changes.
+pub(super) fn raise_revision(
+    tables: &mut Tables<'_>,
+    tenant: &str,
+    Revision(revision): Revision,
+) -> Result<(), TransactionError> {
+    let counters = counters_of(tables, tenant)?;
+    let revision = counters.revision.max(revision);
+    tables.put_counters(tenant, Counters { revision, ..counters })?;
+    tables.changes.retain_in((tenant, 0)..=(tenant, u64::MAX), |_, _| false)?;
+    Ok(())
 }
 
 /// Drops old changes of one tenant after the other, also of those that nobody writes to.

@@ -154,6 +154,19 @@ impl Handle {
         catch_unwind(AssertUnwindSafe(read)).ok().flatten()
     }
 
+    /// A snapshot that outlives this call. The file cannot be opened again before it is dropped.
+    pub(super) fn snapshot(&self) -> Result<ReadTransaction, StorageError> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or_else(closed)?;
+        Ok(database.begin_read().map_err(TransactionError::from)?)
+    }
+
+    /// Fails while the file is closed, for good or to be opened again.
+    pub(super) fn check_open(&self) -> Result<(), StorageError> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        guard.as_ref().map(drop).ok_or_else(closed)
+    }
+
     /// Runs `change` in one durable transaction. If that fails, nothing was changed, unless the
     /// outcome of the error is unknown. Reopens the file if it has failed. `grows` says whether the
     /// change does more than delete.

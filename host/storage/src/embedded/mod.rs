@@ -4,20 +4,21 @@
 //! fsync for each write, a hundred callers pay it together. Readers use a snapshot and never wait
 //! for the writer. One process at a time can have the file open.
 //!
-//! `facts`, `vectors`, `changes`, `documents`, `tenants` and `lifecycle` implement the traits of
-//! those names, each with its reads and with what the writer does for it. `tables` defines the
-//! content of the file, each record of which has a `checksum`, `codec` the encoding of a fact, and
-//! `appends` what is said of each change; `migration` brings older files up to date. `handle` opens
-//! the file, and reopens it after an I/O error; `room` knows whether the disk is full. `writer` is
-//! the writing thread and `request` what it is sent, which `apply` performs with the `counters` of
-//! each tenant. `verify` looks for damage, in a file that it opens through `overlay`, with the
-//! library's panics kept `quiet`.
+//! `facts`, `vectors`, `changes`, `documents`, `state`, `tenants`, `copies` and `lifecycle`
+//! implement the traits of those names, each with its reads and with what the writer does for it.
+//! `tables` defines the content of the file, each record of which has a `checksum`, `codec` the
+//! encoding of a fact, and `appends` what is said of each change; `migration` brings older files up
+//! to date. `handle` opens the file, and reopens it after an I/O error; `room` knows whether the
+//! disk is full. `writer` is the writing thread and `request` what it is sent, which `apply`
+//! performs with the `counters` of each tenant. `verify` looks for damage, in a file that it opens
+//! through `overlay`, with the library's panics kept `quiet`.
 
 mod appends;
 mod apply;
 mod changes;
 mod checksum;
 pub(crate) mod codec;
+mod copies;
 mod counters;
 mod documents;
 mod facts;
@@ -28,6 +29,7 @@ mod overlay;
 mod quiet;
 mod request;
 mod room;
+mod state;
 pub(crate) mod tables;
 mod tenants;
 mod vectors;

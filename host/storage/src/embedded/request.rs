@@ -1,7 +1,12 @@
 //! What the writer is sent.
 
+use std::sync::{Arc, OnceLock};
+
 use super::codec;
-use crate::{DocumentName, FactId, FactQuota, StoredVector, TenantId, Write};
+use crate::{
+    DocumentName, FactId, FactQuota, Revision, SpaceName, StateChange, StateChanged, StateQuota,
+    StoredVector, TenantId, Write,
+};
 
 /// A change for the writer to perform.
 pub(super) enum Request {
@@ -12,6 +17,22 @@ pub(super) enum Request {
     /// One step of deleting a tenant. Its answer has one entry per deleted fact.
     DeleteTenant(TenantId),
     Document(DocumentName, DocumentChange),
+    /// Raises a tenant's revision and empties its stream.
+    RaiseRevision(TenantId, Revision),
+    State(StateRequest),
+    /// One step of deleting an extension's state. Its answer has one entry per deleted key.
+    DeleteState(TenantId, SpaceName),
+}
+
+/// A change of one key of an extension's state.
+pub(super) struct StateRequest {
+    pub(super) tenant: TenantId,
+    pub(super) name: SpaceName,
+    pub(super) key: Vec<u8>,
+    pub(super) change: StateChange,
+    pub(super) quota: StateQuota,
+    /// Where the writer says what became of the change.
+    pub(super) outcome: Arc<OnceLock<StateChanged>>,
 }
 
 /// A change of one document, performed if the document has the expected version.
@@ -37,8 +58,9 @@ impl Request {
             | Self::Delete(tenant, _)
             | Self::PutVectors(tenant, _)
             | Self::MarkPending(tenant, _)
-            | Self::DeleteTenant(tenant) => Some(tenant),
-            Self::Document(..) => None,
+            | Self::DeleteTenant(tenant)
+            | Self::RaiseRevision(tenant, _) => Some(tenant),
+            Self::Document(..) | Self::State(_) | Self::DeleteState(..) => None,
         }
     }
 
@@ -48,6 +70,8 @@ impl Request {
             self,
             Self::Delete(..)
                 | Self::DeleteTenant(_)
+                | Self::DeleteState(..)
+                | Self::State(StateRequest { change: StateChange::Delete, .. })
                 | Self::Document(_, DocumentChange::Delete { .. })
         )
     }
@@ -58,9 +82,15 @@ impl Request {
             Self::Write(_, writes, _) => writes.iter().map(|w| codec::size(&w.fields)).sum(),
             Self::PutVectors(_, vectors) => vectors.iter().map(|v| 4 * v.vector.values.len()).sum(),
             Self::Document(_, DocumentChange::Write { bytes, .. }) => bytes.len(),
+            Self::State(StateRequest { key, change: StateChange::Set { value, .. }, .. }) => {
+                key.len() + value.len()
+            }
             Self::Delete(..)
             | Self::MarkPending(..)
             | Self::DeleteTenant(_)
+            | Self::RaiseRevision(..)
+            | Self::DeleteState(..)
+            | Self::State(_)
             | Self::Document(_, DocumentChange::Delete { .. }) => 0,
         }
     }

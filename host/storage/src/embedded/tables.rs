@@ -41,6 +41,21 @@ pub(super) type ChangeRow = (&'static str, &'static str, u64, u64, u64, u32);
 /// (version, bytes, checksum).
 pub(super) type DocumentRow = (u64, &'static [u8], u32);
 
+/// (tenant, extension).
+pub(super) type SpaceKey = (&'static str, &'static str);
+
+/// (the space's last version, its keys, their bytes with the values, checksum).
+pub(super) type SpaceRow = (u64, u64, u64, u32);
+
+/// (tenant, extension, key).
+pub(super) type StateKey = (&'static str, &'static str, &'static [u8]);
+
+/// (version, when the key expires in milliseconds since 1970 or 0, value, checksum).
+pub(super) type StateRow = (u64, u64, &'static [u8], u32);
+
+/// (tenant, extension, when the key expires, key).
+pub(super) type ExpiryKey = (&'static str, &'static str, u64, &'static [u8]);
+
 pub(super) const FACTS: TableDefinition<'_, FactKey, FactRow> = TableDefinition::new("facts");
 /// The checksum of each position.
 pub(super) const ORDER: TableDefinition<'_, OrderKey, u32> = TableDefinition::new("order");
@@ -51,6 +66,11 @@ pub(super) const TENANTS: TableDefinition<'_, &str, TenantRow> = TableDefinition
 /// Not in files that no version with streams has opened.
 pub(super) const CHANGES: TableDefinition<'_, ChangeKey, ChangeRow> =
     TableDefinition::new("changes");
+/// As the following two, not in files that no version with state has written to.
+pub(super) const SPACES: TableDefinition<'_, SpaceKey, SpaceRow> = TableDefinition::new("spaces");
+pub(super) const STATE: TableDefinition<'_, StateKey, StateRow> = TableDefinition::new("state");
+/// The checksum of each key that expires.
+pub(super) const EXPIRY: TableDefinition<'_, ExpiryKey, u32> = TableDefinition::new("state_expiry");
 pub(super) const DOCUMENTS: TableDefinition<'_, &str, DocumentRow> =
     TableDefinition::new("documents");
 /// One row: the revision of the last write or deletion of any document, and its checksum.
@@ -75,6 +95,9 @@ pub(super) struct Tables<'t> {
     pub(super) vectors: Table<'t, FactKey, VectorRow>,
     pub(super) tenants: Table<'t, &'static str, TenantRow>,
     pub(super) changes: Table<'t, ChangeKey, ChangeRow>,
+    pub(super) spaces: Table<'t, SpaceKey, SpaceRow>,
+    pub(super) state: Table<'t, StateKey, StateRow>,
+    pub(super) expiry: Table<'t, ExpiryKey, u32>,
     pub(super) documents: Table<'t, &'static str, DocumentRow>,
     pub(super) documents_revision: Table<'t, (), (u64, u32)>,
     pub(super) meta: Table<'t, &'static str, u64>,
@@ -93,6 +116,9 @@ impl<'t> Tables<'t> {
             vectors: tx.open_table(VECTORS)?,
             tenants: tx.open_table(TENANTS)?,
             changes: tx.open_table(CHANGES)?,
+            spaces: tx.open_table(SPACES)?,
+            state: tx.open_table(STATE)?,
+            expiry: tx.open_table(EXPIRY)?,
             documents: tx.open_table(DOCUMENTS)?,
             documents_revision: tx.open_table(DOCUMENTS_REVISION)?,
             meta: tx.open_table(META)?,
@@ -252,6 +278,26 @@ pub(super) fn change_sum(
     sum.text(kind).text(id).number(of).number(by).number(at).sum()
 }
 
+pub(super) fn space_sum(
+    (tenant, extension): (&str, &str),
+    (version, keys, bytes): (u64, u64, u64),
+) -> u32 {
+    let sum = Checksum::of("spaces").text(tenant).text(extension);
+    sum.number(version).number(keys).number(bytes).sum()
+}
+
+pub(super) fn state_sum(
+    (tenant, extension, key): (&str, &str, &[u8]),
+    (version, expires, value): (u64, u64, &[u8]),
+) -> u32 {
+    let sum = Checksum::of("state").text(tenant).text(extension).bytes(key);
+    sum.number(version).number(expires).bytes(value).sum()
+}
+
+pub(super) fn expiry_sum((tenant, extension, expires, key): (&str, &str, u64, &[u8])) -> u32 {
+    Checksum::of("state_expiry").text(tenant).text(extension).number(expires).bytes(key).sum()
+}
+
 pub(super) fn document_sum(name: &str, version: u64, bytes: &[u8]) -> u32 {
     Checksum::of("documents").text(name).number(version).bytes(bytes).sum()
 }
@@ -266,4 +312,16 @@ pub(super) fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
     definition: TableDefinition<'_, K, V>,
 ) -> Result<redb::ReadOnlyTable<K, V>, TableError> {
     tx.open_table(definition)
+}
+
+/// The same of a table that the file may not have yet.
+pub(super) fn table_if_any<K: redb::Key + 'static, V: redb::Value + 'static>(
+    tx: &ReadTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<Option<redb::ReadOnlyTable<K, V>>, TableError> {
+    match tx.open_table(definition) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

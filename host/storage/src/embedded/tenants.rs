@@ -11,8 +11,9 @@ use super::counters::counters_of;
 use super::facts::remove;
 use super::handle::TransactionError;
 use super::request::Request;
+use super::state;
 use super::tables::{Counters, TENANTS, Tables, counters, table};
-use crate::limits::DELETION_STEP;
+use crate::limits::{DELETION_STEP, STATE_STEP};
 use crate::{StorageError, TenantId, TenantStorage, Usage};
 
 #[async_trait]
@@ -59,7 +60,8 @@ fn usage(tx: &ReadTransaction, tenant: &TenantId) -> Result<Usage, TransactionEr
 const DROPPED_CHANGES: usize = 10 * DELETION_STEP;
 
 /// Deletes up to [`DELETION_STEP`] of a tenant's facts with all that belongs to them, and some of
-/// its changes. Returns how many facts, or as many as that while changes are left. A step that
+/// its changes and its extensions' state. Returns how many facts, or as many as that while anything
+/// else is left. A step that
 /// returns fewer leaves nothing of the tenant.
 pub(super) fn delete_step(
     tables: &mut Tables<'_>,
@@ -73,6 +75,7 @@ pub(super) fn delete_step(
         freed += remove(tables, (tenant, id))?.map_or(0, |removed| removed.bytes);
     }
     let is_last = drop_some(tables, tenant, DROPPED_CHANGES)? < DROPPED_CHANGES
+        && state::delete_all(tables, tenant, STATE_STEP)?
         && positions.len() < DELETION_STEP;
     if is_last {
         tables.tenants.remove(tenant)?;

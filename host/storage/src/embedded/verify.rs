@@ -11,9 +11,9 @@ use redb::{
 
 use super::migration::{self, CURRENT, Format};
 use super::tables::{
-    CHANGES, Counters, DOCUMENTS, DOCUMENTS_REVISION, FACTS, ORDER, PENDING, TENANTS, VECTORS,
-    change_sum, counters_sum, document_sum, documents_revision_sum, intact_fact, order_sum,
-    pending_sum, table, vector_sum,
+    CHANGES, Counters, DOCUMENTS, DOCUMENTS_REVISION, EXPIRY, FACTS, ORDER, PENDING, SPACES, STATE,
+    TENANTS, VECTORS, change_sum, counters_sum, document_sum, documents_revision_sum, expiry_sum,
+    intact_fact, order_sum, pending_sum, space_sum, state_sum, table, vector_sum,
 };
 use super::{codec, overlay, quiet};
 use crate::report::Report;
@@ -115,6 +115,7 @@ fn verify_records(database: &Database, report: &mut Report) {
     verify_vectors(&tx, report);
     verify_counters(&tx, found, report);
     verify_changes(&tx, report);
+    verify_state(&tx, report);
     verify_documents(&tx, report);
 }
 
@@ -242,9 +243,7 @@ fn verify_counters(tx: &ReadTransaction, mut found: Found, report: &mut Report) 
 
 fn verify_changes(tx: &ReadTransaction, report: &mut Report) {
     // A file that only older versions have opened has no streams.
-    let has_streams =
-        Step::of(|| Ok(tx.list_tables()?.any(|table| table.name() == CHANGES.name())));
-    if matches!(has_streams, Step::Done(false)) {
+    if lacks(tx, CHANGES.name()) {
         return;
     }
     each(tx, (CHANGES, "changes"), report, |report, key, row| {
@@ -254,6 +253,59 @@ fn verify_changes(tx: &ReadTransaction, report: &mut Report) {
         });
         Ok(())
     });
+}
+
+fn lacks(tx: &ReadTransaction, name: &str) -> bool {
+    let has = Step::of(|| Ok(tx.list_tables()?.any(|table| table.name() == name)));
+    matches!(has, Step::Done(false))
+}
+
+fn verify_state(tx: &ReadTransaction, report: &mut Report) {
+    // A file that only older versions have written to has none.
+    if lacks(tx, SPACES.name()) {
+        return;
+    }
+    let mut found = HashMap::<(String, String), (u64, u64)>::new();
+    each(
+        tx,
+        (STATE, "keys of extensions"),
+        report,
+        |report, at, (version, expires, value, sum)| {
+            let (tenant, extension, key) = at;
+            let counted = found.entry((tenant.to_owned(), extension.to_owned())).or_default();
+            counted.0 += 1;
+            counted.1 += (key.len() + value.len()) as u64;
+            report.check(state_sum(at, (version, expires, value)) == sum, || {
+                format!("a key in the state of {extension} of {tenant} is damaged")
+            });
+            Ok(())
+        },
+    );
+    each(tx, (EXPIRY, "times of such keys"), report, |report, at, sum| {
+        let is_intact = expiry_sum(at) == sum;
+        report
+            .check(is_intact, || format!("a time in the state of {} of {} is damaged", at.1, at.0));
+        Ok(())
+    });
+    each(
+        tx,
+        (SPACES, "extensions' states"),
+        report,
+        |report, space, (version, keys, bytes, sum)| {
+            let (tenant, extension) = space;
+            let there =
+                found.remove(&(tenant.to_owned(), extension.to_owned())).unwrap_or_default();
+            let is_intact =
+                space_sum(space, (version, keys, bytes)) == sum && (keys, bytes) == there;
+            report.check(is_intact, || {
+                format!("the counters of the state of {extension} of {tenant} are damaged")
+            });
+            Ok(())
+        },
+    );
+    for (tenant, extension) in found.into_keys() {
+        report.found(format!("the state of {extension} of {tenant} is not counted"));
+    }
 }
 
 fn verify_documents(tx: &ReadTransaction, report: &mut Report) {

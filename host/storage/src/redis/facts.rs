@@ -243,7 +243,7 @@ impl FactStorage for Redis {
 impl Redis {
     /// The first `wanted` rows of a tenant's listing after a score and an id, and whether there are
     /// more.
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         (tenant, registry): (&TenantId, Option<RegistryRevision>),
         after: Option<&(f64, Vec<u8>)>,

@@ -4,7 +4,7 @@
 //! keys of a tenant share one hash tag. Documents have the prefix `kenning:control:`, which no
 //! tenant's key has, and share one hash tag too.
 
-use crate::{DocumentName, FactId, Layout, TenantId};
+use crate::{DocumentName, FactId, Layout, SpaceName, TenantId};
 
 /// The set of all tenants.
 pub(crate) const TENANTS: &str = "kenning:tenants";
@@ -63,6 +63,33 @@ pub(super) fn pieces_prefix(name: &DocumentName) -> String {
 pub(crate) fn flat_id(key: &[u8]) -> Option<FactId> {
     let id = key.strip_prefix(FLAT_PREFIX.as_bytes())?;
     FactId::parse(std::str::from_utf8(id).ok()?).ok()
+}
+
+/// The keys of what one extension of a tenant keeps.
+pub(super) struct SpaceKeys {
+    /// Hash: `bytes` of keys and values, and the last `version`.
+    pub(super) usage: String,
+    /// Hash: values by key.
+    pub(super) values: String,
+    /// Hash: versions by key.
+    pub(super) versions: String,
+    /// Sorted set: the keys, in the order of their bytes.
+    pub(super) keys: String,
+    /// Sorted set: keys that expire, by the millisecond since 1970.
+    pub(super) expiry: String,
+}
+
+impl SpaceKeys {
+    /// All of them, with their types as in `types.lua`.
+    pub(super) fn own(self) -> [(String, &'static str); 5] {
+        [
+            (self.usage, "hash"),
+            (self.values, "hash"),
+            (self.versions, "hash"),
+            (self.keys, "zset"),
+            (self.expiry, "zset"),
+        ]
+    }
 }
 
 /// The keys of one tenant.
@@ -161,7 +188,30 @@ impl Keys {
         format!("{}allowances", self.prefix)
     }
 
-    /// The tenant's keys other than those of its facts, with their types as in `types.lua`.
+    /// Set: the extensions that keep something.
+    pub(super) fn spaces(&self) -> String {
+        format!("{}spaces", self.prefix)
+    }
+
+    /// The key prefix of what extensions keep.
+    pub(super) fn state(&self) -> String {
+        format!("{}state:", self.prefix)
+    }
+
+    /// The keys of what an extension keeps. Its name contains no `:`.
+    pub(super) fn space(&self, extension: &SpaceName) -> SpaceKeys {
+        let key = |kind: &str| format!("{}{extension}:{kind}", self.state());
+        SpaceKeys {
+            usage: key("usage"),
+            values: key("values"),
+            versions: key("versions"),
+            keys: key("keys"),
+            expiry: key("expiry"),
+        }
+    }
+
+    /// The tenant's keys other than those of its facts and of its spaces, with their types as in
+    /// `types.lua`.
     pub(super) fn own(&self) -> Vec<(String, &'static str)> {
         let mut keys = vec![
             (self.order(), "zset"),
@@ -174,6 +224,7 @@ impl Keys {
             (self.registry(), "number"),
             (self.used(), "hash"),
             (self.allowances(), "hash"),
+            (self.spaces(), "set"),
         ];
         if self.is_cluster {
             keys.push((self.tenants(), "set"));

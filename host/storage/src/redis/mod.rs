@@ -5,8 +5,8 @@
 //! Durability depends on the server's `appendfsync`, and a replica may lag behind: in return
 //! several hosts can share one storage.
 //!
-//! `facts`, `vectors`, `changes`, `documents`, `registry`, `quotas`, `tenants` and `lifecycle`
-//! implement the traits of those names.
+//! `facts`, `vectors`, `changes`, `documents`, `registry`, `quotas`, `state`, `tenants`, `copies`
+//! and `lifecycle` implement the traits of those names.
 //! `keys` defines the keys, `scripts` runs the Lua files in `scripts/`, `replies` decodes what
 //! comes back and `error` maps what failed.
 //!
@@ -24,6 +24,7 @@ pub(crate) mod adoption;
 mod changes;
 mod cluster;
 mod connection;
+mod copies;
 mod directory;
 mod documents;
 mod error;
@@ -42,6 +43,7 @@ mod scripts;
 mod sentinel;
 mod servers;
 mod slots;
+mod state;
 mod stream;
 mod target;
 mod tenants;

@@ -79,7 +79,7 @@ pub(super) fn hashes(value: Value, max_bytes: usize) -> Result<Vec<Option<Hash>>
 
 /// Redis represents a missing hash as one without fields. Other programs may have written bytes
 /// that are not UTF-8; these are replaced, so that one such fact does not fail a whole listing.
-fn hash(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Hash> {
+pub(super) fn hash(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Hash> {
     let text = |bytes: Vec<u8>| match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),

@@ -42,9 +42,15 @@ script!(DROP_REGISTRY, "drop_registry.lua");
 script!(LEASE, "types.lua", "lease.lua");
 script!(HOSTS, "hosts.lua");
 script!(DRAW, "types.lua", "draw.lua");
+script!(READ_STATE, "current.lua", "read_state.lua");
+script!(CHANGE_STATE, "types.lua", "current.lua", "change_state.lua");
+script!(LIST_STATE, "current.lua", "list_state.lua");
+script!(DELETE_STATE, "delete_state.lua");
 script!(WRITE_DOCUMENT, "types.lua", "write_document.lua");
 script!(DELETE_DOCUMENT, "types.lua", "delete_document.lua");
 script!(LIST_DOCUMENTS, "list_documents.lua");
+script!(COPY, "copy.lua");
+script!(RAISE_REVISION, "types.lua", "raise_revision.lua");
 
 impl Source {
     /// A call with `keys`; the caller adds the arguments.

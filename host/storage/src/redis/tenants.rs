@@ -55,8 +55,10 @@ impl TenantStorage for Redis {
             keys.seen(),
             keys.used(),
             keys.allowances(),
+            keys.spaces(),
         ]);
         call.arg(tenant.as_str()).arg(DELETION_STEP).arg(keys.facts()).arg(keys.vectors());
+        call.arg(keys.state());
         let kind = (Size::Bulk, Effect::Write);
         let values = self.run_script(&scripts::DELETE_TENANT, vec![call], kind, deadline).await?;
         let is_more = replies::one::<usize>(values)? == DELETION_STEP;

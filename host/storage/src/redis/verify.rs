@@ -82,7 +82,7 @@ impl Verifier<'_> {
     }
 
     async fn verify_tenant(&mut self, tenant: &TenantId) -> Result<(), StorageError> {
-        if !self.verify_types(&self.keys(tenant).own()).await? {
+        if !self.verify_types(&self.own_keys(tenant).await?).await? {
             let note = format!("the facts of {tenant} were not read, because of such a key");
             self.report.notes.push(note);
             return Ok(());
@@ -99,6 +99,19 @@ impl Verifier<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// The tenant's keys of fixed names, and those of its spaces.
+    async fn own_keys(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(String, &'static str)>, StorageError> {
+        let keys = self.keys(tenant);
+        let mut own = keys.own();
+        // If the set of spaces is none, that is what is found.
+        let names = self.redis.names_of_spaces(tenant, soon()).await.unwrap_or_default();
+        own.extend(names.iter().flat_map(|name| keys.space(name).own()));
+        Ok(own)
     }
 
     fn keys(&self, tenant: &TenantId) -> Keys {

@@ -16,6 +16,7 @@ mod reading;
 mod redis_forms;
 mod redis_only;
 mod registry;
+mod state;
 mod tenancy;
 mod tls;
 mod tools;
@@ -157,6 +158,12 @@ over_every_backend! {
     changes::a_reader_waits_no_longer_than_it_says,
     changes::deleting_a_tenant_deletes_its_stream,
     changes::a_stream_goes_on_after_closing_and_opening,
+    state::state_has_keys_of_any_bytes_in_their_order,
+    state::state_is_set_if_it_has_the_expected_version,
+    state::numbers_in_state_have_64_bits,
+    state::state_expires_and_makes_room,
+    state::state_is_bounded_in_keys_and_bytes,
+    state::spaces_are_apart_and_deleted_each_and_with_their_tenant,
     durability::acknowledged_writes_survive_a_crash,
     durability::everything_survives_closing_and_opening,
     durability::a_closed_storage_is_unavailable,

@@ -1,6 +1,7 @@
 //! Redis as a cluster, behind Sentinels, over a socket, and for users who may do little.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kenning_storage::testing::{RedisCluster, RedisSentinels, RedisServer, Release};
 use kenning_storage::{
@@ -247,6 +248,16 @@ async fn a_replica_takes_the_place_of_a_master_that_was_killed() {
     let (gone, others): (Vec<_>, Vec<_>) =
         tenants.iter().partition(|tenant| owner(tenant) == victim);
     assert!(!gone.is_empty() && !others.is_empty(), "tenants are on all nodes");
+    // What it has acknowledged and its replica does not have yet goes with it.
+    let info = || cluster.nodes[victim].command(&["INFO", "replication"]);
+    let number = |text: &str, after: &str| -> Option<u64> {
+        let rest = text.split(after).nth(1)?;
+        rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+    };
+    let wanted = number(&info(), "master_repl_offset:");
+    while number(&info(), ",offset=") < wanted {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     cluster.nodes[victim].kill();
     for tenant in &others {
         let read = storage.read(tenant, &[id("before")], PLENTY, later()).await;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kenning_storage::testing::RedisServer;
 use kenning_storage::{
-    FactQuota, HostLease, Layout, RegistryRevision, Storage, StorageError, StorageLimits, open,
+    FactQuota, HostLease, Layout, RegistryRevision, SpaceName, StateChange, StateQuota, StateSpace,
+    Storage, StorageError, StorageLimits, open,
 };
 
 use crate::backends::Backend;
@@ -29,8 +30,9 @@ async fn raise(storage: &dyn Storage) -> RegistryRevision {
     storage.raise_registry(&default_tenant(), later()).await.unwrap()
 }
 
-/// Whether a read, a listing, a change, a new fact and a deletion were refused as stale.
-async fn refused(storage: &dyn Storage, registry: Option<RegistryRevision>) -> [bool; 5] {
+/// Whether a read, a listing, a change, a new fact, a deletion, and a read, a change and a listing
+/// of state were refused as stale.
+async fn refused(storage: &dyn Storage, registry: Option<RegistryRevision>) -> [bool; 8] {
     fn is_stale<T: std::fmt::Debug>(result: Result<T, StorageError>) -> bool {
         match result {
             Ok(_) => false,
@@ -42,12 +44,19 @@ async fn refused(storage: &dyn Storage, registry: Option<RegistryRevision>) -> [
     let quota = FactQuota::default();
     let change = [present("a", &[("content", "changed")])];
     let new = [absent("b", 2)];
+    let space =
+        StateSpace { tenant: tenant.clone(), name: SpaceName::parse("budget").unwrap(), registry };
+    let add = StateChange::Increment { by: 1, ttl: None };
+    let most = StateQuota { keys: 10, bytes: 100 };
     [
         is_stale(storage.read_as_of(&tenant, registry, &[id("a")], PLENTY, later()).await),
         is_stale(storage.page_as_of(&tenant, registry, None, 10, later()).await),
         is_stale(storage.write_as_of(&tenant, registry, &change, quota, later()).await),
         is_stale(storage.write_as_of(&tenant, registry, &new, quota, later()).await),
         is_stale(storage.delete_as_of(&tenant, registry, &id("b"), later()).await),
+        is_stale(storage.read_state(&space, b"n", later()).await),
+        is_stale(storage.change_state(&space, b"n", add, most, later()).await),
+        is_stale(storage.list_state(&space, b"", None, 1, later()).await),
     ]
 }
 
@@ -55,13 +64,13 @@ async fn refused(storage: &dyn Storage, registry: Option<RegistryRevision>) -> [
 pub(crate) async fn a_caller_who_goes_by_what_is_in_force_is_served(backend: &mut impl Backend) {
     let storage = backend.open().await;
     put(&*storage, &[("a", 1)]).await;
-    assert_eq!(refused(&*storage, Some(RegistryRevision(0))).await, [false; 5]);
+    assert_eq!(refused(&*storage, Some(RegistryRevision(0))).await, [false; 8]);
     for _ in 0..3 {
         let raised = raise(&*storage).await;
         assert_eq!(in_force(&*storage).await, raised);
-        assert_eq!(refused(&*storage, Some(raised)).await, [false; 5]);
+        assert_eq!(refused(&*storage, Some(raised)).await, [false; 8]);
     }
-    assert_eq!(refused(&*storage, None).await, [false; 5]);
+    assert_eq!(refused(&*storage, None).await, [false; 8]);
     storage.close().await;
 }
 
@@ -76,7 +85,7 @@ async fn a_caller_who_goes_by_anything_else_is_refused_and_changes_nothing() {
         assert!(second.0 > first.0, "{first:?} {second:?}");
         let later_one = RegistryRevision(second.0 + 1);
         for stale in [RegistryRevision(0), first, later_one] {
-            assert_eq!(refused(&*storage, Some(stale)).await, [true; 5], "{stale:?}");
+            assert_eq!(refused(&*storage, Some(stale)).await, [true; 8], "{stale:?}");
         }
         assert_eq!(get(&*storage, "a").await.unwrap(), hash(&[("content", "a")]));
         assert_eq!(list(&*storage).await, ["a"]);
@@ -100,7 +109,7 @@ async fn a_number_is_never_in_force_twice() {
     assert_eq!(in_force(&*storage).await, last, "it was raised meanwhile");
     storage.drop_registry(&default_tenant(), last, later()).await.unwrap();
     assert_eq!(in_force(&*storage).await, RegistryRevision(0));
-    assert_eq!(refused(&*storage, Some(last)).await, [true; 5]);
+    assert_eq!(refused(&*storage, Some(last)).await, [true; 8]);
     assert!(raise(&*storage).await.0 > last.0, "a later tenant of that name");
     // Redis was set back to an earlier state.
     server.command(&["SET", NUMBER, &old.0.to_string()]);

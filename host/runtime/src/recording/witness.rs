@@ -1,0 +1,55 @@
+//! Whether a call is recorded, replayed, or neither.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::player::Player;
+use super::recorder::Recorder;
+
+/// What sees what a guest sees.
+#[derive(Default)]
+pub(crate) enum Witness {
+    /// Nothing.
+    #[default]
+    Nobody,
+    /// A recorder.
+    Recorder(Box<Recorder>),
+    /// A player, which decides what the guest sees.
+    Player(Box<Player>),
+}
+
+impl Witness {
+    /// What the guest is told that reads the wall clock: nanoseconds since 1970.
+    pub(crate) fn wall_clock(&mut self, now: u64) -> u64 {
+        match self {
+            Self::Nobody => now,
+            Self::Recorder(recorder) => recorder.wall_clock(now),
+            Self::Player(player) => player.wall_clock(),
+        }
+    }
+
+    /// The same for the monotonic clock.
+    pub(crate) fn monotonic_clock(&mut self, now: u64) -> u64 {
+        match self {
+            Self::Nobody => now,
+            Self::Recorder(recorder) => recorder.monotonic_clock(now),
+            Self::Player(player) => player.monotonic_clock(),
+        }
+    }
+
+    /// A generator that makes the same numbers in a replay; `None` if it makes no difference. It is
+    /// as good a source as WASI's own: the same algorithm, with a seed from the same place.
+    pub(crate) fn random(&self) -> Option<StdRng> {
+        let seed = match self {
+            Self::Nobody => return None,
+            Self::Recorder(recorder) => recorder.seed,
+            Self::Player(player) => player.seed(),
+        };
+        Some(StdRng::from_seed(seed))
+    }
+
+    /// Whether the guest's imports are answered from a recording.
+    pub(crate) fn is_player(&self) -> bool {
+        matches!(self, Self::Player(_))
+    }
+}

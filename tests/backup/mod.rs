@@ -1,0 +1,7 @@
+//! Backups: made while everything is served, resumed, continued, verified, restored; and tenants
+//! that move.
+
+mod continuing;
+mod moving;
+mod restoring;
+mod support;

@@ -2,6 +2,8 @@
 //! that move.
 
 mod continuing;
+mod earlier;
+mod keeping;
 mod moving;
 mod restoring;
 mod support;

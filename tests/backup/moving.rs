@@ -1,10 +1,11 @@
 //! A tenant moves to another server and another storage, with all that is its own.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Result;
 use kenning_tests::backups::{Copied, copied, difference, operate};
-use kenning_tests::{Backend, all_indexed, command, component, run};
+use kenning_tests::{Backend, Caller, all_indexed, command, component, run};
 use serde_json::json;
 
 use super::support::{ADMIN, about, backup, restore, seed, serve, tenant, verify};
@@ -65,10 +66,12 @@ async fn a_tenant_moves_with_its_extensions_keys_and_quotas() -> Result<()> {
 #[tokio::test]
 async fn a_copied_data_directory_is_no_backup_and_the_message_names_the_command() -> Result<()> {
     let backend = Backend::embedded()?;
-    let (server, _admin) = serve(&backend).await?;
+    let (server, admin) = serve(&backend).await?;
+    let acme = server.key(&tenant(&admin, "acme", 100).await?);
     let data = backend.setup().data_dir.unwrap_or_default();
     let copy = tempfile::tempdir()?;
     fs::copy(data.join("facts/facts.redb"), copy.path().join("facts.redb"))?;
+    serves_no_torn_copy(&acme, &data).await?;
     for folder in [data.as_path(), copy.path()] {
         let verified = verify(folder).await?;
         let restored = restore(&[&folder.display().to_string()], &Backend::embedded()?).await?;
@@ -77,4 +80,28 @@ async fn a_copied_data_directory_is_no_backup_and_the_message_names_the_command(
         }
     }
     server.stop().await.map(drop)
+}
+
+/// What a copy has that was made while facts were stored: the file's beginning after that, and the
+/// rest from before.
+async fn serves_no_torn_copy(acme: &Caller, data: &Path) -> Result<()> {
+    let file = data.join("facts/facts.redb");
+    let before = fs::read(&file)?;
+    for n in 0..20 {
+        acme.store(json!({ "text": format!("stored while the file was copied {n}") })).await?;
+    }
+    let mut torn = fs::read(&file)?;
+    let rest = before.len().min(torn.len());
+    torn[4_096..rest].copy_from_slice(&before[4_096..rest]);
+    let copy = tempfile::tempdir()?;
+    fs::create_dir(copy.path().join("facts"))?;
+    fs::write(copy.path().join("facts/facts.redb"), torn)?;
+    let shown = copy.path().display().to_string();
+    let mut serve = command(copy.path(), &["serve", "--data-dir", &shown])?;
+    serve.env("KENNING_EMBEDDER", "hash").env("KENNING_LISTEN", "127.0.0.1:0");
+    let refused = run(serve, b"").await?;
+    assert!(refused.code == Some(1) && refused.err.contains("`kenning backup`"), "{refused:?}");
+    let verified = run(command(copy.path(), &["verify", "--data-dir", &shown])?, b"").await?;
+    assert!(verified.code == Some(1) && verified.out.contains("`kenning backup`"), "{verified:?}");
+    Ok(())
 }

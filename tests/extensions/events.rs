@@ -48,7 +48,7 @@ async fn an_extension_keeps_facts_that_may_not_be_deleted(backend: &Backend) -> 
 }
 
 /// What the extension was told, in its order.
-async fn told(server: &Caller) -> Result<Vec<Value>> {
+pub(crate) async fn told(server: &Caller) -> Result<Vec<Value>> {
     let keys = ask(server, json!({ "do": "list", "key": "told/" })).await?;
     let mut told = Vec::new();
     for key in keys["ok"].as_array().context("keys")? {
@@ -59,7 +59,7 @@ async fn told(server: &Caller) -> Result<Vec<Value>> {
     Ok(told)
 }
 
-async fn until_told(server: &Caller, last: Value) -> Result<Vec<Value>> {
+pub(crate) async fn until_told(server: &Caller, last: Value) -> Result<Vec<Value>> {
     until(&format!("{last} is told"), async || {
         let told = told(server).await?;
         Ok(told.contains(&last).then_some(told))

@@ -10,7 +10,7 @@ on_both_backends!(
     state_goes_with_its_extension_unless_it_is_kept,
 );
 
-pub(super) async fn install(server: &Caller, tenant: &str, parameters: &str) -> Result<()> {
+pub(crate) async fn install(server: &Caller, tenant: &str, parameters: &str) -> Result<()> {
     let keeping = std::fs::read(component("keeping")?)?;
     let installed = server.install(tenant, "keeping", keeping, parameters).await?;
     assert_eq!(installed.status, 200, "{}", installed.text);
@@ -18,7 +18,7 @@ pub(super) async fn install(server: &Caller, tenant: &str, parameters: &str) -> 
 }
 
 /// What the extension says of a command.
-pub(super) async fn ask(caller: &Caller, asked: Value) -> Result<Value> {
+pub(crate) async fn ask(caller: &Caller, asked: Value) -> Result<Value> {
     let refused = caller.post("/v1/search", json!({ "query": asked.to_string() })).await?;
     refused.assert_error(422, "rejected");
     Ok(serde_json::from_str(refused.json["message"].as_str().context("a message")?)?)

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use kenning_backup::{Manifest, Reader, Record};
+use kenning_storage::TOLD_UP_TO;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Answer, Caller, Ran, command, run};
 
-/// Each tenant's facts, as the records of a backup have them.
+/// Each tenant's facts by their ids, and what its extensions keep by space and key, as the records
+/// of a backup have them.
 pub type Copied = BTreeMap<String, BTreeMap<String, Record>>;
 
 /// Runs `kenning` as the operator of the server at `url`; it must succeed.
@@ -43,6 +45,14 @@ pub fn copied(folders: &[&Path]) -> Result<Copied> {
                 tenants.entry(current.clone()).or_default().insert(id, record);
             }
             Record::Gone { id } => drop(tenants.entry(current.clone()).or_default().remove(&id)),
+            Record::StateBegin => {
+                let records = tenants.entry(current.clone()).or_default();
+                records.retain(|_, record| matches!(record, Record::Fact { .. }));
+            }
+            Record::State { ref space, ref key, .. } => {
+                let place = place_of(space, &key.0);
+                tenants.entry(current.clone()).or_default().insert(place, record);
+            }
             Record::LeftOut { what } => bail!("left out: {what}"),
             Record::End { tenants: there } => tenants.retain(|name, _| there.contains(name)),
             _ => {}
@@ -51,14 +61,28 @@ pub fn copied(folders: &[&Path]) -> Result<Copied> {
     Ok(tenants)
 }
 
+/// What stands for a key in [`Copied`]; no fact has such an id.
+fn place_of(space: &str, key: &[u8]) -> String {
+    format!("{space} {key:?}")
+}
+
+/// The revision up to which a tenant's extension was told of changes, by a backup.
+pub fn told_up_to(copied: &Copied, tenant: &str, extension: &str) -> Result<u64> {
+    let place = place_of(&format!("{extension}.changes"), TOLD_UP_TO);
+    let record = copied.get(tenant).and_then(|records| records.get(&place));
+    let Some(Record::State { value, .. }) = record else { bail!("{place} is not there") };
+    Ok(std::str::from_utf8(&value.0)?.parse()?)
+}
+
 /// The revision at which a backup has a tenant.
 pub fn copied_at(folder: &Path, tenant: &str) -> Result<u64> {
     let manifest = Manifest::read(folder)?;
     Ok(manifest.copied.tenants.get(tenant).context("the tenant is not in the backup")?.revision)
 }
 
-/// The first fact that is not the same afterwards: ids, fields, bytes of metadata, places in the
-/// listing, vectors. A fact that was waiting for a vector has got one.
+/// The first fact, or key of an extension, that is not the same afterwards: ids, fields, bytes of
+/// metadata, places in the listing, vectors; keys, values, and when they expire. A fact that was
+/// waiting for a vector has got one. How far an extension was told may be another number.
 pub fn difference(before: &Copied, after: &Copied) -> Option<String> {
     let names = |copied: &Copied| copied.keys().cloned().collect::<Vec<_>>();
     if names(before) != names(after) {
@@ -79,6 +103,12 @@ pub fn difference(before: &Copied, after: &Copied) -> Option<String> {
 }
 
 fn is_same(before: &Record, after: &Record) -> bool {
+    if let Record::State { space, key, value, expires } = before {
+        let Record::State { value: v, expires: e, .. } = after else { return false };
+        let is_number = space.contains('.') && key.0 == TOLD_UP_TO;
+        let apart = expires.unwrap_or_default().abs_diff(e.unwrap_or_default());
+        return (is_number || value == v) && apart < 60_000;
+    }
     let Record::Fact { order, pending, fields, vector, .. } = before else { return false };
     let Record::Fact { order: o, fields: f, vector: v, .. } = after else { return false };
     (order, fields) == (o, f) && (*pending || vector.is_none() || vector == v)
@@ -87,10 +117,10 @@ fn is_same(before: &Record, after: &Record) -> bool {
 /// The texts of facts.
 pub fn texts(facts: &BTreeMap<String, Record>) -> BTreeMap<String, String> {
     let text = |record: &Record| match record {
-        Record::Fact { fields, .. } => fields.get("content").cloned().unwrap_or_default(),
-        _ => String::new(),
+        Record::Fact { fields, .. } => Some(fields.get("content").cloned().unwrap_or_default()),
+        _ => None,
     };
-    facts.iter().map(|(id, record)| (id.clone(), text(record))).collect()
+    facts.iter().filter_map(|(id, record)| Some((id.clone(), text(record)?))).collect()
 }
 
 /// What was written, with the revision that the server gave it; no text for a deletion.

@@ -16,6 +16,8 @@ pub struct Contents {
     pub gone: u64,
     /// Documents.
     pub documents: u64,
+    /// Keys that extensions keep, or that the host keeps for them.
+    pub state: u64,
     /// What is damaged and was left out.
     pub left_out: Vec<String>,
     /// Tenants that were copied as a whole although something of them was there.
@@ -47,6 +49,7 @@ impl Contents {
             }
             Record::Fact { .. } => self.facts += 1,
             Record::Gone { .. } => self.gone += 1,
+            Record::State { .. } => self.state += 1,
             Record::LeftOut { what } => {
                 if self.left_out.len() < NAMED {
                     self.left_out.push(what.clone());
@@ -59,7 +62,7 @@ impl Contents {
             }
             Record::Document { more, .. } => self.documents += u64::from(!more),
             Record::DocumentsEnd { revision, .. } => self.since.documents = Some(*revision),
-            Record::Failed { .. } => {}
+            Record::StateBegin | Record::Failed { .. } => {}
             Record::End { tenants } => {
                 self.since.tenants.retain(|name, _| tenants.contains(name));
                 self.is_complete = true;

@@ -206,6 +206,7 @@ impl Folder {
             facts: contents.facts,
             gone: contents.gone,
             documents: contents.documents,
+            state: contents.state,
             left_out: contents.left_out,
             parts: self.parts,
         };
@@ -252,7 +253,7 @@ fn private_file(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Begin, BlockWriter, FORMAT, Position, Reader, verify};
+    use crate::{Begin, Blob, BlockWriter, FORMAT, Position, Reader, verify};
 
     fn begin(base: Option<&str>) -> Record {
         Record::Begin(Begin {
@@ -317,10 +318,17 @@ mod tests {
 
         let mut folder = open(dir.path());
         assert_eq!(folder.since().tenants["acme"], position(2, Some("c")));
-        let rest = [&[begin(None), tenant(false), fact("b")][..], &end()].concat();
+        let kept = Record::State {
+            space: "budget".into(),
+            key: Blob(vec![7]),
+            value: Blob(Vec::new()),
+            expires: Some(1),
+        };
+        let begun = [begin(None), tenant(false), fact("b"), Record::StateBegin, kept];
+        let rest = [&begun[..], &end()].concat();
         blocks(&rest).iter().for_each(|block| folder.append(block).unwrap());
         let manifest = folder.complete().unwrap();
-        assert_eq!((manifest.facts, manifest.parts.len()), (2, 3));
+        assert_eq!((manifest.facts, manifest.state, manifest.parts.len()), (2, 1, 3));
         assert!(verify(dir.path()).unwrap().damage.is_empty());
         let records = Reader::open(&[dir.path().to_owned()]).unwrap().0;
         let records = records.collect::<Result<Vec<_>, _>>().unwrap();
@@ -373,6 +381,15 @@ mod tests {
             assert!(Reader::open(&wrong).err().unwrap().to_string().contains("name"));
         }
         assert_eq!(Reader::open(&[whole, more]).unwrap().0.count(), 12);
+    }
+
+    #[test]
+    fn a_backup_of_the_first_format_is_read() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+        let verified = verify(&fixtures.join("backup-1")).unwrap();
+        assert_eq!(verified.damage, Vec::<String>::new());
+        let contents = verified.contents;
+        assert_eq!((verified.manifest.format, contents.facts, contents.state), (1, 2, 0));
     }
 
     #[test]

@@ -39,11 +39,16 @@ pub use block::{Block, BlockWriter, Blocks};
 pub use contents::Contents;
 pub use error::BackupError;
 pub use folder::{Folder, Opened};
-pub use manifest::{Base, Manifest};
+pub use manifest::{Base, Manifest, TORN};
 pub use position::{Position, Since};
 pub use reader::{Reader, Verified, read_file, verify};
 pub use record::{Begin, Blob, Record, VectorRecord};
 
 /// The version of the format that this version writes. It grows when a reader of an earlier one
 /// would lose something.
-pub const FORMAT: u32 = 1;
+///
+/// | format | since |
+/// |---|---|
+/// | 1 | facts and documents |
+/// | 2 | what extensions keep ([`Record::StateBegin`], [`Record::State`]) |
+pub const FORMAT: u32 = 2;

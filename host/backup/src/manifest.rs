@@ -11,6 +11,10 @@ use crate::block::hex;
 use crate::record::check_format;
 use crate::{BackupError, Since};
 
+/// What to say of a copy of a data directory that cannot be used.
+pub const TORN: &str =
+    "a copy that was made while a server used it is torn. Make backups with `kenning backup`";
+
 pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// What is in a backup's folder.
@@ -36,6 +40,9 @@ pub struct Manifest {
     pub gone: u64,
     /// Documents.
     pub documents: u64,
+    /// Keys that extensions keep, or that the host keeps for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub state: u64,
     /// What was damaged in storage and is not in the backup; the first hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -115,8 +122,7 @@ fn not_complete(folder: &Path) -> BackupError {
     let shown = folder.display();
     if folder.join("facts.redb").exists() || folder.join("facts").join("facts.redb").exists() {
         return BackupError::Other(format!(
-            "{shown} is a data directory, or a copy of one, and not a backup: a copy that was made \
-             while a server used it is torn. Make backups with `kenning backup`"
+            "{shown} is a data directory, or a copy of one, and not a backup: {TORN}"
         ));
     }
     match fs::read_dir(folder) {
@@ -133,6 +139,11 @@ fn not_complete(folder: &Path) -> BackupError {
             }
         }
     }
+}
+
+/// Manifests of format 1 do not have the number, and must be written as they were read.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 pub(crate) fn is_part(name: &std::ffi::OsStr) -> bool {

@@ -45,6 +45,21 @@ pub enum Record {
         /// Its id.
         id: String,
     },
+    /// All that the tenant's extensions keep follows, key by key. Earlier records of that do not
+    /// count.
+    StateBegin,
+    /// A key that an extension keeps, or that the host keeps for one.
+    State {
+        /// The extension's name, or one with a `.` for what the host keeps.
+        space: String,
+        /// The key.
+        key: Blob,
+        /// Its value.
+        value: Blob,
+        /// When it expires, in milliseconds since 1970; `None` for never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<u64>,
+    },
     /// Something damaged that is left out.
     LeftOut {
         /// What it is, and why.
@@ -192,7 +207,7 @@ mod tests {
             r#"{"kind":"start","format":7,"version":"9.8.7","sections":[]}"#,
         ] {
             let message = Record::parse(line.as_bytes()).unwrap_err().to_string();
-            for word in ["format 7", "9.8.7", "up to 1", env!("CARGO_PKG_VERSION")] {
+            for word in ["format 7", "9.8.7", "up to 2", env!("CARGO_PKG_VERSION")] {
                 assert!(message.contains(word), "{word}: {message}");
             }
         }
@@ -202,6 +217,17 @@ mod tests {
     fn a_kind_that_is_not_known_is_refused() {
         let error = Record::parse(br#"{"kind":"mood","value":3}"#).unwrap_err();
         assert!(error.to_string().contains("mood"), "{error}");
+    }
+
+    #[test]
+    fn what_an_extension_keeps_is_any_bytes() {
+        let (space, key, value) = ("budget".to_owned(), Blob(vec![0, 255]), Blob(Vec::new()));
+        let record = Record::State { space, key, value, expires: None };
+        let line = serde_json::to_string(&record).unwrap();
+        assert_eq!(line, r#"{"kind":"state","space":"budget","key":"AP8=","value":""}"#);
+        assert_eq!(Record::parse(line.as_bytes()).unwrap(), record);
+        let line = br#"{"kind":"state_begin"}"#;
+        assert_eq!(Record::parse(line).unwrap(), Record::StateBegin);
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub enum TenantCommand {
     RotateKey(AdminCall<RotateArgs>),
     /// Revoke a key immediately
     RevokeKey(AdminCall<RevokeArgs>),
-    /// Copy a tenant into a file: its facts and vectors, extensions, logic, keys and quotas
+    /// Copy a tenant into a file: its facts and vectors, its extensions and what they keep, logic,
+    /// keys and quotas
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(AdminCall<ExportTenantArgs>),
     /// Take in a tenant that was exported here or on another server

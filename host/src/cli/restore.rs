@@ -168,17 +168,17 @@ fn progress(facts: u64) -> ProgressBar {
 }
 
 fn print(restored: &Restored, took: Duration, json: bool) {
-    let Restored { tenants, facts, documents, .. } = restored;
+    let Restored { tenants, facts, documents, state, .. } = restored;
     let rate = (*facts as f64 / took.as_secs_f64().max(0.001)) as u64;
     match json {
         true => println!(
             "{}",
-            json!({ "tenants": tenants, "facts": facts, "documents": documents,
+            json!({ "tenants": tenants, "facts": facts, "documents": documents, "state": state,
                 "took_ms": took.as_millis() as u64 })
         ),
         false => println!(
-            "restored {facts} facts of {tenants} tenants and {documents} documents in {:.1} s \
-             ({rate} facts a second)",
+            "restored {facts} facts of {tenants} tenants, {state} keys of extensions and \
+             {documents} documents in {:.1} s ({rate} facts a second)",
             took.as_secs_f64()
         ),
     }

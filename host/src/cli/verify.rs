@@ -73,6 +73,7 @@ fn verify_backup(folder: &Path) -> anyhow::Result<Report> {
             ("facts", contents.facts),
             ("facts that are gone", contents.gone),
             ("documents", contents.documents),
+            ("keys of extensions", contents.state),
             ("files", manifest.parts.len() as u64),
         ],
         found: damage.len() as u64,

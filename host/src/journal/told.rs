@@ -1,5 +1,6 @@
 //! How far each extension was told of its tenant's changes, who tells it, and the changes that it
-//! did not take. Kept as state beside the tenant's facts, in a space of the host's own.
+//! did not take. Kept as state beside the tenant's facts, in a space of the host's own, which
+//! backups hold too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use kenning_core::limits::Limits;
 use kenning_storage::{
     Expected, Revision, SpaceName, StateChange, StateChanged, StateEntry, StateQuota, StateSpace,
-    Storage, StorageError, TenantId,
+    Storage, StorageError, TOLD_BY, TOLD_UP_TO, TenantId,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,8 +18,6 @@ use super::now;
 /// Follows an extension's name in the name of the space; no extension's name has a `.`.
 const SPACE: &str = ".changes";
 
-const POSITION: &[u8] = b"position";
-const TELLER: &[u8] = b"teller";
 const LETTERS: &[u8] = b"letter/";
 
 /// Most characters of what a letter says of the failure.
@@ -99,7 +98,7 @@ impl ToldChanges {
     /// # Errors
     /// When storage fails, as for all functions here.
     pub async fn position(&self) -> Result<Option<Revision>, StorageError> {
-        let entry = self.read(POSITION).await?;
+        let entry = self.read(TOLD_UP_TO).await?;
         Ok(entry.and_then(|entry| number(&entry.value)).map(Revision))
     }
 
@@ -108,7 +107,7 @@ impl ToldChanges {
     /// # Errors
     /// When storage fails.
     pub async fn set_position(&self, position: Revision) -> Result<(), StorageError> {
-        self.set(POSITION, position.0.to_string().into_bytes(), None, Expected::Any).await?;
+        self.set(TOLD_UP_TO, position.0.to_string().into_bytes(), None, Expected::Any).await?;
         Ok(())
     }
 
@@ -117,7 +116,7 @@ impl ToldChanges {
     /// # Errors
     /// When storage fails.
     pub async fn begin(&self, position: Revision) -> Result<(), StorageError> {
-        self.set(POSITION, position.0.to_string().into_bytes(), None, Expected::Absent).await?;
+        self.set(TOLD_UP_TO, position.0.to_string().into_bytes(), None, Expected::Absent).await?;
         Ok(())
     }
 
@@ -127,12 +126,12 @@ impl ToldChanges {
     /// # Errors
     /// When storage fails.
     pub async fn claim(&self, host: &str, time: Duration) -> Result<bool, StorageError> {
-        let expected = match self.read(TELLER).await? {
+        let expected = match self.read(TOLD_BY).await? {
             None => Expected::Absent,
             Some(entry) if entry.value == host.as_bytes() => Expected::Version(entry.version),
             Some(_) => return Ok(false),
         };
-        let set = self.set(TELLER, host.as_bytes().to_vec(), Some(time), expected).await?;
+        let set = self.set(TOLD_BY, host.as_bytes().to_vec(), Some(time), expected).await?;
         Ok(matches!(set, StateChanged::Set(_)))
     }
 
@@ -141,7 +140,7 @@ impl ToldChanges {
     /// # Errors
     /// When storage fails.
     pub async fn release(&self) -> Result<(), StorageError> {
-        self.change(TELLER, StateChange::Delete).await.map(drop)
+        self.change(TOLD_BY, StateChange::Delete).await.map(drop)
     }
 
     /// Keeps a change that was not taken, in place of the oldest one if there are too many.

@@ -3,16 +3,19 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
-use kenning_backup::{Position, Record, Since, VectorRecord};
+use kenning_backup::{Blob, Position, Record, Since, VectorRecord};
 use tokio::sync::mpsc::Sender;
 
-use crate::{Hash, Revision, StorageError, TenantId};
+use crate::{Hash, Revision, SpaceName, StorageError, TOLD_BY, TenantId};
 
 /// What to copy.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// One tenant, or all.
     pub tenant: Option<TenantId>,
+    /// Tenants whose extensions may keep something although they have no facts, which no list of
+    /// tenants names.
+    pub also: Vec<TenantId>,
     /// The documents: each of these names, and all below it. All of them if `tenant` is `None`.
     pub documents: Vec<String>,
     /// What the reader has already.
@@ -22,11 +25,14 @@ pub struct Wanted {
 /// Copies of what is stored, as records of a backup: the tenants, then the documents, from
 /// [`Record::Tenant`] to [`Record::End`].
 ///
-/// **Consistency.** Embedded: everything is of one moment. Redis: each tenant is of the moment that
-/// its [`Record::TenantEnd`] names; so are the documents together.
+/// **Consistency.** Embedded: everything is of one moment. Redis: each tenant's facts are of the
+/// moment that its [`Record::TenantEnd`] names; so are the documents together. What its extensions
+/// keep is read shortly before that moment, page by page: how far one was told of changes first, so
+/// that what it keeps is at least of then.
 ///
 /// **Since.** Of a tenant that the reader has, only what was changed since then is sent, if the
-/// stream of its changes reaches that far; otherwise all of it.
+/// stream of its changes reaches that far; otherwise all of it. What extensions keep is sent as a
+/// whole each time: it has no stream, and limits bound it.
 ///
 /// **Bounds.** Records are read as fast as the reader takes them. Memory holds a page of facts, or
 /// one document.
@@ -55,6 +61,10 @@ pub trait CopyStorage: Send + Sync {
 const PIECE_BYTES: usize = 1 << 20;
 
 impl Wanted {
+    pub(crate) fn wants_tenant(&self, tenant: &str) -> bool {
+        self.tenant.as_ref().is_none_or(|wanted| wanted.as_str() == tenant)
+    }
+
     pub(crate) fn wants_document(&self, name: &str) -> bool {
         let is_below = |root: &String| {
             let rest = name.strip_prefix(root.as_str());
@@ -86,10 +96,12 @@ impl State {
         let Some(known) = known else { return Extent::Whole };
         let now = &self.position;
         let is_same_change = !known.change.is_empty() && known.change == self.change_of_reader;
+        let had_no_facts = (known.revision, known.facts) == (0, 0);
         // The change itself may have been dropped from the stream by now.
         let is_unchanged = (now.revision, now.facts, now.bytes, &now.newest)
             == (known.revision, known.facts, known.bytes, &known.newest);
-        match now.revision >= known.revision && (is_same_change || is_unchanged) {
+        let is_known = is_same_change || is_unchanged || had_no_facts;
+        match now.revision >= known.revision && is_known {
             true => Extent::Rest(known.revision, known.cursor.clone()),
             false => Extent::Whole,
         }
@@ -108,12 +120,24 @@ pub(crate) fn fact(
     Record::Fact { id: id.to_owned(), order, pending, fields, vector }
 }
 
+/// A key that an extension keeps, as a record. `None` for a host's claim, which is no other host's.
+pub(crate) fn state_key(
+    space: &SpaceName,
+    key: &[u8],
+    value: Vec<u8>,
+    expires: Option<u64>,
+) -> Option<Record> {
+    let is_claim = space.is_hosts() && key == TOLD_BY;
+    let (space, key, value) = (space.to_string(), Blob(key.to_vec()), Blob(value));
+    (!is_claim).then_some(Record::State { space, key, value, expires })
+}
+
 /// A document as records.
 pub(crate) fn document<'a>(name: &'a str, bytes: &'a [u8]) -> impl Iterator<Item = Record> + 'a {
     let count = bytes.len().div_ceil(PIECE_BYTES).max(1);
     (0..count).map(move |n| {
         let piece = &bytes[n * PIECE_BYTES..bytes.len().min((n + 1) * PIECE_BYTES)];
-        let bytes = kenning_backup::Blob(piece.to_vec());
+        let bytes = Blob(piece.to_vec());
         Record::Document { name: name.to_owned(), bytes, more: n + 1 < count }
     })
 }
@@ -143,6 +167,7 @@ mod tests {
         assert_eq!(of(state(5, "n", ""), known(5, "n", "by-at")), rest(5), "unchanged for long");
         assert_eq!(of(state(5, "n", ""), known(5, "m", "")), Extent::Whole);
         assert_eq!(of(state(2, "n", "by-at"), known(5, "n", "by-at")), Extent::Whole, "set back");
+        assert_eq!(of(state(5, "n", ""), known(0, "", "")), rest(0), "it had no facts");
     }
 
     #[test]

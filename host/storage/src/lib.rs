@@ -102,7 +102,7 @@ pub use report::Report;
 pub use restorer::{RestoreError, Restored, Restorer};
 pub use state::{
     Expected, StateChange, StateChanged, StateEntry, StatePage, StateQuota, StateSpace,
-    StateStorage, StateUsage,
+    StateStorage, StateUsage, TOLD_BY, TOLD_UP_TO,
 };
 pub use storage::Storage;
 pub use tenants::{FactQuota, TenantStorage, Usage};

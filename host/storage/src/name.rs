@@ -115,6 +115,13 @@ name!(
     |c: char| is_key_safe(c) || matches!(c, '/' | ':')
 );
 
+impl SpaceName {
+    /// Whether it is of a space that the host keeps for an extension.
+    pub fn is_hosts(&self) -> bool {
+        self.0.contains('.')
+    }
+}
+
 fn is_key_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }

@@ -4,13 +4,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::try_join_all;
 use kenning_backup::{Record, VectorRecord};
 use tokio::time::sleep;
 
 use crate::limits::BATCH;
+use crate::state::{now, told_up_to};
 use crate::{
-    Condition, DocumentName, FactId, Hash, InvalidName, Revision, Storage, StorageError,
-    StoredVector, TenantId, Write, vector_bytes,
+    Condition, DocumentName, Expected, FactId, Hash, InvalidName, Revision, SpaceName, StateChange,
+    StateQuota, StateSpace, Storage, StorageError, StoredVector, TOLD_UP_TO, TenantId, Write,
+    vector_bytes,
 };
 
 /// The most bytes of facts that are written at once.
@@ -46,6 +49,8 @@ pub struct Restored {
     pub facts: u64,
     /// Documents, likewise.
     pub documents: u64,
+    /// Keys that extensions keep, or that the host keeps for them, likewise.
+    pub state: u64,
     /// Whether the last record came.
     pub is_complete: bool,
 }
@@ -60,7 +65,12 @@ struct One {
 }
 
 /// Puts records into a storage, in their order. Facts keep their ids, fields and places in the
-/// listing, and their vectors.
+/// listing, and their vectors. What extensions keep comes back with the time it has left; what has
+/// expired by now does not.
+///
+/// **How far extensions were told.** The tenant's revision may be larger than it was, and its
+/// stream is empty. An extension that was told everything is told nothing of before; one that was
+/// not finds a gap.
 pub struct Restorer {
     storage: Arc<dyn Storage>,
     operation: Duration,
@@ -70,6 +80,9 @@ pub struct Restorer {
     known: HashSet<TenantId>,
     batch: Vec<Fact>,
     batch_bytes: usize,
+    state: Vec<StateWrite>,
+    /// How far extensions were told, by the host's spaces for that.
+    told: Vec<(SpaceName, u64)>,
     document: Option<(String, Vec<u8>)>,
     restored: Restored,
 }
@@ -80,6 +93,13 @@ struct Fact {
     pending: bool,
     fields: Hash,
     vector: Option<VectorRecord>,
+}
+
+/// A key in a space.
+struct StateWrite {
+    space: StateSpace,
+    key: Vec<u8>,
+    change: StateChange,
 }
 
 impl Restorer {
@@ -94,6 +114,8 @@ impl Restorer {
             known: HashSet::new(),
             batch: Vec::new(),
             batch_bytes: 0,
+            state: Vec::new(),
+            told: Vec::new(),
             document: None,
             restored: Restored::default(),
         }
@@ -130,6 +152,7 @@ impl Restorer {
         match record {
             Record::Begin(_) => {
                 self.flush().await?;
+                self.flush_state().await?;
                 (self.tenant, self.document) = (None, None);
             }
             Record::Tenant { name, whole } => self.begin_tenant(&name, whole).await?,
@@ -141,9 +164,14 @@ impl Restorer {
                 self.flush().await?;
                 self.delete(&self.tenant()?, &FactId::parse(&id)?).await?;
             }
+            Record::StateBegin => self.begin_state().await?,
+            Record::State { space, key, value, expires } => {
+                self.keep_state(SpaceName::parse(&space)?, key.0, value.0, expires).await?;
+            }
             Record::Mark(_) | Record::LeftOut { .. } => {}
             Record::TenantEnd(position) => {
                 self.flush().await?;
+                self.flush_state().await?;
                 self.end_tenant(Revision(position.revision)).await?;
             }
             Record::Document { name, bytes, more } => self.piece(name, &bytes.0, more).await?,
@@ -155,12 +183,14 @@ impl Restorer {
     }
 
     fn tenant(&self) -> Result<TenantId, RestoreError> {
-        let missing = || RestoreError::Invalid("a fact is of no tenant".into());
+        let missing = || RestoreError::Invalid("a record is of no tenant".into());
         self.tenant.clone().ok_or_else(missing)
     }
 
     async fn begin_tenant(&mut self, name: &str, whole: bool) -> Result<(), RestoreError> {
         self.flush().await?;
+        self.flush_state().await?;
+        self.told.clear();
         let tenant = match &self.one {
             Some(one) => one.tenant.clone(),
             None => TenantId::parse(name)?,
@@ -177,12 +207,106 @@ impl Restorer {
         let tenant = self.tenant()?;
         let storage = &self.storage;
         let facts = self.patiently(|| storage.count(&tenant, self.until())).await?;
-        if facts > 0 {
+        let is_followed = revision.0 > 0 && !self.told.is_empty();
+        if facts > 0 || is_followed {
             let raise = || storage.raise_revision(&tenant, revision, self.until());
             self.patiently(raise).await?;
+        }
+        if facts > 0 {
             self.restored.tenants = self.known.len() as u64;
         }
+        self.end_told(&tenant, revision).await
+    }
+
+    /// Says how far extensions were told: those that knew of everything up to `revision`, up to the
+    /// one that the tenant has now.
+    async fn end_told(
+        &mut self,
+        tenant: &TenantId,
+        revision: Revision,
+    ) -> Result<(), RestoreError> {
+        let told = std::mem::take(&mut self.told);
+        if told.is_empty() {
+            return Ok(());
+        }
+        let tenants = std::slice::from_ref(tenant);
+        let last = self.patiently(|| self.storage.last_revisions(tenants, self.until())).await?;
+        let last = last.first().copied().unwrap_or_default();
+        for (name, at) in told {
+            let at = if at >= revision.0 { last.0 } else { at };
+            let value = at.to_string().into_bytes();
+            self.state.push(StateWrite::new(
+                tenant.clone(),
+                name,
+                TOLD_UP_TO.to_vec(),
+                value,
+                None,
+            ));
+        }
+        self.flush_state().await
+    }
+
+    /// Deletes what the tenant's extensions keep by earlier records, or by an attempt that was
+    /// interrupted.
+    async fn begin_state(&mut self) -> Result<(), RestoreError> {
+        self.flush_state().await?;
+        self.told.clear();
+        let tenant = self.tenant()?;
+        let spaces = self.patiently(|| self.storage.state_spaces(&tenant, self.until())).await?;
+        for (name, _) in &spaces {
+            let delete = || self.storage.delete_state(&tenant, name, self.until());
+            while self.patiently(delete).await? {}
+        }
         Ok(())
+    }
+
+    async fn keep_state(
+        &mut self,
+        space: SpaceName,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        expires: Option<u64>,
+    ) -> Result<(), RestoreError> {
+        let tenant = self.tenant()?;
+        self.restored.state += 1;
+        if let Some(at) = told_up_to(&space, &key, &value) {
+            self.told.push((space, at));
+            return Ok(());
+        }
+        let left = expires.map(|expires| expires.saturating_sub(now()));
+        if left == Some(0) {
+            return Ok(());
+        }
+        self.state.push(StateWrite::new(
+            tenant,
+            space,
+            key,
+            value,
+            left.map(Duration::from_millis),
+        ));
+        match self.state.len() >= BATCH {
+            true => self.flush_state().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the keys that are waiting, together: on embedded storage they share a commit.
+    async fn flush_state(&mut self) -> Result<(), RestoreError> {
+        let batch = std::mem::take(&mut self.state);
+        let mut writes = Vec::with_capacity(batch.len());
+        for kept in &batch {
+            writes.push(self.write_state(kept));
+        }
+        try_join_all(writes).await.map(drop)
+    }
+
+    async fn write_state(&self, kept: &StateWrite) -> Result<(), RestoreError> {
+        let StateWrite { space, key, change } = kept;
+        let write = || {
+            let (change, quota) = (change.clone(), StateQuota::NONE);
+            self.storage.change_state(space, key, change, quota, self.until())
+        };
+        self.patiently(write).await.map(drop)
     }
 
     async fn put(&mut self, fact: Fact) -> Result<(), RestoreError> {
@@ -333,6 +457,19 @@ fn may_pass(error: &StorageError) -> bool {
         error.cause(),
         StorageError::Timeout { .. } | StorageError::ReplyLost(_) | StorageError::Unavailable(_)
     )
+}
+
+impl StateWrite {
+    fn new(
+        tenant: TenantId,
+        name: SpaceName,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+    ) -> Self {
+        let space = StateSpace { tenant, name, registry: None };
+        Self { space, key, change: StateChange::Set { value, ttl, expected: Expected::Any } }
+    }
 }
 
 impl Fact {

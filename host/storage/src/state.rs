@@ -1,9 +1,10 @@
 //! What extensions keep from one call to the next.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
+use crate::limits::MAX_EXACT;
 use crate::{RegistryRevision, SpaceName, StorageError, TenantId};
 
 /// The state of one extension of one tenant, or what the host keeps for one.
@@ -17,6 +18,14 @@ pub struct StateSpace {
     /// [`RegistryStorage`](crate::RegistryStorage)); `None` if that makes no difference.
     pub registry: Option<RegistryRevision>,
 }
+
+/// In a space that the host keeps: the revision, in decimal digits, up to which an extension was
+/// told of the tenant's changes. A copy has it before the rest of the space, and restoring keeps
+/// what it means rather than its number ([`Restorer`](crate::Restorer)).
+pub const TOLD_UP_TO: &[u8] = b"position";
+
+/// In a space that the host keeps: which host tells the extension. It is in no copy.
+pub const TOLD_BY: &[u8] = b"teller";
 
 /// A value under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +118,8 @@ pub struct StatePage {
 ///
 /// **All of it** is found by [`state_spaces`](Self::state_spaces), then
 /// [`list_state`](Self::list_state) with an empty prefix, then [`read_state`](Self::read_state)
-/// of each key. Deleting a tenant deletes its spaces.
+/// of each key. Copies have it ([`CopyStorage`](crate::CopyStorage)), but for versions, which only
+/// have to differ. Deleting a tenant deletes its spaces.
 ///
 /// **Atomicity.** A change, the usage of its space and its version are one step.
 ///
@@ -208,6 +218,9 @@ impl StateEntry {
 }
 
 impl StateQuota {
+    /// No bound, within what both backends count exactly.
+    pub(crate) const NONE: Self = Self { keys: MAX_EXACT, bytes: MAX_EXACT };
+
     /// Refuses what would exceed it. A space that is over it may still shrink.
     pub(crate) fn check(self, was: StateUsage, wanted: StateUsage) -> Result<(), StorageError> {
         let bounds = [
@@ -221,6 +234,19 @@ impl StateQuota {
         }
         Ok(())
     }
+}
+
+/// The number of an entry under [`TOLD_UP_TO`].
+pub(crate) fn told_up_to(space: &SpaceName, key: &[u8], value: &[u8]) -> Option<u64> {
+    let is_position = space.is_hosts() && key == TOLD_UP_TO;
+    let text = std::str::from_utf8(value).ok().filter(|_| is_position)?;
+    text.parse().ok()
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
 }
 
 /// Refuses a cursor of another listing.

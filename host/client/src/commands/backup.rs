@@ -75,8 +75,8 @@ fn report(dir: &Path, manifest: &Manifest, terminal: &mut Terminal) -> Result<()
         OutputFormat::Json => {
             let told = json!({
                 "folder": dir, "sha256": manifest.sha256(), "tenants": tenants, "facts": facts,
-                "gone": manifest.gone, "documents": documents, "bytes": bytes,
-                "left_out": manifest.left_out,
+                "gone": manifest.gone, "documents": documents, "state": manifest.state,
+                "bytes": bytes, "left_out": manifest.left_out,
             });
             terminal.print_document(told.to_string().as_bytes())
         }

@@ -88,7 +88,9 @@ pub(in crate::http) async fn backup(
     let begin = begin(&app, tenant.as_ref(), what.base).await;
     let begin = begin.map_err(|error| app.kb.storage_error(&error))?;
     let documents = tenant.as_ref().map(documents_of).unwrap_or_default();
-    let wanted = Wanted { tenant, documents, since: what.since };
+    let also = app.kb.registry().archive.tenants().await;
+    let also = also.map_err(|error| app.kb.storage_error(&error))?.into_keys().collect();
+    let wanted = Wanted { tenant, also, documents, since: what.since };
     let (to, records) = mpsc::channel(RECORDS);
     let storage = app.kb.services().storage.clone();
     let copying = tokio::spawn(async move { storage.copy(&wanted, &to).await });

@@ -1,6 +1,6 @@
 //! Copies of everything, from one read transaction.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,14 +14,15 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::handle::{Handle, TransactionError};
 use super::request::Request;
 use super::tables::{
-    CHANGES, Counters, DOCUMENTS, DOCUMENTS_REVISION, FACTS, ORDER, PENDING, TENANTS, VECTORS,
-    change_sum, counters, damaged, document_sum, documents_revision_sum, intact_fact, order_sum,
-    table, vector_sum,
+    CHANGES, Counters, DOCUMENTS, DOCUMENTS_REVISION, FACTS, ORDER, PENDING, SPACES, STATE,
+    TENANTS, VECTORS, change_sum, counters, damaged, document_sum, documents_revision_sum,
+    intact_fact, order_sum, state_sum, table, table_if_any, vector_sum,
 };
 use super::{Embedded, codec};
-use crate::copies::{Extent, State, document, fact};
+use crate::copies::{Extent, State, document, fact, state_key};
 use crate::cursor::Position as ListPosition;
-use crate::{CopyStorage, FactId, Revision, StorageError, TenantId, Wanted};
+use crate::state::now;
+use crate::{CopyStorage, FactId, Revision, SpaceName, StorageError, TenantId, Wanted};
 
 /// After how many facts of a listing it is said how far it came.
 const MARK_EVERY: u64 = 1_000;
@@ -78,19 +79,28 @@ struct Copier<'c> {
 
 impl Copier<'_> {
     fn run(&self) -> Result<(), Stopped> {
-        let mut tenants = Vec::new();
+        let mut tenants = BTreeSet::new();
         for row in table(self.tx, TENANTS)?.iter()? {
-            let (name, _) = row?;
-            let is_wanted = |one: &TenantId| one.as_str() == name.value();
-            if self.wanted.tenant.as_ref().is_none_or(is_wanted) {
-                tenants.push(name.value().to_owned());
+            tenants.insert(row?.0.value().to_owned());
+        }
+        for tenant in &self.wanted.also {
+            if self.has_spaces(tenant.as_str())? {
+                tenants.insert(tenant.to_string());
             }
         }
+        tenants.retain(|tenant| self.wanted.wants_tenant(tenant));
         for tenant in &tenants {
             self.tenant(tenant)?;
         }
         self.documents()?;
-        self.send(Record::End { tenants })
+        self.send(Record::End { tenants: tenants.into_iter().collect() })
+    }
+
+    /// Whether the tenant's extensions keep anything.
+    fn has_spaces(&self, tenant: &str) -> Result<bool, Stopped> {
+        let Some(spaces) = table_if_any(self.tx, SPACES)? else { return Ok(false) };
+        let first = spaces.range((tenant, "")..)?.next().transpose()?;
+        Ok(first.is_some_and(|(space, _)| space.value().0 == tenant))
     }
 
     /// Sends a record, and waits for the reader. Does not outlive the file: as long as this has a
@@ -131,7 +141,35 @@ impl Copier<'_> {
                 }
             }
         }
+        self.state_of_extensions(tenant)?;
         self.send(Record::TenantEnd(state.position))
+    }
+
+    fn state_of_extensions(&self, tenant: &str) -> Result<(), Stopped> {
+        self.send(Record::StateBegin)?;
+        let Some(rows) = table_if_any(self.tx, STATE)? else { return Ok(()) };
+        let (now, first): (u64, &[u8]) = (now(), &[]);
+        for row in rows.range((tenant, "", first)..)? {
+            let (at, row) = row?;
+            let (of, name, key) = at.value();
+            if of != tenant {
+                break;
+            }
+            let (version, expires, value, sum) = row.value();
+            let is_intact = state_sum(at.value(), (version, expires, value)) == sum;
+            let Some(space) = SpaceName::parse(name).ok().filter(|_| is_intact) else {
+                let what = format!("a key in the state of {name} of {tenant}");
+                self.left_out(&damaged(what))?;
+                continue;
+            };
+            let expires = (expires != 0).then_some(expires);
+            if expires.is_none_or(|expires| expires > now)
+                && let Some(record) = state_key(&space, key, value.to_vec(), expires)
+            {
+                self.send(record)?;
+            }
+        }
+        Ok(())
     }
 
     fn state(&self, tenant: &str, known: Option<&Position>) -> Result<State, Stopped> {

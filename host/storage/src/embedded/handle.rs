@@ -9,18 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::appends::Appends;
-use super::migration::{self, CURRENT, Format};
-use super::overlay;
+use super::opening::{
+    FILE, Opener, PrepareError, check, is_empty, open_error, opener, prepare, warn_of_old_damage,
+};
 use super::quiet;
 use super::room::{Room, io_error};
 use super::tables::{COMMITS, META, STREAMED, Tables, table};
 use crate::{OpenError, StorageError, private};
-
-/// The name of the database's file.
-const FILE: &str = "facts.redb";
 
 /// Why a transaction, or one request in it, failed.
 #[derive(Debug)]
@@ -66,9 +64,6 @@ fn file_error(error: redb::Error) -> StorageError {
     }
 }
 
-/// Opens the database, at the start and after each I/O error.
-type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
-
 /// The database, reopened when it has failed.
 pub(super) struct Handle {
     opener: Opener,
@@ -105,12 +100,14 @@ impl Handle {
         let file = dir.join(FILE);
         let is_new = private::create_file(&file).map_err(|error| failed(error.to_string()))?;
         private::file(&file).map_err(|error| failed(error.to_string()))?;
-        if !is_new {
-            warn_of_old_damage(&file);
-        }
-        let path = file.clone();
-        let opener = Box::new(move || Database::create(&path));
-        let opened = Self::with(opener, Some(dir.into()), appends);
+        // redb may panic where the file is damaged.
+        let opened = quiet::catch(|| {
+            if !is_new {
+                warn_of_old_damage(&file);
+            }
+            Self::with(opener(file.clone()), Some(dir.into()), appends)
+        });
+        let opened = opened.unwrap_or(Err(PrepareError::Panicked));
         if opened.is_err() && is_new && is_empty(&file) {
             // Otherwise the next start would refuse what this one left.
             let _ = fs::remove_file(&file);
@@ -246,28 +243,6 @@ impl Handle {
     }
 }
 
-/// Refuses a file without a byte in it, which no database is: to start with it would be to start
-/// without the facts that were there.
-///
-/// # Errors
-/// Says what to do.
-pub(super) fn check(dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join(FILE);
-    match is_empty(&path) {
-        true => Err(OpenError::File {
-            path,
-            reason: "the file is empty (0 bytes), which a database never is; put a copy in its \
-                     place, or delete it to start without any facts"
-                .into(),
-        }),
-        false => Ok(()),
-    }
-}
-
-fn is_empty(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0)
-}
-
 fn closed() -> StorageError {
     StorageError::Unavailable("facts.redb is closed".into())
 }
@@ -287,66 +262,6 @@ fn count_commit(tables: &mut Tables<'_>) -> Result<u64, redb::StorageError> {
     tables.meta.insert(COMMITS, commit)?;
     tables.meta.insert(STREAMED, commit)?;
     Ok(commit)
-}
-
-/// Why a file could not be made ready.
-#[derive(Debug, thiserror::Error)]
-enum PrepareError {
-    #[error(transparent)]
-    File(#[from] redb::Error),
-    #[error(
-        "facts.redb has format {0}, which a newer Kenning wrote; this one knows formats up to \
-         {CURRENT}; use the newer Kenning"
-    )]
-    Newer(u64),
-}
-
-impl From<DatabaseError> for PrepareError {
-    fn from(error: DatabaseError) -> Self {
-        Self::File(error.into())
-    }
-}
-
-/// Opens the database, migrates it, and creates its tables, so that readers find them. A file that
-/// is as it should be is not written.
-fn prepare(opener: &Opener) -> Result<Database, PrepareError> {
-    let database = opener()?;
-    match migration::format(&database)? {
-        Format::Version(CURRENT) => {}
-        Format::Version(version) => return Err(PrepareError::Newer(version)),
-        Format::First => migration::migrate(&database)?,
-        Format::Empty => migration::initialize(&database)?,
-    }
-    migration::renew_streams(&database)?;
-    Ok(database)
-}
-
-/// Checksums cannot tell what was altered before they were made, but redb's own can, if the file is
-/// read as a whole.
-fn warn_of_old_damage(file: &Path) {
-    // This open repairs a file that was not closed properly, once and for all.
-    let format = Database::open(file).map(|database| migration::format(&database));
-    if !matches!(format, Ok(Ok(Format::First))) {
-        return;
-    }
-    let Ok(mut database) = overlay::open(file) else { return };
-    let intact = quiet::catch(|| database.check_integrity());
-    if !matches!(intact, Ok(Ok(true))) {
-        tracing::error!(
-            "facts.redb was damaged before its records had checksums: some facts may not be what \
-             was stored; compare them with a backup"
-        );
-    }
-}
-
-fn open_error(path: PathBuf, error: PrepareError) -> OpenError {
-    match error {
-        PrepareError::File(
-            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch,
-        ) => OpenError::InUse(path),
-        PrepareError::Newer(_) => OpenError::Refused(error.to_string()),
-        PrepareError::File(error) => OpenError::File { path, reason: error.to_string() },
-    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@
 //! implement the traits of those names, each with its reads and with what the writer does for it.
 //! `tables` defines the content of the file, each record of which has a `checksum`, `codec` the
 //! encoding of a fact, and `appends` what is said of each change; `migration` brings older files up
-//! to date. `handle` opens the file, and reopens it after an I/O error; `room` knows whether the
-//! disk is full. `writer` is the writing thread and `request` what it is sent, which `apply`
-//! performs with the `counters` of each tenant. `verify` looks for damage, in a file that it opens
-//! through `overlay`, with the library's panics kept `quiet`.
+//! to date. `opening` opens the file, however it was left, and `handle` again after an I/O error;
+//! `room` knows whether the disk is full. `writer` is the writing thread and `request` what it is
+//! sent, which `apply` performs with the `counters` of each tenant. `verify` looks for damage, in a
+//! file that it opens through `overlay`, with the library's panics kept `quiet`.
 
 mod appends;
 mod apply;
@@ -25,6 +25,7 @@ mod facts;
 mod handle;
 mod lifecycle;
 mod migration;
+mod opening;
 mod overlay;
 mod quiet;
 mod request;
@@ -69,7 +70,7 @@ impl QuotaStorage for Embedded {}
 impl Embedded {
     /// Refuses what `open` would refuse, as far as that shows without opening the file.
     pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
-        handle::check(dir)
+        opening::check(dir)
     }
 
     /// Opens or creates `dir/facts.redb`.

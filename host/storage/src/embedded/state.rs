@@ -1,7 +1,7 @@
 //! What extensions keep: reads of a snapshot, and what the writer does.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use redb::{ReadTransaction, ReadableTable};
@@ -14,7 +14,7 @@ use super::tables::{
     table_if_any,
 };
 use crate::limits::{EXPIRED, STATE_STEP, page_size};
-use crate::state::check_after;
+use crate::state::{check_after, now};
 use crate::{
     SpaceName, StateChange, StateChanged, StateEntry, StatePage, StateQuota, StateSpace,
     StateStorage, StateUsage, StorageError, TenantId,
@@ -83,12 +83,6 @@ impl StateStorage for Embedded {
         let request = Request::DeleteState(tenant.clone(), extension.clone());
         Ok(self.change(request, deadline).await?.len() == STATE_STEP)
     }
-}
-
-/// Milliseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
 }
 
 /// When a key expires that is set now; 0 for never.

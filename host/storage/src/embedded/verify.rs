@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kenning_backup::TORN;
 use redb::{
     Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     TableDefinition, TableHandle, Value,
@@ -47,10 +48,12 @@ fn verify_file(path: PathBuf) -> Result<Report, OpenError> {
         }
         Step::Failed(error) => {
             report.found(format!("the file cannot be read as a whole: {error}"));
+            report.notes.push(TORN.into());
             Format::Version(CURRENT)
         }
         Step::Panicked => {
             report.found("the file cannot be read as a whole");
+            report.notes.push(TORN.into());
             Format::Version(CURRENT)
         }
     };

@@ -2,8 +2,9 @@
 //!
 //! Facts are read while others change them. After each page, what was changed meanwhile is read
 //! again, and at the end, in one step, what was changed since: then all records are of the moment
-//! of that step.
+//! of that step. What extensions keep is read right before it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -13,11 +14,13 @@ use tokio::sync::mpsc::Sender;
 use super::pool::{Effect, Size};
 use super::replies::{self, Rows};
 use super::{Redis, scripts};
-use crate::copies::{Extent, State, document, fact};
+use crate::copies::{Extent, State, document, fact, state_key};
 use crate::cursor::Position as ListPosition;
 use crate::limits::{BATCH, DOCUMENT_BYTES};
+use crate::state::now;
 use crate::{
-    CopyStorage, DocumentStorage, Revision, StorageError, TenantId, TenantStorage, Wanted,
+    CopyStorage, DocumentStorage, Revision, StateEntry, StateSpace, StateStorage, StorageError,
+    TOLD_UP_TO, TenantId, TenantStorage, Wanted,
 };
 
 /// How long one step may take.
@@ -93,8 +96,19 @@ enum Copied {
 
 impl Copier<'_> {
     async fn run(&self) -> Result<(), StorageError> {
-        let mut tenants = self.redis.tenants(soon()).await?;
-        tenants.retain(|one| self.wanted.tenant.as_ref().is_none_or(|wanted| wanted == one));
+        let mut tenants: BTreeSet<TenantId> =
+            self.redis.tenants(soon()).await?.into_iter().collect();
+        for tenant in &self.wanted.also {
+            if tenants.contains(tenant) || !self.wanted.wants_tenant(tenant.as_str()) {
+                continue;
+            }
+            let names = self.redis.names_of_spaces(tenant, soon()).await;
+            // What cannot be read is said to be left out.
+            if !names.is_ok_and(|names| names.is_empty()) {
+                tenants.insert(tenant.clone());
+            }
+        }
+        tenants.retain(|one| self.wanted.wants_tenant(one.as_str()));
         for tenant in &tenants {
             self.tenant(tenant).await?;
         }
@@ -165,11 +179,75 @@ impl Copier<'_> {
                 self.send(Record::Mark(Position { cursor, ..position.clone() })).await?;
             }
         }
+        self.state_of_extensions(tenant).await?;
         let Some(position) = self.follow(tenant, position.revision, usize::MAX).await? else {
             return Ok(Copied::Gap);
         };
         self.send(Record::TenantEnd(position)).await?;
         Ok(Copied::Whole)
+    }
+
+    /// Sends what the tenant's extensions keep. What the host keeps for them is read first: how far
+    /// one was told of changes must not be later than what it keeps of them.
+    async fn state_of_extensions(&self, tenant: &TenantId) -> Result<(), StorageError> {
+        self.send(Record::StateBegin).await?;
+        let mut names = match self.redis.names_of_spaces(tenant, soon()).await {
+            Ok(names) => names,
+            Err(error) => return self.left_out(&format!("the states of {tenant}"), error).await,
+        };
+        names.sort_by_key(|name| (!name.is_hosts(), name.clone()));
+        for name in names {
+            let space = StateSpace { tenant: tenant.clone(), name, registry: None };
+            if let Err(error) = self.space(&space).await {
+                let what = format!("the state of {} of {tenant}", space.name);
+                self.left_out(&what, error).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that something is left out where a key of another program's is in its place. Fails with
+    /// every other error.
+    async fn left_out(&self, what: &str, error: StorageError) -> Result<(), StorageError> {
+        match error {
+            StorageError::Corrupt(why) | StorageError::Refused(why) => {
+                self.send(Record::LeftOut { what: format!("{what}: {why}") }).await
+            }
+            error => Err(error),
+        }
+    }
+
+    async fn space(&self, space: &StateSpace) -> Result<(), StorageError> {
+        let is_first = |key: &Vec<u8>| space.name.is_hosts() && key == TOLD_UP_TO;
+        if space.name.is_hosts() {
+            // Before the letters: what is set aside meanwhile is told again, and not lost.
+            self.keys(space, &[TOLD_UP_TO.to_vec()]).await?;
+        }
+        let mut after = None;
+        loop {
+            let page = self.redis.list_state(space, b"", after.as_deref(), PAGE, soon()).await?;
+            let keys: Vec<Vec<u8>> = page.keys.into_iter().filter(|key| !is_first(key)).collect();
+            for keys in keys.chunks(BATCH) {
+                self.keys(space, keys).await?;
+            }
+            after = page.after;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends keys of a space. One that is gone by now was never there.
+    async fn keys(&self, space: &StateSpace, keys: &[Vec<u8>]) -> Result<(), StorageError> {
+        let entries = self.redis.read_states(space, keys, soon()).await?;
+        for (key, entry) in keys.iter().zip(entries) {
+            let Some(StateEntry { value, expires_in, .. }) = entry else { continue };
+            let expires = expires_in.map(|left| now() + left.as_millis() as u64);
+            if let Some(record) = state_key(&space.name, key, value, expires) {
+                self.send(record).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn page(&self, tenant: &TenantId, rows: &Rows) -> Result<(), StorageError> {
@@ -263,9 +341,8 @@ impl Copier<'_> {
                         }
                     }
                     Ok(None) => {}
-                    Err(StorageError::Corrupt(what)) => {
-                        let what = format!("the document {name}: {what}");
-                        self.send(Record::LeftOut { what }).await?;
+                    Err(error @ StorageError::Corrupt(_)) => {
+                        self.left_out(&format!("the document {name}"), error).await?;
                     }
                     Err(error) => return Err(error),
                 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::keys::SpaceKeys;
 use super::pool::{Effect, Size};
@@ -26,17 +26,10 @@ impl StateStorage for Redis {
         key: &[u8],
         deadline: Instant,
     ) -> Result<Option<StateEntry>, StorageError> {
-        let (registry, keys) = self.keys_of_space(space);
-        let mut call =
-            scripts::READ_STATE.call(&[&registry, &keys.values, &keys.versions, &keys.expiry]);
-        call.arg(Known(space.registry)).arg(key);
+        let calls = self.reads(space, &[key]);
         let kind = (Size::Small, Effect::Read);
-        let replies = self.run_script(&scripts::READ_STATE, vec![call], kind, deadline).await?;
-        let found: Option<(Vec<u8>, u64, i64)> = one(replies)?;
-        Ok(found.map(|(value, version, left)| {
-            let expires_in = u64::try_from(left).ok().map(Duration::from_millis);
-            StateEntry { value, version, expires_in }
-        }))
+        let replies = self.run_script(&scripts::READ_STATE, calls, kind, deadline).await?;
+        Ok(one::<Option<Found>>(replies)?.map(entry))
     }
 
     async fn change_state(
@@ -144,6 +137,31 @@ impl StateStorage for Redis {
 }
 
 impl Redis {
+    /// Reads several keys in one round trip.
+    pub(super) async fn read_states(
+        &self,
+        space: &StateSpace,
+        keys: &[Vec<u8>],
+        deadline: Instant,
+    ) -> Result<Vec<Option<StateEntry>>, StorageError> {
+        let calls = self.reads(space, keys);
+        let kind = (Size::Bulk, Effect::Read);
+        let replies = self.run_script(&scripts::READ_STATE, calls, kind, deadline).await?;
+        let found = |reply| parse::<Option<Found>>(reply).map(|found| found.map(entry));
+        replies.into_iter().map(found).collect()
+    }
+
+    fn reads<K: AsRef<[u8]>>(&self, space: &StateSpace, keys: &[K]) -> Vec<Cmd> {
+        let (registry, of) = self.keys_of_space(space);
+        let read = |key: &K| {
+            let mut call =
+                scripts::READ_STATE.call(&[&registry, &of.values, &of.versions, &of.expiry]);
+            call.arg(Known(space.registry)).arg(key.as_ref());
+            call
+        };
+        keys.iter().map(read).collect()
+    }
+
     fn keys_of_space(&self, space: &StateSpace) -> (String, SpaceKeys) {
         let keys = self.keys(&space.tenant);
         (keys.registry(), keys.space(&space.name))
@@ -162,6 +180,14 @@ impl Redis {
         let names = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
         Ok(names.filter_map(|name| SpaceName::parse(name).ok()).collect())
     }
+}
+
+/// A value, its version, and the milliseconds until it expires, or -1 for never.
+type Found = (Vec<u8>, u64, i64);
+
+fn entry((value, version, left): Found) -> StateEntry {
+    let expires_in = u64::try_from(left).ok().map(Duration::from_millis);
+    StateEntry { value, version, expires_in }
 }
 
 /// What `change_state.lua` says.

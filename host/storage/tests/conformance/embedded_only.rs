@@ -41,6 +41,35 @@ async fn a_file_of_another_format_is_refused_and_left_unchanged() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "something else".repeat(1_000));
 }
 
+/// What a copy has of a file whose beginning was read before it was changed and the rest after, or
+/// the other way round.
+#[tokio::test]
+async fn a_copy_that_changes_tore_is_refused_and_names_the_command() {
+    let backend = Embedded::new();
+    let storage = backend.open().await;
+    put(&*storage, &[("first", 1)]).await;
+    storage.close().await;
+    let storage = backend.open().await;
+    let file = backend.url().replacen("embedded:", "", 1) + "/facts.redb";
+    let before = std::fs::read(&file).unwrap();
+    for n in 0..60 {
+        write_one(&*storage, absent(&format!("f{n}"), n)).await.unwrap();
+    }
+    let after = std::fs::read(&file).unwrap();
+    for (beginning, rest) in [(&before, &after), (&after, &before)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut torn = beginning[..4_096].to_vec();
+        torn.extend_from_slice(&rest[4_096..]);
+        torn.resize(beginning.len(), 0);
+        std::fs::write(dir.path().join("facts.redb"), torn).unwrap();
+        let url = format!("embedded:{}", dir.path().display());
+        let error = try_open(&url).await.map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::File { .. }), "{error}");
+        assert!(error.to_string().contains("`kenning backup`"), "{error}");
+    }
+    storage.close().await;
+}
+
 /// To take it for a new database would be to start without the facts that were there.
 #[tokio::test]
 async fn an_empty_file_is_refused_and_left_unchanged() {

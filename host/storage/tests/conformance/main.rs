@@ -5,6 +5,7 @@
 mod backends;
 mod changes;
 mod changes_redis;
+mod copying;
 mod deleting;
 mod documents;
 mod durability;
@@ -164,6 +165,8 @@ over_every_backend! {
     state::state_expires_and_makes_room,
     state::state_is_bounded_in_keys_and_bytes,
     state::spaces_are_apart_and_deleted_each_and_with_their_tenant,
+    copying::what_extensions_keep_is_copied_and_comes_back,
+    copying::how_far_an_extension_was_told_comes_back_as_what_it_means,
     durability::acknowledged_writes_survive_a_crash,
     durability::everything_survives_closing_and_opening,
     durability::a_closed_storage_is_unavailable,

@@ -22,6 +22,7 @@ mod flat_layout;
 mod front;
 mod hosts;
 mod http;
+mod indexes;
 mod layout;
 mod limits;
 mod logs;

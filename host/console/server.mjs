@@ -97,6 +97,7 @@ class Server {
         ],
         compact,
       ),
+      memory: chart("Memory of the indexes", [["in use", "accent"]], bytes, "bounded by index_bytes"),
       stall: chart("Delay of the runtime", [["99 %", "accent"]], seconds, "how late a timer fires"),
       hooks: chart(
         "Hooks",
@@ -213,9 +214,11 @@ class Server {
       charts.stall.push(since.quantile("kenning_runtime_stall_seconds", 0.99));
       charts.hooks.push(since.rate("kenning_hook_failures_total"), since.rate("kenning_hooks_left_out_total"));
       charts.bodies.push(reading.sum("kenning_bodies_bytes"));
+      charts.memory.push(reading.sum("kenning_index_bytes"));
       charts.pending.push(Math.max(0, reading.sum("kenning_index_facts") - reading.sum("kenning_index_vectors")));
       charts.index.push(
-        stats ? Math.max(0, stats.facts - stats.index.facts) : null,
+        // One that is not loaded misses nothing: nobody searches it here.
+        ["loading", "ready"].includes(stats?.index.state) ? Math.max(0, stats.facts - stats.index.facts) : null,
         reading.sum("kenning_index_tenants_behind"),
       );
     }

@@ -45,12 +45,7 @@ pub(crate) async fn guests(config: &Config) -> anyhow::Result<Guests> {
     let (keys, operation) = (config.admin_keys.clone(), limits.storage_operation);
     let tenants = Tenants::new(storage.clone(), keys, tokens(config).await?, operation);
     let embedders = Arc::new(Embedders::new(embedder, tenants.clone()));
-    let indexes = TenantIndexes::start(
-        storage.clone(),
-        embedders.clone(),
-        limits.storage_operation,
-        limits.fact_windows,
-    );
+    let indexes = TenantIndexes::start(storage.clone(), embedders.clone(), &limits);
     let io = tokio::runtime::Handle::current();
     if let Err(error) = tenants.refresh().await {
         tracing::warn!(%error, "cannot read the tenants yet");

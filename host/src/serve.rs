@@ -42,14 +42,14 @@ use crate::tls::Tls;
 use crate::{http, server, systemd, telemetry};
 use kenning_core::provenance::GenerationRef;
 use kenning_runtime::compiler;
-use kenning_runtime::tenant_indexes::Progress;
+use kenning_runtime::tenant_indexes::WarmUp;
 use kenning_runtime::{Demand, Generation, Guest, Loader, Urgency};
 
 /// The built-in logic; empty when its component did not exist at build time.
 const LOGIC: &[u8] = include_bytes!(env!("KENNING_LOGIC_COMPONENT"));
 
-/// How long the line "listening on" waits for the indexes. The server responds before the line is
-/// printed, and a storage that is down must not delay it for ever.
+/// How long the line "listening on" waits for the indexes that a start loads. The server responds
+/// before the line is printed, and a storage that is down must not delay it for ever.
 const READY_WAIT: Duration = Duration::from_secs(30);
 
 /// Files that are open besides connections: storage, the log, loaded components.
@@ -370,12 +370,12 @@ fn built_in_logic() -> anyhow::Result<Bytes> {
 /// Prints "listening on" once the server is ready; scripts wait for this line. The service manager
 /// is told then, too.
 async fn announce(address: String, kb: Arc<Kb>) {
-    let mut progress = kb.services().indexes.progress();
+    let mut warm_up = kb.services().indexes.warm_up();
     let mut ready = kb.registry().ready();
     let mut preparation = kb.registry().preparation();
     let settled = async {
-        let _ = progress.wait_for(|now| !matches!(now, Progress::Building { .. })).await;
-        let stalled = matches!(&*progress.borrow(), Progress::Stalled { .. });
+        let _ = warm_up.wait_for(|now| *now != WarmUp::Running).await;
+        let stalled = *warm_up.borrow() == WarmUp::Stalled;
         if !stalled {
             let _ = ready.wait_for(|ready| *ready).await;
             let _ = preparation.wait_for(|now| *now == Preparation::Over).await;

@@ -9,7 +9,7 @@ use kenning::kb::{Caller, Kb};
 use kenning::serve;
 use kenning::tasks::indexer;
 use kenning_embedder::EmbedderChoice;
-use kenning_runtime::tenant_indexes::Progress;
+use kenning_runtime::tenant_indexes::WarmUp;
 use kenning_runtime::wit;
 use kenning_storage::TenantId;
 use kenning_tests::RedisServer;
@@ -40,8 +40,8 @@ impl Inside {
         let kb = Arc::new(server.block_on(serve::knowledge_base(&config))?);
         server.block_on(async {
             indexer::start(kb.clone());
-            let mut progress = kb.services().indexes.progress();
-            progress.wait_for(|now| *now == Progress::Ready).await.map(drop)
+            let mut warm_up = kb.services().indexes.warm_up();
+            warm_up.wait_for(|now| *now == WarmUp::Over).await.map(drop)
         })?;
         Ok(Self { kb, server, _place: place })
     }

@@ -160,14 +160,14 @@ impl Index for Native {
         limit: u32,
     ) -> Result<Vec<Candidate>> {
         let filter = parse_filter(filter)?;
-        let index = self.services().indexes.index(&self.tenant);
+        let index = self.services().indexes.held().open(&self.tenant);
         let found = index.nearest(&target.values, filter.as_ref(), limit as usize);
         Ok(found.map_err(failed)?.into_iter().map(to_candidate).collect())
     }
 
     fn matching(&self, text: &str, filter: Option<&str>, limit: u32) -> Result<Vec<Candidate>> {
         let filter = parse_filter(filter)?;
-        let index = self.services().indexes.index(&self.tenant);
+        let index = self.services().indexes.held().open(&self.tenant);
         let found = index.matching(text, filter.as_ref(), limit as usize);
         Ok(found.map_err(failed)?.into_iter().map(to_candidate).collect())
     }
@@ -185,7 +185,7 @@ impl Index for Native {
         limit: u32,
     ) -> Result<Retrieved> {
         let filter = parse_filter(filter)?;
-        let index = self.services().indexes.index(&self.tenant);
+        let index = self.services().indexes.held().open(&self.tenant);
         let (target, limit) = (target.map(|target| &target.values[..]), limit as usize);
         let work = Work::unbounded();
         let found = index.retrieve_within(text, target, filter.as_ref(), limit, &work);
@@ -216,7 +216,7 @@ impl Index for Native {
     }
 
     fn remove(&self, ids: &[&str]) -> Result<()> {
-        let index = self.services().indexes.index(&self.tenant);
+        let index = self.services().indexes.held().open(&self.tenant);
         for id in ids {
             let (id, revision) = self.revision(id)?;
             index.remove(id.as_str(), revision.0).map_err(failed)?;

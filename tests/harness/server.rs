@@ -51,7 +51,7 @@ pub struct Setup {
 }
 
 /// Bounds on waiting that a disk or a core busy with other tests could reach.
-const WAITS: [&str; 8] = [
+const WAITS: [&str; 9] = [
     "storage_operation_ms",
     "store_embedding_ms",
     "call_ms",
@@ -59,6 +59,7 @@ const WAITS: [&str; 8] = [
     "request_ms",
     "answer_ms",
     "guest_wait_ms",
+    "index_wait_ms",
     "shutdown_drain_ms",
 ];
 

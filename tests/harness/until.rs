@@ -32,7 +32,9 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>
 pub async fn all_indexed(caller: &Caller) -> Result<Value> {
     until("all facts are indexed", async || {
         let stats = caller.get("/v1/stats").await?;
-        let done = stats.json["pending"] == 0 && stats.json["indexed"] == stats.json["facts"];
+        let done = stats.json["pending"] == 0
+            && stats.json["indexed"] == stats.json["facts"]
+            && stats.json["index"]["state"] != "loading";
         Ok(done.then_some(stats.json))
     })
     .await

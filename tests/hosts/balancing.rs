@@ -1,5 +1,5 @@
-//! The configurations in `deploy/`: nginx and haproxy send each tenant's calls to one host, and a
-//! host that is down is replaced by the others.
+//! The configurations in `deploy/`: nginx and haproxy send each tenant's calls to one host, which
+//! alone has the tenant's index, and a host that is down is replaced by the others.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,8 @@ async fn haproxy(hosts: &[Server], port: u16) -> Result<Proxy> {
 async fn hosts(redis: &RedisServer) -> Result<Vec<Server>> {
     let mut hosts = Vec::new();
     for _ in 0..3 {
-        let setup = Setup { admin_key: Some(ADMIN), ..Setup::patient_but("guests = 16") };
+        let limits = Setup::patient_but("index_warm_bytes = 0\nguests = 16");
+        let setup = Setup { admin_key: Some(ADMIN), ..limits };
         hosts.push(host_with(redis, setup).await?);
     }
     Ok(hosts)
@@ -82,6 +83,19 @@ async fn searches(hosts: &[Server]) -> Result<Vec<u64>> {
     Ok(counts)
 }
 
+/// The hosts that have this tenant's index.
+async fn with_index(hosts: &[Server], key: &str) -> Result<Vec<usize>> {
+    let mut found = Vec::new();
+    for (number, host) in hosts.iter().enumerate() {
+        let stats = host.key(key).get("/v1/stats").await?;
+        ensure!(stats.status == 200, "no statistics: {}", stats.text);
+        if stats.json["index"]["state"] != "not_loaded" {
+            found.push(number);
+        }
+    }
+    Ok(found)
+}
+
 async fn each_tenant_has_a_host(mut hosts: Vec<Server>, port: u16) -> Result<()> {
     let through = Caller::new(&format!("http://127.0.0.1:{port}"));
     let callers = callers(&hosts, &through).await?;
@@ -106,6 +120,7 @@ async fn each_tenant_has_a_host(mut hosts: Vec<Server>, port: u16) -> Result<()>
         let after = searches(&hosts).await?;
         let asked: Vec<usize> = (0..hosts.len()).filter(|&n| after[n] > before[n]).collect();
         assert_eq!(asked.len(), 1, "tenant {number} is on {asked:?}");
+        assert_eq!(with_index(&hosts, key).await?, asked, "tenant {number}");
         used.extend(asked);
     }
     assert!(used.len() > 1, "all are on {used:?}");

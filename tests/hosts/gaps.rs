@@ -124,6 +124,8 @@ async fn when_a_tenant_begins_anew_hosts_forget_what_it_had() -> Result<()> {
     let again = BTreeSet::from([two.store(fact(9, "again")).await?]);
     for host in [&one, &two] {
         until("the index holds the new fact alone", async || {
+            // It may have been dropped, and is loaded for a search.
+            search(host, json!({ "query": "common", "mode": "text" }), None).await?;
             let stats = host.get("/v1/stats").await?;
             Ok((stats.json["index"]["facts"] == 1).then_some(()))
         })

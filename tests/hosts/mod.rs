@@ -7,6 +7,7 @@ mod events;
 mod gaps;
 mod guests_in_force;
 mod keys_in_force;
+mod loading;
 mod proxied;
 mod quotas;
 

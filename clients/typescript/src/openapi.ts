@@ -2087,9 +2087,17 @@ export interface components {
             /** @description Keys that are another tenant's on this server, which they remain. */
             keys_left_out: number;
         };
+        /**
+         * @description How much of an index is loaded. One that was `refused` takes more memory than
+         *     `index_tenant_bytes` allows.
+         * @enum {string}
+         */
+        IndexStateName: "not_loaded" | "loading" | "ready" | "refused";
         /** @description The tenant's index on this host. */
         IndexStats: {
-            /** @description Whether the index of all tenants is built. */
+            /** @description How much of it is loaded. It is loaded at the tenant's first use. */
+            state: components["schemas"]["IndexStateName"];
+            /** @description Whether it has all of the tenant's facts. */
             ready: boolean;
             facts: number;
             /** @description Facts that have their vectors. */
@@ -2108,6 +2116,27 @@ export interface components {
             outdated: number;
             /** @description Memory that the index takes. */
             bytes: number;
+        };
+        /** @description The indexes of all tenants on this host. */
+        IndexesStats: {
+            /** @description Memory that they may take: `index_bytes`. */
+            budget_bytes: number;
+            /** @description Memory that they take. */
+            bytes: number;
+            /** @description Indexes that have all of their tenants' facts. */
+            ready: number;
+            /** @description Indexes that are being loaded. */
+            loading: number;
+            /**
+             * Format: int64
+             * @description Indexes that were loaded since the server started.
+             */
+            loads: number;
+            /**
+             * Format: int64
+             * @description Indexes that were dropped since then, because nobody used them or others needed room.
+             */
+            drops: number;
         };
         /**
          * Format: binary
@@ -2749,6 +2778,7 @@ export interface components {
          *       "foreign_changes_seen_within_ms": null,
          *       "language": "en",
          *       "index": {
+         *         "state": "ready",
          *         "ready": true,
          *         "facts": 1204,
          *         "vectors": 1200,
@@ -2756,6 +2786,14 @@ export interface components {
          *         "partly_embedded": 0,
          *         "outdated": 0,
          *         "bytes": 2951008
+         *       },
+         *       "indexes": {
+         *         "budget_bytes": 8589934592,
+         *         "bytes": 71303168,
+         *         "ready": 23,
+         *         "loading": 1,
+         *         "loads": 60,
+         *         "drops": 36
          *       },
          *       "limits": {
          *         "fact_text_bytes": {
@@ -2819,6 +2857,7 @@ export interface components {
              */
             language: components["schemas"]["Language"];
             index: components["schemas"]["IndexStats"];
+            indexes: components["schemas"]["IndexesStats"];
             /** @description Every limit, by its name in `kenning.toml`. */
             limits: {
                 [key: string]: components["schemas"]["Limit"];
@@ -6154,7 +6193,7 @@ export interface operations {
             };
             400: components["responses"]["InvalidRequest"];
             403: components["responses"]["Forbidden"];
-            /** @description Storage does not answer or refuses writes, guests are being compiled, or the index is still being built. */
+            /** @description Storage does not answer or refuses writes, guests are being compiled, or this host's indexes are behind other hosts. Indexes are loaded when they are used, and `/readyz` does not wait for them. */
             503: {
                 headers: {
                     "x-request-id": components["headers"]["RequestId"];

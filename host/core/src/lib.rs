@@ -29,4 +29,5 @@ pub mod fair_semaphore;
 pub mod json_schema;
 mod limit_ranges;
 pub mod limits;
+mod milliseconds;
 pub mod provenance;

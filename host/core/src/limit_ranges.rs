@@ -14,7 +14,7 @@ const GIB: u64 = 1024 * MIB;
 const LONGEST_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 
 /// Limits for which zero has a meaning: nothing waits, is kept or is allowed.
-pub(crate) const MAY_BE_ZERO: [&str; 20] = [
+pub(crate) const MAY_BE_ZERO: [&str; 22] = [
     "compile_before_ready_ms",
     "component_upload_bytes_per_second",
     "embedding_cache_bytes",
@@ -25,6 +25,8 @@ pub(crate) const MAY_BE_ZERO: [&str; 20] = [
     "guest_wait_ms",
     "guests_waiting",
     "import_retry_ms",
+    "index_wait_ms",
+    "index_warm_bytes",
     "log_lines",
     "proof_errors_percent",
     "proof_overlap_percent",

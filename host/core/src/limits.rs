@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limit_ranges;
+use crate::{limit_ranges, milliseconds};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -262,6 +262,23 @@ pub struct Limits {
     #[serde(rename = "mcp_session_idle_ms", with = "milliseconds")]
     pub mcp_session_idle: Duration,
 
+    /// Memory of all tenants' indexes on this host. The least recently used one is dropped for one
+    /// that needs room. 2.7 million facts of a sentence or two take as much.
+    pub index_bytes: usize,
+    /// Of `index_bytes`, what one tenant's index may take. A tenant that needs more is not searched
+    /// on this host.
+    pub index_tenant_bytes: usize,
+    /// Of `index_bytes`, what a start fills with indexes before anybody asks for them; 0 loads each
+    /// at its first use.
+    pub index_warm_bytes: usize,
+    /// How long an index stays in memory that nobody uses.
+    #[serde(rename = "index_idle_ms", with = "milliseconds")]
+    pub index_idle: Duration,
+    /// How long a search waits for an index since its loading began, and at most a quarter of the
+    /// search's time. After that it answers from what is loaded.
+    #[serde(rename = "index_wait_ms", with = "milliseconds")]
+    pub index_wait: Duration,
+
     /// Texts that wait for the embedder, in each of its three lanes. Half of them may be of one
     /// tenant.
     pub embedding_queue: usize,
@@ -381,6 +398,12 @@ impl Default for Limits {
             mcp_sessions_per_tenant: 128,
             mcp_session_idle: Duration::from_secs(8 * 60 * 60),
 
+            index_bytes: 8 * 1024 * MIB,
+            index_tenant_bytes: 4 * 1024 * MIB,
+            index_warm_bytes: 1024 * MIB,
+            index_idle: Duration::from_secs(60 * 60),
+            index_wait: Duration::from_secs(2),
+
             embedding_queue: 1_024,
             embedding_requests: 8,
             embedding_cache_bytes: 64 * MIB,
@@ -454,20 +477,6 @@ impl Limits {
             Some((_, rule)) => Err(format!("[limits]: {rule}")),
             None => Ok(()),
         }
-    }
-}
-
-mod milliseconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(value.as_millis() as u64)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
     }
 }
 

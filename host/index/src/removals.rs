@@ -11,6 +11,8 @@ pub(crate) struct Removals {
     revisions: HashMap<Arc<str>, u64>,
     /// Oldest first. May also hold ids that were stored again and are no longer in `revisions`.
     order: VecDeque<(Arc<str>, u64)>,
+    /// Memory of the ids' strings in `order`, with their reference counts.
+    id_bytes: usize,
 }
 
 impl Removals {
@@ -21,12 +23,15 @@ impl Removals {
         }
         let id: Arc<str> = id.into();
         self.revisions.insert(Arc::clone(&id), revision);
+        self.id_bytes += id_bytes(&id);
         self.order.push_back((id, revision));
         if self.order.len() > REMOVALS
             && let Some((oldest, revision)) = self.order.pop_front()
-            && self.revision(&oldest) == Some(revision)
         {
-            self.revisions.remove(&oldest);
+            self.id_bytes -= id_bytes(&oldest);
+            if self.revision(&oldest) == Some(revision) {
+                self.revisions.remove(&oldest);
+            }
         }
     }
 
@@ -47,9 +52,12 @@ impl Removals {
     /// Approximate memory use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let entry = size_of::<(Arc<str>, u64)>();
-        let ids = self.order.iter().map(|(id, _)| id.len() + 2 * size_of::<usize>());
-        ids.sum::<usize>() + (self.order.capacity() + self.revisions.capacity()) * entry
+        self.id_bytes + (self.order.capacity() + self.revisions.capacity()) * entry
     }
+}
+
+fn id_bytes(id: &str) -> usize {
+    id.len() + 2 * size_of::<usize>()
 }
 
 #[cfg(test)]
@@ -65,6 +73,8 @@ mod tests {
         assert_eq!(removals.revision("0"), None);
         assert_eq!(removals.revision("1"), Some(1));
         assert_eq!(removals.count(), REMOVALS);
+        let ids = removals.order.iter().map(|(id, _)| id_bytes(id));
+        assert_eq!(removals.id_bytes, ids.sum::<usize>());
     }
 
     #[test]

@@ -17,8 +17,6 @@ pub struct Applied {
     state: Mutex<State>,
     /// Notified when a position moves.
     moved: Notify,
-    /// Notified when somebody waits for a tenant that has no position.
-    wanted: Notify,
 }
 
 #[derive(Default)]
@@ -54,6 +52,17 @@ impl Applied {
         self.moved.notify_waiters();
     }
 
+    /// The same, unless the tenant's index was dropped meanwhile.
+    pub fn advance_known(&self, tenant: &TenantId, revision: Revision) {
+        let mut state = self.state();
+        match state.positions.get_mut(tenant) {
+            Some(position) if *position < revision => *position = revision,
+            _ => return,
+        }
+        drop(state);
+        self.moved.notify_waiters();
+    }
+
     /// The tenant's index is gone, or has to be read again from the beginning.
     pub fn forget(&self, tenant: &TenantId) {
         let mut state = self.state();
@@ -69,20 +78,13 @@ impl Applied {
                 let mut moved = std::pin::pin!(self.moved.notified());
                 // Registered before looking, so that no move is missed.
                 moved.as_mut().enable();
-                match self.position(tenant) {
-                    Some(position) if position >= revision => return,
-                    Some(_) => {}
-                    None => self.wanted.notify_one(),
+                if self.position(tenant).is_some_and(|position| position >= revision) {
+                    return;
                 }
                 moved.await;
             }
         };
         timeout_at(deadline.into(), arrived).await.is_ok()
-    }
-
-    /// Waits until somebody waits for a tenant whose changes are not followed.
-    pub async fn wanted(&self) {
-        self.wanted.notified().await;
     }
 
     /// Publishes which tenants this host is behind with for too long.
@@ -145,7 +147,8 @@ mod tests {
         let tenant = tenant();
         let mut waiting = applied.wait(&tenant, Revision(7), deadline).boxed();
         assert!((&mut waiting).now_or_never().is_none());
-        assert!(applied.wanted().now_or_never().is_some(), "the tenant is not followed");
+        applied.advance_known(&tenant, Revision(9));
+        assert_eq!(applied.position(&tenant), None, "the tenant is not followed");
         applied.advance(&tenant, Revision(6));
         assert!((&mut waiting).now_or_never().is_none());
         applied.advance(&tenant, Revision(8));

@@ -23,8 +23,9 @@
 //! | `request_context` | who makes a call and what for, as its guests may know |
 //! | `secrets` | what the operator gives to single extensions |
 //! | `services` | storage, embedder, indexes and tenants, as the imports use them |
-//! | `tenant_index` | one tenant's index, and the turns in which it is searched and written |
-//! | [`tenant_indexes`] | the index of each tenant, and the queue of vectors to be stored |
+//! | `tenant_index` | one tenant's index: how much of it is loaded, and the turns of its users |
+//! | [`held_indexes`] | the indexes in memory, loaded at first use, and their budget |
+//! | [`tenant_indexes`] | what is indexed of each tenant, and the queue of vectors to be stored |
 //! | [`windows`] | how a long text is cut, and its windows' vectors |
 //!
 //! Inspecting a component needs neither an engine nor a server:
@@ -58,6 +59,7 @@ pub mod fuzzing;
 mod generation;
 mod guest;
 mod health;
+pub mod held_indexes;
 mod hook_stats;
 mod imports;
 mod log_buffer;
@@ -104,6 +106,6 @@ pub use schedule::admission::Priority;
 pub use secrets::{SECRET_BYTES, Secret, Secrets};
 pub use services::Services;
 pub use session::{Runtime, Session};
-pub use tenant_index::TenantIndex;
+pub use tenant_index::{Progress, Refusal, TenantIndex};
 pub use trace::CallTracer;
 pub use trap::Frame;

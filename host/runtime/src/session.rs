@@ -222,6 +222,11 @@ impl Session {
         Self { context, outcome_unknown, revision, validity, fuel_used, input, recorded }
     }
 
+    /// When the session ends, finished or not.
+    pub fn deadline(&self) -> Instant {
+        self.context.deadline
+    }
+
     /// What the imports of the guests are served by.
     pub fn services(&self) -> &Services {
         &self.context.services
@@ -321,7 +326,7 @@ impl Session {
         self.fuel_used
     }
 
-    /// What `search` finds in the tenant's index; `None` if the tenant has no index. A search that
+    /// What `search` finds in the tenant's index; `None` if that is too large to be held. One that
     /// takes long leaves time slices to others; then it runs a second time, from its beginning.
     ///
     /// # Errors
@@ -331,7 +336,10 @@ impl Session {
         search: impl Fn(&Index, &Work<'_>) -> Result<T, IndexError> + Send + Sync + 'static,
     ) -> Result<Option<T>, IndexError> {
         let CallContext { services, tenant, deadline, slice, .. } = &self.context;
-        let Some(index) = services.indexes.existing(tenant) else { return Ok(None) };
+        let index = services.indexes.held().loaded(tenant, *deadline).await;
+        if index.refusal().is_some() {
+            return Ok(None);
+        }
         let bounds = Bounds { fuel: u64::MAX, deadline: *deadline, slice: slice.clone() };
         search::run::<T>(index, Arc::new(search), bounds).await.result.map(Some)
     }

@@ -1,16 +1,53 @@
-//! One tenant's index, and the turns in which it is searched and written.
+//! One tenant's index: how much of it is loaded, and the turns in which it is searched and written.
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use kenning_index::{Index, Language};
+use kenning_index::{FactIndex, Index, Language};
 use tokio::sync::{
-    OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, RwLockWriteGuard, Semaphore,
+    OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, RwLockWriteGuard, Semaphore, watch,
 };
+use tokio::time::timeout_at;
 
 /// Long searches of one tenant at once. Further ones wait, so that a write waits for few of them.
 const LONG_SEARCHES: usize = 2;
+
+/// Memory of an index without facts: its structures, and its place among the others.
+const EMPTY_BYTES: usize = 4 * 1024;
+
+/// What of a tenant's facts its index has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Some: they are being read from storage.
+    Loading,
+    /// All.
+    Ready,
+    /// Some: reading failed, and is tried again.
+    Stalled {
+        /// Why, for the operator.
+        reason: String,
+    },
+    /// None: they take more memory than they may.
+    Refused(Refusal),
+    /// This index is no longer kept up to date. The next use loads another one.
+    Dropped,
+}
+
+/// The limit that keeps a tenant's index from being held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The limit's name.
+    pub limit: &'static str,
+    /// Its value, in bytes.
+    pub allowed: usize,
+    /// What the index took when it was dropped, in bytes.
+    pub used: usize,
+    /// How many facts it had then.
+    pub facts: usize,
+}
 
 /// One tenant's index.
 ///
@@ -23,6 +60,14 @@ pub struct TenantIndex {
     partly_embedded: Mutex<HashMap<String, usize>>,
     turns: Arc<RwLock<()>>,
     long: Arc<Semaphore>,
+    progress: watch::Sender<Progress>,
+    created: Instant,
+    /// When it was last used, in milliseconds since it was created.
+    used: AtomicU64,
+    /// Its memory when that was last measured.
+    measured: AtomicUsize,
+    /// Facts that were written since then.
+    unmeasured: AtomicUsize,
 }
 
 /// Permission to search for long; no write is waited for while it is held.
@@ -34,7 +79,89 @@ pub(crate) struct LongSearch {
 impl Default for TenantIndex {
     fn default() -> Self {
         let (index, partly_embedded, turns) = Default::default();
-        Self { index, partly_embedded, turns, long: Arc::new(Semaphore::new(LONG_SEARCHES)) }
+        Self {
+            index,
+            partly_embedded,
+            turns,
+            long: Arc::new(Semaphore::new(LONG_SEARCHES)),
+            progress: watch::Sender::new(Progress::Loading),
+            created: Instant::now(),
+            used: AtomicU64::default(),
+            measured: AtomicUsize::default(),
+            unmeasured: AtomicUsize::default(),
+        }
+    }
+}
+
+impl TenantIndex {
+    /// What of the tenant's facts it has.
+    pub fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// Whether it has all of the tenant's facts.
+    pub fn is_ready(&self) -> bool {
+        *self.progress.borrow() == Progress::Ready
+    }
+
+    /// Why there is no index of this tenant, if it needs too much memory.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match *self.progress.borrow() {
+            Progress::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Waits until it is not being loaded any longer, at most until `until`.
+    pub async fn settled(&self, until: Instant) -> Progress {
+        if *self.progress.borrow() != Progress::Loading {
+            return self.progress();
+        }
+        let mut progress = self.progress.subscribe();
+        let is_settled = |progress: &Progress| *progress != Progress::Loading;
+        // The sender is a part of this value.
+        let _ = timeout_at(until.into(), progress.wait_for(is_settled)).await;
+        self.progress()
+    }
+
+    pub(crate) fn set_progress(&self, progress: Progress) {
+        self.progress.send_replace(progress);
+    }
+
+    /// When its loading began.
+    pub(crate) fn created(&self) -> Instant {
+        self.created
+    }
+
+    /// Notes that it is used.
+    pub(crate) fn touch(&self) {
+        self.used.fetch_max(self.created.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// When it was last used.
+    pub(crate) fn used(&self) -> Instant {
+        self.created + Duration::from_millis(self.used.load(Ordering::Relaxed))
+    }
+
+    /// Its memory now, in bytes.
+    pub(crate) fn measure(&self) -> usize {
+        self.unmeasured.store(0, Ordering::Relaxed);
+        EMPTY_BYTES + self.index.sizes().bytes
+    }
+
+    /// Its memory when that was last noted.
+    pub(crate) fn measured(&self) -> usize {
+        self.measured.load(Ordering::Relaxed)
+    }
+
+    /// Notes its memory; gives what was noted before.
+    pub(crate) fn note_measured(&self, bytes: usize) -> usize {
+        self.measured.swap(bytes, Ordering::Relaxed)
+    }
+
+    /// Notes that so many facts were written; gives how many were since it was measured.
+    pub(crate) fn note_written(&self, facts: usize) -> usize {
+        self.unmeasured.fetch_add(facts, Ordering::Relaxed) + facts
     }
 }
 

@@ -6,9 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kenning_core::limits::Limits;
 use kenning_embedder::Embedder;
 use kenning_index::{Entry, FactIndex, IndexError};
 use kenning_storage::{FactId, Revision, Storage, StoredVector, TenantId, Vector};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::applied::Applied;
 use crate::embedders::Embedders;
+use crate::held_indexes::HeldIndexes;
 use crate::tenant_index::TenantIndex;
 use crate::unreadable::Unreadable;
 use crate::windows::{self, Cut, TextVectors};
@@ -49,33 +51,28 @@ pub struct NewEntry {
     pub embedded_bytes: usize,
 }
 
-/// How far the rebuilding of the indexes has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Rebuilding is under way.
-    Building {
-        /// How many facts are indexed so far.
-        facts: u64,
-    },
-    /// All facts are indexed.
-    Ready,
-    /// Rebuilding failed, and will be tried again.
-    Stalled {
-        /// Why it failed, for the operator.
-        reason: String,
-    },
+/// Whether a start still loads indexes that nobody has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarmUp {
+    /// It does.
+    Running,
+    /// It has trouble, and goes on.
+    Stalled,
+    /// It does not.
+    Over,
 }
 
 /// A message to the task that stores vectors.
 enum Queued {
-    Vector(TenantId, StoredVector),
+    /// Its index is held until the vector is stored: another one would not find it in storage.
+    Vector(TenantId, StoredVector, Arc<TenantIndex>),
     /// Answered once everything queued before it is stored, or has failed.
     Flush(oneshot::Sender<()>),
 }
 
 /// The indexes of all tenants.
 pub struct TenantIndexes {
-    indexes: RwLock<HashMap<TenantId, Arc<TenantIndex>>>,
+    held: HeldIndexes,
     embedders: Arc<Embedders>,
     /// The maximum of windows of one text.
     fact_windows: usize,
@@ -85,34 +82,31 @@ pub struct TenantIndexes {
     pending: Mutex<HashSet<TenantId>>,
     /// Notified when a tenant is added to `pending`.
     has_pending: Notify,
-    progress: watch::Sender<Progress>,
     unreadable: Unreadable,
-    applied: Applied,
+    warm_up: watch::Sender<WarmUp>,
 }
 
 impl TenantIndexes {
     /// Creates empty indexes for vectors of `embedders`, and starts the task that stores vectors.
-    /// `operation` bounds one storage operation, `fact_windows` the windows of one text. Must be
-    /// called within a tokio runtime.
+    /// Must be called within a tokio runtime.
     pub fn start(
         storage: Arc<dyn Storage>,
         embedders: Arc<Embedders>,
-        operation: Duration,
-        fact_windows: usize,
+        limits: &Limits,
     ) -> Arc<Self> {
+        let operation = limits.storage_operation;
         let (vectors, queued) = mpsc::channel(QUEUE_VECTORS);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let indexes = Arc::new(Self {
-            indexes: RwLock::default(),
+            held: HeldIndexes::new(limits),
             embedders,
-            fact_windows,
+            fact_windows: limits.fact_windows,
             vectors,
             queued_bytes: queued_bytes.clone(),
             pending: Mutex::default(),
             has_pending: Notify::new(),
-            progress: watch::Sender::new(Progress::Building { facts: 0 }),
             unreadable: Unreadable::default(),
-            applied: Applied::default(),
+            warm_up: watch::Sender::new(WarmUp::Running),
         });
         let weak = Arc::downgrade(&indexes);
         tokio::spawn(store_vectors(storage, queued, queued_bytes, operation, move |tenant| {
@@ -123,28 +117,19 @@ impl TenantIndexes {
         indexes
     }
 
-    /// A tenant's index, if there is one. It is not created, since requests may name any tenant.
-    pub fn existing(&self, tenant: &TenantId) -> Option<Arc<TenantIndex>> {
-        self.indexes.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
+    /// The indexes in memory.
+    pub fn held(&self) -> &HeldIndexes {
+        &self.held
     }
 
-    /// A tenant's index; an empty one is created if there is none.
-    pub fn index(&self, tenant: &TenantId) -> Arc<TenantIndex> {
-        self.existing(tenant).unwrap_or_else(|| {
-            let mut indexes = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
-            indexes.entry(tenant.clone()).or_default().clone()
-        })
+    /// A tenant's index, if one is held.
+    pub fn existing(&self, tenant: &TenantId) -> Option<Arc<TenantIndex>> {
+        self.held.existing(tenant)
     }
 
     /// How far the indexes have come in the tenants' changes.
     pub fn applied(&self) -> &Applied {
-        &self.applied
-    }
-
-    /// All indexes, with their tenants.
-    pub fn all(&self) -> Vec<(TenantId, Arc<TenantIndex>)> {
-        let indexes = self.indexes.read().unwrap_or_else(PoisonError::into_inner);
-        indexes.iter().map(|(tenant, index)| (tenant.clone(), index.clone())).collect()
+        self.held.applied()
     }
 
     /// The records that cannot be served.
@@ -161,17 +146,17 @@ impl TenantIndexes {
         self.unreadable.count_lost(tenant, lost.len() as u64);
     }
 
-    /// Drops a tenant's index. Calls in progress keep using the one they have.
+    /// Drops a tenant's index and all that is known of its facts. Calls in progress keep using the
+    /// index that they have.
     pub fn forget(&self, tenant: &TenantId) {
-        self.indexes.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.held.drop_index(tenant);
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
         self.unreadable.forget_tenant(tenant);
-        self.applied.forget(tenant);
         self.embedders.forget(tenant);
     }
 
     /// Indexes facts and queues their vectors to be stored. Facts without a vector are left to the
-    /// indexer.
+    /// indexer. Of a tenant whose index was refused, only vectors are stored.
     ///
     /// # Errors
     /// The last error of the index, if it refused a fact; the other facts are indexed.
@@ -180,26 +165,31 @@ impl TenantIndexes {
         tenant: &TenantId,
         entries: Vec<NewEntry>,
     ) -> Result<(), IndexError> {
-        let index = self.index(tenant);
-        let mut pending = false;
-        let mut refused = Ok(());
+        let index = self.held.open(tenant);
+        let (mut pending, mut refused, count) = (false, Ok(()), entries.len());
         for entry in entries {
             let turn = index.write().await;
+            // The fact may have been loaded meanwhile, at a newer revision and without its vector.
+            // The same text takes it then, and another text does not.
+            let known = index.revision(entry.id.as_str()).filter(|_| entry.vector.is_some());
             let indexed = Entry {
                 id: entry.id.as_str(),
-                revision: entry.revision.0,
+                revision: known.unwrap_or_default().max(entry.revision.0),
                 text: &entry.text,
                 metadata: &entry.metadata,
                 vector: entry.vector.as_deref(),
             };
-            let upserted = self.upsert_entry(tenant, &index, &indexed, entry.embedded_bytes);
+            let upserted = match index.refusal() {
+                None => self.upsert_entry(tenant, &index, &indexed, entry.embedded_bytes),
+                Some(_) => Ok(false),
+            };
             drop(turn);
             pending |= match (upserted, entry.vector) {
                 (Ok(_), Some(values)) => {
                     let vectors = TextVectors { values, embedded_bytes: entry.embedded_bytes };
                     let of_fact = (entry.id, entry.revision);
                     let vector = self.stored_vector(tenant, of_fact, &entry.text, vectors);
-                    !self.queue(tenant, vector)
+                    !self.queue(tenant, vector, &index)
                 }
                 (Ok(_), None) => true,
                 // The other facts must be indexed all the same.
@@ -209,6 +199,9 @@ impl TenantIndexes {
                 }
             };
         }
+        // Where it was dropped meanwhile, another one may have missed these vectors.
+        self.held.reload_other(tenant, Some(&index));
+        self.held.note_written(tenant, &index, count);
         if pending {
             self.mark_pending(tenant);
         }
@@ -244,10 +237,11 @@ impl TenantIndexes {
     }
 
     /// Queues a vector to be stored, unless too many are queued.
-    fn queue(&self, tenant: &TenantId, vector: StoredVector) -> bool {
+    fn queue(&self, tenant: &TenantId, vector: StoredVector, index: &Arc<TenantIndex>) -> bool {
         let bytes = vector_bytes(&vector);
+        let queued = Queued::Vector(tenant.clone(), vector, index.clone());
         if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUE_BYTES
-            && self.vectors.try_send(Queued::Vector(tenant.clone(), vector)).is_ok()
+            && self.vectors.try_send(queued).is_ok()
         {
             return true;
         }
@@ -354,14 +348,14 @@ impl TenantIndexes {
         }
     }
 
-    /// Publishes the progress of rebuilding.
-    pub fn set_progress(&self, progress: Progress) {
-        self.progress.send_replace(progress);
+    /// Publishes whether the start still loads indexes.
+    pub fn set_warm_up(&self, warm_up: WarmUp) {
+        self.warm_up.send_replace(warm_up);
     }
 
-    /// The progress of rebuilding, now and as it changes.
-    pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.subscribe()
+    /// Whether the start still loads indexes, now and as it changes.
+    pub fn warm_up(&self) -> watch::Receiver<WarmUp> {
+        self.warm_up.subscribe()
     }
 }
 
@@ -380,10 +374,13 @@ async fn store_vectors(
     let mut batch = Vec::with_capacity(BATCH_VECTORS);
     while queued.recv_many(&mut batch, BATCH_VECTORS).await > 0 {
         let mut tenants: HashMap<TenantId, Vec<StoredVector>> = HashMap::new();
-        let mut flushes = Vec::new();
+        let (mut flushes, mut held) = (Vec::new(), Vec::new());
         for queued in batch.drain(..) {
             match queued {
-                Queued::Vector(tenant, vector) => tenants.entry(tenant).or_default().push(vector),
+                Queued::Vector(tenant, vector, index) => {
+                    tenants.entry(tenant).or_default().push(vector);
+                    held.push(index);
+                }
                 Queued::Flush(done) => flushes.push(done),
             }
         }
@@ -400,6 +397,7 @@ async fn store_vectors(
                 vectors = rest;
             }
         }
+        drop(held);
         for done in flushes {
             // The caller may have stopped waiting.
             let _ = done.send(());

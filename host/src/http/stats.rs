@@ -18,6 +18,7 @@ use crate::http::App;
 use crate::kb;
 use crate::tls::Tls;
 use kenning_core::limits::Limits;
+use kenning_runtime::held_indexes::HeldFigures;
 
 /// Figures of a tenant and of the server.
 #[derive(Serialize, ToSchema)]
@@ -40,6 +41,7 @@ use kenning_core::limits::Limits;
     "foreign_changes_seen_within_ms": null,
     "language": "en",
     "index": {
+        "state": "ready",
         "ready": true,
         "facts": 1204,
         "vectors": 1200,
@@ -47,6 +49,14 @@ use kenning_core::limits::Limits;
         "partly_embedded": 0,
         "outdated": 0,
         "bytes": 2951008,
+    },
+    "indexes": {
+        "budget_bytes": 8_589_934_592_u64,
+        "bytes": 71_303_168,
+        "ready": 23,
+        "loading": 1,
+        "loads": 60,
+        "drops": 36,
     },
     "limits": { "fact_text_bytes": { "value": 262144, "unit": "bytes" } },
     "quotas": { "facts": { "value": 1000000, "used": 1204, "unit": "facts" } },
@@ -85,6 +95,7 @@ struct Stats {
     #[schema(value_type = Language)]
     language: &'static str,
     index: IndexStats,
+    indexes: IndexesStats,
     /// Every limit, by its name in `kenning.toml`.
     #[schema(value_type = BTreeMap<String, Limit>)]
     limits: Map<String, Value>,
@@ -148,7 +159,9 @@ impl From<Layout> for StorageLayout {
 /// The tenant's index on this host.
 #[derive(Serialize, ToSchema)]
 struct IndexStats {
-    /// Whether the index of all tenants is built.
+    /// How much of it is loaded. It is loaded at the tenant's first use.
+    state: IndexStateName,
+    /// Whether it has all of the tenant's facts.
     ready: bool,
     facts: usize,
     /// Facts that have their vectors.
@@ -163,6 +176,52 @@ struct IndexStats {
     outdated: usize,
     /// Memory that the index takes.
     bytes: usize,
+}
+
+/// How much of an index is loaded. One that was `refused` takes more memory than
+/// `index_tenant_bytes` allows.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum IndexStateName {
+    NotLoaded,
+    Loading,
+    Ready,
+    Refused,
+}
+
+impl From<kb::IndexState> for IndexStateName {
+    fn from(state: kb::IndexState) -> Self {
+        match state {
+            kb::IndexState::NotLoaded => Self::NotLoaded,
+            kb::IndexState::Loading => Self::Loading,
+            kb::IndexState::Ready => Self::Ready,
+            kb::IndexState::Refused => Self::Refused,
+        }
+    }
+}
+
+/// The indexes of all tenants on this host.
+#[derive(Serialize, ToSchema)]
+struct IndexesStats {
+    /// Memory that they may take: `index_bytes`.
+    budget_bytes: usize,
+    /// Memory that they take.
+    bytes: usize,
+    /// Indexes that have all of their tenants' facts.
+    ready: usize,
+    /// Indexes that are being loaded.
+    loading: usize,
+    /// Indexes that were loaded since the server started.
+    loads: u64,
+    /// Indexes that were dropped since then, because nobody used them or others needed room.
+    drops: u64,
+}
+
+impl From<HeldFigures> for IndexesStats {
+    fn from(held: HeldFigures) -> Self {
+        let HeldFigures { budget, bytes, ready, loading, loads, drops } = held;
+        Self { budget_bytes: budget, bytes, ready, loading, loads, drops }
+    }
 }
 
 /// A limit of the server.
@@ -192,8 +251,8 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
     let stats = Stats {
         tenant: caller.tenant.as_str().to_string(),
         facts: figures.facts,
-        indexed: figures.index.vectors,
-        pending: figures.facts.saturating_sub(figures.index.vectors as u64),
+        indexed: figures.indexed,
+        pending: figures.pending,
         unreadable: figures.unreadable,
         lost: figures.lost,
         model: embedding.model.clone(),
@@ -203,7 +262,8 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
         foreign_changes_seen_within_ms: seen_within.map(|time| time.as_millis() as u64),
         language: figures.language.code(),
         index: IndexStats {
-            ready: figures.index_ready,
+            state: figures.state.into(),
+            ready: figures.state == kb::IndexState::Ready,
             facts: figures.index.facts,
             vectors: figures.index.vectors,
             windows: figures.index.windows,
@@ -211,6 +271,7 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
             outdated: figures.outdated,
             bytes: figures.index.bytes,
         },
+        indexes: figures.held.into(),
         limits: limits(&app.limits),
         quotas: figures.quotas,
         generation: served_by.logic.number,
@@ -310,7 +371,8 @@ enum ReadyStatus {
         (
             status = 503,
             description = "Storage does not answer or refuses writes, guests are being compiled, \
-                           or the index is still being built.",
+                           or this host's indexes are behind other hosts. Indexes are loaded when \
+                           they are used, and `/readyz` does not wait for them.",
             body = Readiness,
             examples(
                 ("storage" = (value = json!({
@@ -319,7 +381,7 @@ enum ReadyStatus {
                 }))),
                 ("index" = (value = json!({
                     "status": "not_ready",
-                    "reason": "the index is being built: 1200 facts so far",
+                    "reason": "the indexes of 3 tenants are behind other hosts",
                 }))),
                 ("guests" = (value = json!({
                     "status": "not_ready",

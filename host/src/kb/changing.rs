@@ -124,7 +124,7 @@ impl Pipeline {
         let updated = self.session.update(&logic, id.clone(), change).await;
         let (stored, _) =
             self.validated(updated, |stored, effects| validate::updated(&id, stored, effects))?;
-        Ok(StoreOutcome { replaced: true, ..self.outcome(stored) })
+        Ok(StoreOutcome { replaced: true, ..self.outcome(stored).await })
     }
 
     /// The same, if the fact is still as it was read; `None` if it is not.
@@ -143,7 +143,7 @@ impl Pipeline {
         }
         let (stored, _) =
             self.validated(updated, |stored, effects| validate::updated(&id, stored, effects))?;
-        Ok(Some(StoreOutcome { replaced: true, ..self.outcome(stored) }))
+        Ok(Some(StoreOutcome { replaced: true, ..self.outcome(stored).await }))
     }
 
     /// The fact's hash, as storage has it.

@@ -56,14 +56,15 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kenning_index::FactIndex;
-use kenning_storage::{Backend, Revision, TenantId};
+use kenning_storage::{Backend, Revision};
 
 use crate::registry::{Registry, Snapshot};
 use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
-use kenning_runtime::tenant_indexes::Progress;
 use kenning_runtime::wit::{self, Draft, Fact, FactPage, Mode};
-use kenning_runtime::{CallError, CallTracer, RequestContext, Runtime, Services, Validity, Verb};
+use kenning_runtime::{
+    CallError, CallTracer, Progress, RequestContext, Runtime, Services, TenantIndex, Validity, Verb,
+};
 
 use caller::Purpose;
 pub use caller::{Caller, Response};
@@ -75,7 +76,7 @@ pub use pipeline::{Pipeline, StoreOutcome};
 pub use recorder::{Recorded, Request, RequestRecorder};
 pub use replay::Observed;
 pub use search::{Found, FoundHit, Highlight, Options, Recency, Search};
-pub use status::Figures;
+pub use status::{Figures, IndexState};
 pub use storing::{StoreMode, Submission};
 pub use telling::{Told, ToldChange};
 pub use tenant_copy::{TakenIn, documents_of};
@@ -151,6 +152,8 @@ impl Kb {
         if let Some(Ok(first)) = submitted.first() {
             self.record(caller, || Request::Store(first.clone()));
         }
+        // Held until the answer, which says whether the facts are in it.
+        let _index = self.services.indexes.held().open(&caller.tenant);
         let request = caller.request(Verb::Store);
         self.run(caller, Purpose::Write, request, move |pipeline| {
             Box::pin(pipeline.store(submitted))
@@ -234,6 +237,7 @@ impl Kb {
         check_bytes("fact_text_bytes", limits.fact_text_bytes, text)?;
         let metadata = patch.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
         check_bytes("fact_metadata_bytes", limits.fact_metadata_bytes, metadata)?;
+        let _index = self.services.indexes.held().open(&caller.tenant);
         let request = caller.request(Verb::Update);
         self.run(caller, Purpose::Write, request, move |pipeline| {
             Box::pin(pipeline.update(id, patch))
@@ -255,10 +259,13 @@ impl Kb {
     /// Searches.
     ///
     /// # Errors
-    /// When the filter or the cursor is invalid; see [`Self::store`].
+    /// When the filter or the cursor is invalid, or the tenant's index is too large to be held; see
+    /// [`Self::store`].
     pub async fn search(&self, caller: &Caller, search: Search) -> Result<Response<Found>, Error> {
         self.check_quota(caller, true).await?;
-        self.wait_for_index(caller).await?;
+        // Held to the end: an index that is used is not dropped for others.
+        let index = self.index_for(caller).await?;
+        let unfinished = unfinished(&index);
         self.record(caller, || Request::Search(search.clone()));
         let mode = search.query.mode;
         let request = search.asked(caller.request(Verb::Search));
@@ -266,10 +273,10 @@ impl Kb {
             Box::pin(pipeline.search(search))
         });
         let mut response = search.await?;
-        response.value.degraded.extend(self.unfinished_index());
+        response.value.degraded.extend(unfinished);
         response.value.degraded.extend(self.services.indexes.applied().lag(&caller.tenant));
         if mode != Mode::Text {
-            response.value.degraded.extend(self.without_vectors(&caller.tenant));
+            response.value.degraded.extend(without_vectors(&index));
         }
         Ok(response)
     }
@@ -300,24 +307,6 @@ impl Kb {
             request: request(),
             caller: caller.identity(&self.services.tenants),
         });
-    }
-
-    fn unfinished_index(&self) -> Option<String> {
-        match &*self.services.indexes.progress().borrow() {
-            Progress::Ready => None,
-            Progress::Building { facts } => {
-                Some(format!("index: still being built, {facts} facts so far"))
-            }
-            Progress::Stalled { reason } => Some(format!("index: not built yet: {reason}")),
-        }
-    }
-
-    /// How many of the tenant's facts vector search cannot find, if there are any.
-    fn without_vectors(&self, tenant: &TenantId) -> Option<String> {
-        let sizes = self.services.indexes.existing(tenant)?.sizes();
-        let without = sizes.facts.saturating_sub(sizes.vectors);
-        (without > 0)
-            .then(|| format!("vector: {without} of {} facts have no vector yet", sizes.facts))
     }
 
     /// Fails when one of the tenant's quotas is used up. The indexer's calls skip this check: the
@@ -411,6 +400,25 @@ trait Steps<T>:
 impl<T, F> Steps<T> for F where
     F: for<'a> FnOnce(&'a mut Pipeline) -> BoxFuture<'a, Result<T, Error>> + Clone + Send + 'static
 {
+}
+
+/// Why a search may miss facts, while the index is being loaded.
+fn unfinished(index: &TenantIndex) -> Option<String> {
+    match index.progress() {
+        Progress::Ready | Progress::Refused(_) => None,
+        Progress::Loading | Progress::Dropped => {
+            let facts = index.sizes().facts;
+            Some(format!("index: still being built, {facts} facts so far"))
+        }
+        Progress::Stalled { reason } => Some(format!("index: not built yet: {reason}")),
+    }
+}
+
+/// How many of the tenant's facts vector search cannot find, if there are any.
+fn without_vectors(index: &TenantIndex) -> Option<String> {
+    let sizes = index.sizes();
+    let without = sizes.facts.saturating_sub(sizes.vectors);
+    (without > 0).then(|| format!("vector: {without} of {} facts have no vector yet", sizes.facts))
 }
 
 fn check_bytes(limit: &str, allowed: usize, used: usize) -> Result<(), Error> {

@@ -9,14 +9,18 @@ use kenning_core::limits::DEFAULT_TENANT;
 use kenning_core::provenance::{GenerationRef, ServedBy};
 use kenning_embedder::Embedder;
 use kenning_index::{FactIndex, Language, Sizes};
-use kenning_runtime::tenant_indexes::Progress;
-use kenning_runtime::{Generation, HookCost, LogBuffer};
+use kenning_runtime::held_indexes::HeldFigures;
+use kenning_runtime::{Generation, HookCost, LogBuffer, Progress};
 use kenning_storage::{Description, TenantId, Usage};
 use kenning_tenants::{Record, Tenants};
 use serde_json::Value;
 
 use super::{Caller, Kb};
 use crate::registry::{ExtensionRecords, GuestRecord, Owner, Preparation, THE_LOGIC, TenantGuests};
+
+/// Ids on one page of storage, and pending facts that are counted at most.
+const PAGE: usize = 1_000;
+const PENDING: u64 = 20_000;
 
 /// Figures of a tenant.
 pub struct Figures {
@@ -26,18 +30,48 @@ pub struct Figures {
     pub unreadable: u64,
     /// Facts that storage has lost.
     pub lost: u64,
+    /// Facts that have their vectors.
+    pub indexed: usize,
+    /// Facts whose vectors are still to be made.
+    pub pending: u64,
     /// The index on this host.
     pub index: Sizes,
+    /// How much of it is loaded.
+    pub state: IndexState,
     /// The language of the tenant's texts.
     pub language: Language,
     /// Facts that are indexed for a former language.
     pub outdated: usize,
     /// Facts of which not all text can be found by meaning.
     pub partly_embedded: usize,
-    /// Whether the index of all tenants is built.
-    pub index_ready: bool,
+    /// The indexes of all tenants on this host.
+    pub held: HeldFigures,
     /// Each quota, with what is used of it.
     pub quotas: Value,
+}
+
+/// How much of a tenant's index is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexState {
+    /// Nothing: nobody uses it on this host.
+    NotLoaded,
+    /// A part: it is being loaded.
+    Loading,
+    /// All.
+    Ready,
+    /// Nothing: it is too large.
+    Refused,
+}
+
+impl IndexState {
+    fn of(progress: &Progress) -> Self {
+        match progress {
+            Progress::Loading | Progress::Stalled { .. } => Self::Loading,
+            Progress::Ready => Self::Ready,
+            Progress::Refused(_) => Self::Refused,
+            Progress::Dropped => Self::NotLoaded,
+        }
+    }
 }
 
 impl Kb {
@@ -49,16 +83,20 @@ impl Kb {
     /// Brings the gauges of what this host holds up to date.
     pub fn measure(&self) {
         let indexes = &self.services.indexes;
-        let (mut facts, mut vectors, mut bytes) = (0, 0, 0);
-        for (_, index) in indexes.all() {
+        let (mut facts, mut vectors) = (0, 0);
+        for tenant in indexes.held().tenants() {
+            let Some(index) = indexes.existing(&tenant) else { continue };
             let sizes = index.sizes();
             facts += sizes.facts;
             vectors += sizes.vectors;
-            bytes += sizes.bytes;
         }
         metrics::gauge!("kenning_index_facts").set(facts as f64);
         metrics::gauge!("kenning_index_vectors").set(vectors as f64);
-        metrics::gauge!("kenning_index_bytes").set(bytes as f64);
+        let held = indexes.held().figures();
+        metrics::gauge!("kenning_index_bytes").set(held.bytes as f64);
+        metrics::gauge!("kenning_index_budget_bytes").set(held.budget as f64);
+        metrics::gauge!("kenning_indexes_ready").set(held.ready as f64);
+        metrics::gauge!("kenning_indexes_loading").set(held.loading as f64);
         let behind = indexes.applied().tenants_behind();
         metrics::gauge!("kenning_index_tenants_behind").set(behind as f64);
     }
@@ -129,14 +167,33 @@ impl Kb {
         let usage = self.usage(tenant, caller.deadline).await?;
         let counts = services.indexes.unreadable().counts(tenant);
         self.follow_language(tenant).await;
-        let index = services.indexes.existing(tenant).unwrap_or_default();
+        let held = services.indexes.held();
+        let (index, state) = match held.state(tenant) {
+            None => (Arc::default(), IndexState::NotLoaded),
+            Some(index) => {
+                let state = IndexState::of(&index.progress());
+                (index, state)
+            }
+        };
+        let facts = usage.facts.saturating_sub(counts.unreadable);
+        let pending = match state {
+            IndexState::Ready => facts.saturating_sub(index.sizes().vectors as u64),
+            _ => facts.min(self.count_pending(tenant, caller.deadline).await?),
+        };
+        let indexed = match state {
+            IndexState::Ready => index.sizes().vectors,
+            _ => facts.saturating_sub(pending) as usize,
+        };
         let language = services.tenants.language(tenant);
         let quotas = self.used_of_quotas(tenant, usage, caller.deadline).await;
         Ok(Figures {
-            facts: usage.facts.saturating_sub(counts.unreadable),
+            facts,
+            indexed,
+            pending,
             unreadable: counts.unreadable + self.skipped(tenant),
             lost: counts.lost,
             index: index.sizes(),
+            state,
             language,
             outdated: match index.language() == language {
                 true => index.outdated(),
@@ -144,9 +201,21 @@ impl Kb {
                 false => index.sizes().facts,
             },
             partly_embedded: index.partly_embedded(),
-            index_ready: *services.indexes.progress().borrow() == Progress::Ready,
+            held: held.figures(),
             quotas,
         })
+    }
+
+    /// How many facts are marked as pending in storage; of more than [`PENDING`], so many.
+    async fn count_pending(&self, tenant: &TenantId, until: Instant) -> Result<u64, Error> {
+        let (mut count, mut after) = (0, None);
+        while count < PENDING {
+            let page = self.services.storage.pending(tenant, after, PAGE, until).await;
+            let page = page.map_err(|error| self.storage_error(&error))?;
+            let Some((_, last)) = page.last() else { break };
+            (count, after) = (count + page.len() as u64, Some(*last));
+        }
+        Ok(count)
     }
 
     /// Hashes among the facts of other programs that are no facts.
@@ -212,13 +281,7 @@ impl Kb {
         {
             return Some("the first scan for other programs' facts is not complete".into());
         }
-        match &*self.services.indexes.progress().borrow() {
-            Progress::Ready => self.services.indexes.applied().lag_of_any(),
-            Progress::Building { facts } => {
-                Some(format!("the index is being built: {facts} facts so far"))
-            }
-            Progress::Stalled { reason } => Some(format!("the index is not built yet: {reason}")),
-        }
+        self.services.indexes.applied().lag_of_any()
     }
 
     fn guests_not_ready(&self) -> Option<String> {

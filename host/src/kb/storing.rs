@@ -233,7 +233,7 @@ impl Pipeline {
         let mut results = Vec::with_capacity(stored.len());
         for outcome in stored {
             results.push(match outcome {
-                Ok(stored) => Inserted::Stored(self.outcome(stored)),
+                Ok(stored) => Inserted::Stored(self.outcome(stored).await),
                 Err(wit::Error::Conflict(id)) => {
                     if is_no_fact(&*storage, &tenant, &id, (bytes, time)).await {
                         Inserted::NoFact(errors::no_fact(&id))
@@ -251,12 +251,16 @@ impl Pipeline {
     /// The outcome of one fact, with what the index knows: the logic cannot know whether there was
     /// time for all windows of a long text, nor, for a repeated store, whether the fact has its
     /// vector by now.
-    pub(super) fn outcome(&self, Stored { id, indexed }: Stored) -> StoreOutcome {
-        let index = self.session.services().indexes.existing(self.session.tenant());
-        let has_vector = index.as_ref().is_some_and(|index| index.has_vector(&id));
-        let embedded_bytes = index.and_then(|index| index.embedded_bytes(&id));
-        let (ids, indexed) = (vec![id], indexed && has_vector);
-        StoreOutcome { ids, indexed, embedded_bytes, replaced: false }
+    pub(super) async fn outcome(&self, Stored { id, indexed }: Stored) -> StoreOutcome {
+        let held = self.session.services().indexes.held();
+        let mut index = held.open(self.session.tenant());
+        if indexed && !index.has_vector(&id) {
+            // A fact that was there may not be loaded yet.
+            index = held.loaded(self.session.tenant(), self.session.deadline()).await;
+        }
+        let embedded_bytes = index.embedded_bytes(&id);
+        let indexed = indexed && index.has_vector(&id);
+        StoreOutcome { ids: vec![id], indexed, embedded_bytes, replaced: false }
     }
 }
 

@@ -78,6 +78,9 @@ impl Kb {
         let storage = &self.services.storage;
         storage.raise_registry(tenant, self.until()).await.map_err(storage_error)?;
         self.services.tenants.refresh().await.map_err(storage_error)?;
+        // One that was opened before may lack what was taken in since.
+        self.services.indexes.held().drop_index(tenant);
+        self.services.indexes.mark_pending(tenant);
         if let Err(error) = self.registry.load_tenant(tenant).await {
             tracing::warn!(%tenant, %error, "the tenant's first call loads its guests");
         }

@@ -12,6 +12,7 @@ use super::search::{self, Bounds, Searched};
 use super::{answer, check_items, fact_id, too_large};
 use crate::outcome::{DeadlinePassed, Waiting};
 use crate::state::State;
+use crate::tenant_index::{Progress, Refusal, TenantIndex};
 use crate::tenant_indexes::NewEntry;
 use crate::wit::{self, Embeddings, Entry, Error, Problem};
 
@@ -82,12 +83,11 @@ impl State {
 
     async fn remove_entries(&mut self, ids: &[String]) -> Result<(), Error> {
         check_items(ids.len())?;
-        let index = self.services.indexes.index(&self.tenant);
+        // An index that is created later does not find the facts in storage.
+        let index = self.services.indexes.existing(&self.tenant);
         for id in ids {
             let (id, revision) = self.revision(id)?;
-            if self.captured.is_some() {
-                continue;
-            }
+            let Some(index) = index.as_ref().filter(|_| self.captured.is_none()) else { continue };
             let _turn = index.write().await;
             match index.remove(id.as_str(), revision.0) {
                 Ok(true) => index.forget_embedded(id.as_str()),
@@ -99,8 +99,8 @@ impl State {
     }
 
     /// Searches the tenant's index with `search`, which is given the parsed arguments, and counts
-    /// its time as the host's. Nothing is found where there is no index.
-    pub(super) async fn search_index<T: Default + Send + 'static>(
+    /// its time as the host's.
+    pub(super) async fn search_index<T: Send + 'static>(
         &mut self,
         filter: Option<String>,
         limit: u32,
@@ -115,8 +115,9 @@ impl State {
             Ok(parsed) => parsed,
             Err(error) => return Ok(Err(error)),
         };
-        let Some(index) = self.services.indexes.existing(&self.tenant) else {
-            return Ok(Ok(T::default()));
+        let index = match self.loaded_index().await {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error)),
         };
         let (begun, fuel) = (Instant::now(), self.fuel.left());
         let bounds = Bounds { fuel, deadline: self.deadline, slice: self.slice.clone() };
@@ -127,6 +128,23 @@ impl State {
         self.waiting = Waiting::Nothing;
         self.host_time += begun.elapsed();
         self.searched(searched)
+    }
+
+    /// The tenant's index, after it had a moment to be loaded.
+    async fn loaded_index(&mut self) -> Result<Arc<TenantIndex>, Error> {
+        let (services, tenant, deadline) =
+            (self.services.clone(), self.tenant.clone(), self.deadline);
+        let mut index = services.indexes.held().open(&tenant);
+        if index.progress() == Progress::Loading {
+            let loaded = services.indexes.held().loaded(&tenant, deadline);
+            index = self.wait(Waiting::Index, loaded).await;
+        }
+        match index.refusal() {
+            None => Ok(index),
+            Some(Refusal { limit, allowed, used, .. }) => {
+                Err(too_large(limit, allowed as u64, used as u64))
+            }
+        }
     }
 
     /// Charges for a search. One that was stopped ends the call.

@@ -1,14 +1,15 @@
 //! Follows what other hosts on the same storage change, so that search finds it here too.
 //!
-//! Each tenant has a stream of its changes in storage. One read waits for all of them at once. What
-//! this host wrote is in its index before the change arrives, and is skipped. When a stream no
-//! longer holds what comes next, the whole tenant is read again.
+//! Each tenant has a stream of its changes in storage. One read waits at once for those of all
+//! tenants whose indexes are held here. What this host wrote is in its index before the change
+//! arrives, and is skipped. When a stream no longer holds what comes next, the whole tenant is read
+//! again.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use kenning_index::FactIndex;
 use kenning_storage::{Change, ChangeKind, Changes, FactId, Revision, StorageError, TenantId};
 use tokio::time::sleep;
@@ -16,12 +17,17 @@ use tokio::time::sleep;
 use super::{FACTS, Indexer, IndexerError, next_backoff};
 use kenning_runtime::applied::Applied;
 
-/// How long one read waits for changes. A tenant that another host has just created is followed
-/// within this time if somebody waits for it.
+/// How long one read waits for changes. An index that has just been loaded is followed within this
+/// time.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// How often tenants are looked for, and whether a stream was cut.
+/// How often it is looked for tenants that were deleted or begun anew, and for streams that were
+/// cut.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How often the pending facts of a tenant are looked at that is changed elsewhere, and not
+/// followed.
+const PENDING: Duration = Duration::from_secs(5);
 
 /// The pause after a look, relative to how long it took, so that many tenants do not keep Redis
 /// busy.
@@ -30,16 +36,12 @@ const LOOK_FACTOR: u32 = 20;
 /// Tenants whose changes are applied at once, and tenants that are read again at once.
 const CONCURRENCY: usize = 4;
 
-/// Ids on one page of storage.
-const PAGE: usize = 1_000;
-
 /// What the task remembers.
 #[derive(Default)]
 struct Follower {
     next_look: Option<Instant>,
-    /// The tenants' revisions when they were first followed: until there, this host's own changes
-    /// may be missing from its index.
-    replay: HashMap<TenantId, Revision>,
+    /// The revisions of tenants that are not followed, and when their pending facts were looked at.
+    elsewhere: HashMap<TenantId, (Revision, Instant)>,
     /// The tenants whose changes could not be applied.
     failing: HashMap<TenantId, Failing>,
     /// The tenants of which changes are not applied yet: up to which revision, and since when.
@@ -105,8 +107,7 @@ impl Indexer {
     /// Applies the next changes. Returns the tenants that have to be read again.
     async fn follow_once(&self, follower: &mut Follower) -> Result<Vec<TenantId>, StorageError> {
         let now = Instant::now();
-        let is_wanted = self.applied().wanted().now_or_never().is_some();
-        if is_wanted || follower.next_look.is_none_or(|next| next <= now) {
+        if follower.next_look.is_none_or(|next| next <= now) {
             let cut = self.look(follower).await?;
             let took = now.elapsed();
             follower.next_look = Some(now + LOOK.max(took * LOOK_FACTOR));
@@ -125,31 +126,35 @@ impl Indexer {
         Ok(self.apply_all(follower, found).await)
     }
 
-    /// Looks for tenants that are new, gone or begun anew, and for streams that were cut.
+    /// Looks for tenants that are gone or begun anew, and for streams that were cut.
     async fn look(&self, follower: &mut Follower) -> Result<Vec<TenantId>, StorageError> {
         let storage = &self.kb.services().storage;
         let tenants = storage.tenants(self.until()).await?;
         let lasts = storage.last_revisions(&tenants, self.until()).await?;
         let known: HashSet<&TenantId> = tenants.iter().collect();
-        for (tenant, _) in self.applied().positions() {
-            if !known.contains(&tenant) {
+        for (tenant, position) in self.applied().positions() {
+            // One that never had a fact is not known.
+            if !known.contains(&tenant) && position > Revision(0) {
                 self.indexes().forget(&tenant);
                 follower.forget(&tenant);
             }
         }
+        follower.elsewhere.retain(|tenant, _| known.contains(tenant));
         let mut cut = Vec::new();
         for (tenant, last) in tenants.iter().zip(lasts) {
-            match self.applied().position(tenant) {
-                Some(position) if position > last => {
-                    // Deleted and created again, or storage was set back.
-                    self.indexes().forget(tenant);
-                    self.begin_following(follower, tenant, last);
+            let Some(position) = self.applied().position(tenant) else {
+                if follower.is_changed_elsewhere(tenant, last) {
+                    self.indexes().mark_pending(tenant);
                 }
-                Some(_) => {}
-                None => self.begin_following(follower, tenant, last),
-            }
-            let position = self.applied().position(tenant).unwrap_or(last);
-            if follower.is_behind(tenant, position, last)
+                continue;
+            };
+            follower.elsewhere.remove(tenant);
+            if position > last {
+                // Deleted and created again, or storage was set back.
+                self.indexes().forget(tenant);
+                follower.forget(tenant);
+                self.held().open(tenant);
+            } else if follower.is_behind(tenant, position, last)
                 && follower.may_apply(tenant, Instant::now())
             {
                 let changes = storage.changes(tenant, position, FACTS, self.until()).await?;
@@ -159,23 +164,15 @@ impl Indexer {
         Ok(self.apply_all(follower, cut).await)
     }
 
-    fn begin_following(&self, follower: &mut Follower, tenant: &TenantId, last: Revision) {
-        follower.replay.insert(tenant.clone(), last);
-        self.applied().advance(tenant, Revision(0));
-    }
-
     /// Applies the changes of several tenants. Returns those that have to be read again.
     async fn apply_all(
         &self,
         follower: &mut Follower,
         found: Vec<(TenantId, Changes)>,
     ) -> Vec<TenantId> {
-        let apply = |(tenant, changes): (TenantId, Changes)| {
-            let replay = follower.replay.get(&tenant).copied().unwrap_or(Revision(0));
-            async move {
-                let applied = self.apply(&tenant, changes, replay).await;
-                (tenant, applied)
-            }
+        let apply = async |(tenant, changes): (TenantId, Changes)| {
+            let applied = self.apply(&tenant, changes).await;
+            (tenant, applied)
         };
         let applying = stream::iter(found).map(apply).buffer_unordered(CONCURRENCY);
         let applied: Vec<_> = applying.collect().await;
@@ -184,20 +181,15 @@ impl Indexer {
         cut.collect()
     }
 
-    async fn apply(
-        &self,
-        tenant: &TenantId,
-        changes: Changes,
-        replay: Revision,
-    ) -> Result<Applying, IndexerError> {
+    async fn apply(&self, tenant: &TenantId, changes: Changes) -> Result<Applying, IndexerError> {
         // A deletion of the tenant waits for `_running`, and only then drops the index.
         let Ok(_running) = self.kb.services().tenants.begin(tenant, None) else {
             return Ok(Applying::Deleting);
         };
         let Changes::Next(changes) = changes else { return Ok(Applying::Cut) };
         if let Some(last) = changes.last().map(|change| change.revision) {
-            self.apply_changes(tenant, changes, replay).await?;
-            self.applied().advance(tenant, last);
+            self.apply_changes(tenant, changes).await?;
+            self.applied().advance_known(tenant, last);
         }
         Ok(Applying::Done)
     }
@@ -206,14 +198,12 @@ impl Indexer {
         &self,
         tenant: &TenantId,
         changes: Vec<Change>,
-        replay: Revision,
     ) -> Result<(), IndexerError> {
         let mut touched: HashMap<FactId, Touched> = HashMap::new();
         for change in changes {
             self.others.note(tenant, &change);
-            let is_indexed = change.is_own && change.revision > replay;
             match change.kind {
-                ChangeKind::Stored | ChangeKind::Changed | ChangeKind::Marked if is_indexed => {}
+                ChangeKind::Stored | ChangeKind::Changed | ChangeKind::Marked if change.is_own => {}
                 ChangeKind::Deleted => {
                     touched.remove(&change.id);
                     self.indexes().remove_missing(tenant, &change.id, change.revision.0).await;
@@ -238,7 +228,7 @@ impl Indexer {
         tenant: &TenantId,
         mut touched: HashMap<FactId, Touched>,
     ) -> Result<(), IndexerError> {
-        let index = self.indexes().index(tenant);
+        let Some(index) = self.indexes().existing(tenant) else { return Ok(()) };
         touched.retain(|id, fact| match index.revision(id.as_str()) {
             // The vector is of this text if the index has the same text, at whatever revision.
             Some(known) if known >= fact.of => {
@@ -251,7 +241,10 @@ impl Indexer {
             return Ok(());
         }
         let ids: Vec<FactId> = touched.keys().cloned().collect();
-        self.index_stored(tenant, &ids, |id| Revision(touched[id].of)).await.map(drop)
+        let revision = |id: &FactId| Revision(touched[id].of);
+        self.index_stored((tenant, &index), &ids, revision).await?;
+        self.held().note_written(tenant, &index, ids.len());
+        Ok(())
     }
 
     /// Reads all of a tenant's facts again, and removes from its index those that are gone.
@@ -267,27 +260,12 @@ impl Indexer {
     }
 
     async fn read_all(&self, tenant: &TenantId) -> Result<(), IndexerError> {
-        let storage = &self.kb.services().storage;
-        let last = self.last_revision(tenant).await?;
-        tracing::info!(%tenant, revision = last.0, "changes are missing; reading all facts again");
-        let mut gone = self.indexed(tenant);
-        let mut cursor = None;
-        loop {
-            let page = storage.page(tenant, cursor.as_deref(), PAGE, self.until()).await?;
-            for ids in page.ids.chunks(FACTS) {
-                self.rebuild_readable(tenant, ids, last).await?;
-                for id in ids {
-                    gone.remove(id.as_str());
-                }
-            }
-            cursor = page.cursor;
-            if cursor.is_none() {
-                break;
-            }
+        let Some(index) = self.indexes().existing(tenant) else { return Ok(()) };
+        tracing::info!(%tenant, "changes are missing; reading all facts again");
+        if let Some(last) = self.read_facts((tenant, &index)).await? {
+            self.applied().advance_known(tenant, last);
+            self.indexes().mark_pending(tenant);
         }
-        self.remove_gone(tenant, &gone, last).await;
-        self.applied().advance(tenant, last);
-        self.indexes().mark_pending(tenant);
         Ok(())
     }
 
@@ -373,8 +351,25 @@ impl Follower {
         }
     }
 
+    /// Whether a tenant that is not followed was changed, and its pending facts were not looked at
+    /// just now.
+    fn is_changed_elsewhere(&mut self, tenant: &TenantId, last: Revision) -> bool {
+        let now = Instant::now();
+        match self.elsewhere.get_mut(tenant) {
+            Some((known, _)) if *known == last => false,
+            Some((_, looked)) if now.duration_since(*looked) < PENDING => false,
+            Some(noted) => {
+                *noted = (last, now);
+                true
+            }
+            None => {
+                self.elsewhere.insert(tenant.clone(), (last, now));
+                true
+            }
+        }
+    }
+
     fn forget(&mut self, tenant: &TenantId) {
-        self.replay.remove(tenant);
         self.failing.remove(tenant);
         self.behind.remove(tenant);
     }

@@ -16,7 +16,8 @@ impl Indexer {
     /// Runs until the task is aborted.
     pub(super) async fn follow_languages(&self) {
         loop {
-            for (tenant, index) in self.indexes().all() {
+            for tenant in self.held().tenants() {
+                let Some(index) = self.indexes().existing(&tenant) else { continue };
                 index.follow_language(self.kb.services().tenants.language(&tenant)).await;
                 if index.outdated() > 0
                     && let Err(error) = self.read_again(&tenant, &index).await

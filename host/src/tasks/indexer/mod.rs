@@ -1,11 +1,13 @@
-//! Fills the indexes in the background: from storage at start, and whenever facts are pending.
+//! Fills the indexes in the background: from storage at their first use, and whenever facts are
+//! pending.
 //!
 //! The logic decides what to index of a fact (its export `entries`), so the host reads no field
 //! of a fact here.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `rebuild` | builds every tenant's index from storage, once |
+//! | `loading` | loads a tenant's index at its first use, and drops those that nobody uses |
+//! | `rebuild` | reads facts and their vectors from storage into an index |
 //! | `scheduler` | decides which tenant's pending facts are next |
 //! | `step` | indexes one tenant's next facts: their text, then their vectors |
 //! | `backlog` | how far one tenant is, and what to do when the embedder fails |
@@ -17,6 +19,7 @@
 mod backlog;
 mod following;
 mod languages;
+mod loading;
 mod missing;
 mod others;
 mod rebuild;
@@ -26,13 +29,14 @@ mod step;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kenning_index::{Entry, IndexError};
+use kenning_index::{Entry, FactIndex, IndexError};
 use kenning_storage::{FactId, Revision, StorageError, TenantId};
 use tokio::task::JoinHandle;
 
 use crate::kb::{Caller, Kb};
 use kenning_core::error::Error;
 use kenning_embedder::EmbedError;
+use kenning_runtime::held_indexes::HeldIndexes;
 use kenning_runtime::tenant_indexes::TenantIndexes;
 use kenning_runtime::windows::TextVectors;
 use kenning_runtime::{TenantIndex, wit};
@@ -61,14 +65,17 @@ enum IndexerError {
     Logic(#[from] Error),
 }
 
-/// Builds all indexes, then indexes pending facts as they appear, until aborted.
+/// Loads indexes as they are used, and indexes pending facts as they appear, until aborted.
 pub fn start(kb: Arc<Kb>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let others = Others::new(kb.services().limits.store_embedding);
         let indexer = Indexer { kb, others };
-        indexer.rebuild_until_done().await;
+        indexer.probe_embedder().await;
         indexer.watch_adoption();
         tokio::join!(
+            indexer.load_used(),
+            indexer.warm_up(),
+            indexer.keep_to_budget(),
             indexer.keep_up(),
             indexer.examine_suspects(),
             indexer.follow_losses(),
@@ -136,6 +143,10 @@ impl Indexer {
         &self.kb.services().indexes
     }
 
+    fn held(&self) -> &HeldIndexes {
+        self.indexes().held()
+    }
+
     fn until(&self) -> Instant {
         Instant::now() + self.kb.services().limits.storage_operation
     }
@@ -173,6 +184,9 @@ async fn upsert(
     let vector = vectors.map(|vectors| vectors.values.as_slice());
     let embedded = vectors.map_or(text.len(), |vectors| vectors.embedded_bytes);
     let _turn = index.write().await;
+    // A newer revision with the same text takes the vectors, if it has none. Another text does not.
+    let known = index.revision(id).filter(|_| vector.is_some() && !index.has_vector(id));
+    let revision = known.map_or(revision, |known| known.max(revision));
     let add = |metadata| {
         let entry = Entry { id, revision, text, metadata, vector };
         indexes.upsert_entry(tenant, index, &entry, embedded)

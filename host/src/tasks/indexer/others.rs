@@ -4,6 +4,9 @@
 //! finds it pending. So a host leaves facts of other hosts alone for a while, and takes those that
 //! are still pending then: their host is gone, or cannot embed. Only one host at a time works off a
 //! tenant's pending facts; its claim in storage ends by itself when that host is gone.
+//!
+//! The changes of a tenant whose index is not held are not followed. Of such a tenant, a host
+//! leaves alone for as long whatever it finds pending.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,13 +36,17 @@ pub(super) struct Others {
     grace: Duration,
     started: Instant,
     tenants: Mutex<HashMap<TenantId, HashMap<FactId, Instant>>>,
+    /// The pending facts of tenants that are not followed: their revisions, and since when this
+    /// host knows of them.
+    pending: Mutex<HashMap<TenantId, HashMap<FactId, (Revision, Instant)>>>,
 }
 
 impl Others {
     /// Knows of no facts yet. Stores wait up to `store` for their embeddings.
     pub(super) fn new(store: Duration) -> Self {
         let grace = store.min(LONGEST) + MARGIN;
-        Self { grace, started: Instant::now(), tenants: Mutex::default() }
+        let (tenants, pending) = Default::default();
+        Self { grace, started: Instant::now(), tenants, pending }
     }
 
     /// Notes a change.
@@ -82,6 +89,30 @@ impl Others {
         since.is_some_and(|since| since.elapsed() <= self.grace)
     }
 
+    /// The first of a tenant's pending facts, those that have been left alone for long enough, of a
+    /// tenant that is not followed. The others are remembered.
+    fn left_alone(&self, tenant: &TenantId, pending: Vec<Pending>) -> Vec<Pending> {
+        let mut tenants = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tenants.remove(tenant).unwrap_or_default();
+        let since = |(id, revision): &Pending| match known.get(id) {
+            Some((of, since)) if of == revision => *since,
+            _ => Instant::now(),
+        };
+        let remembered: HashMap<FactId, (Revision, Instant)> =
+            pending.iter().map(|fact| (fact.0.clone(), (fact.1, since(fact)))).collect();
+        let is_late = |(id, _): &Pending| {
+            remembered.get(id).is_some_and(|(_, since)| since.elapsed() > self.grace)
+        };
+        let late = pending.into_iter().take_while(is_late).collect();
+        tenants.insert(tenant.clone(), remembered);
+        late
+    }
+
+    /// A tenant has no pending facts.
+    pub(super) fn forget_pending(&self, tenant: &TenantId) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
     fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, HashMap<FactId, Instant>>> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,11 +135,16 @@ impl Indexer {
         if self.others.started.elapsed() < grace {
             return Ok(again);
         }
-        // What is not followed yet may be another host's that has just been stored.
-        let followed = services.indexes.applied().position(tenant).unwrap_or(Revision(0));
-        let is_ours =
-            |(id, revision): &Pending| *revision <= followed && !self.others.is_recent(tenant, id);
-        let ours: Vec<Pending> = pending.into_iter().take_while(is_ours).collect();
+        let ours: Vec<Pending> = match services.indexes.applied().position(tenant) {
+            None => self.others.left_alone(tenant, pending),
+            // What is not followed yet may be another host's that has just been stored.
+            Some(followed) => {
+                let is_ours = |(id, revision): &Pending| {
+                    *revision <= followed && !self.others.is_recent(tenant, id)
+                };
+                pending.into_iter().take_while(is_ours).collect()
+            }
+        };
         if ours.is_empty() || !self.claim(tenant).await? {
             return Ok(again);
         }

@@ -1,120 +1,28 @@
-//! Builds every tenant's index from storage, once at start.
+//! Reads facts and their vectors from storage into an index.
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use kenning_runtime::TenantIndex;
 use kenning_storage::{FactId, Revision, StorageError, TenantId, Vector};
-use tokio::time::sleep;
 
-use super::{FACTS, Indexer, IndexerError, next_backoff, upsert};
-use kenning_runtime::tenant_indexes::Progress;
+use super::{FACTS, Indexer, IndexerError, upsert};
 
-/// Ids on one page of storage.
-const PAGE: usize = 1_000;
-
-/// How long to wait for a remote embedder. Its first response says how long its vectors are; if
-/// it does not respond, the vectors in storage say it.
-const PROBE: Duration = Duration::from_secs(5);
+/// A fact without a usable vector, and the digest of the one that it had when it was read.
+pub(super) type WithoutVector = (FactId, Option<[u8; 32]>);
 
 impl Indexer {
-    pub(super) async fn rebuild_until_done(&self) {
-        self.probe_embedder().await;
-        let mut backoff = Duration::ZERO;
-        while let Err(error) = self.rebuild().await {
-            let reason = error.to_string();
-            tracing::warn!(reason, "indexes not built yet; trying again");
-            self.indexes().set_progress(Progress::Stalled { reason });
-            backoff = next_backoff(backoff);
-            sleep(backoff).await;
-        }
-        self.indexes().set_progress(Progress::Ready);
-    }
-
-    async fn probe_embedder(&self) {
-        let embedder = self.kb.services().embedders.own();
-        if embedder.space().is_none()
-            && let Err(error) = embedder.probe(Instant::now() + PROBE).await
-        {
-            tracing::warn!(%error, "the embedder does not respond yet");
-        }
-    }
-
-    async fn rebuild(&self) -> Result<(), IndexerError> {
-        let started = Instant::now();
-        let mut facts = 0;
-        for tenant in self.kb.services().storage.tenants(self.until()).await? {
-            // Read first: changes from here on are followed.
-            let last = self.last_revision(&tenant).await?;
-            facts = self.rebuild_tenant(&tenant, last, facts).await?;
-            self.indexes().applied().advance(&tenant, last);
-            self.indexes().mark_pending(&tenant);
-        }
-        tracing::info!(facts, took_ms = started.elapsed().as_millis() as u64, "indexes built");
-        Ok(())
-    }
-
-    pub(super) async fn last_revision(&self, tenant: &TenantId) -> Result<Revision, IndexerError> {
-        let storage = &self.kb.services().storage;
-        let lasts = storage.last_revisions(std::slice::from_ref(tenant), self.until()).await?;
-        Ok(lasts.first().copied().unwrap_or(Revision(0)))
-    }
-
-    async fn rebuild_tenant(
-        &self,
-        tenant: &TenantId,
-        last: Revision,
-        mut facts: u64,
-    ) -> Result<u64, IndexerError> {
-        let storage = &self.kb.services().storage;
-        // What this host has stored since it was started, another may have deleted by `last`.
-        let mut gone = self.indexed(tenant);
-        let mut cursor = None;
-        loop {
-            let page = storage.page(tenant, cursor.as_deref(), PAGE, self.until()).await?;
-            for ids in page.ids.chunks(FACTS) {
-                self.rebuild_readable(tenant, ids, last).await?;
-                facts += ids.len() as u64;
-                for id in ids {
-                    gone.remove(id.as_str());
-                }
-            }
-            self.indexes().set_progress(Progress::Building { facts });
-            cursor = page.cursor;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        self.remove_gone(tenant, &gone, last).await;
-        Ok(facts)
-    }
-
-    /// Ids of the facts that are in a tenant's index now.
-    pub(super) fn indexed(&self, tenant: &TenantId) -> HashSet<String> {
-        let index = self.indexes().existing(tenant);
-        index.map(|index| index.ids().into_iter().collect()).unwrap_or_default()
-    }
-
-    /// Removes facts from a tenant's index that storage did not have after `last`.
-    pub(super) async fn remove_gone(
-        &self,
-        tenant: &TenantId,
-        gone: &HashSet<String>,
-        last: Revision,
-    ) {
-        for id in gone.iter().filter_map(|id| FactId::parse(id).ok()) {
-            self.indexes().remove_missing(tenant, &id, last.0).await;
-        }
-    }
-
-    /// Indexes those of `ids` that can be read. A damaged page of the file fails a read of all
-    /// that are on it, and then each is read by itself.
+    /// Indexes those of `ids` that can be read, and returns those without a usable vector. A damaged
+    /// page of the file fails a read of all that are on it, and then each is read by itself.
     pub(super) async fn rebuild_readable(
         &self,
-        tenant: &TenantId,
+        (tenant, index): (&TenantId, &Arc<TenantIndex>),
         ids: &[FactId],
         revision: Revision,
-    ) -> Result<(), IndexerError> {
-        let Err(error) = self.rebuild_facts(tenant, ids, revision).await else { return Ok(()) };
+    ) -> Result<Vec<WithoutVector>, IndexerError> {
+        let error = match self.rebuild_facts((tenant, index), ids, revision).await {
+            Ok(without_vector) => return Ok(without_vector),
+            Err(error) => error,
+        };
         let mut unreadable = Vec::new();
         for id in ids {
             if let Some(reason) = self.damage(tenant, id).await? {
@@ -125,10 +33,12 @@ impl Indexer {
             return Err(error);
         }
         self.indexes().unreadable().note(tenant, &unreadable);
+        let mut without_vector = Vec::new();
         for id in ids.iter().filter(|id| unreadable.iter().all(|(damaged, _)| damaged != *id)) {
-            self.rebuild_facts(tenant, std::slice::from_ref(id), revision).await?;
+            let rebuilt = self.rebuild_facts((tenant, index), std::slice::from_ref(id), revision);
+            without_vector.extend(rebuilt.await?);
         }
-        Ok(())
+        Ok(without_vector)
     }
 
     /// What damage keeps a fact from being read; `None` if it can be, or does not exist.
@@ -170,24 +80,48 @@ impl Indexer {
         Ok(vectors)
     }
 
-    /// Indexes facts with their vectors from storage; facts without a usable vector are marked
-    /// pending. They are indexed at `revision`, which the tenant had before they were read.
+    /// Indexes facts with their vectors from storage, at `revision`, which the tenant had before
+    /// they were read. Returns those without a usable vector.
     async fn rebuild_facts(
         &self,
-        tenant: &TenantId,
+        (tenant, index): (&TenantId, &Arc<TenantIndex>),
         ids: &[FactId],
         revision: Revision,
-    ) -> Result<(), IndexerError> {
+    ) -> Result<Vec<WithoutVector>, IndexerError> {
         // A deletion of the tenant waits for `_running`, and only then drops the index.
-        let Ok(_running) = self.kb.services().tenants.begin(tenant, None) else { return Ok(()) };
-        let without_vector = self.index_stored(tenant, ids, |_| revision).await?;
-        let storage = &self.kb.services().storage;
-        if !without_vector.is_empty()
-            && let Err(error) = storage.mark_pending(tenant, &without_vector, self.until()).await
-        {
-            // A storage that answers and refuses writes is served as it is.
-            storage.ping(self.until()).await?;
-            tracing::warn!(%tenant, %error, "facts without a vector could not be marked");
+        let Ok(_running) = self.kb.services().tenants.begin(tenant, None) else {
+            return Ok(Vec::new());
+        };
+        self.index_stored((tenant, index), ids, |_| revision).await
+    }
+
+    /// Marks facts as pending that still have no usable vector, unless only a caller can give them
+    /// one. Those that were stored a moment before they were read may have theirs by now.
+    pub(super) async fn mark_without_vectors(
+        &self,
+        tenant: &TenantId,
+        facts: &[WithoutVector],
+    ) -> Result<(), IndexerError> {
+        let services = self.kb.services();
+        if services.embedders.given_dimensions(tenant).is_some() {
+            return Ok(());
+        }
+        for facts in facts.chunks(FACTS) {
+            let Ok(_running) = services.tenants.begin(tenant, None) else { return Ok(()) };
+            let ids: Vec<FactId> = facts.iter().map(|(id, _)| id.clone()).collect();
+            let vectors = self.vectors(tenant, &ids).await?;
+            let without = facts.iter().zip(vectors).filter(|((_, before), vector)| {
+                vector.as_ref().map(|vector| vector.digest) == *before
+            });
+            let without: Vec<FactId> = without.map(|((id, _), _)| id.clone()).collect();
+            if !without.is_empty()
+                && let Err(error) =
+                    services.storage.mark_pending(tenant, &without, self.until()).await
+            {
+                // A storage that answers and refuses writes is served as it is.
+                services.storage.ping(self.until()).await?;
+                tracing::warn!(%tenant, %error, "facts without a vector could not be marked");
+            }
         }
         Ok(())
     }
@@ -196,12 +130,11 @@ impl Indexer {
     /// it. Returns those without a usable vector.
     pub(super) async fn index_stored(
         &self,
-        tenant: &TenantId,
+        (tenant, index): (&TenantId, &Arc<TenantIndex>),
         ids: &[FactId],
         revision: impl Fn(&FactId) -> Revision + Send + Sync,
-    ) -> Result<Vec<FactId>, IndexerError> {
+    ) -> Result<Vec<WithoutVector>, IndexerError> {
         let entries = self.entries(tenant, ids).await?;
-        let index = self.indexes().index(tenant);
         index.follow_language(self.kb.services().tenants.language(tenant)).await;
         let mut without_vector = Vec::new();
         let mut done = 0;
@@ -213,14 +146,15 @@ impl Indexer {
             for ((id, entry), vector) in ids[next.clone()].iter().zip(&entries[done..]).zip(vectors)
             {
                 let Some(entry) = entry else { continue };
+                let digest = vector.as_ref().map(|vector| vector.digest);
                 let usable =
                     vector.and_then(|vector| self.indexes().usable(tenant, vector, &entry.text));
                 if usable.is_none() {
-                    without_vector.push(id.clone());
+                    without_vector.push((id.clone(), digest));
                 }
                 let revision = revision(id);
-                upsert((self.indexes(), tenant, &index), id, revision, entry, usable.as_ref())
-                    .await;
+                let target = (self.indexes(), tenant, &**index);
+                upsert(target, id, revision, entry, usable.as_ref()).await;
             }
             done = next.end;
         }

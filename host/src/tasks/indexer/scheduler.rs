@@ -24,7 +24,7 @@ impl Indexer {
     pub(super) async fn keep_up(&self) {
         let mut scheduler = Scheduler::default();
         let mut running = FuturesUnordered::new();
-        let mut sweep = interval_at((Instant::now() + SWEEP).into(), SWEEP);
+        let mut sweep = interval_at(Instant::now().into(), SWEEP);
         loop {
             let now = Instant::now();
             while running.len() < CONCURRENCY

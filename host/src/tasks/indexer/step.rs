@@ -1,16 +1,16 @@
 //! One step for one tenant: indexes the text of its next pending facts, then embeds them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kenning_index::FactIndex;
 use kenning_runtime::windows::{Cut, TextVectors};
-use kenning_storage::{FactId, Revision, StoredVector, TenantId};
+use kenning_storage::{FactId, StoredVector, TenantId};
 
 use super::backlog::{BATCH, Backlog, NextPass, Pending};
 use super::{FACTS, Indexer, IndexerError, upsert};
 use kenning_core::error::Error;
 use kenning_embedder::{EmbedError, Lane, Vector};
-use kenning_runtime::wit;
+use kenning_runtime::{TenantIndex, wit};
 
 /// Windows in one call of the embedder, and about as many in one batch: a fact with more is a batch
 /// alone. So other tenants' facts wait for some seconds at most.
@@ -83,23 +83,24 @@ impl Indexer {
     }
 
     /// Indexes the text of pending facts, so that text search finds them before they have
-    /// vectors; `false` if none is left.
+    /// vectors; `false` if none is left. An index that is not held finds them when it is loaded.
     async fn index_text(
         &self,
         tenant: &TenantId,
         backlog: &mut Backlog,
     ) -> Result<bool, IndexerError> {
+        let Some(index) = self.indexes().existing(tenant) else { return Ok(false) };
         let storage = &self.kb.services().storage;
         let pending = storage.pending(tenant, backlog.text_indexed, FACTS, self.until()).await?;
         let Some((_, last)) = pending.last() else { return Ok(false) };
         let ids: Vec<FactId> = pending.iter().map(|(id, _)| id.clone()).collect();
         let entries = self.entries(tenant, &ids).await?;
-        let index = self.indexes().index(tenant);
         for ((id, revision), entry) in pending.iter().zip(&entries) {
             if let Some(entry) = entry {
                 upsert((self.indexes(), tenant, &index), id, *revision, entry, None).await;
             }
         }
+        self.held().note_written(tenant, &index, ids.len());
         backlog.text_indexed = Some(*last);
         Ok(true)
     }
@@ -112,6 +113,7 @@ impl Indexer {
         let storage = &self.kb.services().storage;
         let pending = storage.pending(tenant, backlog.embedded, BATCH, self.until()).await?;
         if pending.is_empty() {
+            self.others.forget_pending(tenant);
             return Ok(StepOutcome::PassEnded(backlog.end_pass()));
         }
         let pending = match self.ours(tenant, pending).await? {
@@ -125,9 +127,14 @@ impl Indexer {
         if batch.is_empty() {
             return Ok(StepOutcome::Continue);
         }
-        match self.keeping_claim(tenant, self.embed_batch(tenant, &batch)).await {
+        // Held until the vectors are stored: another one would not find them before.
+        let index = self.indexes().existing(tenant);
+        let embedding = self.embed_batch((tenant, index.as_ref()), &batch);
+        match self.keeping_claim(tenant, embedding).await {
             Ok(vectors) => {
-                storage.put_vectors(tenant, &vectors, self.until()).await?;
+                let stored = storage.put_vectors(tenant, &vectors, self.until()).await;
+                self.held().reload_other(tenant, index.as_ref());
+                stored?;
                 backlog.succeeded(&batch, vectors.len());
                 Ok(StepOutcome::EmbedderUp)
             }
@@ -162,7 +169,7 @@ impl Indexer {
     /// Embeds the first facts of a batch, as many as have [`WINDOWS`] windows, and indexes them.
     async fn embed_batch(
         &self,
-        tenant: &TenantId,
+        (tenant, index): (&TenantId, Option<&Arc<TenantIndex>>),
         batch: &[Pending],
     ) -> Result<Vec<StoredVector>, IndexerError> {
         let ids: Vec<FactId> = batch.iter().map(|(id, _)| id.clone()).collect();
@@ -170,7 +177,6 @@ impl Indexer {
         let cut = self.cut(tenant, &entries).await?;
         let windows = cut.iter().flatten().flat_map(Cut::texts).collect();
         let mut embedded = self.embed_windows(tenant, windows).await?.into_iter();
-        let index = self.indexes().index(tenant);
         let mut vectors = Vec::with_capacity(cut.len());
         for (((id, revision), entry), cut) in batch.iter().zip(&entries).zip(&cut) {
             // A hash that is not a fact has no text to embed; an empty vector clears its mark.
@@ -181,10 +187,10 @@ impl Indexer {
                 for vector in embedded.by_ref().take(cut.windows.len()) {
                     of_text.values.extend_from_slice(&vector);
                 }
-                // Another text at a newer revision keeps the vectors out; the same takes them.
-                let known = index.revision(id.as_str()).map_or(*revision, Revision);
-                let revision = known.max(*revision);
-                upsert((self.indexes(), tenant, &index), id, revision, entry, Some(&of_text)).await;
+                if let Some(index) = index {
+                    let target = (self.indexes(), tenant, &**index);
+                    upsert(target, id, *revision, entry, Some(&of_text)).await;
+                }
                 text = entry.text.as_str();
             }
             vectors.push(self.indexes().stored_vector(
@@ -193,6 +199,9 @@ impl Indexer {
                 text,
                 of_text,
             ));
+        }
+        if let Some(index) = index {
+            self.held().note_written(tenant, index, vectors.len());
         }
         Ok(vectors)
     }

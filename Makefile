@@ -86,7 +86,7 @@ build: logic ## Build the binary, with the logic in it
 	@$(MOVE_DEBUG)
 
 programs: components
-	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --release --workspace --bins --features kenning-tests/programs
 	@$(MOVE_DEBUG)
 
 logic: target ## Build the logic, which the binary comes with
@@ -220,11 +220,11 @@ test-tools: languages redis chromium proxies promtool mandoc
 
 # With the features that tests add, the binary too, so that dependencies are compiled once.
 test-build: components
-	$(CARGO) build --release --workspace --bins --test '*'
+	$(CARGO) build --release --workspace --bin kenning --test '*'
 
 lint: ## Check format, lints and the contract
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets --features kenning-tests/programs -- -D warnings
 
 fuzz: $(TOOLS)/bin/cargo-fuzz ## Look for bytes that break what reads them, SECONDS=60 for each of PARTS
 	cd tests && PATH=$(TOOLS)/bin:$$PATH && $(CARGO) fuzz build $(FUZZ_BUILD) && \

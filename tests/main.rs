@@ -28,6 +28,7 @@ mod limits;
 mod logs;
 mod long_facts;
 mod mcp;
+mod observability;
 mod openapi;
 mod overload;
 mod proxies;

@@ -70,6 +70,8 @@ async fn check_config_refuses_what_serve_would_refuse() -> Result<()> {
         (["--jwt-issuer", "https://id.example"], "tokens need --jwt-issuer, --jwt-audience"),
         (["--config", "open.toml"], "set KENNING_ADMIN_KEY"),
         (["--config", "jwks.toml"], "--jwt-jwks"),
+        (["--otlp-sample", "0.5"], "need --otlp-endpoint"),
+        (["--otlp-endpoint", "collector:4318"], "--otlp-endpoint is not an address"),
     ] {
         let ran = check(home.path(), &arguments, &[]).await?;
         assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{arguments:?}: {ran:?}");

@@ -8,16 +8,19 @@
 mod check;
 mod environment;
 mod listen;
+mod lists;
 mod log_filter;
+mod otlp;
 mod secrets;
 mod tokens;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
 use kenning_index::limits::DIMENSIONS;
 use serde::Deserialize;
 
@@ -28,14 +31,16 @@ use kenning_client::secret;
 use kenning_core::limits::Limits;
 use kenning_embedder::{EmbedderChoice, RemoteSettings};
 use kenning_runtime::Secrets;
-use kenning_storage::Layout;
 use kenning_tenants::{AdminKeys, TokenSettings};
 
 pub use check::check;
 pub(crate) use check::{check_logic, usable_directory};
 pub use environment::limit_variables;
 pub use listen::Listen;
+use lists::{allowed_hosts, allowed_origins, trusted_proxies};
+pub use otlp::{Otlp, OtlpSettings};
 pub use tokens::JwtSettings;
+pub use words::{LayoutWord, LogFormat};
 
 const LISTEN: &str = "127.0.0.1:7171";
 const LOG: &str = "info";
@@ -119,6 +124,20 @@ pub struct Settings {
     #[serde(alias = "metrics-by-extension")]
     pub metrics_by_extension: Option<bool>,
 
+    /// Also count in /metrics what each tenant asks, and name it in spans: anyone who may read
+    /// those sees the names. Of many tenants, the first metrics_tenants have series of their own
+    #[arg(
+        long,
+        env = "KENNING_METRICS_BY_TENANT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+    )]
+    #[serde(alias = "metrics-by-tenant")]
+    pub metrics_by_tenant: Option<bool>,
+
     /// What embeds: local (all-MiniLM-L6-v2 in this process), openai:BASE_URL,
     /// ollama:BASE_URL or tei:BASE_URL (a remote one, such as
     /// openai:https://api.openai.com/v1 or ollama:http://127.0.0.1:11434), or hash (for
@@ -167,6 +186,24 @@ pub struct Settings {
     #[serde(alias = "log-format")]
     pub log_format: Option<LogFormat>,
 
+    /// Log a line for each request, as the target access, whatever else is logged: who asked for
+    /// which route, with what result. Never what was asked
+    #[arg(
+        long,
+        env = "KENNING_ACCESS_LOG",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new(),
+    )]
+    #[serde(alias = "access-log")]
+    pub access_log: Option<bool>,
+
+    /// Where traces and metrics are sent
+    #[command(flatten)]
+    pub otlp: OtlpSettings,
+
     /// Hosts that requests may be for, besides loopback, with or without a port and separated by
     /// commas, such as kb.internal. Without keys all other hosts are refused, so that no web page
     /// can use the server by pointing its own name at it; with keys only if this is set
@@ -204,35 +241,6 @@ pub struct Settings {
     pub secrets: Option<BTreeMap<String, String>>,
 }
 
-/// The values of `--layout`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LayoutWord {
-    /// Facts are below their tenant's name.
-    Tenant,
-    /// The facts of the tenant `default` are at `fact:ID`.
-    Flat,
-}
-
-impl From<LayoutWord> for Layout {
-    fn from(word: LayoutWord) -> Self {
-        match word {
-            LayoutWord::Tenant => Self::Tenant,
-            LayoutWord::Flat => Self::Flat,
-        }
-    }
-}
-
-/// The values of `--log-format`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON object for each event.
-    Json,
-}
-
 /// Settings with every default filled in and every value checked.
 #[derive(Debug)]
 pub struct Config {
@@ -250,6 +258,8 @@ pub struct Config {
     pub allow_eviction: bool,
     /// Whether `/metrics` names extensions.
     pub metrics_by_extension: bool,
+    /// Whether `/metrics` and spans name tenants.
+    pub metrics_by_tenant: bool,
     /// What computes vectors.
     pub embedder: EmbedderChoice,
     /// Model of the remote embedder.
@@ -268,6 +278,10 @@ pub struct Config {
     pub log: String,
     /// Format of the log.
     pub log_format: LogFormat,
+    /// Whether each request is logged.
+    pub access_log: bool,
+    /// Where traces and metrics are sent, if they are.
+    pub otlp: Option<Otlp>,
     /// Hosts that requests may be for, besides loopback.
     pub allowed_hosts: Vec<Authority>,
     /// Origins whose pages may use the server, besides its own.
@@ -319,6 +333,7 @@ impl Config {
                 .metrics_by_extension
                 .or(file.metrics_by_extension)
                 .unwrap_or(false),
+            metrics_by_tenant: flags.metrics_by_tenant.or(file.metrics_by_tenant).unwrap_or(false),
             embedder: {
                 // A mistake in the file is an error even if a flag overrides it.
                 let in_file = embedder(file.embedder.as_deref())?;
@@ -335,6 +350,8 @@ impl Config {
             logic: flags.logic.or(file.logic),
             log: flags.log.or(file.log).unwrap_or_else(|| LOG.into()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            access_log: flags.access_log.or(file.access_log).unwrap_or(false),
+            otlp: otlp::otlp(flags.otlp, file.otlp)?,
             allowed_hosts: allowed_hosts(flags.allowed_hosts.or(file.allowed_hosts))?,
             allowed_origins: allowed_origins(flags.allowed_origins.or(file.allowed_origins))?,
             trusted_proxies: trusted_proxies(flags.trusted_proxies.or(file.trusted_proxies))?,
@@ -453,37 +470,6 @@ fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<Opt
         (Some(_), None) => bail!("--tls-cert needs --tls-key, the certificate's private key"),
         (None, Some(_)) => bail!("--tls-key needs --tls-cert, the key's certificate"),
     }
-}
-
-fn trusted_proxies(listed: Option<Vec<String>>) -> anyhow::Result<TrustedProxies> {
-    let parse = |text: &str| TrustedProxies::default().with(text).map(|_| text.to_owned());
-    let expected = "an address, a network such as 10.0.0.0/8, or unix";
-    let listed = parse_list(listed, parse, "--trusted-proxies", expected)?;
-    Ok(listed
-        .iter()
-        .fold(TrustedProxies::default(), |all, one| all.clone().with(one).unwrap_or(all)))
-}
-
-fn allowed_hosts(listed: Option<Vec<String>>) -> anyhow::Result<Vec<Authority>> {
-    parse_list(listed, Authority::parse, "--allowed-hosts", "a host such as kb.internal:7171")
-}
-
-fn allowed_origins(listed: Option<Vec<String>>) -> anyhow::Result<Vec<Origin>> {
-    parse_list(listed, Origin::parse, "--allowed-origins", "an origin such as https://app.example")
-}
-
-/// Empty elements are left out: an empty environment variable is a list of one of them.
-fn parse_list<T>(
-    listed: Option<Vec<String>>,
-    parse: impl Fn(&str) -> Option<T>,
-    setting: &str,
-    expected: &str,
-) -> anyhow::Result<Vec<T>> {
-    let listed = listed.unwrap_or_default();
-    let named = listed.iter().map(|one| one.trim()).filter(|one| !one.is_empty());
-    named
-        .map(|one| parse(one).with_context(|| format!("{setting}: {one:?} is not {expected}")))
-        .collect()
 }
 
 /// The user's data directory, by the XDG base directory specification.

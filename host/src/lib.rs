@@ -3,7 +3,7 @@
 //!
 //! In reading order:
 //!
-//! 1. [`serve`] puts the parts together; [`config`] reads the settings.
+//! 1. [`cli`] is the command line; [`serve`] puts the parts together; [`config`] reads the settings.
 //! 2. [`server`] accepts connections, on a port and the [`local_socket`], and [`http`] turns them
 //!    into calls of [`kb`]. [`origin`] says which hosts and web pages they may come from,
 //!    [`proxies`] whose word on that counts; [`tls`] has the certificate.
@@ -33,6 +33,7 @@
 #![deny(missing_docs)]
 
 pub mod bridge;
+pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod feed;

@@ -1,17 +1,7 @@
-//! Runs the command line and prints its error, if there is one.
-
-mod cli;
+//! The program. What it does is in the library, so that nothing of it is compiled here a second time.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // No HTTP client of this process works before this.
-    kenning_model::install_tls_provider();
-    match cli::run() {
-        Ok(code) => code,
-        Err(error) => {
-            cli::output::complain(&format!("kenning: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    kenning::cli::main()
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kenning_storage::private;
+use kenning_trace::{Queue, Tracer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Listen};
 use crate::feed::Feeds;
-use crate::http::{App, BodyBudget, Imports, OriginPolicy, Uploads};
+use crate::http::{App, BodyBudget, Imports, Observing, OriginPolicy, Uploads};
 use crate::journal::{Audit, Failures, host_name};
 use crate::kb::Kb;
 use crate::local_socket::Claim;
@@ -38,6 +39,7 @@ use crate::tasks::keep_journals::keep_journals;
 use crate::tasks::purge_tenants::purge_tenants;
 use crate::tasks::tell_changes::tell_changes;
 use crate::tasks::{heartbeat, indexer};
+use crate::telemetry::Exporter;
 use crate::tls::Tls;
 use crate::{http, server, systemd, telemetry};
 use kenning_core::provenance::GenerationRef;
@@ -119,7 +121,7 @@ async fn listen(listen: &Listen, tls: Option<&Tls>) -> anyhow::Result<Front> {
 /// When one of them cannot be set up.
 pub fn begin_process(config: &Config) -> anyhow::Result<PrometheusHandle> {
     config.check_directories()?;
-    telemetry::start_logs(&config.log, config.log_format)?;
+    telemetry::start_logs(&config.log, config.log_format, config.access_log)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let metrics = telemetry::start_metrics()?;
     allow_open_files(config.limits.connections as u64);
@@ -182,7 +184,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let bodies = BodyBudget::new(limits.bodies_bytes);
     let storage = &kb.services().storage;
     let audit = Arc::new(Audit::new(storage.clone(), host.clone(), &limits));
-    let failures = Arc::new(Failures::new(storage.clone(), host, &limits));
+    let failures = Arc::new(Failures::new(storage.clone(), host.clone(), &limits));
     let journals = tokio::spawn(keep_journals(audit.clone(), failures.clone()));
     let origins = origin_policy(config);
     let proxies = config.trusted_proxies.clone();
@@ -194,6 +196,8 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let reading = tokio::spawn(feeds.clone().read());
     let (imports, stopping) = (Imports::default(), CancellationToken::new());
     let mcp = Arc::new(Mcp::new(kb.clone(), &limits));
+    let spans = config.otlp.as_ref().map(|_| Queue::new(limits.trace_spans));
+    let observing = observing(config, spans.clone(), limits.metrics_tenants);
     let app = App {
         kb: kb.clone(),
         swapper,
@@ -210,10 +214,16 @@ pub async fn serve_on<S: Future<Output = ()>>(
         imports,
         feeds,
         stopping: stopping.clone(),
+        observing,
         metrics_by_extension: config.metrics_by_extension,
         metrics,
     };
     let app = Arc::new(app);
+    let exporter = config.otlp.clone().zip(spans).map(|(otlp, spans)| {
+        let app = app.clone();
+        Exporter::start(otlp, &host, spans, move || app.render_metrics())
+    });
+    let exporter = exporter.transpose()?;
     let failures = app.failures.clone();
     let (heartbeat, watchdog) = (heartbeat::start(), systemd::keep_watchdog());
     // Before "listening on" is printed: who waits for that line may send a signal at once.
@@ -245,6 +255,9 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let _ = timeout(config.limits.storage_operation, failures.flush()).await;
     if timeout(config.limits.storage_operation, kb.services().indexes.flush()).await.is_err() {
         tracing::warn!("some vectors were not stored; they are computed again at the next start");
+    }
+    if let Some(exporter) = exporter {
+        exporter.stop().await;
     }
     kb.services().storage.close().await;
     watchdog.abort();
@@ -285,6 +298,12 @@ fn allow_open_files(connections: u64) {
              need; raise that limit, or lower `connections`"
         );
     }
+}
+
+fn observing(config: &Config, spans: Option<Queue>, tenants: usize) -> Observing {
+    let share = config.otlp.as_ref().map_or(0.0, |otlp| otlp.sample);
+    let tracer = spans.map_or_else(Tracer::off, |spans| Tracer::new(spans, share));
+    Observing::new(tracer, config.access_log, config.metrics_by_tenant.then_some(tenants))
 }
 
 fn origin_policy(config: &Config) -> OriginPolicy {

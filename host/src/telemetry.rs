@@ -1,8 +1,11 @@
-//! Logs on standard error and metrics for `/metrics`. Neither contains the text of a fact or a
-//! query, and no metric has a tenant as a label.
+//! Logs on standard error, metrics for `/metrics`, and metrics and spans for a collector. None
+//! contains the text of a fact or a query, and no metric has a tenant as a label unless the
+//! operator wants it.
 
 mod families;
 mod log_writer;
+mod otlp;
+mod process;
 
 use std::io::IsTerminal;
 
@@ -12,6 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 use log_writer::LogLines;
+pub use otlp::Exporter;
+pub use process::measure as measure_process;
 
 /// Buckets in seconds: from 10 µs, which a guest call takes, to the limit of a search.
 const SECONDS: &[f64] = &[
@@ -19,15 +24,20 @@ const SECONDS: &[f64] = &[
     0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 ];
 
-/// Starts writing logs; `filter` is a directive such as `info,kenning=debug`.
+/// Starts writing logs; `filter` is a directive such as `info,kenning=debug`. The log of requests
+/// is written, if it is wanted, whatever the filter.
 ///
 /// # Errors
 /// When the filter cannot be parsed.
-pub fn start_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+pub fn start_logs(filter: &str, format: LogFormat, access_log: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
         .with_context(|| format!("--log {filter:?} is not a filter such as \"info\""))?;
     // It logs whole messages, with facts in them; what goes wrong in one is logged by `http`.
     let filter = filter.add_directive("rmcp=off".parse()?);
+    let filter = match access_log {
+        true => filter.add_directive("access=info".parse()?),
+        false => filter,
+    };
     let is_styled = format == LogFormat::Text && std::io::stderr().is_terminal();
     let lines = LogLines::new(is_styled);
     let logs = tracing_subscriber::fmt()
@@ -52,5 +62,6 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
         .install_recorder()?;
     families::describe();
+    process::begin();
     Ok(handle)
 }

@@ -12,6 +12,7 @@
 //! | [`bursts`] | the concurrent workloads that the Python service's guide gives figures for |
 //! | [`swaps`] | callers while guests are swapped: what fails, what is mixed, how much slower |
 //! | [`tenants`] | a thousand tenants, each with an extension of its own: memory, time, load |
+//! | [`tracing`] | what traces cost: off, a tenth of the requests, all |
 //! | [`peers`] | `make bench-peers`: redis-py straight to Redis, beside Kenning through HTTP |
 //!
 //! # Method
@@ -47,6 +48,7 @@ mod startup;
 mod swaps;
 mod tenants;
 mod texts;
+mod tracing;
 
 use std::path::Path;
 use std::time::Instant;
@@ -58,8 +60,8 @@ use kenning_tests::report;
 use tokio::runtime::{Builder, Runtime};
 
 /// What `make bench` measures, in this order.
-const PARTS: [&str; 8] =
-    ["sandbox", "serving", "hooks", "startup", "stall", "bursts", "swaps", "tenants"];
+const PARTS: [&str; 9] =
+    ["sandbox", "serving", "hooks", "startup", "stall", "bursts", "swaps", "tenants", "tracing"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -107,6 +109,9 @@ fn parts(wanted: &[&str]) -> Result<()> {
     }
     if wants("tenants") {
         generating.block_on(tenants::measure())?;
+    }
+    if wants("tracing") {
+        generating.block_on(tracing::measure())?;
     }
     println!("\nMeasured in {:.0} s.", begun.elapsed().as_secs_f64());
     Ok(())

@@ -15,9 +15,9 @@ use tokio::process::Child;
 
 use super::{content, file, unpacked};
 
-/// Panels of what has not happened on a server without trouble, extensions, followers or a remote
-/// embedder.
-const MAY_BE_EMPTY: [&str; 11] = [
+/// Panels of what has not happened on a server without trouble, extensions, followers, a remote
+/// embedder, Redis or a collector.
+const MAY_BE_EMPTY: [&str; 16] = [
     "Hooks that failed",
     "Rollbacks and quarantines",
     "Time to promote, 99th percentile",
@@ -29,6 +29,11 @@ const MAY_BE_EMPTY: [&str; 11] = [
     "Refused",
     "Calls repeated for what other hosts changed",
     "Should stay at nothing",
+    "Round trips to Redis, 99th percentile",
+    "Connections to Redis",
+    "Waiting for a permit, 99th percentile",
+    "Requests by tenant",
+    "Lost on the way to the collector",
 ];
 
 /// A query of the dashboard or of an alert, as Prometheus takes it.

@@ -69,6 +69,8 @@ pub enum Mood {
 pub struct Received {
     pub path: String,
     pub authorization: Option<String>,
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
     pub body: Value,
     pub texts: Vec<String>,
     pub at: Instant,
@@ -216,8 +218,9 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> std::io::Result<Reply> {
     let _under_way = UnderWay::begin(&shared);
     let path = request.uri().path().to_string();
-    let authorization = request.headers().get("authorization");
-    let authorization = authorization.and_then(|value| Some(value.to_str().ok()?.to_string()));
+    let header = |name: &str| Some(request.headers().get(name)?.to_str().ok()?.to_string());
+    let authorization = header("authorization");
+    let (traceparent, tracestate) = (header("traceparent"), header("tracestate"));
     let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
     let body: Value = serde_json::from_slice(&body)?;
     let inputs = if path == "/embed" { &body["inputs"] } else { &body["input"] };
@@ -226,7 +229,15 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> std::io::Res
     // As it was when this was asked: who waits for the question may change it then.
     let mut mood = shared.mood.borrow().clone();
     let at = Instant::now();
-    let asked = Received { path: path.clone(), authorization, body, texts: texts.clone(), at };
+    let asked = Received {
+        path: path.clone(),
+        authorization,
+        traceparent,
+        tracestate,
+        body,
+        texts: texts.clone(),
+        at,
+    };
     shared.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     if mood == Mood::Slow {
         mood = another_mood(&shared).await;

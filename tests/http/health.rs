@@ -30,11 +30,11 @@ async fn metrics_count_what_happened() -> Result<()> {
     assert_eq!(metrics.status, 200);
     assert!(metrics.header("content-type").starts_with("text/plain"));
     for line in [
-        r#"kenning_http_requests_total{route="/v1/facts",status="201"} 1"#,
-        r#"kenning_http_requests_total{route="/v1/search",status="200"} 1"#,
-        r#"kenning_http_requests_total{route="/v1/facts/{id}",status="404"} 2"#,
+        r#"kenning_http_requests_total{method="POST",route="/v1/facts",status="201"} 1"#,
+        r#"kenning_http_requests_total{method="POST",route="/v1/search",status="200"} 1"#,
+        r#"kenning_http_requests_total{method="GET",route="/v1/facts/{id}",status="404"} 2"#,
         r#"kenning_errors_total{code="not_found"} 2"#,
-        r#"kenning_http_seconds_count{route="/v1/search"} 1"#,
+        r#"kenning_http_seconds_count{method="POST",route="/v1/search"} 1"#,
         r#"kenning_guest_seconds_count{operation="search"} 1"#,
         r#"kenning_import_seconds_count{operation="store"} 1"#,
     ] {

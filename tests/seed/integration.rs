@@ -284,7 +284,7 @@ async fn connection_pooling_metrics() -> Result<()> {
     store_numbered(&seed, 10).await?;
     seed.assert_shared_connections(taken)?;
     let metrics = seed.get("/metrics").await?.text;
-    let line = r#"kenning_http_requests_total{route="/v1/facts",status="201"} 10"#;
+    let line = r#"kenning_http_requests_total{method="POST",route="/v1/facts",status="201"} 10"#;
     assert!(metrics.lines().any(|known| known == line), "{metrics}");
     ready(&seed).await
 }

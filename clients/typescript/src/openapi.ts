@@ -857,7 +857,7 @@ export interface paths {
         };
         /**
          * Metrics in Prometheus' text format
-         * @description No label names a tenant, unless the server was told to name extensions.
+         * @description No label names a tenant, unless the server was told to name extensions or tenants.
          */
         get: operations["metrics"];
         put?: never;
@@ -1617,6 +1617,8 @@ export interface components {
         /** @description What is known of a failed request. Never the text of a fact or query. */
         FailedRequest: {
             request_id: string;
+            /** @description Of the trace that the request was part of, if it was part of one. */
+            trace_id?: string;
             /** Format: date-time */
             time: string;
             /** @description The host that answered it. */

@@ -7,8 +7,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The variables whose values are secrets, or may contain a password.
-pub const SECRETS: [&str; 4] =
-    ["KENNING_ADMIN_KEY", "KENNING_EMBEDDING_KEY", "KENNING_KEY", "KENNING_STORAGE"];
+pub const SECRETS: [&str; 5] = [
+    "KENNING_ADMIN_KEY",
+    "KENNING_EMBEDDING_KEY",
+    "KENNING_KEY",
+    "KENNING_OTLP_HEADERS",
+    "KENNING_STORAGE",
+];
 
 /// The most bytes of a file that holds a secret: more is another file than was meant.
 const LONGEST: u64 = 64 * 1024;

@@ -229,6 +229,10 @@ pub struct Limits {
     /// How long one is kept.
     #[serde(rename = "recordings_age_ms", with = "milliseconds")]
     pub recordings_age: Duration,
+    /// Spans that wait for the collector of traces.
+    pub trace_spans: usize,
+    /// Tenants that `/metrics` names, if it names any.
+    pub metrics_tenants: usize,
 
     /// Changes that are kept of each tenant, for callers and other hosts to follow. A host that has
     /// missed more reads the whole tenant again. About 100 bytes each.
@@ -385,6 +389,8 @@ impl Default for Limits {
             recordings: 500,
             recordings_bytes: 32 * MIB,
             recordings_age: Duration::from_secs(24 * 60 * 60),
+            trace_spans: 16_384,
+            metrics_tenants: 100,
 
             stream_changes: 20_000,
             stream_age: Duration::from_secs(60 * 60),

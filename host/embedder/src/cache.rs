@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use kenning_storage::TenantId;
+use kenning_trace::{Kind, OpenSpan};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
@@ -48,6 +49,31 @@ impl<E: Embedder> Cached<E> {
     }
 }
 
+impl<E: Embedder> Cached<E> {
+    /// Has the embedder embed these texts, as a span of the request that they are part of.
+    async fn embed_unknown(
+        &self,
+        tenant: &TenantId,
+        texts: Vec<String>,
+        lane: Lane,
+        until: Instant,
+    ) -> Result<Vec<Vector>, EmbedError> {
+        let mut span = kenning_trace::begin("embed", Kind::Client);
+        if let Some(span) = &mut span {
+            span.set("kenning.embedder", self.kind());
+            span.set("kenning.texts", texts.len() as u64);
+            span.set("kenning.lane", lane.name());
+        }
+        let here = span.as_ref().map(OpenSpan::context).or_else(kenning_trace::current);
+        let embedded = self.embedder.embed(tenant, texts, lane, until);
+        let embedded = kenning_trace::within(here, embedded).await;
+        if let (Some(span), Err(error)) = (&mut span, &embedded) {
+            span.fail(error.kind());
+        }
+        embedded
+    }
+}
+
 /// The space is not part of the key: an embedder has only one.
 fn key(tenant: &TenantId, text: &str) -> Key {
     (tenant.clone(), Sha256::digest(text).into())
@@ -71,7 +97,7 @@ impl<E: Embedder> Embedder for Cached<E> {
         if !missing.is_empty() {
             let mut texts = texts;
             let unknown = missing.iter().map(|at| std::mem::take(&mut texts[*at])).collect();
-            let embedded = self.embedder.embed(tenant, unknown, lane, until).await?;
+            let embedded = self.embed_unknown(tenant, unknown, lane, until).await?;
             for (at, vector) in missing.into_iter().zip(embedded) {
                 self.cache.insert(keys[at].clone(), Arc::clone(&vector));
                 vectors[at] = Some(vector);

@@ -73,6 +73,17 @@ pub enum Lane {
     Background,
 }
 
+impl Lane {
+    /// Its name, in spans.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Document => "document",
+            Self::Background => "background",
+        }
+    }
+}
+
 /// The vector space of an embedder. Vectors of different spaces are never compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
@@ -110,6 +121,20 @@ pub enum EmbedError {
         /// What the operator can do about it; ends the message.
         advice: &'static str,
     },
+}
+
+impl EmbedError {
+    /// Its kind, in spans, which quote nobody.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
+            Self::BackingOff(_) => "backing off",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "unavailable",
+            Self::Mismatch { .. } => "mismatch",
+        }
+    }
 }
 
 /// Turns texts into vectors of one space.

@@ -123,6 +123,15 @@ impl Applied {
         self.state().behind.len()
     }
 
+    /// How many changes of those tenants are missing here.
+    pub fn changes_behind(&self) -> u64 {
+        let state = self.state();
+        let missing = |(tenant, last): (&TenantId, &Revision)| {
+            last.0.saturating_sub(state.positions.get(tenant).map_or(0, |at| at.0))
+        };
+        state.behind.iter().map(missing).sum()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,6 +174,7 @@ mod tests {
         applied.set_behind(HashMap::from([(tenant(), Revision(9))]));
         assert_eq!(applied.lag(&tenant()).unwrap(), "index: this host is at revision 3 of 9");
         assert!(applied.lag_of_any().unwrap().contains("1 tenants"));
+        assert_eq!(applied.changes_behind(), 6);
         applied.set_unreadable(Some("gone".into()));
         assert!(applied.lag(&tenant()).unwrap().ends_with("cannot be read: gone"));
     }

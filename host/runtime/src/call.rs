@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use kenning_storage::{FactId, Hash, RegistryRevision, TenantId};
+use kenning_trace::{Kind, OpenSpan, TraceContext};
 use tokio::time::timeout_at;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
@@ -79,6 +80,8 @@ pub(crate) struct CallContext {
     pub(crate) dry_run: bool,
     pub(crate) slice: Slice,
     pub(crate) tracer: Arc<CallTracer>,
+    /// Where in the request's trace its guests run.
+    pub(crate) trace: Option<TraceContext>,
     /// The recording that answers the guest; `None` unless its call is replayed.
     pub(crate) replay: Option<Arc<Replay>>,
 }
@@ -135,6 +138,8 @@ pub(crate) async fn run_guest<P: Pre, R>(
     context.tracer.begin(guest, invocation.operation);
     let given = context.replay.as_ref().map_or(invocation.fuel, |one| one.fuel(invocation.fuel));
     let mut store = new_store(context, guest, given, witness(context, guest, input.is_some()));
+    let span = begin_span(context, guest, invocation);
+    store.data_mut().trace = span.as_ref().map(OpenSpan::context).or_else(|| context.trace.clone());
     let outcome = timeout_at(context.deadline.into(), async {
         let bindings = pre.instantiate(&mut store).await?;
         run(&bindings, &mut store).await
@@ -176,6 +181,9 @@ pub(crate) async fn run_guest<P: Pre, R>(
         }
     };
     let ran = ran(guest, invocation, &store, begun.elapsed(), fuel_used);
+    // A guest that was stopped in an import does not end it.
+    store.data_mut().import = None;
+    end_span(span, &ran, result.as_ref().err());
     report(&ran, invocation, &store, result.as_ref().err(), &stacked);
     let recorded = keep_failed(context, recorded, result.as_ref().err(), &stacked);
     context.tracer.end(ran, result.as_ref().err(), stacked);
@@ -341,6 +349,27 @@ fn ran(
         in_host: state.host_time,
         host_calls: state.host_calls,
         memory_bytes: state.memory.used(),
+    }
+}
+
+/// The span of a guest's part; `None` if the request is not recorded.
+fn begin_span(context: &CallContext, guest: &Guest, invocation: Invocation) -> Option<OpenSpan> {
+    let trace = context.trace.as_ref().filter(|trace| trace.is_sampled())?;
+    let name = format!("{} {}", guest.component.name(), invocation.operation);
+    let mut span = trace.begin(name, Kind::Internal)?;
+    span.set("kenning.component", guest.component.name().to_string());
+    span.set("kenning.generation", guest.reference.number);
+    span.set("kenning.operation", invocation.operation);
+    Some(span)
+}
+
+fn end_span(span: Option<OpenSpan>, ran: &Ran, error: Option<&CallError>) {
+    let Some(mut span) = span else { return };
+    span.set("kenning.fuel_used", ran.fuel_used);
+    span.set("kenning.host_calls", u64::from(ran.host_calls));
+    span.set("kenning.memory_bytes", ran.memory_bytes as u64);
+    if let Some(error) = error {
+        span.fail(error.kind());
     }
 }
 

@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use kenning_embedder::Vector;
 use kenning_index::{Index, IndexError, Work};
 use kenning_storage::{RegistryRevision, Revision, TenantId};
+use kenning_trace::Kind;
 use serde::Serialize;
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
@@ -100,7 +101,7 @@ impl Runtime {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let permit = self.admission.admit(&tenant, deadline, priority).await?;
+        let permit = self.admit(&tenant, deadline, priority).await?;
         self.run_admitted(permit, tenant, deadline, (priority, false), work).await
     }
 
@@ -119,9 +120,24 @@ impl Runtime {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let permit = self.admission.admit(&tenant, deadline, Priority::Background).await?;
+        let permit = self.admit(&tenant, deadline, Priority::Background).await?;
         let how = (Priority::Background, true);
         self.run_admitted(permit, tenant, deadline, how, work).await
+    }
+
+    /// Waits for a permit, as a span of the request's trace.
+    async fn admit(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+        priority: Priority,
+    ) -> Result<Permit, CallError> {
+        let mut span = kenning_trace::begin("queue", Kind::Internal);
+        let admitted = self.admission.admit(tenant, deadline, priority).await;
+        if let (Some(span), Err(error)) = (&mut span, &admitted) {
+            span.fail(error.kind());
+        }
+        admitted
     }
 
     async fn run_admitted<T, F>(
@@ -153,6 +169,7 @@ impl Runtime {
             dry_run,
             slice: slice.clone(),
             tracer,
+            trace: kenning_trace::current(),
             replay: None,
         };
         let ticking = self.clock.tick();
@@ -166,7 +183,8 @@ impl Runtime {
             value
         };
         // What a guest says and how it fails is logged under the request's id.
-        let working: BoxFuture<'static, T> = Box::pin(working.in_current_span());
+        let working = kenning_trace::within(kenning_trace::current(), working.in_current_span());
+        let working: BoxFuture<'static, T> = Box::pin(working);
         let working = self.run_placed(working, slice, begins_here);
         match timeout_at((deadline + GRACE).into(), working).await {
             Ok(result) => result,

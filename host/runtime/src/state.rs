@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kenning_embedder::Vector;
 use kenning_storage::{FactId, RegistryRevision, Revision, StorageError, TenantId};
+use kenning_trace::{OpenSpan, TraceContext};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -81,6 +82,10 @@ pub struct State {
     pub(crate) captured: Option<CapturedWrites>,
     /// Who sees what the guest sees.
     pub(crate) witness: Witness,
+    /// Where in the request's trace the guest runs.
+    pub(crate) trace: Option<TraceContext>,
+    /// The call of an import that is under way, if the trace is recorded.
+    pub(crate) import: Option<OpenSpan>,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -124,6 +129,8 @@ impl State {
             outcome_unknown: false,
             revisions: HashMap::new(),
             captured: dry_run.then(CapturedWrites::default),
+            trace: None,
+            import: None,
             facts: Vec::new(),
             host_failed: false,
             storage_failure: None,

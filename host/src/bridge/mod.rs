@@ -111,7 +111,7 @@ impl Settings {
     fn open(self) -> anyhow::Result<(Home, Upstream)> {
         let home = match self.server {
             ServerPlace::Remote { address, ca, log } => {
-                telemetry::start_logs(&log, LogFormat::Text)?;
+                telemetry::start_logs(&log, LogFormat::Text, false)?;
                 Home::remote(&address, ca.as_deref())?
             }
             ServerPlace::Directory(config) => {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use kenning::config::Settings;
-use kenning::doctor::{Finding, State, examine, worst};
 use serde_json::json;
 
 use super::output;
+use crate::config::Settings;
+use crate::doctor::{Finding, State, examine, worst};
 
 pub(super) const HELP: &str = "\
 Takes the settings of `kenning serve`, from the same flags, environment and file, and changes

@@ -7,16 +7,19 @@ use anyhow::bail;
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
-use kenning::config::limit_variables;
-use kenning::nearest::nearest;
 use kenning_client::{SECRETS, secret};
+
+use crate::config::limit_variables;
+use crate::nearest::nearest;
 
 const PREFIX: &str = "KENNING_";
 
 /// What `kenning serve --help` says of variables that no flag has.
 pub(super) const HELP: &str = "\
 Secrets of the environment may be in files: KENNING_ADMIN_KEY_FILE names the file that holds what
-KENNING_ADMIN_KEY would, and so do KENNING_STORAGE_FILE and KENNING_EMBEDDING_KEY_FILE.
+KENNING_ADMIN_KEY would, and so do KENNING_STORAGE_FILE, KENNING_EMBEDDING_KEY_FILE and
+KENNING_OTLP_HEADERS_FILE. KENNING_OTLP_HEADERS has the headers for --otlp-endpoint, NAME=VALUE and
+separated by commas.
 
 Every limit under [limits] in the configuration file has a variable: that of search_ms is
 KENNING_LIMITS_SEARCH_MS.";

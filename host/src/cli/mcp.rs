@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::builder::BoolishValueParser;
 use clap::{Arg, Args};
-use kenning::bridge::{self, ServerPlace};
+use kenning_client::secret;
 
 use super::output;
-use kenning::config::{Config, Settings};
-use kenning::mcp::{Options, Profile};
-use kenning_client::secret;
+use crate::bridge::{self, ServerPlace};
+use crate::config::{Config, Settings};
+use crate::mcp::{Options, Profile};
 
 /// What is logged, unless a setting says otherwise: clients show it to people.
 const LOG: &str = "warn";

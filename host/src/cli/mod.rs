@@ -6,7 +6,7 @@ mod doctor;
 mod environment;
 mod inherited;
 mod mcp;
-pub(crate) mod output;
+mod output;
 mod replay;
 mod restore;
 mod storage;
@@ -20,11 +20,12 @@ use std::sync::Mutex;
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use kenning::config::{Config, Settings};
-use kenning::serve::serve;
 use kenning_model::{Event, PlainLines, Progress, PullOptions, Source};
 use kenning_runtime::compiler;
 use tokio::runtime::Runtime;
+
+use crate::config::{Config, Settings};
+use crate::serve::serve;
 
 /// A knowledge base for agents: stores facts and finds them by meaning, with logic that runs in
 /// a sandbox
@@ -101,8 +102,20 @@ enum Model {
     },
 }
 
-/// Runs the command that the process arguments name.
-pub(crate) fn run() -> anyhow::Result<ExitCode> {
+/// Runs the command that the process arguments name, and prints its error, if there is one.
+pub fn main() -> ExitCode {
+    // No HTTP client of this process works before this.
+    kenning_model::install_tls_provider();
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&format!("kenning: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let mut definition = environment::without_empty_variables(Cli::command());
     let matches = definition.get_matches_mut();
     let warnings = environment::warnings(&Cli::command());
@@ -161,7 +174,7 @@ fn complain_of(warnings: &[String]) {
 
 fn check_settings(config: &Config) -> anyhow::Result<ExitCode> {
     complain_of(&config.warnings);
-    runtime()?.block_on(kenning::config::check(config))?;
+    runtime()?.block_on(crate::config::check(config))?;
     output::print(&format!("{config}the configuration is valid\n"))?;
     Ok(ExitCode::SUCCESS)
 }

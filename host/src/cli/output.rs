@@ -27,7 +27,7 @@ pub(super) fn print_json(json: &str) -> anyhow::Result<()> {
 }
 
 /// Prints a message to standard error, if there is one.
-pub(crate) fn complain(message: &str) {
+pub(super) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "{}", clean_lines(message));
 }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use kenning::serve::RESTORING;
 use kenning_backup::{Manifest, Reader, verify};
 use kenning_storage::{
     DocumentName, Layout, OpenError, Restored, Restorer, Storage, StorageLimits,
@@ -16,6 +15,7 @@ use kenning_storage::{
 use serde_json::json;
 
 use super::storage::StorageFlags;
+use crate::serve::RESTORING;
 
 pub(super) const HELP: &str = "\
 Examples:

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kenning::config::{Config, LayoutWord, Settings};
 use kenning_storage::Layout;
+
+use crate::config::{Config, LayoutWord, Settings};
 
 /// Which storage; the same settings as `kenning serve` has.
 #[derive(Args)]

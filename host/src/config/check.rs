@@ -68,6 +68,7 @@ impl fmt::Display for Config {
             Some(keys) => format!("required, with {} admin keys", keys.count()),
         };
         let jwt = self.tokens.as_ref().map(|tokens| format!("{}, {}", tokens.issuer, tokens.jwks));
+        let otlp = self.otlp.as_ref().map(|otlp| without_password(otlp.endpoint.as_str()));
         let embedder = match &self.embedder {
             EmbedderChoice::Local => "local",
             EmbedderChoice::Hash => "hash",
@@ -84,6 +85,7 @@ impl fmt::Display for Config {
             ("log", self.log.clone()),
             ("keys", keys),
             ("jwt", jwt.unwrap_or_else(|| "none".to_owned())),
+            ("otlp", otlp.unwrap_or_else(|| "none".to_owned())),
         ];
         rows.iter().try_for_each(|(name, value)| writeln!(f, "{name:9} {}", sanitize(value)))
     }
@@ -141,7 +143,8 @@ pub(super) fn exposed(path: &Path, file: &Settings) -> Option<String> {
     let has_password = |address: &String| address.contains('@') || address.contains("pass");
     let holds_secret = file.admin_key.is_some()
         || file.storage.as_ref().is_some_and(has_password)
-        || file.embedder.as_ref().is_some_and(has_password);
+        || file.embedder.as_ref().is_some_and(has_password)
+        || file.otlp.endpoint.as_ref().is_some_and(has_password);
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     (holds_secret && mode & 0o077 != 0).then(|| {
         format!(

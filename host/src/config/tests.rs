@@ -45,7 +45,7 @@ fn the_keys_of_the_file_have_the_names_of_the_flags() {
     let command = Settings::augment_args(clap::Command::new("serve"));
     for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
         // No value of all these types: what is refused is the value, and never the name.
-        let flag = flag.replace("jwt-", "jwt.");
+        let flag = flag.replace("jwt-", "jwt.").replace("otlp-", "otlp.");
         let refused = toml::from_str::<Settings>(&format!("{flag} = [[]]")).unwrap_err();
         assert!(!refused.message().contains("unknown field"), "{flag}: {refused}");
     }

@@ -7,11 +7,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::Feeds;
-use crate::http::{BodyBudget, Imports, OriginPolicy, Uploads};
+use crate::http::{BodyBudget, Imports, Observing, OriginPolicy, Uploads};
 use crate::journal::{Audit, Failures};
 use crate::kb::Kb;
 use crate::proxies::TrustedProxies;
 use crate::swap::Swapper;
+use crate::telemetry::measure_process;
 use crate::tls::Tls;
 use kenning_core::limits::Limits;
 
@@ -47,8 +48,23 @@ pub struct App {
     pub feeds: Arc<Feeds>,
     /// Cancelled when the server begins to stop.
     pub stopping: CancellationToken,
+    /// Traces, the log of requests, figures by tenant.
+    pub observing: Observing,
     /// Whether `/metrics` names extensions.
     pub metrics_by_extension: bool,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
+}
+
+impl App {
+    /// What `/metrics` says now.
+    pub fn render_metrics(&self) -> String {
+        self.kb.measure();
+        if self.metrics_by_extension {
+            self.kb.measure_extensions();
+        }
+        measure_process();
+        metrics::gauge!("kenning_bodies_bytes").set(self.bodies.reserved() as f64);
+        self.metrics.render()
+    }
 }

@@ -11,12 +11,14 @@ use kenning_storage::{Revision, TenantId};
 
 use super::access::Needs;
 use super::answer::Refusal;
+use super::observed::Asker;
 use super::request::RequestId;
 use crate::http::App;
 use crate::kb::Caller;
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::DEFAULT_TENANT;
 use kenning_tenants::{Credential, Permit, Principal, Scope, Tenants};
+use kenning_trace::TraceContext;
 
 const TENANT: &str = "x-kenning-tenant";
 const TIMEOUT: &str = "x-kenning-timeout-ms";
@@ -34,6 +36,8 @@ pub(crate) struct Who {
     /// The key or token that it came with, on a server with keys.
     key: Option<Arc<str>>,
     request_id: Option<Arc<str>>,
+    /// Where in the request's trace its handler is.
+    trace: Option<TraceContext>,
 }
 
 impl Who {
@@ -75,8 +79,9 @@ impl Who {
         let time = self.timeout.map_or(limit, |timeout| timeout.min(limit));
         let permit = self.permit.clone();
         let (min_revision, request_id) = (self.min_revision, self.request_id.clone());
+        let trace = self.trace.clone();
         let caller = Caller::within(self.tenant.clone(), time);
-        Caller { permit, min_revision, request_id, ..caller }
+        Caller { permit, min_revision, request_id, trace, ..caller }
     }
 }
 
@@ -87,6 +92,8 @@ impl FromRequestParts<Arc<App>> for Who {
         let tenants = app.kb.tenants();
         let (needs, asked) = Needs::of_request(parts)?;
         let (tenant, credential) = tenant(&parts.headers, tenants).await?;
+        let key_id = credential.as_ref().and_then(|credential| credential.key_id.as_deref());
+        Asker::note(&parts.extensions, Some(&tenant), key_id);
         if let (Some(credential), Needs::Scope(scope)) = (&credential, needs) {
             credential.check(scope, &asked)?;
         }
@@ -97,7 +104,8 @@ impl FromRequestParts<Arc<App>> for Who {
         let permit = tenants.admit(&tenant, credential.as_ref(), timeout).await?.map(Arc::new);
         let request_id = parts.extensions.get::<RequestId>();
         let request_id = request_id.and_then(|RequestId(id)| id.to_str().ok()).map(Arc::from);
-        Ok(Self { tenant, timeout, permit, min_revision, key, request_id })
+        let trace = kenning_trace::current();
+        Ok(Self { tenant, timeout, permit, min_revision, key, request_id, trace })
     }
 }
 

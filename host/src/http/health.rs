@@ -56,7 +56,7 @@ pub(super) async fn healthz() -> impl IntoResponse {
 
 /// Metrics in Prometheus' text format
 ///
-/// No label names a tenant, unless the server was told to name extensions.
+/// No label names a tenant, unless the server was told to name extensions or tenants.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -66,12 +66,7 @@ pub(super) async fn healthz() -> impl IntoResponse {
     responses((status = 200, description = "Metrics.", body = String, content_type = "text/plain")),
 )]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    app.kb.measure();
-    if app.metrics_by_extension {
-        app.kb.measure_extensions();
-    }
-    metrics::gauge!("kenning_bodies_bytes").set(app.bodies.reserved() as f64);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.render_metrics())
 }
 
 /// This document

@@ -2,6 +2,7 @@
 //! group of routes, or something that all of them share.
 
 mod access;
+mod access_log;
 mod admin;
 mod answer;
 mod app;
@@ -25,6 +26,7 @@ mod import;
 mod lines;
 mod matching;
 mod mcp;
+mod observed;
 mod openapi;
 mod request;
 mod router;
@@ -41,6 +43,7 @@ pub use body_budget::BodyBudget;
 pub(crate) use facts::id_of_key;
 pub use import::Imports;
 pub(crate) use matching::filter;
+pub use observed::Observing;
 pub use router::{router, without_place};
 pub use same_origin::OriginPolicy;
 pub(crate) use search::Request as SearchRequest;

@@ -3,18 +3,22 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue};
+use kenning_trace::{Kind, OpenSpan, TraceContext};
 use tracing::Instrument;
+use tracing::field::Empty;
 use uuid::Uuid;
 
+use super::access_log::{self, Line};
 use super::answer::{Failed, Refusal};
 use super::body::discard;
 use super::client::Client;
+use super::observed::{Asker, method_label};
 use crate::http::App;
 use crate::journal::FailedRequest;
 use crate::server::{Peer, Rejection};
@@ -36,31 +40,116 @@ pub(super) async fn observe(
     let client = Client::of(peer, request.headers(), &app.proxies);
     let from = client.address;
     request.extensions_mut().insert(client);
-    let method = request.method().clone();
+    let method = method_label(request.method());
     // The route, not the path: a path holds ids and would be a metric label each.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
-    let route = route.to_string();
+    let route: Arc<str> = route.into();
+    let asker = app.observing.asker();
+    if let Some(asker) = &asker {
+        request.extensions_mut().insert(asker.clone());
+    }
+    let trace = app.observing.trace(request.headers());
+    let server = begin_span(trace.as_ref(), method, &route, &id);
     // At the level of errors, so that their lines name the request whatever the filter.
-    let span = tracing::error_span!("request", id = %id.to_str().unwrap_or_default());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let span = tracing::error_span!("request", id = %text(&id), trace_id = Empty);
+    let trace_id = trace.as_ref().map(|trace| trace.trace_id().to_string());
+    if let Some(trace_id) = &trace_id {
+        span.record("trace_id", trace_id.as_str());
+    }
+    let line = asker.clone().filter(|_| app.observing.access_log).map(|asker| Line {
+        begun,
+        method,
+        route: route.clone(),
+        request_id: text(&id).to_owned(),
+        trace_id: trace_id.clone(),
+        peer: from,
+        asker,
+        received: Arc::default(),
+        status: None,
+        sent: 0,
+    });
+    if let Some(line) = &line {
+        let received = line.received.clone();
+        request = request.map(|body| access_log::received(body, received));
+    }
+    let here = server.as_ref().map(OpenSpan::context).or(trace);
+    let answering = next.run(request).instrument(span.clone());
+    let mut response = kenning_trace::within(here, answering).await;
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
     span.in_scope(|| {
         let duration_us = elapsed.as_micros() as u64;
         let from = from.map_or("unix".into(), |address| address.to_string());
-        tracing::debug!(%method, route, status, duration_us, from, "answered");
+        tracing::debug!(method, route = &*route, status, duration_us, from, "answered");
     });
-    if let Some(Failed(error)) = response.extensions().get() {
-        let (id, method) = (id.to_str().unwrap_or_default(), method.as_str());
-        let failed = FailedRequest { id, method, route: &route, took: elapsed, error };
+    let failed = response.extensions().get::<Failed>().map(|Failed(error)| error.clone());
+    if let Some(error) = &failed {
+        let (id, trace_id) = (text(&id), trace_id.as_deref());
+        let failed = FailedRequest { id, trace_id, method, route: &route, took: elapsed, error };
         app.failures.add(&failed);
     }
-    metrics::histogram!("kenning_http_seconds", "route" => route.clone())
-        .record(elapsed.as_secs_f64());
-    let status = status.to_string();
-    metrics::counter!("kenning_http_requests_total", "route" => route, "status" => status)
-        .increment(1);
+    let tenant = asker.as_ref().and_then(Asker::tenant);
+    let labels = app.observing.tenants.as_ref();
+    if let (Some(mut span), failed) = (server, failed) {
+        span.set("http.response.status_code", u64::from(status));
+        if let Some(tenant) = tenant.filter(|_| labels.is_some()) {
+            span.set("kenning.tenant", tenant.to_owned());
+        }
+        if status >= 500 {
+            span.fail(failed.map_or("error", |error| error.code.as_str()));
+        }
+    }
+    let label = labels.zip(tenant).map(|(labels, tenant)| labels.label(tenant));
+    count(method, &route, status, elapsed, label);
+    if let Some(mut line) = line {
+        line.status = Some(status);
+        response = response.map(|body| access_log::sent(body, line));
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// The span of a request; `None` if it is not recorded.
+fn begin_span(
+    trace: Option<&TraceContext>,
+    method: &'static str,
+    route: &str,
+    id: &HeaderValue,
+) -> Option<OpenSpan> {
+    let trace = trace.filter(|trace| trace.is_sampled())?;
+    let mut span = trace.begin(format!("{method} {route}"), Kind::Server)?;
+    span.set("http.request.method", method);
+    span.set("http.route", route.to_owned());
+    span.set("kenning.request_id", text(id).to_owned());
+    Some(span)
+}
+
+/// Counts an answer; with `tenant`, its tenant's, too.
+fn count(
+    method: &'static str,
+    route: &Arc<str>,
+    status: u16,
+    took: Duration,
+    tenant: Option<String>,
+) {
+    let (route, status) = (route.to_string(), status.to_string());
+    if let Some(tenant) = tenant {
+        metrics::histogram!("kenning_tenant_seconds", "tenant" => tenant.clone())
+            .record(took.as_secs_f64());
+        metrics::counter!(
+            "kenning_tenant_requests_total", "tenant" => tenant, "status" => status.clone()
+        )
+        .increment(1);
+    }
+    metrics::histogram!("kenning_http_seconds", "method" => method, "route" => route.clone())
+        .record(took.as_secs_f64());
+    metrics::counter!(
+        "kenning_http_requests_total", "method" => method, "route" => route, "status" => status
+    )
+    .increment(1);
+}
+
+fn text(id: &HeaderValue) -> &str {
+    id.to_str().unwrap_or_default()
 }
 
 /// The id of a request, for whoever handles it.

@@ -29,6 +29,8 @@ const DETAILS: [&str; 8] =
 pub struct FailedRequest<'a> {
     /// The id in `x-request-id`.
     pub id: &'a str,
+    /// The id of its trace, if it is part of one.
+    pub trace_id: Option<&'a str>,
     /// The HTTP method.
     pub method: &'a str,
     /// The route.
@@ -43,6 +45,9 @@ pub struct FailedRequest<'a> {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct FailureRecord {
     request_id: String,
+    /// Missing where the request was part of no trace, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
     time: String,
     host: String,
     method: String,
@@ -166,7 +171,7 @@ impl FailureRecord {
     }
 
     fn new(failed: &FailedRequest<'_>, host: &str) -> Self {
-        let FailedRequest { id, method, route, took, error } = failed;
+        let FailedRequest { id, trace_id, method, route, took, error } = failed;
         let body = error.body();
         let blame = body["blame"].as_str().unwrap_or_default().to_string();
         let served_by = error.served_by.as_ref().map(|served_by| {
@@ -178,6 +183,7 @@ impl FailureRecord {
         });
         Self {
             request_id: (*id).to_string(),
+            trace_id: trace_id.map(str::to_owned),
             time: now(),
             host: host.to_string(),
             method: (*method).to_string(),
@@ -232,7 +238,8 @@ mod tests {
 
     fn add(failures: &Failures, id: &str, error: &Error) {
         let took = Duration::from_millis(3);
-        failures.add(&FailedRequest { id, method: "GET", route: "/v1/facts", took, error });
+        let (trace_id, method, route) = (None, "GET", "/v1/facts");
+        failures.add(&FailedRequest { id, trace_id, method, route, took, error });
     }
 
     #[tokio::test]
@@ -290,8 +297,9 @@ mod tests {
         let secret = "the text of a fact";
         let error = Error::new(Code::StorageUnavailable, secret)
             .with_details(json!({ "limit": "facts", "proof": { "reasons": [secret] } }));
-        let (id, method, route, took) = ("a", "GET", "/v1/facts", Duration::ZERO);
-        let failed = FailedRequest { id, method, route, took, error: &error };
+        let (id, trace_id, method, route) = ("a", None, "GET", "/v1/facts");
+        let took = Duration::ZERO;
+        let failed = FailedRequest { id, trace_id, method, route, took, error: &error };
         let record = serde_json::to_string(&FailureRecord::new(&failed, "one")).unwrap();
         assert!(record.contains("facts") && !record.contains(secret), "{record}");
     }

@@ -7,6 +7,7 @@ use kenning_core::provenance::ServedBy;
 use kenning_runtime::{CallerIdentity, Priority, RequestContext, Verb};
 use kenning_storage::{Revision, TenantId};
 use kenning_tenants::{Credential, Permit, Tenants};
+use kenning_trace::TraceContext;
 
 /// Who calls, and when the response is due.
 #[derive(Clone, Debug)]
@@ -25,14 +26,16 @@ pub struct Caller {
     pub verb: Option<Verb>,
     /// The id of the request that the call is part of.
     pub request_id: Option<Arc<str>>,
+    /// Where in the request's trace the call is.
+    pub trace: Option<TraceContext>,
 }
 
 impl Caller {
     /// A caller that waits for `time`.
     pub fn within(tenant: TenantId, time: Duration) -> Self {
         let (deadline, priority) = (Instant::now() + time, Priority::Interactive);
-        let (permit, min_revision, verb, request_id) = Default::default();
-        Self { tenant, deadline, priority, permit, min_revision, verb, request_id }
+        let (permit, min_revision, verb, request_id, trace) = Default::default();
+        Self { tenant, deadline, priority, permit, min_revision, verb, request_id, trace }
     }
 
     /// The same for a call that is part of `verb`.

@@ -348,6 +348,8 @@ impl Kb {
                     (pipeline.ended(), done)
                 }
             });
+        // A streamed answer calls outside of its request's task.
+        let session = kenning_trace::within(caller.trace.clone(), session);
         let outcome = tokio::select! {
             outcome = session => outcome,
             () = running.ended() => {

@@ -99,6 +99,10 @@ impl Kb {
         metrics::gauge!("kenning_indexes_loading").set(held.loading as f64);
         let behind = indexes.applied().tenants_behind();
         metrics::gauge!("kenning_index_tenants_behind").set(behind as f64);
+        let pending = facts.saturating_sub(vectors);
+        metrics::gauge!("kenning_index_pending_facts").set(pending as f64);
+        let lag = indexes.applied().changes_behind();
+        metrics::gauge!("kenning_index_lag_changes").set(lag as f64);
     }
 
     /// Sets the metrics of each extension that is loaded, which name its tenant.

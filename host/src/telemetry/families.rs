@@ -12,7 +12,13 @@ enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 const FAMILIES: &[(&str, Kind, &str)] = &[
+    (
+        "kenning_admission_seconds",
+        Histogram,
+        "Time that calls waited for a permit, of those that did.",
+    ),
     ("kenning_bodies_bytes", Gauge, "Bytes of bodies that requests and responses hold."),
+    ("kenning_build_info", Gauge, "1, with the version that runs."),
     ("kenning_changes_sent_total", Counter, "Changes sent to those who follow them."),
     ("kenning_connections_refused_total", Counter, "Connections refused for want of room."),
     ("kenning_dead_letters_total", Counter, "Changes that an extension did not take."),
@@ -31,8 +37,8 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     ("kenning_guest_seconds", Histogram, "Time of a guest call without its imports."),
     ("kenning_hook_failures_total", Counter, "Hooks that failed, by hook."),
     ("kenning_hooks_left_out_total", Counter, "Hooks that failed and were left out, by hook."),
-    ("kenning_http_requests_total", Counter, "Requests answered, by route and status."),
-    ("kenning_http_seconds", Histogram, "Time to answer a request, by route."),
+    ("kenning_http_requests_total", Counter, "Requests answered, by method, route and status."),
+    ("kenning_http_seconds", Histogram, "Time to answer a request, by method and route."),
     ("kenning_import_seconds", Histogram, "Time that a guest call spent in imports."),
     ("kenning_index_budget_bytes", Gauge, "Memory that the indexes of all tenants may take."),
     ("kenning_index_bytes", Gauge, "Memory that the indexes of all tenants take."),
@@ -40,6 +46,12 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     ("kenning_index_facts", Gauge, "Facts in the indexes of all tenants."),
     ("kenning_index_load_seconds", Histogram, "Time from an index's first use until it is loaded."),
     ("kenning_index_loads_total", Counter, "Indexes loaded."),
+    (
+        "kenning_index_lag_changes",
+        Gauge,
+        "Changes of other hosts that are missing here for too long.",
+    ),
+    ("kenning_index_pending_facts", Gauge, "Facts in the indexes that have no vectors yet."),
     (
         "kenning_index_tenants_behind",
         Gauge,
@@ -50,9 +62,14 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     ("kenning_indexes_ready", Gauge, "Indexes that are loaded."),
     ("kenning_log_lines_lost_total", Counter, "Lines of the log that could not be written."),
     ("kenning_lost_facts_total", Counter, "Facts that storage no longer has."),
+    ("kenning_otlp_failures_total", Counter, "Requests that the OTLP collector did not take."),
     ("kenning_promotion_seconds", Histogram, "Time to promote a generation."),
     ("kenning_quarantines_total", Counter, "Guests put into quarantine, by kind."),
     ("kenning_quota_exceeded_total", Counter, "Requests refused by a quota, by quota."),
+    ("kenning_redis_connections", Gauge, "Connections to Redis, also those that are being made."),
+    ("kenning_redis_connects_total", Counter, "Attempts to connect to Redis, by result."),
+    ("kenning_redis_failures_total", Counter, "Round trips to Redis that failed, by kind."),
+    ("kenning_redis_seconds", Histogram, "Time of a round trip to Redis, by effect."),
     ("kenning_rollbacks_total", Counter, "Generations rolled back automatically, by kind."),
     ("kenning_runtime_stall_seconds", Histogram, "How late a timer of the runtime fired."),
     (
@@ -61,6 +78,8 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
         "Calls that went by guests or keys no longer in force, and were repeated or refused.",
     ),
     ("kenning_subscribers", Gauge, "Callers who follow a tenant's changes."),
+    ("kenning_tenant_requests_total", Counter, "Requests answered, by tenant and status."),
+    ("kenning_tenant_seconds", Histogram, "Time to answer a request, by tenant."),
     (
         "kenning_tls_certificate_expires_seconds",
         Gauge,
@@ -68,9 +87,20 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     ),
     ("kenning_tls_certificate_loads_total", Counter, "Changed certificates, by result."),
     ("kenning_tls_handshakes_failed_total", Counter, "Connections whose TLS handshake failed."),
+    ("kenning_trace_spans_dropped_total", Counter, "Spans that the OTLP collector never got."),
     ("kenning_unreadable_records_total", Counter, "Records that could not be read."),
     ("kenning_wait_seconds", Histogram, "Time that a guest waited for one answer, by what of."),
     ("kenning_withheld_facts_total", Counter, "Facts withheld for what a guest made of them."),
+    ("process_cpu_seconds_total", Counter, "Processor time of this process, in whole seconds."),
+    ("process_max_fds", Gauge, "Files that this process may have open."),
+    ("process_open_fds", Gauge, "Files that this process has open."),
+    ("process_resident_memory_bytes", Gauge, "Memory of this process."),
+    (
+        "process_start_time_seconds",
+        Gauge,
+        "When this process began to serve, in seconds since 1970.",
+    ),
+    ("process_threads", Gauge, "Threads of this process."),
 ];
 
 /// Gives every family its text.

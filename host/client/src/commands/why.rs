@@ -42,6 +42,9 @@ fn rows(known: &Value) -> Vec<Row> {
         rows.push(("", format!("{name}: {}", text(value))));
     }
     rows.push(("took", format!("{} ms", known["took_ms"])));
+    if known["trace_id"].is_string() {
+        rows.push(("trace", text(&known["trace_id"])));
+    }
     if known["call"].is_object() {
         rows.extend(call_rows(&known["call"]));
     }

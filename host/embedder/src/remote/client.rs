@@ -27,6 +27,10 @@ const CONCLUSIVE: Duration = Duration::from_millis(500);
 /// OpenAI's more exact addition to `Retry-After`.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
 
+/// W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+
 /// The API key for a remote embedder. It is never printed.
 #[derive(Clone)]
 pub struct Key(HeaderValue);
@@ -151,6 +155,13 @@ impl Client {
             .body(body.to_string());
         if let Some(Key(key)) = &self.key {
             request = request.header(AUTHORIZATION, key.clone());
+        }
+        // What it does for this request is part of the same trace.
+        if let Some(context) = kenning_trace::current() {
+            request = request.header(TRACEPARENT, context.traceparent());
+            if let Some(state) = context.trace_state() {
+                request = request.header(TRACESTATE, state);
+            }
         }
         let response = request.send().await.map_err(|error| connection(&error))?;
         let status = response.status();

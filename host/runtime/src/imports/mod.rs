@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use kenning_bindings::kenning::knowledge::types;
 use kenning_storage::{FactId, StorageError};
+use kenning_trace::{Kind, OpenSpan};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::context::TokioContext;
@@ -70,7 +71,8 @@ pub(crate) use answer;
 impl types::Host for State {}
 
 impl State {
-    /// Counts one call to an import. Returns its recorded answer if the call is a replay.
+    /// Counts one call to an import, and begins its span. Returns its recorded answer if the call
+    /// is a replay.
     fn enter<T: DeserializeOwned + Debug>(
         &mut self,
         import: &'static str,
@@ -82,6 +84,7 @@ impl State {
             let (allowed, used) = (u64::from(allowed), u64::from(self.host_calls));
             return Err(GuestLimit { limit: "host_calls", allowed, used }.into());
         }
+        self.import = self.trace.as_ref().and_then(|trace| trace.begin(import, Kind::Internal));
         match &mut self.witness {
             Witness::Nobody => Ok(None),
             Witness::Recorder(recorder) => {
@@ -98,8 +101,9 @@ impl State {
         }
     }
 
-    /// Notes the answer to the last call of an import, if the call is recorded.
+    /// Ends the span of the last call of an import, and notes its answer, if the call is recorded.
     fn note_answer(&mut self, answer: &impl Serialize) {
+        self.import = None;
         if let Witness::Recorder(recorder) = &mut self.witness {
             recorder.end(answer, self.fuel.in_host());
         }
@@ -125,6 +129,8 @@ impl State {
     async fn wait<T>(&mut self, on: Waiting, work: impl Future<Output = T>) -> T {
         let begun = Instant::now();
         self.waiting = on;
+        let here = self.import.as_ref().map(OpenSpan::context).or_else(|| self.trace.clone());
+        let work = kenning_trace::within(here, work);
         let answer = TokioContext::new(work, self.services.io.clone()).await;
         self.waiting = Waiting::Nothing;
         let waited = begun.elapsed();

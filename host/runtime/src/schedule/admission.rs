@@ -81,7 +81,10 @@ impl Admission {
         let overloaded = |limit, allowed| CallError::Overloaded { limit, allowed };
         let queued = self.queue.try_acquire();
         let _queued = queued.map_err(|_| overloaded("guests_waiting", self.waiting))?;
-        match timeout(self.wait.min(left), self.permits.acquire(tenant)).await {
+        let begun = Instant::now();
+        let acquired = timeout(self.wait.min(left), self.permits.acquire(tenant)).await;
+        metrics::histogram!("kenning_admission_seconds").record(begun.elapsed().as_secs_f64());
+        match acquired {
             Ok(permit) => Ok(permit),
             Err(_) if self.permits.is_at_limit(tenant) => {
                 Err(overloaded("guests_per_tenant", self.per_tenant))

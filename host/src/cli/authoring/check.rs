@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use kenning::config::{Config, Settings};
 use kenning_client::sanitize;
 use kenning_runtime::compat::{ComponentKind, Report, check};
 
 use crate::cli::output;
+use crate::config::{Config, Settings};
 
 /// Prefix of the imports that the runtimes of languages need. They require no grant.
 const WASI: &str = "wasi:";

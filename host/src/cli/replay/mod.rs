@@ -78,7 +78,7 @@ pub(super) async fn run(replay: Replay) -> anyhow::Result<ExitCode> {
         },
     };
     let saved = save.map(|project| write(&project, &recording, &document)).transpose()?;
-    let replayed = kenning::replay::run(data_dir, recording.clone(), component.clone()).await?;
+    let replayed = crate::replay::run(data_dir, recording.clone(), component.clone()).await?;
     let backtrace = symbols::backtrace(&component, &replayed.frames);
     let is_other = kenning_runtime::compiler::digest(&component) != recording.digest;
     match connection.json {

@@ -56,6 +56,9 @@ pub(super) struct RequestInPath {
 #[expect(dead_code, reason = "describes `journal::FailureRecord`")]
 struct FailedRequest {
     request_id: String,
+    /// Of the trace that the request was part of, if it was part of one.
+    #[schema(nullable = false)]
+    trace_id: Option<String>,
     #[schema(format = DateTime)]
     time: String,
     /// The host that answered it.

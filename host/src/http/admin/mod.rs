@@ -36,6 +36,7 @@ use kenning_storage::TenantId;
 use super::access::Needs;
 use super::answer::Refusal;
 use super::auth::{asked_time, authenticate, check_named, forbidden};
+use super::observed::Asker;
 use crate::http::App;
 use kenning_tenants::{Credential, Permit, Principal, Scope};
 
@@ -110,6 +111,7 @@ impl Admin {
             let message = format!("{asked} needs the admin key; this is a tenant's {kind}");
             return Err(forbidden(&message));
         }
+        Asker::note(&parts.extensions, Some(&credential.tenant), credential.key_id.as_deref());
         check_named(&parts.headers, &credential)?;
         if tenant_in_path(parts, app).await.as_deref() != Some(credential.tenant.as_str()) {
             let kind = credential.kind();
@@ -153,6 +155,7 @@ impl FromRequestParts<Arc<App>> for Admin {
         }
         match authenticate(&parts.headers, tenants).await? {
             Principal::Operator(id) => {
+                Asker::note(&parts.extensions, None, Some(id.as_str()));
                 let name = "the admin key".to_owned();
                 Ok(Self { name, key_id: Some(id), tenant: None })
             }

@@ -159,6 +159,7 @@ fn events(waiting: Waiting) -> impl Stream<Item = Result<Bytes, axum::Error>> {
 struct Origin {
     app: Arc<App>,
     id: String,
+    trace_id: Option<String>,
     method: String,
     route: String,
 }
@@ -169,7 +170,8 @@ impl Origin {
         let id = extensions.get().and_then(|RequestId(id)| id.to_str().ok());
         let route = extensions.get().map_or("none", MatchedPath::as_str);
         let method = request.method().to_string();
-        Self { app, id: id.unwrap_or_default().into(), method, route: route.into() }
+        let trace_id = kenning_trace::current().map(|trace| trace.trace_id().to_string());
+        Self { app, id: id.unwrap_or_default().into(), trace_id, method, route: route.into() }
     }
 
     /// The event with the answer. A failure is put on record here: the stream's own status is 200.
@@ -177,8 +179,8 @@ impl Origin {
         let (parts, body) = response.into_parts();
         if let Some(Failed(error)) = parts.extensions.get() {
             let (id, method, route) = (&*self.id, &*self.method, &*self.route);
-            let took = since.elapsed();
-            self.app.failures.add(&FailedRequest { id, method, route, took, error });
+            let (trace_id, took) = (self.trace_id.as_deref(), since.elapsed());
+            self.app.failures.add(&FailedRequest { id, trace_id, method, route, took, error });
         }
         let body = axum::body::to_bytes(body, usize::MAX).await?;
         let body = serde_json::from_slice(&body).map_err(axum::Error::new)?;

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
+use kenning_trace::Kind;
 use redb::{ReadTransaction, ReadableTable};
 
 use super::changes::{New, append};
@@ -100,6 +101,7 @@ impl Embedded {
         if ids.len() > READ_HERE {
             return None;
         }
+        let _span = kenning_trace::begin("facts.redb read", Kind::Client);
         let read = |tx: &ReadTransaction| hashes(tx, tenant, ids, max_bytes.min(BYTES_HERE));
         self.handle.read_at_once(read).filter(|hashes| hashes.len() == ids.len())
     }

@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use kenning_trace::Kind;
 use redb::ReadTransaction;
 use tokio::time::timeout_at;
 
@@ -104,6 +105,7 @@ impl Embedded {
         end: Instant,
         read: impl FnOnce(&ReadTransaction) -> Result<T, TransactionError> + Send + 'static,
     ) -> Result<T, StorageError> {
+        let _span = kenning_trace::begin("facts.redb read", Kind::Client);
         let handle = Arc::clone(&self.handle);
         let task = tokio::task::spawn_blocking(move || handle.read(read));
         match timeout_at(end.into(), task).await {
@@ -120,6 +122,7 @@ impl Embedded {
         deadline: Instant,
     ) -> Result<Vec<Option<Revision>>, StorageError> {
         let end = self.limits.end(deadline)?;
+        let _span = kenning_trace::begin("facts.redb write", Kind::Client);
         self.writer.submit(request, end).await
     }
 }

@@ -49,9 +49,13 @@ impl Connection {
         };
         let (report, state) = watch::channel(State::Connecting);
         tokio::spawn(async move {
+            let made = target.connect(config).await;
+            let result = if made.is_ok() { "made" } else { "failed" };
+            metrics::counter!("kenning_redis_connects_total", "result" => result).increment(1);
             // If nobody is waiting any more, dropping the result closes the connection.
-            let _ = report.send(target.connect(config).await.map_or_else(State::Failed, State::Up));
+            let _ = report.send(made.map_or_else(State::Failed, State::Up));
         });
+        metrics::gauge!("kenning_redis_connections").increment(1.0);
         let activity = Activity { last_reply: Instant::now(), silent_since: None, outstanding: 0 };
         Self { state, is_closed, activity: Mutex::new(activity) }
     }
@@ -113,6 +117,12 @@ impl Connection {
 
     fn activity(&self) -> MutexGuard<'_, Activity> {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        metrics::gauge!("kenning_redis_connections").decrement(1.0);
     }
 }
 

@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
+use kenning_trace::{Kind, OpenSpan};
+use redis::{Arg, Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::Place;
@@ -131,6 +132,25 @@ impl Pool {
         effect: Effect,
         end: Instant,
     ) -> Result<Vec<Value>, StorageError> {
+        let _span = round_trip(pipeline, effect);
+        let begun = Instant::now();
+        let replied = self.send(pipeline, size, effect, end).await;
+        // What is awaited says nothing of Redis.
+        if size != Size::Waiting {
+            let effect = if effect == Effect::Read { "read" } else { "write" };
+            metrics::histogram!("kenning_redis_seconds", "effect" => effect)
+                .record(begun.elapsed().as_secs_f64());
+        }
+        replied
+    }
+
+    async fn send(
+        &self,
+        pipeline: &Pipeline,
+        size: Size,
+        effect: Effect,
+        end: Instant,
+    ) -> Result<Vec<Value>, StorageError> {
         let waiting;
         let slot = match size {
             Size::Small => self.small.next(),
@@ -148,7 +168,11 @@ impl Pool {
             }
             result => result,
         }
-        .map_err(|failure| failure.into_error(effect))
+        .map_err(|failure| {
+            metrics::counter!("kenning_redis_failures_total", "kind" => failure.kind())
+                .increment(1);
+            failure.into_error(effect)
+        })
     }
 
     async fn attempt(
@@ -279,6 +303,16 @@ enum Failure {
 }
 
 impl Failure {
+    /// Its kind, in metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Unreachable(_) => "unreachable",
+            Self::Broken(_) => "broken",
+            Self::Late => "late",
+        }
+    }
+
     fn into_error(self, effect: Effect) -> StorageError {
         let outcome_unknown = effect == Effect::Write;
         match self {
@@ -289,6 +323,20 @@ impl Failure {
             Self::Unreachable(error) => error,
         }
     }
+}
+
+/// The span of a round trip, with the name of its first command and never a key.
+fn round_trip(pipeline: &Pipeline, effect: Effect) -> Option<OpenSpan> {
+    let mut span = kenning_trace::begin("redis", Kind::Client)?;
+    span.set("db.system.name", "redis");
+    span.set("db.operation.batch.size", pipeline.len() as u64);
+    if let Some(Arg::Simple(name)) =
+        pipeline.cmd_iter().next().and_then(|cmd| cmd.args_iter().next())
+    {
+        span.set("db.operation.name", String::from_utf8_lossy(name).into_owned());
+    }
+    span.set("kenning.effect", if effect == Effect::Read { "read" } else { "write" });
+    Some(span)
 }
 
 fn is_read_only(reply: &Value) -> bool {

@@ -1,0 +1,173 @@
+//! `[otlp]`: where traces and metrics are sent, by the OpenTelemetry protocol.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use kenning_client::secret;
+use reqwest::Url;
+use serde::Deserialize;
+
+/// The headers of each request, `NAME=VALUE` and separated by commas. There is no flag for them:
+/// every user of the machine can read command lines.
+const HEADERS: &str = "KENNING_OTLP_HEADERS";
+
+/// The names that OpenTelemetry gives to these variables; ours win.
+const STANDARD_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const STANDARD_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+
+/// How often metrics are sent.
+const METRICS_SECONDS: u64 = 60;
+
+/// The longest that metrics may wait: a day.
+const MOST_SECONDS: u64 = 24 * 60 * 60;
+
+/// Flags and variables that begin with `otlp`, and keys of the table `[otlp]` without.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct OtlpSettings {
+    /// Send traces and metrics to this collector, by OTLP over HTTP (protobuf), such as
+    /// http://127.0.0.1:4318. OTEL_EXPORTER_OTLP_ENDPOINT names it, too
+    #[arg(
+        long = "otlp-endpoint",
+        env = "KENNING_OTLP_ENDPOINT",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub endpoint: Option<String>,
+
+    /// The share of the requests that are traced, from 0 to 1, of those whose callers do not say
+    /// in traceparent whether they are [default: 1]
+    #[arg(long = "otlp-sample", env = "KENNING_OTLP_SAMPLE", value_name = "SHARE")]
+    pub sample: Option<f64>,
+
+    /// How often metrics are sent; 0 for never [default: 60]
+    #[arg(long = "otlp-metrics-seconds", env = "KENNING_OTLP_METRICS_SECONDS", value_name = "N")]
+    #[serde(alias = "metrics-seconds")]
+    pub metrics_seconds: Option<u64>,
+}
+
+/// Where traces and metrics are sent, and which.
+#[derive(Clone, Debug)]
+pub struct Otlp {
+    /// The collector, to whose path `v1/traces` and `v1/metrics` are added.
+    pub endpoint: Url,
+    /// The headers of each request. They are never printed.
+    pub headers: HeaderMap,
+    /// The share of the requests that are traced, from 0 to 1.
+    pub sample: f64,
+    /// How often metrics are sent; `None` for never.
+    pub metrics_every: Option<Duration>,
+}
+
+/// The settings; `None` without a collector.
+///
+/// # Errors
+/// When a setting is wrong, or is there without a collector. No error repeats a header.
+pub(super) fn otlp(flags: OtlpSettings, file: OtlpSettings) -> anyhow::Result<Option<Otlp>> {
+    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let endpoint = given(flags.endpoint).or_else(|| variable(STANDARD_ENDPOINT));
+    let endpoint = endpoint.or_else(|| given(file.endpoint));
+    let sample = flags.sample.or(file.sample);
+    let metrics_seconds = flags.metrics_seconds.or(file.metrics_seconds);
+    let Some(endpoint) = endpoint else {
+        if sample.is_some() || metrics_seconds.is_some() {
+            bail!("--otlp-sample and --otlp-metrics-seconds need --otlp-endpoint");
+        }
+        return Ok(None);
+    };
+    let sample = sample.unwrap_or(1.0);
+    ensure!((0.0..=1.0).contains(&sample), "--otlp-sample must be 0 to 1, and is {sample}");
+    let seconds = metrics_seconds.unwrap_or(METRICS_SECONDS);
+    ensure!(
+        seconds <= MOST_SECONDS,
+        "--otlp-metrics-seconds must be 0 to {MOST_SECONDS}, and is {seconds}"
+    );
+    let headers = secret(HEADERS)?.or_else(|| variable(STANDARD_HEADERS)).unwrap_or_default();
+    Ok(Some(Otlp {
+        endpoint: url(&endpoint)?,
+        headers: parse_headers(&headers)
+            .with_context(|| format!("{HEADERS} must be NAME=VALUE, separated by commas"))?,
+        sample,
+        metrics_every: (seconds > 0).then(|| Duration::from_secs(seconds)),
+    }))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Errors do not repeat the address, which may contain a password.
+fn url(endpoint: &str) -> anyhow::Result<Url> {
+    let url = Url::parse(endpoint.trim()).ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .context("--otlp-endpoint is not an address such as http://127.0.0.1:4318")
+}
+
+fn parse_headers(text: &str) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=')?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+        let mut value = HeaderValue::from_bytes(&decoded(value.trim())?).ok()?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Some(headers)
+}
+
+/// What is percent-encoded, as OpenTelemetry has the values of its variable.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    decoded.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        let digits = part.get(..2)?;
+        decoded.push(u8::from_str_radix(digits, 16).ok()?);
+        decoded.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(endpoint: &str, sample: f64) -> anyhow::Result<Option<Otlp>> {
+        let (endpoint, sample) = (Some(endpoint.to_owned()), Some(sample));
+        otlp(OtlpSettings { endpoint, sample, metrics_seconds: None }, OtlpSettings::default())
+    }
+
+    #[test]
+    fn a_collector_is_an_address_and_a_share_is_one() {
+        let otlp = of("http://127.0.0.1:4318", 0.1).unwrap().unwrap();
+        assert_eq!(otlp.sample, 0.1);
+        assert_eq!(otlp.metrics_every, Some(Duration::from_secs(60)));
+        for endpoint in ["collector:4318", "grpc://h:4317", "unix:/x", "http://"] {
+            let error = of(endpoint, 1.0).unwrap_err().to_string();
+            assert!(error.contains("--otlp-endpoint"), "{endpoint}: {error}");
+        }
+        for sample in [-0.1, 1.1, f64::NAN] {
+            assert!(of("http://h", sample).unwrap_err().to_string().contains("0 to 1"));
+        }
+        let alone = OtlpSettings { sample: Some(0.5), ..OtlpSettings::default() };
+        let error = otlp_of(alone).unwrap_err().to_string();
+        assert!(error.contains("need --otlp-endpoint"), "{error}");
+    }
+
+    fn otlp_of(file: OtlpSettings) -> anyhow::Result<Option<Otlp>> {
+        otlp(OtlpSettings::default(), file)
+    }
+
+    #[test]
+    fn headers_are_pairs_and_are_not_printed() {
+        let headers = parse_headers("Authorization=Basic%20c2VjcmV0==, x-team=one,").unwrap();
+        assert_eq!(headers["authorization"], "Basic c2VjcmV0==");
+        assert_eq!(headers["x-team"], "one");
+        assert!(!format!("{headers:?}").contains("c2VjcmV0"));
+        for wrong in ["secret", "a b=1", "a=%2", "a=%zz", "a=%0A"] {
+            assert!(parse_headers(wrong).is_none(), "{wrong}");
+        }
+    }
+}

@@ -218,9 +218,11 @@ test-setup:
 
 test-tools: languages redis chromium proxies promtool mandoc
 
-# With the features that tests add, the binary too, so that dependencies are compiled once.
+# With the features that tests add, the binary too, so that dependencies are compiled once. What is
+# tested is optimised as it is released, the tests themselves are not: see tests/tools/run-tests.
 test-build: components
-	$(CARGO) build --release --workspace --bin kenning --test '*'
+	$(CARGO) build --release --workspace --bin kenning --test '*' \
+	  --config 'profile.release.package.kenning-tests.opt-level = 0'
 
 lint: ## Check format, lints and the contract
 	$(CARGO) fmt --all --check

@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// The host's crates, each with the layer that it is in. A crate may use those of lower layers.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("backup", 0),
     ("index", 0),
     ("minilm", 0),
     ("model", 0),
+    ("trace", 0),
     ("storage", 1),
     ("bindings", 0),
     ("scaffold", 0),

@@ -3,7 +3,8 @@
 //!
 //! In reading order:
 //!
-//! 1. [`cli`] is the command line; [`serve`] puts the parts together; [`config`] reads the settings.
+//! 1. [`cli`] is the command line; [`serve`] puts the parts together; [`config`] reads the
+//!    settings.
 //! 2. [`server`] accepts connections, on a port and the [`local_socket`], and [`http`] turns them
 //!    into calls of [`kb`]. [`origin`] says which hosts and web pages they may come from,
 //!    [`proxies`] whose word on that counts; [`tls`] has the certificate.

@@ -1,4 +1,4 @@
-//! The program. What it does is in the library, so that nothing of it is compiled here a second time.
+//! The program. What it does is in the library, so that nothing of it is compiled a second time.
 
 use std::process::ExitCode;
 

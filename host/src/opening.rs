@@ -11,7 +11,7 @@ use kenning_embedder::{
 use kenning_runtime::compiler::Compiler;
 use kenning_runtime::tenant_indexes::TenantIndexes;
 use kenning_runtime::{Embedders, Engines, Loader, Recordings, Runtime, Services};
-use kenning_storage::{Storage, StorageLimits};
+use kenning_storage::{HALF_RESTORED, RESTORING, Storage, StorageLimits};
 use kenning_tenants::{Tenants, Tokens};
 use tokio::sync::broadcast;
 
@@ -22,9 +22,6 @@ pub(crate) const COMPONENTS: &str = "components";
 
 /// Most quarantines that wait to be recorded; of more, the oldest are dropped.
 const FAILING_QUEUED: usize = 256;
-
-/// The document that is there while `kenning restore` writes.
-pub const RESTORING: &str = "restoring";
 
 /// What runs guests.
 pub(crate) struct Guests {
@@ -68,10 +65,7 @@ async fn refuse_half_restored(storage: &dyn Storage, operation: Duration) -> any
     let until = Instant::now() + operation;
     let found = storage.list_documents(RESTORING, until).await.unwrap_or_default();
     if found.iter().any(|(name, _)| name.as_str() == RESTORING) {
-        bail!(
-            "a restore into this storage was interrupted, or is under way: run the same `kenning \
-             restore` again"
-        );
+        bail!(HALF_RESTORED);
     }
     Ok(())
 }

@@ -12,7 +12,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kenning_storage::private;
 use kenning_trace::{Queue, Tracer};
-use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::net::TcpListener;
@@ -28,7 +27,6 @@ use crate::journal::{Audit, Failures, host_name};
 use crate::kb::Kb;
 use crate::local_socket::Claim;
 use crate::mcp::Mcp;
-pub use crate::opening::RESTORING;
 use crate::opening::{COMPONENTS, Guests, guests};
 use crate::registry::{Archive, Owner, Preparation, Registry};
 use crate::server::unix_socket::{self, SocketFile};
@@ -39,7 +37,7 @@ use crate::tasks::keep_journals::keep_journals;
 use crate::tasks::purge_tenants::purge_tenants;
 use crate::tasks::tell_changes::tell_changes;
 use crate::tasks::{heartbeat, indexer};
-use crate::telemetry::Exporter;
+use crate::telemetry::{Exporter, Metrics};
 use crate::tls::Tls;
 use crate::{http, server, systemd, telemetry};
 use kenning_core::provenance::GenerationRef;
@@ -119,7 +117,7 @@ async fn listen(listen: &Listen, tls: Option<&Tls>) -> anyhow::Result<Front> {
 ///
 /// # Errors
 /// When one of them cannot be set up.
-pub fn begin_process(config: &Config) -> anyhow::Result<PrometheusHandle> {
+pub fn begin_process(config: &Config) -> anyhow::Result<Metrics> {
     config.check_directories()?;
     telemetry::start_logs(&config.log, config.log_format, config.access_log)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -166,7 +164,7 @@ pub struct Serving {
 /// When storage, model or logic cannot be opened.
 pub async fn serve_on<S: Future<Output = ()>>(
     config: &Config,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     serving: Serving,
     stopped: impl FnOnce() -> anyhow::Result<S>,
 ) -> anyhow::Result<()> {
@@ -216,12 +214,12 @@ pub async fn serve_on<S: Future<Output = ()>>(
         stopping: stopping.clone(),
         observing,
         metrics_by_extension: config.metrics_by_extension,
-        metrics,
+        metrics: metrics.handle,
     };
     let app = Arc::new(app);
     let exporter = config.otlp.clone().zip(spans).map(|(otlp, spans)| {
         let app = app.clone();
-        Exporter::start(otlp, &host, spans, move || app.render_metrics())
+        Exporter::start(otlp, &host, spans, metrics.since, move || app.render_metrics())
     });
     let exporter = exporter.transpose()?;
     let failures = app.failures.clone();
@@ -256,18 +254,19 @@ pub async fn serve_on<S: Future<Output = ()>>(
     if timeout(config.limits.storage_operation, kb.services().indexes.flush()).await.is_err() {
         tracing::warn!("some vectors were not stored; they are computed again at the next start");
     }
+    kb.services().storage.close().await;
+    // Last, so that no other process waits for the storage meanwhile.
     if let Some(exporter) = exporter {
         exporter.stop().await;
     }
-    kb.services().storage.close().await;
     watchdog.abort();
     Ok(())
 }
 
 /// Nobody else may read what this process writes, whatever the umask was, nor what earlier
 /// versions wrote.
-fn keep_to_this_user(data_dir: &Path) -> io::Result<()> {
-    umask(Mode::RWXG | Mode::RWXO);
+pub(crate) fn keep_to_this_user(data_dir: &Path) -> io::Result<()> {
+    only_for_this_user();
     private::directory(data_dir)?;
     let components = data_dir.join(COMPONENTS);
     // What is behind a link may be somebody else's too.
@@ -279,6 +278,11 @@ fn keep_to_this_user(data_dir: &Path) -> io::Result<()> {
         private::files_in(&components).map_err(named)?;
     }
     Ok(())
+}
+
+/// Nobody else may use the files that this process makes from now on.
+pub(crate) fn only_for_this_user() {
+    umask(Mode::RWXG | Mode::RWXO);
 }
 
 /// Raises the limit of open files to the system's maximum: each connection and each loaded

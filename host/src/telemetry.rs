@@ -8,6 +8,7 @@ mod otlp;
 mod process;
 
 use std::io::IsTerminal;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -53,15 +54,25 @@ pub fn start_logs(filter: &str, format: LogFormat, access_log: bool) -> anyhow::
     Ok(())
 }
 
+/// What this process counts.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Renders it.
+    pub handle: PrometheusHandle,
+    /// When it began to.
+    pub since: SystemTime,
+}
+
 /// Installs the metrics recorder.
 ///
 /// # Errors
 /// When a recorder is installed already.
-pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
+pub fn start_metrics() -> anyhow::Result<Metrics> {
+    let since = SystemTime::now();
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
         .install_recorder()?;
     families::describe();
     process::begin();
-    Ok(handle)
+    Ok(Metrics { handle, since })
 }

@@ -29,6 +29,16 @@ async fn a_tenant_moves_with_its_extensions_keys_and_quotas() -> Result<()> {
     let file = path("acme.kenning");
     let exported = operate(source.url(), ADMIN, &["tenant", "export", "acme", &file]).await?;
     assert_eq!(exported.out, "300\n");
+    let mut again = command(home.path(), &["tenant", "export", "acme", &file])?;
+    again.env("KENNING_SERVER", source.url()).env("KENNING_ADMIN_KEY", ADMIN);
+    let again = run(again, b"").await?;
+    assert!(again.code == Some(1) && again.err.contains(&file), "{again:?}");
+    let mut forbidden = command(home.path(), &["backup", &path("forbidden")])?;
+    forbidden
+        .env("KENNING_SERVER", source.url())
+        .env("KENNING_ADMIN_KEY", "an-admin-key-of-nobody-at-all");
+    let forbidden = run(forbidden, b"").await?;
+    assert!(forbidden.code == Some(1) && !home.path().join("forbidden").exists());
     assert!(!fs::read_to_string(&file)?.contains("of another tenant"));
     let imported = operate(target.url(), ADMIN, &["tenant", "import", &file]).await?;
     assert_eq!(imported.out, "300\n", "{imported:?}");

@@ -1,6 +1,8 @@
 //! A backup is of one moment, whatever is written meanwhile, and comes back as it was.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::Result;
@@ -76,15 +78,27 @@ async fn a_backup_under_load_is_restored_as_everything_was_at_its_revision(
     Ok(())
 }
 
+fn mode(path: &Path) -> Result<u32> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o777)
+}
+
 /// Ends a restore halfway, by a limit of the file's size. Nothing is served of it.
 async fn interrupt(folder: &str, target: &Backend) -> Result<()> {
     let data_dir = target.setup().data_dir.unwrap_or_default();
-    let limited = "ulimit -f 8192 && exec \"$0\" restore \"$1\" --data-dir \"$2\"";
+    let limited = "umask 022 && ulimit -f 8192 && exec \"$0\" restore \"$1\" --data-dir \"$2\"";
     let mut limits = Command::new("sh");
     limits.args(["-c", limited]).arg(kenning()?).arg(folder).arg(&data_dir).stderr(Stdio::null());
     assert!(!limits.status().await?.success());
     assert!(data_dir.join("facts/facts.redb").exists());
+    assert_eq!(mode(&data_dir)?, 0o700);
+    for file in fs::read_dir(data_dir.join("facts"))? {
+        let file = file?.path();
+        assert_eq!(mode(&file)?, 0o600, "{}", file.display());
+    }
     let shown = data_dir.display().to_string();
+    let verified = run(command(&data_dir, &["verify", "--data-dir", &shown])?, b"").await?;
+    let is_told = verified.out.contains("damage: a restore into this storage was interrupted");
+    assert!(verified.code == Some(1) && is_told, "{verified:?}");
     let mut serve = command(&data_dir, &["serve", "--data-dir", &shown])?;
     serve.env("KENNING_EMBEDDER", "hash").env("KENNING_LISTEN", "127.0.0.1:0");
     let refused = run(serve, b"").await?;

@@ -210,7 +210,8 @@ impl Index for Native {
             let vector = vectors.map(of_entry);
             let (text, metadata) = (entry.text.into(), entry.metadata.into());
             let embedded_bytes = entry.text.len();
-            new.push(NewEntry { id, revision, text, metadata, vector, embedded_bytes });
+            let storing = None;
+            new.push(NewEntry { id, revision, text, metadata, vector, embedded_bytes, storing });
         }
         self.wait(self.services().indexes.upsert(&self.tenant, new)).map_err(failed)
     }

@@ -1,5 +1,7 @@
 //! A call in which a guest failed runs again on its author's machine.
 
+use std::os::unix::fs::PermissionsExt;
+
 use anyhow::{Context, Result};
 use kenning_tests::{
     Answer, Author, MISBEHAVIOURS, SOON, Server, Setup, command, component, run, send,
@@ -42,6 +44,8 @@ async fn a_hook_that_was_left_out_is_replayed_and_a_mended_one_does_not_fail() -
     }
     // As `make test` in that project does: it fails as long as the build does.
     let saved = format!("project/replays/{request}.json");
+    let mode = std::fs::metadata(author.home().join(&saved))?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let build = |name| Ok::<_, anyhow::Error>(component(name)?.display().to_string());
     let failing = author.replay(&[&saved, "--with", &build("hooks")?]).await?;
     assert_eq!(failing.code, Some(0), "the same bytes, and so as recorded: {failing:?}");
@@ -81,7 +85,11 @@ async fn what_is_not_there_is_said_in_a_sentence() -> Result<()> {
     assert_eq!(older.code, Some(1), "{older:?}");
     assert!(older.err.contains("recorded by Kenning 0.0.1"), "{}", older.err);
 
+    std::fs::write(author.home().join("saved.json"), &recording.text)?;
     assert_eq!(server.delete(&path).await?.json["dropped"], 1);
+    let alone = author.replay(&["saved.json"]).await?;
+    assert_eq!(alone.code, Some(3), "{alone:?}");
+    assert!(alone.err.contains("is not at hand") && alone.err.contains("--with"), "{alone:?}");
     server.get(&path).await?.assert_error(404, "not_found");
     Ok(())
 }

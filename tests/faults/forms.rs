@@ -60,6 +60,7 @@ async fn a_master_behind_sentinels_is_killed_and_comes_back() -> Result<()> {
     let url = redis.url();
     let mut world = World::start(redis, url, short_operations()).await?;
     works(&mut world.crowd).await?;
+    replicated(|| world.redis.servers[0].command(&["INFO", "replication"])).await?;
     world.redis.servers[0].kill();
     fails_with(&mut world.crowd, &UNAVAILABLE).await?;
     recovers(&mut world.crowd).await?;
@@ -75,6 +76,7 @@ async fn a_master_behind_sentinels_stands_still() -> Result<()> {
     let redis = RedisSentinels::start();
     let url = redis.url();
     let mut world = World::start(redis, url, short_operations()).await?;
+    replicated(|| world.redis.servers[0].command(&["INFO", "replication"])).await?;
     world.redis.servers[0].stop();
     fails_with(&mut world.crowd, &UNAVAILABLE).await?;
     recovers(&mut world.crowd).await?;
@@ -87,7 +89,8 @@ async fn on_a_cluster(cluster: RedisCluster) -> Result<World<RedisCluster>> {
     World::start(cluster, url, short_operations()).await
 }
 
-/// Waits until a replica has what its master has now, as the master says.
+/// Waits until a replica has what its master has now, as the master says. What was acknowledged and
+/// is not on a replica yet, Redis may lose.
 async fn replicated(info: impl Fn() -> String) -> Result<()> {
     let offset = |text: &str, after: &str| -> Option<u64> {
         let rest = text.split(after).nth(1)?;
@@ -111,7 +114,6 @@ async fn masters_of_a_cluster_are_killed_and_replaced() -> Result<()> {
     works(&mut world.crowd).await?;
     let masters = [world.redis.owner_of("kenning:{control}"), world.redis.owner_of("{m0}")];
     for master in masters {
-        // What was acknowledged and is not on a replica yet, Redis may lose.
         replicated(|| world.redis.nodes[master].command(&["INFO", "replication"])).await?;
         world.redis.nodes[master].kill();
         recovers(&mut world.crowd).await?;
@@ -126,6 +128,7 @@ async fn masters_of_a_cluster_are_killed_and_replaced() -> Result<()> {
 async fn a_master_of_a_cluster_stands_still() -> Result<()> {
     let mut world = on_a_cluster(RedisCluster::start_replicated()).await?;
     let master = world.redis.owner_of("{m0}");
+    replicated(|| world.redis.nodes[master].command(&["INFO", "replication"])).await?;
     world.redis.nodes[master].stop();
     fails_with(&mut world.crowd, &UNAVAILABLE).await?;
     recovers(&mut world.crowd).await?;

@@ -33,6 +33,8 @@ pub enum Takes {
     All,
     /// Nothing: it answers with this status.
     Nothing(u16),
+    /// What is sent elsewhere than to this path, for which it answers with 404.
+    AllBut(&'static str),
     /// Nothing: it reads and never answers.
     Silently,
 }
@@ -179,7 +181,8 @@ async fn answer(
     match shared.takes() {
         Takes::Silently => std::future::pending().await,
         Takes::Nothing(status) => return Ok(status_only(status)),
-        Takes::All => {}
+        Takes::AllBut(refused) if path == refused => return Ok(status_only(404)),
+        Takes::All | Takes::AllBut(_) => {}
     }
     let Ok(body) = body else { return Ok(status_only(400)) };
     if content.as_deref() != Some("application/x-protobuf") {

@@ -87,8 +87,12 @@ async fn searches(hosts: &[Server]) -> Result<Vec<u64>> {
 async fn with_index(hosts: &[Server], key: &str) -> Result<Vec<usize>> {
     let mut found = Vec::new();
     for (number, host) in hosts.iter().enumerate() {
-        let stats = host.key(key).get("/v1/stats").await?;
-        ensure!(stats.status == 200, "no statistics: {}", stats.text);
+        let host = host.key(key);
+        let stats = until("the key is known", async || {
+            let stats = host.get("/v1/stats").await?;
+            Ok((stats.status == 200).then_some(stats))
+        })
+        .await?;
         if stats.json["index"]["state"] != "not_loaded" {
             found.push(number);
         }

@@ -34,8 +34,12 @@ async fn requests_do_not_notice_a_collector_that_is_not_there() -> Result<()> {
     .await?;
     assert_eq!(server.stop().await?, Some(0));
     let log = std::fs::read_to_string(&log)?;
-    let said = log.matches("the collector does not take spans and metrics").count();
-    assert_eq!(said, 1, "it is said once: {log}");
+    // Metrics are sent at the end.
+    for what in ["spans", "metrics"] {
+        let said = log.matches(&format!("the collector does not take {what}")).count();
+        assert_eq!(said, 1, "it is said once: {log}");
+    }
+    assert!(log.contains("the collector did not take the last spans"), "{log}");
     Ok(())
 }
 
@@ -57,7 +61,7 @@ async fn requests_do_not_wait_for_a_silent_collector_and_the_queue_is_bounded() 
     // A stop waits for it for some seconds only.
     assert_eq!(server.stop().await?, Some(0));
     let log = std::fs::read_to_string(&log)?;
-    assert!(log.contains("the last spans and metrics are lost"), "{log}");
+    assert!(log.contains("the collector did not take the last spans"), "{log}");
     Ok(())
 }
 
@@ -85,6 +89,44 @@ async fn what_a_collector_refuses_for_good_is_dropped_and_what_it_cannot_take_co
     collector.trace_of(next.header("x-request-id")).await?;
     let id = refused.header("x-request-id");
     assert!(!collector.spans().iter().any(|span| span.attributes.values().any(|one| one == id)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn spans_and_metrics_fail_apart_from_each_other() -> Result<()> {
+    let collector = Collector::start().await?;
+    collector.takes(Takes::AllBut("/v1/traces"));
+    let directory = tempfile::tempdir()?;
+    let log = directory.path().join("log");
+    let mut setup = collector.collects_for(Setup::patient());
+    setup.environment.push(("KENNING_OTLP_METRICS_SECONDS", "1".into()));
+    let server = Server::start_with(Setup { log: Some((log.clone(), "info")), ..setup }).await?;
+    until("failures of spans, and metrics", async || {
+        serves(&server).await?;
+        let failures = counted(&server, "kenning_otlp_failures_total").await?;
+        Ok((failures > 1 && !collector.metrics().is_empty()).then_some(()))
+    })
+    .await?;
+    collector.takes(Takes::AllBut("/v1/metrics"));
+    let stored = server.post("/v1/facts", json!({ "text": "water" })).await?;
+    collector.trace_of(stored.header("x-request-id")).await?;
+    let said =
+        |what: &str| -> Result<usize> { Ok(std::fs::read_to_string(&log)?.matches(what).count()) };
+    until("a failure of metrics", async || {
+        Ok((said("the collector does not take metrics")? > 0).then_some(()))
+    })
+    .await?;
+    collector.takes(Takes::All);
+    until("metrics again", async || {
+        Ok((said("the collector takes metrics again")? > 0).then_some(()))
+    })
+    .await?;
+    assert_eq!(server.stop().await?, Some(0));
+    for what in ["spans", "metrics"] {
+        assert_eq!(said(&format!("the collector does not take {what}"))?, 1, "{what}");
+        assert_eq!(said(&format!("the collector takes {what} again"))?, 1, "{what}");
+    }
+    assert_eq!(said("the collector did not take the last")?, 0);
     Ok(())
 }
 

@@ -234,6 +234,8 @@ async fn searches_that_time_out_while_they_wait_leave_nothing_behind() -> Result
     let setup = Setup { config: Some(ONE_PLACE.into()), ..Setup::default() };
     let seed = Seed::with(RedisServer::start(), setup).await?;
     seed.store(json!({ "text": "needle", "fact_id": "a" })).await?;
+    // Reading facts for the index takes the place, too.
+    seed.settled().await?;
     seed.redis.stop();
     give_up(&seed, "needle").await?;
     // It has the place to itself, and waits for Redis.

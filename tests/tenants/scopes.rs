@@ -149,6 +149,7 @@ async fn a_key_has_an_end_scopes_and_a_last_use_that_are_shown() -> Result<()> {
     rotate(json!({ "scopes": ["root"] })).await?.assert_invalid("/scopes");
     rotate(json!({ "expires": "soon" })).await?.assert_invalid("/expires");
     rotate(json!({ "expires": "2020-01-01T00:00:00Z" })).await?.assert_invalid("/expires");
+    rotate(json!({ "expires": "100000000d" })).await?.assert_invalid("/expires");
     Ok(())
 }
 

@@ -2094,11 +2094,11 @@ export interface components {
          *     `index_tenant_bytes` allows.
          * @enum {string}
          */
-        IndexStateName: "not_loaded" | "loading" | "ready" | "refused";
+        IndexState: "not_loaded" | "loading" | "ready" | "refused";
         /** @description The tenant's index on this host. */
         IndexStats: {
             /** @description How much of it is loaded. It is loaded at the tenant's first use. */
-            state: components["schemas"]["IndexStateName"];
+            state: components["schemas"]["IndexState"];
             /** @description Whether it has all of the tenant's facts. */
             ready: boolean;
             facts: number;
@@ -2822,11 +2822,15 @@ export interface components {
              * @description Facts stored, without those that cannot be read.
              */
             facts: number;
-            /** @description Facts that can be found by meaning. */
+            /**
+             * @description Facts that can be found by meaning. While the index is not loaded and 20,000 facts or more
+             *     are pending, at most so many.
+             */
             indexed: number;
             /**
              * Format: int64
-             * @description Facts whose vector is still to be made.
+             * @description Facts whose vector is still to be made. While the index is not loaded, no more than about
+             *     20,000 are counted.
              */
             pending: number;
             /**

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
 use crate::AdminConnection;
@@ -145,7 +146,7 @@ pub struct NameArgs {
 pub struct ExportTenantArgs {
     /// The tenant's name
     pub name: String,
-    /// The file to write
+    /// The file to write, which must not exist
     pub file: PathBuf,
 }
 
@@ -219,7 +220,7 @@ pub struct RotateArgs {
     pub scopes: Option<Vec<String>>,
     /// When the new key expires: a time such as 2027-01-31T00:00:00Z, or how long from now, such as
     /// 90d, 12h or 30m [default: never]
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = expiry)]
     pub expires: Option<String>,
     /// What extensions are told of whoever holds the new key
     #[arg(long, value_name = "JSON", value_parser = json_object)]
@@ -254,9 +255,54 @@ fn quota(typed: &str) -> Result<Quota, String> {
     Ok(Quota { name: name.to_owned(), value })
 }
 
+/// When a key ends, as it was typed: the server reads it.
+fn expiry(typed: &str) -> Result<String, String> {
+    let form = "expected a time such as 2027-01-31T00:00:00Z, or how long from now, such as 90d, \
+                12h or 30m";
+    let end = match DateTime::parse_from_rfc3339(typed) {
+        Ok(date) => Some(date.to_utc()),
+        Err(_) => {
+            let seconds = seconds(typed).ok_or(form)?;
+            TimeDelta::try_seconds(seconds).and_then(|time| Utc::now().checked_add_signed(time))
+        }
+    };
+    match end {
+        Some(end) if end.year() <= 9999 => Ok(typed.to_owned()),
+        _ => Err("that is after the year 9999; without --expires, a key never ends".to_owned()),
+    }
+}
+
+/// At most `i64::MAX`.
+fn seconds(duration: &str) -> Option<i64> {
+    let unit = duration.chars().last()?;
+    let number: u64 = duration.strip_suffix(unit)?.parse().ok()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return None,
+    };
+    Some(i64::try_from(number.saturating_mul(seconds)).unwrap_or(i64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_ends_by_the_year_9999_or_never() {
+        for right in ["90d", "2w", "30s", "2027-01-31T00:00:00Z", "9999-12-31T23:59:59Z"] {
+            assert_eq!(expiry(right), Ok(right.to_owned()));
+        }
+        for late in ["100000000d", "99999999999999999w", "9999-12-31T23:59:59-01:00"] {
+            assert!(expiry(late).unwrap_err().contains("9999"), "{late}");
+        }
+        for bad in ["", "d", "-1d", "90", "1.5h", "2033-05-18", "1é", "soon"] {
+            assert!(expiry(bad).unwrap_err().contains("90d"), "{bad}");
+        }
+    }
 
     #[test]
     fn a_quota_is_a_number_or_none() {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use kenning_storage::TenantId;
-use kenning_trace::{Kind, OpenSpan};
+use kenning_trace::Kind;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
@@ -64,10 +64,11 @@ impl<E: Embedder> Cached<E> {
             span.set("kenning.texts", texts.len() as u64);
             span.set("kenning.lane", lane.name());
         }
-        let here = span.as_ref().map(OpenSpan::context).or_else(kenning_trace::current);
         let embedded = self.embedder.embed(tenant, texts, lane, until);
-        let embedded = kenning_trace::within(here, embedded).await;
-        if let (Some(span), Err(error)) = (&mut span, &embedded) {
+        // Without a span, it is where this is.
+        let Some(mut span) = span else { return embedded.await };
+        let embedded = kenning_trace::within(Some(span.context()), embedded).await;
+        if let Err(error) = &embedded {
             span.fail(error.kind());
         }
         embedded

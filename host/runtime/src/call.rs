@@ -34,6 +34,7 @@ use crate::request_context::RequestContext;
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
 use crate::state::State;
+use crate::tenant_index::TenantIndex;
 use crate::trace::{CallTracer, Ran, stack};
 use crate::trap::{self, Frame};
 
@@ -74,6 +75,8 @@ pub(crate) struct CallContext {
     pub(crate) expected: Option<(FactId, Hash)>,
     /// The vectors that the caller gave, by their texts.
     pub(crate) given: GivenVectors,
+    /// The index that its searches use; `None` for the one that is held when they begin.
+    pub(crate) index: Option<Arc<TenantIndex>>,
     /// Who asks, and for what.
     pub(crate) request: RequestContext,
     /// Whether writes are captured and dropped.
@@ -249,6 +252,7 @@ fn new_store(context: &CallContext, guest: &Guest, fuel: u64, witness: Witness) 
     state.registry = context.registry;
     state.expected = context.expected.clone();
     state.given = context.given.clone();
+    state.index = context.index.clone();
     state.request = context.request.clone();
     // The operator asked for a dry run, so the tenant is not charged.
     if !dry_run {

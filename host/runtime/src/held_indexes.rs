@@ -211,6 +211,14 @@ impl HeldIndexes {
         self.remove(&mut self.write(), tenant);
     }
 
+    /// Drops an index, if it is the one that is held of its tenant.
+    pub fn drop_this(&self, tenant: &TenantId, index: &Arc<TenantIndex>) {
+        let mut indexes = self.write();
+        if indexes.get(tenant).is_some_and(|held| Arc::ptr_eq(held, index)) {
+            self.remove(&mut indexes, tenant);
+        }
+    }
+
     /// Loads a tenant's index again unless it is `index`, into which vectors were written that are
     /// in storage now, or on their way: one whose loading began meanwhile may have missed them.
     pub fn reload_other(&self, tenant: &TenantId, index: Option<&Arc<TenantIndex>>) {
@@ -259,11 +267,17 @@ impl HeldIndexes {
                 self.measure(&tenant, &index);
             }
         }
+        // What was used then, and could not be dropped, may be unused now.
+        self.make_room(0);
     }
 
     /// Measures an index, and drops others if it needs their room. If it needs more than a tenant
     /// may have, it is refused.
     pub fn measure(&self, tenant: &TenantId, index: &Arc<TenantIndex>) -> Growth {
+        // One that was dropped counts no longer, and needs nobody's room.
+        if !self.holds(tenant, index) {
+            return Growth::NotHeld;
+        }
         let bytes = index.measure();
         let (limit, allowed) = self.limits.tenant;
         if bytes > allowed {
@@ -282,10 +296,11 @@ impl HeldIndexes {
     }
 
     /// Drops indexes that nobody uses now, the least recently used first, until there is room for
-    /// so many more bytes. Returns whether there is.
+    /// so many more bytes; for none, until the indexes are within their budget. Returns whether
+    /// there is.
     fn make_room(&self, more: usize) -> bool {
         let has_room = || self.bytes.load(Ordering::Relaxed) + more <= self.limits.all_bytes;
-        if more == 0 || has_room() {
+        if has_room() {
             return true;
         }
         let mut indexes = self.write();
@@ -303,18 +318,21 @@ impl HeldIndexes {
     }
 
     /// Whether the loading of `index` began first of those that are being loaded and wait for each
-    /// other's room. For that one, the one that began last is dropped.
+    /// other's room. For that one, the last of those that began later and take room is dropped.
     pub fn is_first_to_load(&self, index: &Arc<TenantIndex>) -> bool {
         let mut indexes = self.write();
         let loading = indexes.iter().filter(|(_, other)| other.progress() == Progress::Loading);
-        let mut loading: Vec<_> =
-            loading.map(|(tenant, other)| (other.created(), tenant.clone())).collect();
+        let mut loading: Vec<_> = loading
+            .map(|(tenant, other)| (other.created(), tenant.clone(), other.measured()))
+            .collect();
         loading.sort();
-        if loading.first().is_some_and(|(first, _)| *first < index.created()) {
+        if loading.first().is_some_and(|(first, ..)| *first < index.created()) {
             return false;
         }
-        if let Some((_, last)) = loading.pop().filter(|(last, _)| *last > index.created()) {
-            self.drop_for_memory(&mut indexes, &last);
+        let gives_room =
+            |(at, _, bytes): &&(Instant, TenantId, usize)| *at > index.created() && *bytes > 0;
+        if let Some((_, last, _)) = loading.iter().rev().find(gives_room) {
+            self.drop_for_memory(&mut indexes, last);
         }
         true
     }

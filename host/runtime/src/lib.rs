@@ -26,6 +26,7 @@
 //! | `tenant_index` | one tenant's index: how much of it is loaded, and the turns of its users |
 //! | [`held_indexes`] | the indexes in memory, loaded at first use, and their budget |
 //! | [`tenant_indexes`] | what is indexed of each tenant, and the queue of vectors to be stored |
+//! | `pending_facts` | which facts lack vectors, and which are just being stored |
 //! | [`windows`] | how a long text is cut, and its windows' vectors |
 //!
 //! Inspecting a component needs neither an engine nor a server:
@@ -66,6 +67,7 @@ mod log_buffer;
 mod log_lines;
 mod memory;
 mod outcome;
+mod pending_facts;
 mod recorded_call;
 mod recording;
 mod replay;

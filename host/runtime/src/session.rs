@@ -37,6 +37,7 @@ use crate::schedule::admission::{Admission, Priority};
 use crate::schedule::epoch::EpochClock;
 use crate::schedule::time_slice::{Slice, TimeSlicer, workers};
 use crate::services::Services;
+use crate::tenant_index::TenantIndex;
 use crate::trace::CallTracer;
 use kenning_core::fair_semaphore::Permit;
 
@@ -156,7 +157,7 @@ impl Runtime {
         let slice = self.slicer.slice(tenant.clone());
         let tracer = Arc::new(CallTracer::new(tenant.clone(), deadline));
         let (registry, expected) = (None, None);
-        let (given, request) = Default::default();
+        let (given, request, index) = Default::default();
         let context = CallContext {
             engines,
             services,
@@ -164,6 +165,7 @@ impl Runtime {
             registry,
             expected,
             given,
+            index,
             request,
             deadline,
             dry_run,
@@ -283,6 +285,18 @@ impl Session {
         self.context.given = Arc::new(vectors);
     }
 
+    /// From now on searches use `index`: the one that the call was admitted with, which may have
+    /// been dropped meanwhile. What it has is what the tenant had then, or more.
+    pub fn use_index(&mut self, index: Arc<TenantIndex>) {
+        self.context.index = Some(index);
+    }
+
+    /// The index that searches use, as far as that is known before one begins.
+    pub fn index(&self) -> Option<Arc<TenantIndex>> {
+        let CallContext { services, tenant, index, .. } = &self.context;
+        index.clone().or_else(|| services.indexes.existing(tenant))
+    }
+
     /// Has the guest answered from a recording.
     #[must_use]
     pub(crate) fn replaying(mut self, replay: Arc<Replay>) -> Self {
@@ -353,8 +367,11 @@ impl Session {
         &self,
         search: impl Fn(&Index, &Work<'_>) -> Result<T, IndexError> + Send + Sync + 'static,
     ) -> Result<Option<T>, IndexError> {
-        let CallContext { services, tenant, deadline, slice, .. } = &self.context;
-        let index = services.indexes.held().loaded(tenant, *deadline).await;
+        let CallContext { services, tenant, deadline, slice, index, .. } = &self.context;
+        let index = match index {
+            Some(index) => index.clone(),
+            None => services.indexes.held().loaded(tenant, *deadline).await,
+        };
         if index.refusal().is_some() {
             return Ok(None);
         }

@@ -18,10 +18,12 @@ use crate::guest::{Component, Guest};
 use crate::log_lines::LogLines;
 use crate::memory::Memory;
 use crate::outcome::{CallEffects, Validity, Waiting};
+use crate::pending_facts::Storing;
 use crate::recording::Witness;
 use crate::request_context::RequestContext;
 use crate::schedule::time_slice::Slice;
 use crate::services::Services;
+use crate::tenant_index::TenantIndex;
 use crate::windows::CallWindows;
 
 /// How many random bytes a guest may ask WASI for at once.
@@ -41,6 +43,8 @@ pub struct State {
     pub(crate) unexpected: bool,
     /// The vectors that the caller gave, by their texts.
     pub(crate) given: GivenVectors,
+    /// The index that this call searches; `None` for the one that is held when it searches.
+    pub(crate) index: Option<Arc<TenantIndex>>,
     /// Who asks, and for what.
     pub(crate) request: RequestContext,
     /// The name of the extension that runs; `None` for a logic.
@@ -59,7 +63,7 @@ pub struct State {
     /// changes in storage's order.
     pub(crate) revisions: HashMap<FactId, Revision>,
     /// The written facts that are not in the index yet.
-    pub(crate) unindexed: HashSet<FactId>,
+    pub(crate) unindexed: HashMap<FactId, Arc<Storing>>,
     /// The vectors that this call embedded of its facts' texts; `None` if it may not index facts.
     pub(crate) windows: Option<CallWindows>,
     /// The facts that storage gave to this call or that it wrote.
@@ -117,6 +121,7 @@ impl State {
             registry: None,
             expected: None,
             given: GivenVectors::default(),
+            index: None,
             request: RequestContext::default(),
             extension: guest.component.extension(),
             settings: guest.settings.clone(),
@@ -137,7 +142,7 @@ impl State {
             unreadable: Vec::new(),
             query_vector: None,
             listed: HashSet::new(),
-            unindexed: HashSet::new(),
+            unindexed: HashMap::new(),
             windows: indexes.then(CallWindows::default),
             services,
         }

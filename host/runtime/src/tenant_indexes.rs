@@ -4,20 +4,21 @@
 //! its vector is stored a moment later, without anyone waiting. If the process crashes in between,
 //! the mark remains, and the host's indexer makes the vector again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kenning_core::limits::Limits;
 use kenning_embedder::Embedder;
 use kenning_index::{Entry, FactIndex, IndexError};
 use kenning_storage::{FactId, Revision, Storage, StoredVector, TenantId, Vector};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::applied::Applied;
 use crate::embedders::Embedders;
 use crate::held_indexes::HeldIndexes;
+use crate::pending_facts::{PendingFacts, Storing};
 use crate::tenant_index::TenantIndex;
 use crate::unreadable::Unreadable;
 use crate::windows::{self, Cut, TextVectors};
@@ -49,6 +50,8 @@ pub struct NewEntry {
     pub vector: Option<Vec<f32>>,
     /// How many bytes of `text` the windows cover, from its beginning.
     pub embedded_bytes: usize,
+    /// Held until the vector is stored.
+    pub storing: Option<Arc<Storing>>,
 }
 
 /// Whether a start still loads indexes that nobody has asked for.
@@ -64,8 +67,9 @@ pub enum WarmUp {
 
 /// A message to the task that stores vectors.
 enum Queued {
-    /// Its index is held until the vector is stored: another one would not find it in storage.
-    Vector(TenantId, StoredVector, Arc<TenantIndex>),
+    /// What it holds is held until the vector is stored. Another index would not find it in
+    /// storage before.
+    Vector(TenantId, StoredVector, (Arc<TenantIndex>, Option<Arc<Storing>>)),
     /// Answered once everything queued before it is stored, or has failed.
     Flush(oneshot::Sender<()>),
 }
@@ -73,15 +77,14 @@ enum Queued {
 /// The indexes of all tenants.
 pub struct TenantIndexes {
     held: HeldIndexes,
+    /// Whether other hosts use the storage, and its changes are followed.
+    is_shared: bool,
     embedders: Arc<Embedders>,
     /// The maximum of windows of one text.
     fact_windows: usize,
     vectors: mpsc::Sender<Queued>,
     queued_bytes: Arc<AtomicUsize>,
-    /// Tenants that may have facts with pending marks.
-    pending: Mutex<HashSet<TenantId>>,
-    /// Notified when a tenant is added to `pending`.
-    has_pending: Notify,
+    pending: Arc<PendingFacts>,
     unreadable: Unreadable,
     warm_up: watch::Sender<WarmUp>,
 }
@@ -97,23 +100,19 @@ impl TenantIndexes {
         let operation = limits.storage_operation;
         let (vectors, queued) = mpsc::channel(QUEUE_VECTORS);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let pending = Arc::<PendingFacts>::default();
         let indexes = Arc::new(Self {
             held: HeldIndexes::new(limits),
+            is_shared: storage.describe().backend.is_shared(),
             embedders,
             fact_windows: limits.fact_windows,
             vectors,
             queued_bytes: queued_bytes.clone(),
-            pending: Mutex::default(),
-            has_pending: Notify::new(),
+            pending: pending.clone(),
             unreadable: Unreadable::default(),
             warm_up: watch::Sender::new(WarmUp::Running),
         });
-        let weak = Arc::downgrade(&indexes);
-        tokio::spawn(store_vectors(storage, queued, queued_bytes, operation, move |tenant| {
-            if let Some(indexes) = weak.upgrade() {
-                indexes.mark_pending(tenant);
-            }
-        }));
+        tokio::spawn(store_vectors(storage, queued, queued_bytes, operation, pending));
         indexes
     }
 
@@ -150,7 +149,7 @@ impl TenantIndexes {
     /// index that they have.
     pub fn forget(&self, tenant: &TenantId) {
         self.held.drop_index(tenant);
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.pending.forget(tenant);
         self.unreadable.forget_tenant(tenant);
         self.embedders.forget(tenant);
     }
@@ -165,47 +164,55 @@ impl TenantIndexes {
         tenant: &TenantId,
         entries: Vec<NewEntry>,
     ) -> Result<(), IndexError> {
-        let index = self.held.open(tenant);
+        let mut index = self.held.open(tenant);
         let (mut pending, mut refused, count) = (false, Ok(()), entries.len());
         for entry in entries {
-            let turn = index.write().await;
-            // The fact may have been loaded meanwhile, at a newer revision and without its vector.
-            // The same text takes it then, and another text does not.
-            let known = index.revision(entry.id.as_str()).filter(|_| entry.vector.is_some());
-            let indexed = Entry {
-                id: entry.id.as_str(),
-                revision: known.unwrap_or_default().max(entry.revision.0),
-                text: &entry.text,
-                metadata: &entry.metadata,
-                vector: entry.vector.as_deref(),
-            };
-            let upserted = match index.refusal() {
-                None => self.upsert_entry(tenant, &index, &indexed, entry.embedded_bytes),
-                Some(_) => Ok(false),
-            };
-            drop(turn);
-            pending |= match (upserted, entry.vector) {
-                (Ok(_), Some(values)) => {
-                    let vectors = TextVectors { values, embedded_bytes: entry.embedded_bytes };
-                    let of_fact = (entry.id, entry.revision);
-                    let vector = self.stored_vector(tenant, of_fact, &entry.text, vectors);
-                    !self.queue(tenant, vector, &index)
-                }
-                (Ok(_), None) => true,
+            match self.upsert_new(tenant, &index, &entry).await {
+                Ok(()) => pending |= !self.queue(tenant, &entry, &index),
                 // The other facts must be indexed all the same.
-                (Err(error), _) => {
+                Err(error) => (pending, refused) = (true, Err(error)),
+            }
+            // An index in the place of one that was dropped meanwhile may have read the fact before
+            // its vector was queued. Where changes are followed, the vector comes as one.
+            while !self.is_shared
+                && !self.held.holds(tenant, &index)
+                && let Some(next) = self.held.state(tenant)
+            {
+                index = next;
+                if let Err(error) = self.upsert_new(tenant, &index, &entry).await {
                     refused = Err(error);
-                    true
                 }
-            };
+            }
         }
-        // Where it was dropped meanwhile, another one may have missed these vectors.
-        self.held.reload_other(tenant, Some(&index));
         self.held.note_written(tenant, &index, count);
         if pending {
             self.mark_pending(tenant);
         }
         refused
+    }
+
+    /// Indexes a fact that this host stores, unless the index was refused.
+    async fn upsert_new(
+        &self,
+        tenant: &TenantId,
+        index: &TenantIndex,
+        entry: &NewEntry,
+    ) -> Result<(), IndexError> {
+        let _turn = index.write().await;
+        if index.refusal().is_some() {
+            return Ok(());
+        }
+        // The fact may have been loaded meanwhile, at a newer revision and without its vector. The
+        // same text takes it then, and another text does not.
+        let known = index.revision(entry.id.as_str()).filter(|_| entry.vector.is_some());
+        let indexed = Entry {
+            id: entry.id.as_str(),
+            revision: known.unwrap_or_default().max(entry.revision.0),
+            text: &entry.text,
+            metadata: &entry.metadata,
+            vector: entry.vector.as_deref(),
+        };
+        self.upsert_entry(tenant, index, &indexed, entry.embedded_bytes).map(|_| ())
     }
 
     /// Indexes a fact with the vectors of its windows, of which as many bytes of its text have one.
@@ -236,10 +243,16 @@ impl TenantIndexes {
         Ok(changed)
     }
 
-    /// Queues a vector to be stored, unless too many are queued.
-    fn queue(&self, tenant: &TenantId, vector: StoredVector, index: &Arc<TenantIndex>) -> bool {
+    /// Queues a fact's vector to be stored, if it has one and not too many are queued. Returns
+    /// whether it did.
+    fn queue(&self, tenant: &TenantId, entry: &NewEntry, index: &Arc<TenantIndex>) -> bool {
+        let Some(values) = entry.vector.clone() else { return false };
+        let vectors = TextVectors { values, embedded_bytes: entry.embedded_bytes };
+        let of_fact = (entry.id.clone(), entry.revision);
+        let vector = self.stored_vector(tenant, of_fact, &entry.text, vectors);
         let bytes = vector_bytes(&vector);
-        let queued = Queued::Vector(tenant.clone(), vector, index.clone());
+        let held = (index.clone(), entry.storing.clone());
+        let queued = Queued::Vector(tenant.clone(), vector, held);
         if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUE_BYTES
             && self.vectors.try_send(queued).is_ok()
         {
@@ -332,20 +345,23 @@ impl TenantIndexes {
 
     /// Tells the indexer to look for the tenant's facts with pending marks.
     pub fn mark_pending(&self, tenant: &TenantId) {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
-        self.has_pending.notify_one();
+        self.pending.mark(tenant);
+    }
+
+    /// Whether a call on this host stores a fact: until that has ended, the fact's vector is its
+    /// business. The indexer is told to look at it afterwards.
+    pub fn is_being_stored(&self, tenant: &TenantId, id: &FactId) -> bool {
+        self.pending.is_being_stored(tenant, id)
+    }
+
+    /// Notes that a call is about to store a fact.
+    pub(crate) fn storing(&self, tenant: &TenantId, id: &FactId) -> Arc<Storing> {
+        self.pending.store(tenant, id)
     }
 
     /// Waits until there are tenants marked by [`TenantIndexes::mark_pending`], and takes them.
     pub async fn take_pending(&self) -> Vec<TenantId> {
-        loop {
-            let pending: Vec<_> =
-                self.pending.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
-            if !pending.is_empty() {
-                return pending;
-            }
-            self.has_pending.notified().await;
-        }
+        self.pending.take().await
     }
 
     /// Publishes whether the start still loads indexes.
@@ -369,7 +385,7 @@ async fn store_vectors(
     mut queued: mpsc::Receiver<Queued>,
     queued_bytes: Arc<AtomicUsize>,
     operation: Duration,
-    mark_pending: impl Fn(&TenantId) + Send + 'static,
+    pending: Arc<PendingFacts>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_VECTORS);
     while queued.recv_many(&mut batch, BATCH_VECTORS).await > 0 {
@@ -377,9 +393,9 @@ async fn store_vectors(
         let (mut flushes, mut held) = (Vec::new(), Vec::new());
         for queued in batch.drain(..) {
             match queued {
-                Queued::Vector(tenant, vector, index) => {
+                Queued::Vector(tenant, vector, holds) => {
                     tenants.entry(tenant).or_default().push(vector);
-                    held.push(index);
+                    held.push(holds);
                 }
                 Queued::Flush(done) => flushes.push(done),
             }
@@ -390,7 +406,7 @@ async fn store_vectors(
                 let until = Instant::now() + operation;
                 if let Err(error) = storage.put_vectors(&tenant, &vectors, until).await {
                     tracing::warn!(%tenant, %error, "vectors not stored; they will be made again");
-                    mark_pending(&tenant);
+                    pending.mark(&tenant);
                 }
                 let stored = vectors.iter().map(vector_bytes).sum();
                 queued_bytes.fetch_sub(stored, Ordering::Relaxed);

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use kenning_client::ServerAddress;
-use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::ClientBuilder;
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, oneshot};
@@ -19,6 +18,7 @@ use crate::journal::host_name;
 use crate::local_socket::{Claim, SocketPath};
 use crate::serve::{Serving, serve_on};
 use crate::server::Listener;
+use crate::telemetry::Metrics;
 
 /// How often it is looked whether the server is there, while another process may be starting it.
 const POLL: Duration = Duration::from_millis(20);
@@ -35,7 +35,7 @@ pub(super) enum Home {
 /// A data directory, and the server in this process, if it is the one that opened it.
 pub(super) struct Directory {
     config: Arc<Config>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     socket: SocketPath,
     own: Mutex<Option<Own>>,
 }
@@ -62,7 +62,7 @@ impl Home {
     ///
     /// # Errors
     /// When the directory cannot be opened.
-    pub(super) fn in_directory(config: Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+    pub(super) fn in_directory(config: Config, metrics: Metrics) -> anyhow::Result<Self> {
         let socket = SocketPath::new(&config.data_dir);
         let socket =
             socket.with_context(|| format!("cannot open {}", config.data_dir.display()))?;

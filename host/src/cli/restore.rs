@@ -1,6 +1,6 @@
 //! `kenning restore`: puts backups into an empty storage, without a server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,12 +10,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kenning_backup::{Manifest, Reader, verify};
 use kenning_storage::{
-    DocumentName, Layout, OpenError, Restored, Restorer, Storage, StorageLimits,
+    DocumentName, Layout, OpenError, RESTORING, Restored, Restorer, Storage, StorageLimits,
 };
 use serde_json::json;
 
 use super::storage::StorageFlags;
-use crate::serve::RESTORING;
+use crate::config::Config;
+use crate::serve::{keep_to_this_user, only_for_this_user};
 
 pub(super) const HELP: &str = "\
 Examples:
@@ -59,6 +60,7 @@ pub(super) async fn run(restore: Restore) -> anyhow::Result<ExitCode> {
         }
     }
     let (config, layout) = storage.load()?;
+    keep_private(&config)?;
     let limits = StorageLimits {
         operation: OPERATION,
         tls: config.storage_tls.clone(),
@@ -67,10 +69,44 @@ pub(super) async fn run(restore: Restore) -> anyhow::Result<ExitCode> {
     };
     let storage = open(&config.storage, layout, limits).await?;
     let begun = Instant::now();
-    let restored = into(&storage, &folders, &manifests).await;
+    let restored = match into(&storage, &folders, &manifests).await {
+        Ok(read) => stored(&storage).await.map(|stored| (read, stored)),
+        Err(error) => Err(error),
+    };
     storage.close().await;
-    print(&restored?, begun.elapsed(), json);
+    let (read, stored) = restored?;
+    print(&read, &stored, begun.elapsed(), json);
     Ok(ExitCode::SUCCESS)
+}
+
+/// As a server does: nobody else may read what this process writes. A data directory that has
+/// nothing of the storage is left alone.
+fn keep_private(config: &Config) -> anyhow::Result<()> {
+    only_for_this_user();
+    let data_dir = &config.data_dir;
+    let facts = config.storage.strip_prefix("embedded:").map(Path::new);
+    if facts.is_some_and(|facts| facts.starts_with(data_dir)) {
+        keep_to_this_user(data_dir)
+            .with_context(|| format!("cannot use {}", data_dir.display()))?;
+    }
+    Ok(())
+}
+
+/// What is in a storage.
+struct Stored {
+    /// Tenants with facts.
+    tenants: u64,
+    facts: u64,
+}
+
+async fn stored(storage: &Arc<dyn Storage>) -> anyhow::Result<Stored> {
+    let mut stored = Stored { tenants: 0, facts: 0 };
+    for tenant in storage.tenants(soon()).await? {
+        let facts = storage.count(&tenant, soon()).await?;
+        stored.tenants += u64::from(facts > 0);
+        stored.facts += facts;
+    }
+    Ok(stored)
 }
 
 async fn open(
@@ -167,19 +203,22 @@ fn progress(facts: u64) -> ProgressBar {
     bar
 }
 
-fn print(restored: &Restored, took: Duration, json: bool) {
-    let Restored { tenants, facts, documents, state, .. } = restored;
+fn print(read: &Restored, stored: &Stored, took: Duration, json: bool) {
+    let Restored { facts, documents, state, .. } = read;
     let rate = (*facts as f64 / took.as_secs_f64().max(0.001)) as u64;
     match json {
         true => println!(
             "{}",
-            json!({ "tenants": tenants, "facts": facts, "documents": documents, "state": state,
+            json!({ "tenants": stored.tenants, "facts": stored.facts,
+                "read": { "facts": facts, "documents": documents, "state": state },
                 "took_ms": took.as_millis() as u64 })
         ),
         false => println!(
-            "restored {facts} facts of {tenants} tenants, {state} keys of extensions and \
-             {documents} documents in {:.1} s ({rate} facts a second)",
-            took.as_secs_f64()
+            "read {facts} facts, {state} keys of extensions and {documents} documents in {:.1} s \
+             ({rate} facts a second); the storage has {} facts of {} tenants",
+            took.as_secs_f64(),
+            stored.facts,
+            stored.tenants
         ),
     }
 }

@@ -93,7 +93,7 @@ impl fmt::Display for Config {
 
 /// An address without the user and password before its `@`, and without what follows a `?`, where
 /// there may be others.
-fn without_password(address: &str) -> String {
+pub(super) fn without_password(address: &str) -> String {
     let address = address.split('?').next().unwrap_or_default();
     match (address.split_once("://"), address.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),

@@ -15,7 +15,7 @@ use hyper::body::{Frame, SizeHint};
 use super::observed::Asker;
 
 /// The status of a request whose caller left before there was an answer, as nginx has it.
-const GONE: u16 = 499;
+pub(super) const GONE: u16 = 499;
 
 /// A line that is written when this is dropped.
 pub(super) struct Line {

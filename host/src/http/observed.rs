@@ -10,8 +10,8 @@ use kenning_trace::{TraceContext, TraceParent, Tracer, trace_state};
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// The series of tenants beyond the limit.
-const OTHER: &str = "other";
+/// The series of tenants beyond the limit. No tenant can have this name.
+const OTHER_TENANTS: &str = "_other";
 
 /// Which of it is wanted.
 pub struct Observing {
@@ -66,7 +66,7 @@ impl TenantLabels {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         if !named.contains(tenant) {
             if named.len() >= self.most {
-                return OTHER.to_owned();
+                return OTHER_TENANTS.to_owned();
             }
             named.insert(tenant.to_owned());
         }
@@ -113,7 +113,7 @@ pub(super) fn method_label(method: &Method) -> &'static str {
         Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
-        _ => OTHER,
+        _ => "other",
     }
 }
 
@@ -152,6 +152,7 @@ mod tests {
     fn tenants_beyond_the_limit_share_a_series() {
         let labels = TenantLabels { named: Mutex::default(), most: 2 };
         let of: Vec<_> = ["a", "b", "c", "a", "d"].map(|tenant| labels.label(tenant)).into();
-        assert_eq!(of, ["a", "b", "other", "a", "other"]);
+        assert_eq!(of, ["a", "b", "_other", "a", "_other"]);
+        assert!(TenantId::parse(OTHER_TENANTS).is_err());
     }
 }

@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue};
 use kenning_trace::{Kind, OpenSpan, TraceContext};
 use tracing::Instrument;
-use tracing::field::Empty;
 use uuid::Uuid;
 
 use super::access_log::{self, Line};
@@ -49,13 +48,12 @@ pub(super) async fn observe(
         request.extensions_mut().insert(asker.clone());
     }
     let trace = app.observing.trace(request.headers());
-    let server = begin_span(trace.as_ref(), method, &route, &id);
+    let server = Server::begin(trace.as_ref(), method, &route, &id);
+    // Of a trace that nobody can look up, nobody needs the id.
+    let known = trace.as_ref().filter(|trace| trace.is_known());
+    let trace_id = known.map(|trace| trace.trace_id().to_string());
     // At the level of errors, so that their lines name the request whatever the filter.
-    let span = tracing::error_span!("request", id = %text(&id), trace_id = Empty);
-    let trace_id = trace.as_ref().map(|trace| trace.trace_id().to_string());
-    if let Some(trace_id) = &trace_id {
-        span.record("trace_id", trace_id.as_str());
-    }
+    let span = tracing::error_span!("request", id = %text(&id), trace_id = trace_id.as_deref());
     let line = asker.clone().filter(|_| app.observing.access_log).map(|asker| Line {
         begun,
         method,
@@ -72,7 +70,7 @@ pub(super) async fn observe(
         let received = line.received.clone();
         request = request.map(|body| access_log::received(body, received));
     }
-    let here = server.as_ref().map(OpenSpan::context).or(trace);
+    let here = server.as_ref().map(Server::context).or(trace);
     let answering = next.run(request).instrument(span.clone());
     let mut response = kenning_trace::within(here, answering).await;
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
@@ -81,22 +79,17 @@ pub(super) async fn observe(
         let from = from.map_or("unix".into(), |address| address.to_string());
         tracing::debug!(method, route = &*route, status, duration_us, from, "answered");
     });
-    let failed = response.extensions().get::<Failed>().map(|Failed(error)| error.clone());
-    if let Some(error) = &failed {
+    let failed = response.extensions().get::<Failed>().map(|Failed(error)| &**error);
+    if let Some(error) = failed {
         let (id, trace_id) = (text(&id), trace_id.as_deref());
         let failed = FailedRequest { id, trace_id, method, route: &route, took: elapsed, error };
         app.failures.add(&failed);
     }
     let tenant = asker.as_ref().and_then(Asker::tenant);
     let labels = app.observing.tenants.as_ref();
-    if let (Some(mut span), failed) = (server, failed) {
-        span.set("http.response.status_code", u64::from(status));
-        if let Some(tenant) = tenant.filter(|_| labels.is_some()) {
-            span.set("kenning.tenant", tenant.to_owned());
-        }
-        if status >= 500 {
-            span.fail(failed.map_or("error", |error| error.code.as_str()));
-        }
+    if let Some(server) = server {
+        let code = failed.map_or("error", |error| error.code.as_str());
+        server.answered(status, code, tenant.filter(|_| labels.is_some()));
     }
     let label = labels.zip(tenant).map(|(labels, tenant)| labels.label(tenant));
     count(method, &route, status, elapsed, label);
@@ -108,19 +101,49 @@ pub(super) async fn observe(
     response
 }
 
-/// The span of a request; `None` if it is not recorded.
-fn begin_span(
-    trace: Option<&TraceContext>,
-    method: &'static str,
-    route: &str,
-    id: &HeaderValue,
-) -> Option<OpenSpan> {
-    let trace = trace.filter(|trace| trace.is_sampled())?;
-    let mut span = trace.begin(format!("{method} {route}"), Kind::Server)?;
-    span.set("http.request.method", method);
-    span.set("http.route", route.to_owned());
-    span.set("kenning.request_id", text(id).to_owned());
-    Some(span)
+/// The span of a request. As in the log of requests, the status of one whose caller left before
+/// there was an answer is [`GONE`](access_log::GONE).
+struct Server {
+    span: OpenSpan,
+    status: u16,
+}
+
+impl Server {
+    /// `None` if the request is not recorded.
+    fn begin(
+        trace: Option<&TraceContext>,
+        method: &'static str,
+        route: &str,
+        id: &HeaderValue,
+    ) -> Option<Self> {
+        let trace = trace.filter(|trace| trace.is_sampled())?;
+        let mut span = trace.begin(format!("{method} {route}"), Kind::Server)?;
+        span.set("http.request.method", method);
+        span.set("http.route", route.to_owned());
+        span.set("kenning.request_id", text(id).to_owned());
+        Some(Self { span, status: access_log::GONE })
+    }
+
+    fn context(&self) -> TraceContext {
+        self.span.context()
+    }
+
+    /// Ends it. `code` is that of the error, if it is one.
+    fn answered(mut self, status: u16, code: &'static str, tenant: Option<&str>) {
+        self.status = status;
+        if let Some(tenant) = tenant {
+            self.span.set("kenning.tenant", tenant.to_owned());
+        }
+        if status >= 500 {
+            self.span.fail(code);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.span.set("http.response.status_code", u64::from(self.status));
+    }
 }
 
 /// Counts an answer; with `tenant`, its tenant's, too.
@@ -194,4 +217,36 @@ pub(super) async fn no_place(State(app): State<Arc<App>>, request: Request) -> R
     let all = Rejection { limit: "connections", allowed: app.limits.connections };
     let Rejection { limit, allowed } = reason.unwrap_or(all);
     Refusal(Error::overloaded(limit, allowed)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use kenning_trace::{Queue, Tracer, Value};
+
+    use super::*;
+
+    #[test]
+    fn the_span_of_a_caller_who_left_says_so() {
+        let queue = Queue::new(10);
+        let trace = Tracer::new(queue.clone(), 1.0).begin(None, None);
+        let id = HeaderValue::from_static("one");
+        let begin = || Server::begin(trace.as_ref(), "GET", "/", &id).unwrap();
+        drop(begin());
+        begin().answered(404, "not_found", None);
+        begin().answered(503, "overloaded", Some("acme"));
+        let spans = queue.take(10);
+        let mut statuses = Vec::new();
+        let mut tenants = Vec::new();
+        for (name, value) in spans.iter().flat_map(|span| span.attributes.clone()) {
+            match name {
+                "http.response.status_code" => statuses.push(value),
+                "kenning.tenant" => tenants.push(value),
+                _ => {}
+            }
+        }
+        assert_eq!(statuses, [499, 404, 503].map(Value::Integer));
+        assert_eq!(tenants, [Value::from("acme")]);
+        let failures: Vec<_> = spans.iter().map(|span| span.failure.as_deref()).collect();
+        assert_eq!(failures, [None, None, Some("overloaded")]);
+    }
 }

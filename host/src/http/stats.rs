@@ -69,9 +69,11 @@ struct Stats {
     tenant: String,
     /// Facts stored, without those that cannot be read.
     facts: u64,
-    /// Facts that can be found by meaning.
+    /// Facts that can be found by meaning. While the index is not loaded and 20,000 facts or more
+    /// are pending, at most so many.
     indexed: usize,
-    /// Facts whose vector is still to be made.
+    /// Facts whose vector is still to be made. While the index is not loaded, no more than about
+    /// 20,000 are counted.
     pending: u64,
     /// Records that are left out because they cannot be read: hashes that are no facts, and
     /// damaged ones. The log names them.
@@ -160,7 +162,7 @@ impl From<Layout> for StorageLayout {
 #[derive(Serialize, ToSchema)]
 struct IndexStats {
     /// How much of it is loaded. It is loaded at the tenant's first use.
-    state: IndexStateName,
+    state: kb::IndexState,
     /// Whether it has all of the tenant's facts.
     ready: bool,
     facts: usize,
@@ -176,28 +178,6 @@ struct IndexStats {
     outdated: usize,
     /// Memory that the index takes.
     bytes: usize,
-}
-
-/// How much of an index is loaded. One that was `refused` takes more memory than
-/// `index_tenant_bytes` allows.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum IndexStateName {
-    NotLoaded,
-    Loading,
-    Ready,
-    Refused,
-}
-
-impl From<kb::IndexState> for IndexStateName {
-    fn from(state: kb::IndexState) -> Self {
-        match state {
-            kb::IndexState::NotLoaded => Self::NotLoaded,
-            kb::IndexState::Loading => Self::Loading,
-            kb::IndexState::Ready => Self::Ready,
-            kb::IndexState::Refused => Self::Refused,
-        }
-    }
 }
 
 /// The indexes of all tenants on this host.
@@ -262,7 +242,7 @@ pub(super) async fn stats(State(app): State<Arc<App>>, who: Who) -> Reply {
         foreign_changes_seen_within_ms: seen_within.map(|time| time.as_millis() as u64),
         language: figures.language.code(),
         index: IndexStats {
-            state: figures.state.into(),
+            state: figures.state,
             ready: figures.state == kb::IndexState::Ready,
             facts: figures.index.facts,
             vectors: figures.index.vectors,

@@ -22,8 +22,13 @@ const POINTER: &str = "/headers/x-kenning-min-revision";
 /// dropped.
 const PIECE: Duration = Duration::from_millis(500);
 
-/// How often storage is asked for a revision that it does not have yet.
-const POLL: Duration = Duration::from_millis(50);
+/// How often storage is asked for a revision that it does not have yet, of a tenant that is not
+/// followed: the pause is doubled from the first to the last.
+const POLL_FIRST: Duration = Duration::from_millis(50);
+const POLL_LAST: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether an index is loaded whose loading fails.
+const LOADED: Duration = Duration::from_millis(50);
 
 impl Kb {
     /// The index to search for the caller. It is loaded at its first use, which a search waits for
@@ -42,6 +47,34 @@ impl Kb {
         match index.refusal() {
             None => Ok(index),
             Some(refusal) => Err(refused(refusal)),
+        }
+    }
+
+    /// The tenant's index once it has all facts, for what must not depend on how much is loaded; or
+    /// as it is, if it is too large to be held.
+    ///
+    /// # Errors
+    /// If it has not by `deadline`.
+    pub(super) async fn whole_index(
+        &self,
+        tenant: &TenantId,
+        deadline: Instant,
+    ) -> Result<Arc<TenantIndex>, Error> {
+        loop {
+            let index = self.services.indexes.held().open(tenant);
+            let progress = index.settled(deadline).await;
+            if matches!(progress, Progress::Ready | Progress::Refused(_)) {
+                return Ok(index);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let message = format!(
+                    "the index of the tenant {tenant} was not loaded in time, which says nothing \
+                     about the guests"
+                );
+                return Err(Error::new(Code::Timeout, message).blaming(Blame::Host));
+            }
+            sleep(LOADED.min(left)).await;
         }
     }
 
@@ -69,7 +102,8 @@ impl Kb {
                 return Ok(index);
             }
             let position = held.applied().position(tenant);
-            let is_ready = progress == Progress::Ready;
+            // Held after that was read, so that the position is that of this one.
+            let is_ready = progress == Progress::Ready && held.holds(tenant, &index);
             if is_ready && position.is_some_and(|position| position >= wanted) {
                 return Ok(index);
             }
@@ -96,6 +130,7 @@ impl Kb {
         if position.is_some_and(|position| position >= wanted) {
             return Ok(());
         }
+        let (applied, mut pause) = (self.services.indexes.applied(), POLL_FIRST);
         loop {
             let last = self.last_revision(&caller.tenant, caller.deadline).await;
             let left = caller.deadline.saturating_duration_since(Instant::now());
@@ -104,7 +139,16 @@ impl Kb {
                 // At the deadline, the last of these reads may be cut off.
                 _ if left.is_zero() => return Err(self.too_late(caller, wanted).await?),
                 Err(error) => return Err(error),
-                Ok(_) => sleep(POLL.min(left)).await,
+                Ok(_) if applied.position(&caller.tenant).is_some() => {
+                    let until = caller.deadline.min(Instant::now() + PIECE);
+                    if applied.wait(&caller.tenant, wanted, until).await {
+                        return Ok(());
+                    }
+                }
+                Ok(_) => {
+                    sleep(pause.min(left)).await;
+                    pause = (pause * 2).min(POLL_LAST);
+                }
             }
         }
     }
@@ -160,7 +204,7 @@ impl Kb {
 /// That a tenant cannot be searched here.
 fn refused(Refusal { limit, allowed, used, .. }: Refusal) -> Error {
     let message = format!(
-        "this tenant cannot be searched on this host: its index takes more than {used} bytes of \
+        "this tenant cannot be searched on this host: its index takes at least {used} bytes of \
          memory, and {limit} allows {allowed}"
     );
     Error::new(Code::TooLarge, message)

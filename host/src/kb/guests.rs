@@ -6,6 +6,7 @@ use kenning_core::error::{Blame, Code, Error};
 use kenning_runtime::Priority;
 use kenning_runtime::compiler::CompileError;
 use kenning_storage::StorageError;
+use kenning_trace::{Kind, OpenSpan};
 use serde_json::json;
 use tokio::time::timeout_at;
 
@@ -97,7 +98,11 @@ impl Kb {
         patience: Instant,
         work: impl Future<Output = Result<(), LoadError>> + Send + 'static,
     ) -> Result<(), Error> {
-        let mut work = tokio::spawn(work);
+        let trace = caller.trace.clone().or_else(kenning_trace::current);
+        // It ends with the wait. What is read from storage meanwhile is below it.
+        let span = trace.as_ref().and_then(|trace| trace.begin("load", Kind::Internal));
+        let below = span.as_ref().map(OpenSpan::context).or(trace);
+        let mut work = tokio::spawn(kenning_trace::within(below, work));
         let mut until = patience.min(caller.deadline);
         loop {
             match timeout_at(until.into(), &mut work).await {

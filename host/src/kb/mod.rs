@@ -263,14 +263,16 @@ impl Kb {
     /// [`Self::store`].
     pub async fn search(&self, caller: &Caller, search: Search) -> Result<Response<Found>, Error> {
         self.check_quota(caller, true).await?;
-        // Held to the end: an index that is used is not dropped for others.
+        // Held to the end: an index that is used is not dropped for others. One that is dropped all
+        // the same has what the caller asked to have seen.
         let index = self.index_for(caller).await?;
         let unfinished = unfinished(&index);
         self.record(caller, || Request::Search(search.clone()));
         let mode = search.query.mode;
         let request = search.asked(caller.request(Verb::Search));
+        let admitted = index.clone();
         let search = self.run(caller, Purpose::Search, request, move |pipeline| {
-            Box::pin(pipeline.search(search))
+            Box::pin(pipeline.search_in(admitted, search))
         });
         let mut response = search.await?;
         response.value.degraded.extend(unfinished);
@@ -349,7 +351,8 @@ impl Kb {
                 }
             });
         // A streamed answer calls outside of its request's task.
-        let session = kenning_trace::within(caller.trace.clone(), session);
+        let trace = caller.trace.clone().or_else(kenning_trace::current);
+        let session = kenning_trace::within(trace, session);
         let outcome = tokio::select! {
             outcome = session => outcome,
             () = running.ended() => {

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
 
-use super::Kb;
 use super::caller::{Purpose, Response};
 use super::errors::ErrorMapper;
 use super::pipeline::Pipeline;
 use super::recorder::{Recorded, Request};
 use super::search::{Found, Search};
+use super::{Kb, unfinished};
 use crate::registry::Snapshot;
 use kenning_core::error::Error;
 use kenning_runtime::{RequestContext, Session, Verb};
@@ -60,21 +60,25 @@ impl Kb {
     ) -> Result<Response<Found>, Error> {
         let errors = ErrorMapper { storage: self.storage_name, purpose: Purpose::Search };
         let (served_by, time) = (snapshot.served_by(), self.services.limits.search);
+        let index = self.services.indexes.held().loaded(tenant, Instant::now() + time).await;
+        let (admitted, unfinished) = (index.clone(), unfinished(&index));
         let session = self.dry_run(tenant.clone(), time, move |session| async move {
             let session = session.asked(search.asked(RequestContext::of(Verb::Search)));
             let mut pipeline = Pipeline::new(session, snapshot, errors);
-            let found = pipeline.search(search).await;
+            let found = pipeline.search_in(admitted, search).await;
             (found, pipeline.withheld())
         });
         let (found, withheld) = session.await?;
-        Ok(Response { value: found?, served_by, withheld, revision: None })
+        let mut found = found?;
+        found.degraded.extend(unfinished);
+        Ok(Response { value: found, served_by, withheld, revision: None })
     }
 
     /// Runs a request again, with the guests in `snapshot`.
     ///
     /// # Errors
-    /// When the session cannot start in time, which says nothing about the guests. What the
-    /// guests fail at is in [`Observed::error`].
+    /// When the session cannot start in time, or a search's index is not loaded in time, which says
+    /// nothing about the guests. What the guests fail at is in [`Observed::error`].
     pub async fn replay(
         &self,
         tenant: &TenantId,
@@ -90,9 +94,16 @@ impl Kb {
         let errors = ErrorMapper { storage: self.storage_name, purpose };
         let limits = &self.services.limits;
         let time = if purpose == Purpose::Search { limits.search } else { limits.call };
+        let index = match purpose {
+            Purpose::Search => Some(self.whole_index(tenant, Instant::now() + time).await?),
+            Purpose::Read | Purpose::Write => None,
+        };
         self.dry_run(tenant.clone(), time, move |session| async move {
             let started = Instant::now();
             let mut pipeline = Pipeline::new(session.asked(context), snapshot, errors);
+            if let Some(index) = index {
+                pipeline.session.use_index(index);
+            }
             let (ids, degraded, error) = match pipeline.replay(request).await {
                 Ok((ids, degraded)) => (ids, degraded, None),
                 Err(error) => (Vec::new(), false, Some(error)),

@@ -13,7 +13,9 @@ use kenning_runtime::held_indexes::HeldFigures;
 use kenning_runtime::{Generation, HookCost, LogBuffer, Progress};
 use kenning_storage::{Description, TenantId, Usage};
 use kenning_tenants::{Record, Tenants};
+use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{Caller, Kb};
 use crate::registry::{ExtensionRecords, GuestRecord, Owner, Preparation, THE_LOGIC, TenantGuests};
@@ -30,9 +32,9 @@ pub struct Figures {
     pub unreadable: u64,
     /// Facts that storage has lost.
     pub lost: u64,
-    /// Facts that have their vectors.
+    /// Facts that have their vectors; of an index that is not loaded, at most so many.
     pub indexed: usize,
-    /// Facts whose vectors are still to be made.
+    /// Facts whose vectors are still to be made; of an index that is not loaded, up to 20,000.
     pub pending: u64,
     /// The index on this host.
     pub index: Sizes,
@@ -50,8 +52,10 @@ pub struct Figures {
     pub quotas: Value,
 }
 
-/// How much of a tenant's index is loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much of an index is loaded. One that was `refused` takes more memory than
+/// `index_tenant_bytes` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum IndexState {
     /// Nothing: nobody uses it on this host.
     NotLoaded,

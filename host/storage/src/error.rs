@@ -96,6 +96,23 @@ impl StorageError {
         }
     }
 
+    /// How storage failed, for its span; `None` if it did what it had to: the request asked for too
+    /// much, or goes by what is no longer in force.
+    pub(crate) fn failure(&self) -> Option<&'static str> {
+        match self.cause() {
+            Self::Unavailable(_) => Some("unavailable"),
+            Self::Refused(_) => Some("refused"),
+            Self::Full(_) => Some("full"),
+            Self::Timeout { .. } => Some("timeout"),
+            Self::ReplyLost(_) | Self::Uncertain(_) => Some("reply_lost"),
+            Self::Corrupt(_) | Self::Damaged { .. } => Some("corrupt"),
+            Self::TooLarge { .. }
+            | Self::QuotaExceeded { .. }
+            | Self::StaleRegistry
+            | Self::InvalidCursor => None,
+        }
+    }
+
     /// The failure itself, of one whose outcome is unknown.
     pub fn cause(&self) -> &Self {
         match self {

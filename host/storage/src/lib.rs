@@ -98,7 +98,7 @@ pub use name::{DocumentName, FactId, InvalidName, SpaceName, TenantId};
 pub use open::{check, open};
 pub use quotas::{Draw, Drawn, Draws, QuotaStorage, Rate};
 pub use registry::{HostLease, LivingHost, RegistryRevision, RegistryStorage};
-pub use report::Report;
+pub use report::{HALF_RESTORED, RESTORING, Report};
 pub use restorer::{RestoreError, Restored, Restorer};
 pub use state::{
     Expected, StateChange, StateChanged, StateEntry, StatePage, StateQuota, StateSpace,

@@ -1,5 +1,12 @@
 //! What a verification found.
 
+/// The document that is there while `kenning restore` writes.
+pub const RESTORING: &str = "restoring";
+
+/// What is wrong with a storage that has that document.
+pub const HALF_RESTORED: &str = "a restore into this storage was interrupted, or is under way: run \
+                                 the same `kenning restore` again";
+
 /// The most findings that a report names; more are only counted.
 const NAMED: usize = 1_000;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::task::futures::TaskLocalFuture;
 
 use crate::ids::{SpanId, TraceId};
+use crate::parent::SAMPLED;
 use crate::queue::Queue;
 use crate::span::{EndedSpan, Kind, Value};
 
@@ -29,7 +30,9 @@ pub struct TraceContext {
 struct Trace {
     id: TraceId,
     state: Option<Arc<str>>,
-    /// `None` if the trace is not sampled.
+    /// Those of the caller, or of a trace that begins here.
+    flags: u8,
+    /// `None` if no span of the trace is recorded here.
     recording: Option<Recording>,
 }
 
@@ -39,16 +42,24 @@ struct Recording {
     queue: Queue,
     /// One instant on both clocks.
     begun: (Instant, SystemTime),
-    ended: Mutex<Vec<EndedSpan>>,
+    ended: Mutex<PendingSpans>,
+}
+
+#[derive(Debug, Default)]
+struct PendingSpans {
+    /// Those that wait for the request's own.
+    spans: Vec<EndedSpan>,
+    /// The request's own has ended: none after it waits.
+    is_over: bool,
 }
 
 impl Recording {
     fn add(&self, span: EndedSpan) {
-        let is_last = span.kind == Kind::Server;
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.push(span);
-        if is_last || ended.len() >= PENDING {
-            let spans = std::mem::take(&mut *ended);
+        ended.is_over |= span.kind == Kind::Server;
+        ended.spans.push(span);
+        if ended.is_over || ended.spans.len() >= PENDING {
+            let spans = std::mem::take(&mut ended.spans);
             drop(ended);
             self.queue.push(spans);
         }
@@ -58,25 +69,26 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if !ended.is_empty() {
-            self.queue.push(std::mem::take(ended));
+        if !ended.spans.is_empty() {
+            self.queue.push(std::mem::take(&mut ended.spans));
         }
     }
 }
 
 impl TraceContext {
-    /// The place below `span` in a trace, whose spans go to `queue` if it is sampled.
+    /// The place below `span` in a trace, whose spans go to `queue` if they are recorded.
     pub(crate) fn new(
         id: TraceId,
         state: Option<Arc<str>>,
         span: SpanId,
+        flags: u8,
         queue: Option<Queue>,
     ) -> Self {
         let recording = queue.map(|queue| {
             let begun = (Instant::now(), SystemTime::now());
             Recording { queue, begun, ended: Mutex::default() }
         });
-        Self { trace: Arc::new(Trace { id, state, recording }), span }
+        Self { trace: Arc::new(Trace { id, state, flags, recording }), span }
     }
 
     /// The id of the trace.
@@ -94,11 +106,17 @@ impl TraceContext {
         self.trace.recording.is_some()
     }
 
+    /// Whether anybody can look the trace up: it is recorded here, or a caller's.
+    pub fn is_known(&self) -> bool {
+        self.is_sampled() || self.span != SpanId::NONE
+    }
+
     /// The header that makes a request to something else part of this trace.
     pub fn traceparent(&self) -> String {
         // A trace that begins here and is not sampled has no span of ours.
         let span = if self.span == SpanId::NONE { SpanId::random() } else { self.span };
-        format!("00-{}-{span}-{:02x}", self.trace.id, u8::from(self.is_sampled()))
+        let sampled = if self.is_sampled() { SAMPLED } else { 0 };
+        format!("00-{}-{span}-{:02x}", self.trace.id, self.trace.flags | sampled)
     }
 
     /// Begins a span here; `None` if the trace is not sampled.
@@ -113,6 +131,7 @@ impl TraceContext {
             begun: Instant::now(),
             attributes: Vec::new(),
             failure: None,
+            is_discarded: false,
         })
     }
 }
@@ -128,6 +147,7 @@ pub struct OpenSpan {
     begun: Instant,
     attributes: Vec<(&'static str, Value)>,
     failure: Option<Cow<'static, str>>,
+    is_discarded: bool,
 }
 
 impl OpenSpan {
@@ -145,11 +165,19 @@ impl OpenSpan {
     pub fn fail(&mut self, why: impl Into<Cow<'static, str>>) {
         self.failure = Some(why.into());
     }
+
+    /// Records nothing of it: it turned out to be none.
+    pub fn discard(mut self) {
+        self.is_discarded = true;
+    }
 }
 
 impl Drop for OpenSpan {
     fn drop(&mut self) {
         let Some(recording) = &self.trace.recording else { return };
+        if self.is_discarded {
+            return;
+        }
         let (since, at) = recording.begun;
         recording.add(EndedSpan {
             trace: self.trace.id,
@@ -219,14 +247,27 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_after_its_request_is_handed_on_when_the_trace_ends() {
+    fn what_ends_after_its_request_is_handed_on_at_once() {
         let queue = Queue::new(100);
         let context = Tracer::new(queue.clone(), 1.0).begin(None, None).unwrap();
         let server = context.begin("server", Kind::Server).unwrap();
-        let late = server.context().begin("late", Kind::Internal);
+        let begin = || server.context().begin("late", Kind::Internal).unwrap();
+        let (late, later) = (begin(), begin());
         drop(server);
         assert_eq!(queue.take(10).len(), 1);
-        drop((late, context));
-        assert_eq!(queue.take(10).len(), 1);
+        drop(late);
+        assert_eq!(queue.take(10).len(), 1, "the trace goes on");
+        drop(later);
+        assert_eq!((queue.take(10).len(), context.is_sampled()), (1, true));
+    }
+
+    #[test]
+    fn a_span_that_is_discarded_is_not_recorded() {
+        let queue = Queue::new(100);
+        let context = Tracer::new(queue.clone(), 1.0).begin(None, None).unwrap();
+        context.begin("none", Kind::Client).unwrap().discard();
+        drop(context.begin("server", Kind::Server));
+        let names: Vec<_> = queue.take(10).into_iter().map(|span| span.name).collect();
+        assert_eq!(names, ["server"]);
     }
 }

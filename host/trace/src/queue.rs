@@ -8,9 +8,6 @@ use tokio::sync::Notify;
 
 use crate::span::EndedSpan;
 
-/// So many spans are exported at once, as soon as there are that many.
-const BATCH: usize = 512;
-
 /// A bounded queue. Spans for which there is no room are dropped, and counted. Clones are the same
 /// queue.
 #[derive(Clone, Debug)]
@@ -25,6 +22,9 @@ struct Shared {
 }
 
 impl Queue {
+    /// So many spans are exported at once, as soon as there are that many.
+    pub const BATCH: usize = 512;
+
     /// A queue of at most `most` spans.
     pub fn new(most: usize) -> Self {
         let (waiting, dropped, has_batch) = Default::default();
@@ -37,7 +37,7 @@ impl Queue {
         let room = self.0.most.saturating_sub(waiting.len());
         let dropped = spans.len().saturating_sub(room);
         waiting.extend(spans.into_iter().take(room));
-        let is_batch = waiting.len() >= BATCH;
+        let is_batch = waiting.len() >= Self::BATCH;
         drop(waiting);
         if dropped > 0 {
             self.count_dropped(dropped as u64);
@@ -57,11 +57,6 @@ impl Queue {
     /// Waits until there are enough spans for a batch.
     pub async fn batch(&self) {
         self.0.has_batch.notified().await;
-    }
-
-    /// How many spans make a batch.
-    pub fn batch_spans(&self) -> usize {
-        BATCH
     }
 
     /// Counts spans that nobody gets to see.

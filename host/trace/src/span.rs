@@ -24,8 +24,6 @@ pub enum Value {
     Text(Cow<'static, str>),
     /// A whole number.
     Integer(i64),
-    /// Yes or no.
-    Bool(bool),
 }
 
 impl From<&'static str> for Value {
@@ -43,12 +41,6 @@ impl From<String> for Value {
 impl From<u64> for Value {
     fn from(number: u64) -> Self {
         Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
-    }
-}
-
-impl From<bool> for Value {
-    fn from(is: bool) -> Self {
-        Self::Bool(is)
     }
 }
 

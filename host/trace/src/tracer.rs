@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::context::TraceContext;
 use crate::ids::{SpanId, TraceId};
-use crate::parent::TraceParent;
+use crate::parent::{RANDOM, TraceParent};
 use crate::queue::Queue;
 
 /// Begins the traces of requests.
@@ -36,14 +36,16 @@ impl Tracer {
     ) -> Option<TraceContext> {
         let queue = self.queue.clone();
         match parent {
-            Some(TraceParent { trace, span, is_sampled }) => {
-                Some(TraceContext::new(trace, state, span, queue.filter(|_| is_sampled)))
+            Some(parent) => {
+                let TraceParent { trace, span, flags } = parent;
+                let queue = queue.filter(|_| parent.is_sampled());
+                Some(TraceContext::new(trace, state, span, flags, queue))
             }
             None => {
                 let queue = Some(queue?);
                 let is_sampled = self.ratio >= 1.0 || fastrand::f64() < self.ratio;
                 let queue = queue.filter(|_| is_sampled);
-                Some(TraceContext::new(TraceId::random(), None, SpanId::NONE, queue))
+                Some(TraceContext::new(TraceId::random(), None, SpanId::NONE, RANDOM, queue))
             }
         }
     }
@@ -63,15 +65,21 @@ mod tests {
     #[test]
     fn a_caller_decides_for_its_own_trace() {
         let tracer = Tracer::new(Queue::new(10), 0.0);
-        assert!(!tracer.begin(None, None).unwrap().is_sampled());
+        let own = tracer.begin(None, None).unwrap();
+        assert!(!own.is_sampled() && !own.is_known() && own.traceparent().ends_with("-02"));
         let context = tracer.begin(parent("01"), Some("a=1".into())).unwrap();
         assert_eq!((context.is_sampled(), context.trace_state()), (true, Some("a=1")));
         let span = context.begin("one", Kind::Server).unwrap();
-        assert_ne!(span.context().traceparent(), format!("{PARENT}-01"), "the span is its own");
+        let handed_on = span.context().traceparent();
+        assert!(handed_on.starts_with(&PARENT[..36]) && handed_on.ends_with("-01"), "{handed_on}");
+        assert_ne!(handed_on, format!("{PARENT}-01"), "the span is its own");
         let tracer = Tracer::new(Queue::new(10), 1.0);
         let context = tracer.begin(parent("00"), None).unwrap();
         assert!(context.begin("one", Kind::Server).is_none());
+        assert!(context.is_known());
         assert_eq!(context.traceparent(), format!("{PARENT}-00"), "it is handed on as it came");
+        let own = tracer.begin(None, None).unwrap();
+        assert!(own.is_known() && own.traceparent().ends_with("-03"));
     }
 
     #[test]
@@ -80,6 +88,13 @@ mod tests {
         let context = Tracer::off().begin(parent("01"), None).unwrap();
         assert!(context.begin("one", Kind::Server).is_none());
         assert_eq!(context.trace_id().to_string(), PARENT[3..35]);
+        for (flags, handed_on) in
+            [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("fd", "01")]
+        {
+            let context = Tracer::off().begin(parent(flags), None).unwrap();
+            assert!(context.is_known() && !context.is_sampled());
+            assert_eq!(context.traceparent(), format!("{PARENT}-{handed_on}"), "{flags}");
+        }
     }
 
     #[test]

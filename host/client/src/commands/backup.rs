@@ -1,7 +1,7 @@
 //! Backups: the blocks that a server sends, into a folder; a tenant, into a file and back.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use kenning_backup::{BackupError, Block, Blocks, Folder, Manifest, Opened, Record, read_file};
@@ -26,6 +26,7 @@ pub(super) async fn backup(
     terminal: &mut Terminal,
 ) -> Result<(), Error> {
     let base = args.since.as_deref().map(Manifest::read).transpose()?;
+    let is_new = !args.dir.exists();
     let opened = Folder::open(&args.dir, args.since.as_deref().zip(base.as_ref()))?;
     let mut folder = match opened {
         Opened::New(folder) => folder,
@@ -47,6 +48,10 @@ pub(super) async fn backup(
     });
     let received = received.await;
     progress.clear();
+    if received.is_err() && is_new {
+        // Fails where something arrived, which is kept.
+        let _ = fs::remove_dir(&args.dir);
+    }
     received.map_err(|error| match error {
         Error::Backup(BackupError::Incomplete(_))
         | Error::BadResponse { .. }
@@ -115,7 +120,7 @@ async fn receive(
     }
 }
 
-/// Copies a tenant into a file, which is there only when it is complete.
+/// Copies a tenant into a new file, which is there only when it is complete.
 pub(super) async fn export_tenant(
     server: &Server,
     args: &ExportTenantArgs,
@@ -123,6 +128,13 @@ pub(super) async fn export_tenant(
 ) -> Result<(), Error> {
     let what = args.file.display().to_string();
     let failed = |cause| Error::Output { what: what.clone(), cause };
+    let exists = || {
+        let told = "it exists already; name a file that does not, or remove it first";
+        failed(io::Error::new(ErrorKind::AlreadyExists, told))
+    };
+    if args.file.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
     let directory = args.file.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut builder = tempfile::Builder::new();
     builder.prefix(".kenning-export-").suffix(".part");
@@ -148,7 +160,10 @@ pub(super) async fn export_tenant(
     received?;
     file.as_file().sync_all().map_err(failed)?;
     let contents = read_file(file.path())?;
-    file.persist(&args.file).map_err(|error| failed(error.error))?;
+    file.persist_noclobber(&args.file).map_err(|error| match error.error.kind() {
+        ErrorKind::AlreadyExists => exists(),
+        _ => failed(error.error),
+    })?;
     match terminal.format() {
         OutputFormat::Json => {
             let told = json!({ "name": args.name, "file": args.file, "facts": contents.facts });

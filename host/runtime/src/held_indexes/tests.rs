@@ -85,12 +85,48 @@ async fn whoever_waits_for_an_index_that_is_dropped_is_woken() {
 
 #[tokio::test]
 async fn of_indexes_that_wait_for_each_others_room_the_first_goes_on() {
-    let held = HeldIndexes::new(&limits(1));
-    let (first, second) = (held.open(&tenant("a")), held.open(&tenant("b")));
+    let held = HeldIndexes::new(&limits(usize::MAX));
+    ready(&held, "a", 50);
+    let held = HeldIndexes::new(&limits(held.bytes() * 3 / 2));
+    let [first, second, third] = ["a", "b", "c"].map(|name| held.open(&tenant(name)));
+    fill(&first, 50);
+    fill(&second, 50);
+    assert_eq!(held.measure(&tenant("a"), &first), Growth::Granted);
+    assert_eq!(held.measure(&tenant("b"), &second), Growth::Later);
     assert!(!held.is_first_to_load(&second));
     assert!(held.is_first_to_load(&first));
     assert_eq!(second.progress(), Progress::Dropped);
     assert_eq!(first.progress(), Progress::Loading);
+    assert_eq!(third.progress(), Progress::Loading, "it has no room to give");
+    assert!(held.is_first_to_load(&first) && third.progress() == Progress::Loading);
+}
+
+#[tokio::test]
+async fn an_index_that_was_dropped_takes_nobodys_room() {
+    let held = HeldIndexes::new(&limits(usize::MAX));
+    ready(&held, "a", 50);
+    let held = HeldIndexes::new(&limits(held.bytes() * 3 / 2));
+    ready(&held, "a", 50);
+    let dropped = held.open(&tenant("b"));
+    held.drop_index(&tenant("b"));
+    fill(&dropped, 50);
+    assert_eq!(held.measure(&tenant("b"), &dropped), Growth::NotHeld);
+    held.note_written(&tenant("b"), &dropped, 1_000);
+    assert!(held.state(&tenant("a")).is_some());
+}
+
+#[tokio::test]
+async fn what_could_not_be_dropped_while_it_was_used_is_dropped_later() {
+    let held = HeldIndexes::new(&limits(usize::MAX));
+    ready(&held, "a", 50);
+    let one = held.bytes();
+    let held = HeldIndexes::new(&limits(one * 3 / 2));
+    ready(&held, "a", 50);
+    let used = held.open(&tenant("a"));
+    assert_eq!(ready(&held, "b", 50), Growth::Later);
+    drop(used);
+    held.measure_written();
+    assert!(held.bytes() <= one * 3 / 2 && held.tenants().len() == 1);
 }
 
 #[tokio::test]
@@ -113,7 +149,8 @@ async fn whoever_waits_for_an_index_that_is_loaded_again_gets_the_new_one() {
     let held = HeldIndexes::new(&Limits::default());
     let first = held.open(&tenant("a"));
     let deadline = Instant::now() + Duration::from_secs(3_600);
-    let waiting = held.loaded(&tenant("a"), deadline);
+    let name = tenant("a");
+    let waiting = held.loaded(&name, deadline);
     let load = async {
         held.reload_other(&tenant("a"), None);
         let next = held.open(&tenant("a"));

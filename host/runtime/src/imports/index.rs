@@ -130,21 +130,30 @@ impl State {
         self.searched(searched)
     }
 
-    /// The tenant's index, after it had a moment to be loaded.
+    /// The index that the call was admitted with; of another call, the tenant's, after it had a
+    /// moment to be loaded.
     async fn loaded_index(&mut self) -> Result<Arc<TenantIndex>, Error> {
-        let (services, tenant, deadline) =
-            (self.services.clone(), self.tenant.clone(), self.deadline);
-        let mut index = services.indexes.held().open(&tenant);
-        if index.progress() == Progress::Loading {
-            let loaded = services.indexes.held().loaded(&tenant, deadline);
-            index = self.wait(Waiting::Index, loaded).await;
-        }
+        let index = match &self.index {
+            Some(index) => index.clone(),
+            None => self.opened_index().await,
+        };
         match index.refusal() {
             None => Ok(index),
             Some(Refusal { limit, allowed, used, .. }) => {
                 Err(too_large(limit, allowed as u64, used as u64))
             }
         }
+    }
+
+    async fn opened_index(&mut self) -> Arc<TenantIndex> {
+        let (services, tenant, deadline) =
+            (self.services.clone(), self.tenant.clone(), self.deadline);
+        let index = services.indexes.held().open(&tenant);
+        if index.progress() != Progress::Loading {
+            return index;
+        }
+        let loaded = services.indexes.held().loaded(&tenant, deadline);
+        self.wait(Waiting::Index, loaded).await
     }
 
     /// Charges for a search. One that was stopped ends the call.
@@ -177,7 +186,8 @@ impl State {
                 vectors.as_ref().map(|all| &all.values[position * dimensions..][..dimensions]);
             let (vector, embedded_bytes) = self.with_windows(&entry.text, vector);
             let (text, metadata) = (entry.text, entry.metadata);
-            new.push(NewEntry { id, revision, text, metadata, vector, embedded_bytes });
+            let storing = self.unindexed.get(&id).cloned();
+            new.push(NewEntry { id, revision, text, metadata, vector, embedded_bytes, storing });
         }
         if self.captured.is_some() {
             return Ok(());

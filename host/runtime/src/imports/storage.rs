@@ -105,15 +105,18 @@ impl State {
         }
         let quota = services.tenants.fact_quota(&tenant);
         self.check_quota(quota, &writes, until).await?;
+        // Until they have their vectors, or the call ends, the indexer leaves these facts alone.
+        let storing = |write: &Write| services.indexes.storing(&tenant, &write.id);
+        let storing: Vec<_> = writes.iter().map(storing).collect();
         let written = services.storage.write_as_of(&tenant, self.registry, &writes, quota, until);
         let written = self.wait(Waiting::StorageWrite, written).await;
         let revisions = self.answered(written)?;
         let happened = revisions.iter().map(Option::is_some).collect();
-        for (write, revision) in writes.into_iter().zip(revisions) {
+        for ((write, revision), storing) in writes.into_iter().zip(revisions).zip(storing) {
             if let Some(revision) = revision {
                 services.indexes.unreadable().forget(&tenant, &write.id);
                 self.facts.push(write.id.clone());
-                self.unindexed.insert(write.id.clone());
+                self.unindexed.insert(write.id.clone(), storing);
                 self.revisions.insert(write.id, revision);
             } else {
                 self.unexpected |= !write.expected.is_empty();

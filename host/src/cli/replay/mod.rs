@@ -2,6 +2,9 @@
 
 mod symbols;
 
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,8 +29,9 @@ Examples:
 
 The guest runs with what it was given then; clocks, random numbers and the answers of imports are
 those of the recorded call. The exit code is 0 if the call ends as it did, with the same fuel. With
---with it is 0 if the call does not fail. A recording holds what the caller sent and what is stored,
-and a placeholder for each secret.";
+--with it is 0 if the call does not fail. A file that --save wrote has no component: name it with
+--with, unless the server still has the call. A recording holds what the caller sent and what is
+stored, and a placeholder for each secret.";
 
 /// The folder of a project for its recordings.
 const FOLDER: &str = "replays";
@@ -66,7 +70,7 @@ pub(super) async fn run(replay: Replay) -> anyhow::Result<ExitCode> {
         true => Bytes::from(std::fs::read(file).with_context(|| unreadable(file))?),
         false => match fetch(server, &call, "replay").await {
             Ok(document) => document,
-            Err(code) => return Ok(code),
+            Err(error) => return Ok(complain(&error, &error.to_string())),
         },
     };
     let recording = Arc::new(parse(&document)?);
@@ -74,7 +78,10 @@ pub(super) async fn run(replay: Replay) -> anyhow::Result<ExitCode> {
         Some(file) => Bytes::from(std::fs::read(file).with_context(|| unreadable(file))?),
         None => match fetch(server, &recording.request_id, "component").await {
             Ok(component) => component,
-            Err(code) => return Ok(code),
+            Err(error) if file.is_file() => {
+                return Ok(complain(&error, &not_at_hand(&recording, &error)));
+            }
+            Err(error) => return Ok(complain(&error, &error.to_string())),
         },
     };
     let saved = save.map(|project| write(&project, &recording, &document)).transpose()?;
@@ -88,28 +95,41 @@ pub(super) async fn run(replay: Replay) -> anyhow::Result<ExitCode> {
             let saved = saved.map(|file| ("saved", file.display().to_string()));
             let rows = rows.into_iter().chain(saved);
             let rows = rows.map(|(name, value)| (name, kenning_client::sanitize(&value)));
-            output::print(&table(rows, None))?;
+            output::print(&format!("{}\n", table(rows, None)))?;
         }
     }
     let is_right = if is_other { replayed.result.is_ok() } else { replayed.is_same };
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the server has of this request. What it answers instead is printed.
+/// What the server has of this request.
 async fn fetch(
     server: impl Fn() -> Result<Server, kenning_client::Error>,
     id: &str,
     what: &str,
-) -> Result<Bytes, ExitCode> {
-    let fetched = async {
-        let server = server()?;
-        let path = ["v1", "admin", "requests", id, what];
-        Ok::<_, kenning_client::Error>(server.call(server.request(Method::GET, &path)?).await?.body)
-    };
-    fetched.await.map_err(|error| {
-        output::complain(&format!("kenning: {error}"));
-        error.exit().into()
-    })
+) -> Result<Bytes, kenning_client::Error> {
+    let server = server()?;
+    let path = ["v1", "admin", "requests", id, what];
+    Ok(server.call(server.request(Method::GET, &path)?).await?.body)
+}
+
+/// Prints what is to be told of a failure; gives its exit code.
+fn complain(error: &kenning_client::Error, told: &str) -> ExitCode {
+    output::complain(&format!("kenning: {told}"));
+    error.exit().into()
+}
+
+/// That nobody has the component of a recording in a file.
+fn not_at_hand(recording: &Recording, error: &kenning_client::Error) -> String {
+    let Recording { component, generation, digest, .. } = recording;
+    let told = format!(
+        "the component of this call, {component} generation {generation} ({digest}), is not at \
+         hand: name its file with --with, or with --server a server that still has this call"
+    );
+    match error {
+        kenning_client::Error::Api(answer) if answer.code == "not_found" => told,
+        other => format!("{told}\n{other}"),
+    }
 }
 
 fn unreadable(file: &Path) -> String {
@@ -141,8 +161,18 @@ fn write(project: &Path, recording: &Recording, document: &[u8]) -> anyhow::Resu
     let usual = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' };
     let name: String = recording.request_id.chars().map(usual).collect();
     let file = folder.join(format!("{name}.json"));
-    std::fs::write(&file, document).with_context(|| format!("cannot write {}", file.display()))?;
+    let written = write_private(&file, document);
+    written.with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
+}
+
+/// Writes a file that only this user may read: it quotes facts.
+fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    // It may have been there.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(bytes)
 }
 
 /// A line of the output.

@@ -67,21 +67,28 @@ fn scopes(names: Option<Vec<String>>) -> Result<Scopes, Error> {
     names.iter().map(parse).collect::<Result<Vec<_>, _>>().map(Scopes::only)
 }
 
+/// The last millisecond of the year 9999, since 1970. RFC 3339 has no year after it.
+const LATEST: u64 = 253_402_300_799_999;
+
 /// A time in milliseconds since 1970: of a date, or so long after `now`.
 fn expiry(text: &str, now: u64) -> Result<u64, Error> {
     let invalid = |message: &str| Err(Error::invalid("/expires", message));
     let date = DateTime::parse_from_rfc3339(text).ok();
     let date = date.map(|date| u64::try_from(date.timestamp_millis()).unwrap_or_default());
-    match date.or_else(|| now.checked_add(milliseconds(text)?)) {
+    match date.or_else(|| Some(now.saturating_add(milliseconds(text)?))) {
         None => invalid(
             "expires is a time such as 2027-01-31T00:00:00Z, or how long from now, such as 90d, \
              12h or 30m",
         ),
         Some(moment) if moment <= now => invalid("expires is in the past"),
+        Some(moment) if moment > LATEST => {
+            invalid("expires is after the year 9999; without it, a key never ends")
+        }
         Some(moment) => Ok(moment),
     }
 }
 
+/// At most `u64::MAX`.
 fn milliseconds(duration: &str) -> Option<u64> {
     let unit = duration.chars().last()?;
     let number: u64 = duration.strip_suffix(unit)?.parse().ok()?;
@@ -93,7 +100,7 @@ fn milliseconds(duration: &str) -> Option<u64> {
         'w' => 604_800,
         _ => return None,
     };
-    number.checked_mul(seconds * 1_000)
+    Some(number.saturating_mul(seconds * 1_000))
 }
 
 /// Give a tenant a further key
@@ -195,8 +202,11 @@ mod tests {
         for past in ["0s", "2001-09-09T01:46:40Z", "1960-01-01T00:00:00Z"] {
             assert_eq!(end(past), Err("expires is in the past".to_owned()), "{past}");
         }
-        for bad in ["", "d", "-1d", "90", "90 d", "1.5h", "2033-05-18", "99999999999999999d", "1é"]
-        {
+        assert_eq!(end("9999-12-31T23:59:59Z"), Ok(LATEST - 999));
+        for late in ["9999-12-31T23:59:59-01:00", "100000000d", "99999999999999999d"] {
+            assert!(end(late).unwrap_err().contains("after the year 9999"), "{late}");
+        }
+        for bad in ["", "d", "-1d", "90", "90 d", "1.5h", "2033-05-18", "1é"] {
             assert!(end(bad).unwrap_err().contains("90d"), "{bad}");
         }
     }

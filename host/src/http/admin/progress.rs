@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderValue, header};
+use kenning_trace::TraceContext;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -94,7 +95,9 @@ pub(in crate::http) async fn tell(
     let step = steps.watch();
     request.extensions_mut().insert(steps);
     let origin = Origin::new(&request, app);
-    let mut answer: Answer = Box::pin(next.run(request));
+    // The stream of events goes on outside of the request's task.
+    let mut answer: Answer =
+        Box::pin(kenning_trace::within(kenning_trace::current(), next.run(request)));
     // Only once the component is here: many proxies stop reading a body when its answer begins.
     let mut begun = step.clone();
     let late = async move {
@@ -170,7 +173,8 @@ impl Origin {
         let id = extensions.get().and_then(|RequestId(id)| id.to_str().ok());
         let route = extensions.get().map_or("none", MatchedPath::as_str);
         let method = request.method().to_string();
-        let trace_id = kenning_trace::current().map(|trace| trace.trace_id().to_string());
+        let trace = kenning_trace::current().filter(TraceContext::is_known);
+        let trace_id = trace.map(|trace| trace.trace_id().to_string());
         Self { app, id: id.unwrap_or_default().into(), trace_id, method, route: route.into() }
     }
 

@@ -218,7 +218,8 @@ pub(super) async fn import(
     let mode = parameters.mode.unwrap_or_default();
     let import = Import::new(app, who, tracked, mode).run(request.into_body());
     // In a task of its own: where the caller goes away, the whole lines that arrived are stored.
-    let report = tokio::spawn(import.in_current_span()).await.map_err(Error::internal)?;
+    let import = kenning_trace::within(kenning_trace::current(), import.in_current_span());
+    let report = tokio::spawn(import).await.map_err(Error::internal)?;
     let mut response = report.into_response();
     name_guests(&mut response, &served);
     if let Ok(id) = HeaderValue::from_str(&id) {

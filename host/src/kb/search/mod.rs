@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use kenning_index::{Evidence, Facet, FactIndex, Filter, Index, IndexError, Passage, Work};
 use kenning_runtime::wit::{Answer, Hit, Query};
-use kenning_runtime::{CallError, Hook, Waiting};
+use kenning_runtime::{CallError, Hook, TenantIndex, Waiting};
 use serde_json::json;
 
 use super::pipeline::Pipeline;
@@ -71,6 +71,16 @@ struct Page {
 }
 
 impl Pipeline {
+    /// Searches `index`, with which the call was admitted.
+    pub(super) async fn search_in(
+        &mut self,
+        index: Arc<TenantIndex>,
+        search: Search,
+    ) -> Result<Found, Error> {
+        self.session.use_index(index);
+        self.search(search).await
+    }
+
     /// Searches: hooks change the query, hide or redact hits, and rerank them. A hook may ask for
     /// more hits than the caller, to have a choice; the caller gets as many as it asked for.
     pub(super) async fn search(&mut self, search: Search) -> Result<Found, Error> {
@@ -206,8 +216,7 @@ impl Pipeline {
 
     /// How many facts a search can find at most.
     fn findable_facts(&self) -> usize {
-        let index = self.session.services().indexes.existing(self.session.tenant());
-        index.map_or(0, |index| index.sizes().facts)
+        self.session.index().map_or(0, |index| index.sizes().facts)
     }
 
     /// Facets are counted from stored metadata, which an extension may hide from its readers.

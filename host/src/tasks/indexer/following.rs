@@ -129,14 +129,17 @@ impl Indexer {
     /// Looks for tenants that are gone or begun anew, and for streams that were cut.
     async fn look(&self, follower: &mut Follower) -> Result<Vec<TenantId>, StorageError> {
         let storage = &self.kb.services().storage;
+        // Taken first: what storage says below is not older than these.
+        let positions: HashMap<TenantId, Revision> =
+            self.applied().positions().into_iter().collect();
         let tenants = storage.tenants(self.until()).await?;
         let lasts = storage.last_revisions(&tenants, self.until()).await?;
         let known: HashSet<&TenantId> = tenants.iter().collect();
-        for (tenant, position) in self.applied().positions() {
+        for (tenant, position) in &positions {
             // One that never had a fact is not known.
-            if !known.contains(&tenant) && position > Revision(0) {
-                self.indexes().forget(&tenant);
-                follower.forget(&tenant);
+            if !known.contains(tenant) && *position > Revision(0) {
+                self.indexes().forget(tenant);
+                follower.forget(tenant);
             }
         }
         follower.elsewhere.retain(|tenant, _| known.contains(tenant));
@@ -149,7 +152,7 @@ impl Indexer {
                 continue;
             };
             follower.elsewhere.remove(tenant);
-            if position > last {
+            if positions.get(tenant).is_some_and(|before| *before > last) {
                 // Deleted and created again, or storage was set back.
                 self.indexes().forget(tenant);
                 follower.forget(tenant);

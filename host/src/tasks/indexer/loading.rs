@@ -14,7 +14,7 @@ use kenning_runtime::tenant_indexes::WarmUp;
 use kenning_runtime::{Progress, TenantIndex};
 use kenning_storage::{FactId, Revision, StorageError, TenantId, Vector};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 use super::{FACTS, Indexer, IndexerError, next_backoff};
 
@@ -78,6 +78,10 @@ impl Indexer {
         let mut backoff = Duration::ZERO;
         while self.held().holds(&tenant, &index) {
             let Ok(permit) = permits.acquire().await else { return };
+            // It may have been dropped while this waited.
+            if !self.held().holds(&tenant, &index) {
+                return;
+            }
             self.held().set_loading(&index, None);
             let Err(error) = self.load(&tenant, &index).await else { return };
             // Others are loaded while this one waits.
@@ -92,12 +96,15 @@ impl Indexer {
     async fn load(&self, tenant: &TenantId, index: &Arc<TenantIndex>) -> Result<(), IndexerError> {
         let Ok(running) = self.kb.services().tenants.begin(tenant, None) else {
             // It is being deleted, and has nothing to search.
-            self.held().drop_index(tenant);
+            self.held().drop_this(tenant, index);
             return Ok(());
         };
         tokio::select! {
             loaded = self.load_facts((tenant, index)) => loaded,
-            () = running.ended() => Ok(()),
+            () = running.ended() => {
+                self.held().drop_this(tenant, index);
+                Ok(())
+            }
         }
     }
 
@@ -105,13 +112,17 @@ impl Indexer {
         &self,
         (tenant, index): (&TenantId, &Arc<TenantIndex>),
     ) -> Result<(), IndexerError> {
-        if !self.kb.services().storage.describe().backend.is_shared() {
-            // Vectors that a former index had may be on their way; nothing tells when they arrive.
-            self.indexes().flush().await;
+        // Vectors that a former index had may be on their way.
+        let flushed = self.indexes().flush();
+        if self.kb.services().storage.describe().backend.is_shared() {
+            // Those that arrive later are followed.
+            let _ = timeout_at(self.until().into(), flushed).await;
+        } else {
+            // Nothing else tells when they have arrived.
+            flushed.await;
         }
         if let Some(last) = self.read_facts((tenant, index)).await? {
             self.held().complete(tenant, index, last);
-            self.indexes().mark_pending(tenant);
         }
         Ok(())
     }
@@ -166,7 +177,7 @@ impl Indexer {
         }
     }
 
-    async fn last_revision(&self, tenant: &TenantId) -> Result<Revision, IndexerError> {
+    pub(super) async fn last_revision(&self, tenant: &TenantId) -> Result<Revision, IndexerError> {
         let storage = &self.kb.services().storage;
         let lasts = storage.last_revisions(std::slice::from_ref(tenant), self.until()).await?;
         Ok(lasts.first().copied().unwrap_or(Revision(0)))

@@ -77,6 +77,7 @@ pub fn start(kb: Arc<Kb>) -> JoinHandle<()> {
             indexer.warm_up(),
             indexer.keep_to_budget(),
             indexer.keep_up(),
+            indexer.sweep(),
             indexer.examine_suspects(),
             indexer.follow_losses(),
             indexer.follow_changes(),

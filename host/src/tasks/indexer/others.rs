@@ -6,7 +6,7 @@
 //! tenant's pending facts; its claim in storage ends by itself when that host is gone.
 //!
 //! The changes of a tenant whose index is not held are not followed. Of such a tenant, a host
-//! leaves alone for as long whatever it finds pending.
+//! leaves alone for as long whatever was changed after a revision that it has seen.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,17 +36,17 @@ pub(super) struct Others {
     grace: Duration,
     started: Instant,
     tenants: Mutex<HashMap<TenantId, HashMap<FactId, Instant>>>,
-    /// The pending facts of tenants that are not followed: their revisions, and since when this
-    /// host knows of them.
-    pending: Mutex<HashMap<TenantId, HashMap<FactId, (Revision, Instant)>>>,
+    /// A revision of each tenant that is not followed and has pending facts, and when it was seen:
+    /// what is pending at a revision up to it is so since then, at least.
+    seen: Mutex<HashMap<TenantId, (Revision, Instant)>>,
 }
 
 impl Others {
     /// Knows of no facts yet. Stores wait up to `store` for their embeddings.
     pub(super) fn new(store: Duration) -> Self {
         let grace = store.min(LONGEST) + MARGIN;
-        let (tenants, pending) = Default::default();
-        Self { grace, started: Instant::now(), tenants, pending }
+        let (tenants, seen) = Default::default();
+        Self { grace, started: Instant::now(), tenants, seen }
     }
 
     /// Notes a change.
@@ -90,27 +90,26 @@ impl Others {
     }
 
     /// The first of a tenant's pending facts, those that have been left alone for long enough, of a
-    /// tenant that is not followed. The others are remembered.
-    fn left_alone(&self, tenant: &TenantId, pending: Vec<Pending>) -> Vec<Pending> {
-        let mut tenants = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = tenants.remove(tenant).unwrap_or_default();
-        let since = |(id, revision): &Pending| match known.get(id) {
-            Some((of, since)) if of == revision => *since,
-            _ => Instant::now(),
-        };
-        let remembered: HashMap<FactId, (Revision, Instant)> =
-            pending.iter().map(|fact| (fact.0.clone(), (fact.1, since(fact)))).collect();
-        let is_late = |(id, _): &Pending| {
-            remembered.get(id).is_some_and(|(_, since)| since.elapsed() > self.grace)
-        };
-        let late = pending.into_iter().take_while(is_late).collect();
-        tenants.insert(tenant.clone(), remembered);
+    /// tenant that is not followed. `last` is the tenant's revision now.
+    fn left_alone(&self, tenant: &TenantId, pending: Vec<Pending>, last: Revision) -> Vec<Pending> {
+        let now = Instant::now();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (up_to, since) = *seen.entry(tenant.clone()).or_insert((last, now));
+        if now.duration_since(since) <= self.grace {
+            return Vec::new();
+        }
+        let is_late = |(_, revision): &Pending| *revision <= up_to;
+        let late: Vec<Pending> = pending.into_iter().take_while(is_late).collect();
+        if late.is_empty() {
+            // Those up to it have their vectors. The next ones are left alone from now on.
+            seen.insert(tenant.clone(), (last, now));
+        }
         late
     }
 
     /// A tenant has no pending facts.
     pub(super) fn forget_pending(&self, tenant: &TenantId) {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
     }
 
     fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, HashMap<FactId, Instant>>> {
@@ -136,7 +135,10 @@ impl Indexer {
             return Ok(again);
         }
         let ours: Vec<Pending> = match services.indexes.applied().position(tenant) {
-            None => self.others.left_alone(tenant, pending),
+            None => {
+                let last = self.last_revision(tenant).await?;
+                self.others.left_alone(tenant, pending, last)
+            }
             // What is not followed yet may be another host's that has just been stored.
             Some(followed) => {
                 let is_ours = |(id, revision): &Pending| {
@@ -174,5 +176,38 @@ impl Indexer {
             done = work => done,
             () = renew => unreachable!("renewing never ends"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(revisions: impl IntoIterator<Item = u64>) -> Vec<Pending> {
+        let fact = |n: u64| (FactId::parse(&format!("f{n}")).unwrap(), Revision(n));
+        revisions.into_iter().map(fact).collect()
+    }
+
+    #[test]
+    fn of_a_tenant_that_is_not_followed_all_old_facts_are_taken_and_new_ones_left_alone() {
+        let grace = Duration::from_millis(20);
+        let others = Others { grace, ..Others::new(Duration::ZERO) };
+        let acme = TenantId::parse("acme").unwrap();
+        let taken = |first: u64, last: u64| {
+            let all = pending(first..=last);
+            others.left_alone(&acme, all, Revision(last)).len()
+        };
+        let pass = || std::thread::sleep(grace * 2);
+        assert_eq!(taken(1, 100), 0, "their host may be embedding them");
+        pass();
+        // One batch after the other, without another pause.
+        assert_eq!(taken(1, 100), 100);
+        assert_eq!(taken(33, 110), 68);
+        assert_eq!(taken(65, 120), 36);
+        assert_eq!(taken(101, 120), 0, "these came later");
+        pass();
+        assert_eq!(taken(101, 130), 20);
+        others.forget_pending(&acme);
+        assert_eq!(taken(121, 130), 0);
     }
 }

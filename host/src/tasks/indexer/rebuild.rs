@@ -11,8 +11,8 @@ use super::{FACTS, Indexer, IndexerError, upsert};
 pub(super) type WithoutVector = (FactId, Option<[u8; 32]>);
 
 impl Indexer {
-    /// Indexes those of `ids` that can be read, and returns those without a usable vector. A damaged
-    /// page of the file fails a read of all that are on it, and then each is read by itself.
+    /// Indexes those of `ids` that can be read, and returns those without a usable vector. A
+    /// damaged page of the file fails a read of all that are on it; then each is read by itself.
     pub(super) async fn rebuild_readable(
         &self,
         (tenant, index): (&TenantId, &Arc<TenantIndex>),
@@ -96,7 +96,8 @@ impl Indexer {
     }
 
     /// Marks facts as pending that still have no usable vector, unless only a caller can give them
-    /// one. Those that were stored a moment before they were read may have theirs by now.
+    /// one. Those that were stored a moment before they were read may have theirs by now, and those
+    /// that this host is storing are left to the calls that store them.
     pub(super) async fn mark_without_vectors(
         &self,
         tenant: &TenantId,
@@ -108,20 +109,24 @@ impl Indexer {
         }
         for facts in facts.chunks(FACTS) {
             let Ok(_running) = services.tenants.begin(tenant, None) else { return Ok(()) };
+            let is_left = |(id, _): &&WithoutVector| !services.indexes.is_being_stored(tenant, id);
+            let facts: Vec<&WithoutVector> = facts.iter().filter(is_left).collect();
             let ids: Vec<FactId> = facts.iter().map(|(id, _)| id.clone()).collect();
             let vectors = self.vectors(tenant, &ids).await?;
             let without = facts.iter().zip(vectors).filter(|((_, before), vector)| {
                 vector.as_ref().map(|vector| vector.digest) == *before
             });
             let without: Vec<FactId> = without.map(|((id, _), _)| id.clone()).collect();
-            if !without.is_empty()
-                && let Err(error) =
-                    services.storage.mark_pending(tenant, &without, self.until()).await
+            if without.is_empty() {
+                continue;
+            }
+            if let Err(error) = services.storage.mark_pending(tenant, &without, self.until()).await
             {
                 // A storage that answers and refuses writes is served as it is.
                 services.storage.ping(self.until()).await?;
                 tracing::warn!(%tenant, %error, "facts without a vector could not be marked");
             }
+            self.indexes().mark_pending(tenant);
         }
         Ok(())
     }

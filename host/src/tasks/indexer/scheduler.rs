@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kenning_storage::TenantId;
-use tokio::time::{interval_at, sleep_until};
+use tokio::time::{interval, sleep_until};
 
 use super::backlog::{Backlog, NextPass};
 use super::step::{EmbedPermit, StepOutcome};
@@ -24,7 +24,6 @@ impl Indexer {
     pub(super) async fn keep_up(&self) {
         let mut scheduler = Scheduler::default();
         let mut running = FuturesUnordered::new();
-        let mut sweep = interval_at(Instant::now().into(), SWEEP);
         loop {
             let now = Instant::now();
             while running.len() < CONCURRENCY
@@ -41,11 +40,19 @@ impl Indexer {
                     pending.into_iter().for_each(|tenant| scheduler.mark(tenant));
                 }
                 () = sleep_until(wake.into()) => {}
-                _ = sweep.tick() => {
-                    let tenants = self.kb.services().storage.tenants(self.until()).await;
-                    tenants.unwrap_or_default().into_iter().for_each(|t| scheduler.mark(t));
-                }
             }
+        }
+    }
+
+    /// Has every tenant looked at now and then, until aborted. Not a part of [`Self::keep_up`]:
+    /// while that awaited storage here, its jobs would not go on, and one of them may hold what
+    /// this waits for.
+    pub(super) async fn sweep(&self) {
+        let mut sweep = interval(SWEEP);
+        loop {
+            sweep.tick().await;
+            let tenants = self.kb.services().storage.tenants(self.until()).await;
+            tenants.unwrap_or_default().iter().for_each(|t| self.indexes().mark_pending(t));
         }
     }
 

@@ -111,10 +111,17 @@ impl Indexer {
         backlog: &mut Backlog,
     ) -> Result<StepOutcome, IndexerError> {
         let storage = &self.kb.services().storage;
-        let pending = storage.pending(tenant, backlog.embedded, BATCH, self.until()).await?;
-        if pending.is_empty() {
+        let mut pending = storage.pending(tenant, backlog.embedded, BATCH, self.until()).await?;
+        let Some(last) = pending.last().map(|(_, revision)| *revision) else {
             self.others.forget_pending(tenant);
             return Ok(StepOutcome::PassEnded(backlog.end_pass()));
+        };
+        // Those that a call on this host is storing get their vectors from it. The tenant is marked
+        // again once it has.
+        pending.retain(|(id, _)| !self.indexes().is_being_stored(tenant, id));
+        if pending.is_empty() {
+            backlog.embedded = Some(last);
+            return Ok(StepOutcome::Continue);
         }
         let pending = match self.ours(tenant, pending).await? {
             Ok(pending) => pending,
@@ -133,7 +140,10 @@ impl Indexer {
         match self.keeping_claim(tenant, embedding).await {
             Ok(vectors) => {
                 let stored = storage.put_vectors(tenant, &vectors, self.until()).await;
-                self.held().reload_other(tenant, index.as_ref());
+                // Where changes are followed, a vector comes as one.
+                if !storage.describe().backend.is_shared() {
+                    self.held().reload_other(tenant, index.as_ref());
+                }
                 stored?;
                 backlog.succeeded(&batch, vectors.len());
                 Ok(StepOutcome::EmbedderUp)

@@ -1,5 +1,5 @@
-//! The messages of OTLP that are sent, with the fields that are filled. Their numbers are those of
-//! the project's own definitions, with which the tests read what is sent.
+//! The messages of OTLP that are sent, with the fields that are filled, and the answer. Their
+//! numbers are those of the project's own definitions, with which the tests read what is sent.
 
 use prost::{Message, Oneof};
 
@@ -185,7 +185,7 @@ pub(super) struct KeyValue {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AnyValue {
-    #[prost(oneof = "Any", tags = "1, 2, 3")]
+    #[prost(oneof = "Any", tags = "1, 3")]
     pub(super) value: Option<Any>,
 }
 
@@ -193,10 +193,22 @@ pub(super) struct AnyValue {
 pub(super) enum Any {
     #[prost(string, tag = "1")]
     Text(String),
-    #[prost(bool, tag = "2")]
-    Bool(bool),
     #[prost(int64, tag = "3")]
     Integer(i64),
+}
+
+/// The answer to either request.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Answer {
+    #[prost(message, optional, tag = "1")]
+    pub(super) partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PartialSuccess {
+    /// How many spans, or points of metrics, were not taken.
+    #[prost(int64, tag = "1")]
+    pub(super) rejected: i64,
 }
 
 impl KeyValue {

@@ -24,7 +24,8 @@ pub(super) fn request(
     text: &str,
     period: Period,
 ) -> MetricsRequest {
-    let metrics = families(text).into_iter().map(|family| family.to_metric(period)).collect();
+    let metrics =
+        families(text).into_iter().filter_map(|family| family.to_metric(period)).collect();
     let scope_metrics = vec![ScopeMetrics { scope: Some(scope), metrics }];
     let resource = Some(resource);
     MetricsRequest { resource_metrics: vec![ResourceMetrics { resource, scope_metrics }] }
@@ -98,7 +99,8 @@ fn labels(mut text: &str) -> Option<Labels> {
 }
 
 impl Family<'_> {
-    fn to_metric(&self, period: Period) -> Metric {
+    /// `None` for a kind that there is none of.
+    fn to_metric(&self, period: Period) -> Option<Metric> {
         let data = match self.kind {
             "histogram" => Data::Histogram(Histogram {
                 data_points: self.histograms(period),
@@ -109,14 +111,16 @@ impl Family<'_> {
                 aggregation_temporality: CUMULATIVE,
                 is_monotonic: true,
             }),
+            // Its series are quantiles, a sum and a count, and no gauge.
+            "summary" => return None,
             _ => Data::Gauge(Gauge { data_points: self.numbers(period) }),
         };
-        Metric {
+        Some(Metric {
             name: self.name.to_owned(),
             description: self.help.to_owned(),
             unit: unit(self.name).to_owned(),
             data: Some(data),
-        }
+        })
     }
 
     fn numbers(&self, period: Period) -> Vec<NumberPoint> {
@@ -192,13 +196,20 @@ kenning_errors_total{code=\"a\\\"b\\\\,c\\nd\"} 3
 # HELP kenning_index_bytes Memory.
 # TYPE kenning_index_bytes gauge
 kenning_index_bytes 1024
+
+# TYPE kenning_wait_seconds summary
+kenning_wait_seconds{quantile=\"0.5\"} 1
+kenning_wait_seconds_sum 1
+kenning_wait_seconds_count 1
 ";
 
     fn metric(name: &str) -> Metric {
         let families = families(TEXT);
         let family = families.iter().find(|family| family.name == name).unwrap();
-        family.to_metric(Period { begun: 1, now: 2 })
+        family.to_metric(PERIOD).unwrap()
     }
+
+    const PERIOD: Period = Period { begun: 1, now: 2 };
 
     #[test]
     fn a_histogram_has_its_buckets_apart() {
@@ -212,6 +223,14 @@ kenning_index_bytes 1024
         assert_eq!((point.explicit_bounds.as_slice(), point.sum), (&[0.1, 1.0][..], Some(7.5)));
         let expected = [KeyValue::text("method", "GET"), KeyValue::text("route", "/a")];
         assert_eq!(point.attributes, expected);
+    }
+
+    #[test]
+    fn a_summary_is_left_out() {
+        let metrics: Vec<_> =
+            families(TEXT).iter().filter_map(|family| family.to_metric(PERIOD)).collect();
+        let names: Vec<&str> = metrics.iter().map(|metric| &*metric.name).collect();
+        assert_eq!(names, ["kenning_http_seconds", "kenning_errors_total", "kenning_index_bytes"]);
     }
 
     #[test]

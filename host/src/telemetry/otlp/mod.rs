@@ -1,8 +1,9 @@
 //! Sends spans and metrics to a collector, by the OpenTelemetry protocol over HTTP.
 //!
 //! No request waits for it. What the collector does not take waits in the queue of spans, which is
-//! bounded; what there is no room for is counted and dropped. The log says once that the collector
-//! does not answer, and once that it does again.
+//! bounded; what there is no room for is counted and dropped. Spans and metrics fail apart from
+//! each other: of each, the log says once that the collector does not take them, and once that it
+//! does again.
 
 mod messages;
 mod metrics;
@@ -10,17 +11,18 @@ mod spans;
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use kenning_trace::{EndedSpan, Queue};
 use prost::Message;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode, Url};
-use tokio::sync::oneshot;
+use reqwest::{Client, Response, StatusCode, Url};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::Otlp;
-use messages::{InstrumentationScope, KeyValue, Resource};
+use messages::{Answer, InstrumentationScope, KeyValue, Resource};
 use metrics::Period;
 use spans::nanoseconds;
 
@@ -36,17 +38,21 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// How long the end of the process waits for what is not sent yet.
 const FLUSH: Duration = Duration::from_secs(3);
 
+/// Most bytes of an answer that are read.
+const ANSWER_BYTES: usize = 4 * 1024;
+
 /// Renders `/metrics`.
 type Render = Box<dyn Fn() -> String + Send + Sync>;
 
 /// The task that sends.
 pub struct Exporter {
     task: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    stop: DropGuard,
 }
 
 impl Exporter {
-    /// Starts to send the spans of `queue`, and the metrics that `render` gives, as `host`.
+    /// Starts to send the spans of `queue`, and the metrics that `render` gives, as `host`. They
+    /// were counted from `since`.
     ///
     /// # Errors
     /// When the system's TLS cannot be used.
@@ -54,9 +60,10 @@ impl Exporter {
         otlp: Otlp,
         host: &str,
         queue: Queue,
+        since: SystemTime,
         render: impl Fn() -> String + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        let sender = Sender::new(&otlp, host)?;
+        let sender = Sender::new(&otlp, host, since)?;
         let next_metrics = otlp.metrics_every.map(|every| Instant::now() + every);
         let sending = Sending {
             sender,
@@ -64,21 +71,22 @@ impl Exporter {
             render: Box::new(render),
             metrics_every: otlp.metrics_every,
             next_metrics,
-            unsent: Vec::new(),
-            failures: 0,
+            next_spans: Instant::now() + WAIT,
+            unsent: None,
+            spans: Signal::new("spans"),
+            metrics: Signal::new("metrics"),
             has_warned_of_drops: false,
         };
-        let (stop, stopped) = oneshot::channel();
-        Ok(Self { task: tokio::spawn(sending.run(stopped)), stop })
+        let stopped = CancellationToken::new();
+        let task = tokio::spawn(sending.run(stopped.clone()));
+        Ok(Self { task, stop: stopped.drop_guard() })
     }
 
     /// Sends what is there, for a few seconds at most.
-    pub async fn stop(mut self) {
-        let _ = self.stop.send(());
-        if timeout(FLUSH, &mut self.task).await.is_err() {
-            self.task.abort();
-            tracing::warn!("the collector does not answer: the last spans and metrics are lost");
-        }
+    pub async fn stop(self) {
+        drop(self.stop);
+        // It ends by itself; an error means that it panicked, and then the log has that.
+        let _ = self.task.await;
     }
 }
 
@@ -89,87 +97,111 @@ struct Sending {
     render: Render,
     metrics_every: Option<Duration>,
     next_metrics: Option<Instant>,
+    next_spans: Instant,
     /// Spans that the collector did not take yet.
-    unsent: Vec<EndedSpan>,
-    /// Failures since it last took something.
-    failures: u32,
+    unsent: Option<Batch>,
+    spans: Signal,
+    metrics: Signal,
     has_warned_of_drops: bool,
 }
 
+/// Spans as they are sent.
+struct Batch {
+    body: Bytes,
+    spans: u64,
+}
+
 impl Sending {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
-        loop {
-            let wait = Instant::now() + self.pause();
-            // While the collector is away, a full batch hurries nobody.
-            let is_well = self.failures == 0;
-            tokio::select! {
-                _ = &mut stopped => break,
-                () = sleep_until(wait) => {}
-                () = self.queue.batch(), if is_well => {}
-            }
-            tokio::select! {
-                _ = &mut stopped => break,
-                () = self.send_all() => {}
-            }
+    /// Sends until `stopped`, and then what is left, for [`FLUSH`] at most.
+    async fn run(mut self, stopped: CancellationToken) {
+        let over = async {
+            stopped.cancelled().await;
+            sleep(FLUSH).await;
+        };
+        let is_in_time = tokio::select! {
+            () = self.send_until(&stopped) => true,
+            () = over => false,
+        };
+        let unsent = self.unsent.as_ref().map_or(0, |batch| batch.spans);
+        let lost = unsent + self.queue.take(usize::MAX).len() as u64;
+        if lost > 0 {
+            self.queue.count_dropped(lost);
         }
-        self.next_metrics = self.next_metrics.map(|_| Instant::now());
-        self.send_all().await;
-    }
-
-    /// How long to wait before the next attempt.
-    fn pause(&self) -> Duration {
-        let (first, longest) = PAUSES;
-        match self.failures {
-            0 => WAIT,
-            failures => first.saturating_mul(1 << failures.min(10)).min(longest),
+        if lost > 0 || !is_in_time {
+            tracing::warn!(spans = lost, "the collector did not take the last spans or metrics");
         }
     }
 
-    /// Sends what there is, until the collector does not take it.
-    async fn send_all(&mut self) {
-        self.warn_of_drops();
+    async fn send_until(&mut self, stopped: &CancellationToken) {
         loop {
-            if self.unsent.is_empty() {
-                self.unsent = self.queue.take(self.queue.batch_spans());
+            let next = self.next_metrics.map_or(self.next_spans, |at| at.min(self.next_spans));
+            // While the collector takes no spans, a full batch hurries nobody.
+            let is_well = self.spans.failures == 0;
+            tokio::select! {
+                () = stopped.cancelled() => break,
+                () = sleep_until(next) => {}
+                () = self.queue.batch(), if is_well => self.next_spans = Instant::now(),
             }
-            if self.unsent.is_empty() {
+            self.send_due().await;
+            if stopped.is_cancelled() {
                 break;
             }
-            let spans = self.unsent.clone();
-            let count = spans.len() as u64;
-            match self.sender.send_spans(spans).await {
-                Ok(()) => self.succeeded(),
-                Err(refused @ Failure::Refused(_)) => {
-                    self.queue.count_dropped(count);
-                    self.failed(&refused);
-                }
-                Err(failure) => return self.failed(&failure),
-            }
-            self.unsent.clear();
         }
-        if self.next_metrics.is_some_and(|next| next <= Instant::now()) {
-            self.next_metrics = self.metrics_every.map(|every| Instant::now() + every);
+        self.next_spans = Instant::now();
+        self.next_metrics = self.next_metrics.map(|_| Instant::now());
+        self.send_due().await;
+    }
+
+    /// Sends what it is time for.
+    async fn send_due(&mut self) {
+        self.warn_of_drops();
+        if self.next_spans <= Instant::now() {
+            self.send_spans().await;
+            self.next_spans = Instant::now() + self.spans.pause();
+        }
+        if let Some(every) = self.metrics_every
+            && self.next_metrics.is_some_and(|next| next <= Instant::now())
+        {
             let text = (self.render)();
-            match self.sender.send_metrics(&text).await {
-                Ok(()) => self.succeeded(),
-                Err(failure) => self.failed(&failure),
+            let sent = self.sender.send_metrics(&text).await;
+            let pause = match &sent {
+                Err(Failure::Later(_)) => self.metrics.pause(),
+                _ => Duration::ZERO,
+            };
+            self.metrics.note(sent);
+            self.next_metrics = Some(Instant::now() + every.max(pause));
+        }
+    }
+
+    /// Sends all spans, until the collector does not take some.
+    async fn send_spans(&mut self) {
+        loop {
+            if self.unsent.is_none() {
+                let spans = self.queue.take(Queue::BATCH);
+                if spans.is_empty() {
+                    break;
+                }
+                self.unsent = Some(self.sender.batch(spans));
+            }
+            let Some(batch) = &self.unsent else { break };
+            let sent = self.sender.send_spans(batch).await;
+            let dropped = match &sent {
+                Ok(rejected) => *rejected,
+                Err(Failure::Refused(_)) => batch.spans,
+                Err(_) => 0,
+            };
+            if dropped > 0 {
+                self.queue.count_dropped(dropped);
+            }
+            if !matches!(sent, Err(Failure::Later(_))) {
+                self.unsent = None;
+            }
+            let is_taken = sent.is_ok();
+            self.spans.note(sent);
+            if !is_taken {
+                break;
             }
         }
-    }
-
-    fn succeeded(&mut self) {
-        if self.failures > 0 {
-            tracing::info!("the collector takes spans and metrics again");
-        }
-        self.failures = 0;
-    }
-
-    fn failed(&mut self, failure: &Failure) {
-        ::metrics::counter!("kenning_otlp_failures_total").increment(1);
-        if self.failures == 0 {
-            tracing::warn!(%failure, "the collector does not take spans and metrics");
-        }
-        self.failures = self.failures.saturating_add(1);
     }
 
     fn warn_of_drops(&mut self) {
@@ -177,8 +209,50 @@ impl Sending {
             self.has_warned_of_drops = true;
             tracing::warn!(
                 "spans are dropped; kenning_trace_spans_dropped_total counts them. Sample less \
-                 (--otlp-sample), or see whether the collector answers"
+                 (--otlp-sample), or see whether the collector takes what it is sent"
             );
+        }
+    }
+}
+
+/// How sending spans, or metrics, goes.
+struct Signal {
+    what: &'static str,
+    /// Failures since the collector last took something.
+    failures: u32,
+}
+
+impl Signal {
+    fn new(what: &'static str) -> Self {
+        Self { what, failures: 0 }
+    }
+
+    /// How long to wait before the next attempt.
+    fn pause(&self) -> Duration {
+        let (first, longest) = PAUSES;
+        match self.failures {
+            0 => WAIT,
+            failures => first.saturating_mul(1 << (failures - 1).min(10)).min(longest),
+        }
+    }
+
+    /// Notes how an attempt ended. The log says when they begin to fail, and when no longer.
+    fn note<T>(&mut self, sent: Result<T, Failure>) {
+        let what = self.what;
+        match sent {
+            Ok(_) => {
+                if self.failures > 0 {
+                    tracing::info!("the collector takes {what} again");
+                }
+                self.failures = 0;
+            }
+            Err(failure) => {
+                ::metrics::counter!("kenning_otlp_failures_total").increment(1);
+                if self.failures == 0 {
+                    tracing::warn!(%failure, "the collector does not take {what}");
+                }
+                self.failures = self.failures.saturating_add(1);
+            }
         }
     }
 }
@@ -192,6 +266,9 @@ enum Failure {
     /// It never will.
     #[error("the collector answered {0}")]
     Refused(StatusCode),
+    /// It took the other points.
+    #[error("the collector rejected {0} points")]
+    Partly(u64),
 }
 
 /// Sends single requests.
@@ -204,7 +281,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(otlp: &Otlp, host: &str) -> anyhow::Result<Self> {
+    fn new(otlp: &Otlp, host: &str, since: SystemTime) -> anyhow::Result<Self> {
         kenning_model::install_tls_provider();
         let client = Client::builder()
             .default_headers(otlp.headers.clone())
@@ -223,27 +300,38 @@ impl Sender {
             traces: below(&otlp.endpoint, "v1/traces"),
             metrics: below(&otlp.endpoint, "v1/metrics"),
             resource: Resource { attributes },
-            begun: nanoseconds(SystemTime::now()),
+            begun: nanoseconds(since),
         })
     }
 
-    async fn send_spans(&self, spans: Vec<EndedSpan>) -> Result<(), Failure> {
+    fn batch(&self, spans: Vec<EndedSpan>) -> Batch {
+        let count = spans.len() as u64;
         let request = spans::request(self.resource.clone(), scope(), spans);
-        self.post(&self.traces, request.encode_to_vec()).await
+        Batch { body: request.encode_to_vec().into(), spans: count }
+    }
+
+    /// Gives how many of them the collector rejected.
+    async fn send_spans(&self, batch: &Batch) -> Result<u64, Failure> {
+        let rejected = self.post(&self.traces, batch.body.clone()).await?;
+        Ok(rejected.min(batch.spans))
     }
 
     async fn send_metrics(&self, text: &str) -> Result<(), Failure> {
         let period = Period { begun: self.begun, now: nanoseconds(SystemTime::now()) };
         let request = metrics::request(self.resource.clone(), scope(), text, period);
-        self.post(&self.metrics, request.encode_to_vec()).await
+        match self.post(&self.metrics, request.encode_to_vec().into()).await? {
+            0 => Ok(()),
+            rejected => Err(Failure::Partly(rejected)),
+        }
     }
 
-    async fn post(&self, url: &Url, body: Vec<u8>) -> Result<(), Failure> {
+    /// Gives how much of it the collector says that it rejected.
+    async fn post(&self, url: &Url, body: Bytes) -> Result<u64, Failure> {
         let request = self.client.post(url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
         let response = request.body(body).send().await;
         let response = response.map_err(|error| Failure::Later(reason(&error).to_owned()))?;
         match response.status() {
-            status if status.is_success() => Ok(()),
+            status if status.is_success() => Ok(rejected(response).await),
             // Those that the protocol names.
             status if matches!(status.as_u16(), 429 | 502 | 503 | 504) => {
                 Err(Failure::Later(format!("the collector answered {status}")))
@@ -251,6 +339,25 @@ impl Sender {
             status => Err(Failure::Refused(status)),
         }
     }
+}
+
+/// What an answer says of what was not taken. One that cannot be read says nothing: by its status
+/// all was taken, and it must not be sent again.
+async fn rejected(mut response: Response) -> u64 {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if body.len() + chunk.len() > ANSWER_BYTES {
+            return 0;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    rejected_in(&body)
+}
+
+fn rejected_in(body: &[u8]) -> u64 {
+    let answer = Answer::decode(body).unwrap_or_default();
+    let rejected = answer.partial_success.map_or(0, |partial| partial.rejected);
+    u64::try_from(rejected).unwrap_or(0)
 }
 
 /// What went wrong, without the address.
@@ -277,6 +384,32 @@ fn below(endpoint: &Url, path: &str) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_double_from_the_first_to_the_longest() {
+        let mut signal = Signal::new("spans");
+        assert_eq!(signal.pause(), WAIT);
+        let pauses = [1, 2, 4, 8, 16, 30, 30].map(Duration::from_secs);
+        for pause in pauses {
+            signal.note::<()>(Err(Failure::Later("it is away".into())));
+            assert_eq!(signal.pause(), pause);
+        }
+        signal.failures = u32::MAX;
+        assert_eq!(signal.pause(), PAUSES.1);
+        signal.note(Ok(()));
+        assert_eq!(signal.failures, 0);
+    }
+
+    #[test]
+    fn an_answer_says_how_much_was_rejected() {
+        // `partial_success { rejected: 3, error_message: "no" }`.
+        assert_eq!(rejected_in(b"\x0a\x06\x08\x03\x12\x02no"), 3);
+        // -1, which nobody can mean.
+        let negative = b"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+        for nothing in [&b""[..], b"\x0a\x00", b"{}", b"{\"partialSuccess\":{}}", negative] {
+            assert_eq!(rejected_in(nothing), 0, "{nothing:?}");
+        }
+    }
 
     #[test]
     fn paths_are_added_to_the_collectors_own() {

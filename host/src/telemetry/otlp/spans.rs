@@ -30,7 +30,6 @@ fn span(span: EndedSpan) -> Span {
             match value {
                 Value::Text(text) => Any::Text(text.into_owned()),
                 Value::Integer(number) => Any::Integer(number),
-                Value::Bool(is) => Any::Bool(is),
             },
         )
     });

@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use kenning_trace::Kind;
+use kenning_trace::{Kind, OpenSpan};
 use redb::ReadTransaction;
 use tokio::time::timeout_at;
 
@@ -105,14 +105,16 @@ impl Embedded {
         end: Instant,
         read: impl FnOnce(&ReadTransaction) -> Result<T, TransactionError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let _span = kenning_trace::begin("facts.redb read", Kind::Client);
+        let span = kenning_trace::begin("facts.redb read", Kind::Client);
         let handle = Arc::clone(&self.handle);
         let task = tokio::task::spawn_blocking(move || handle.read(read));
-        match timeout_at(end.into(), task).await {
+        let read = match timeout_at(end.into(), task).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(StorageError::Corrupt("a read of facts.redb panicked".into())),
             Err(_) => Err(StorageError::Timeout { outcome_unknown: false }),
-        }
+        };
+        end_span(span, &read);
+        read
     }
 
     /// Has the writer perform a change of facts or vectors.
@@ -122,7 +124,18 @@ impl Embedded {
         deadline: Instant,
     ) -> Result<Vec<Option<Revision>>, StorageError> {
         let end = self.limits.end(deadline)?;
-        let _span = kenning_trace::begin("facts.redb write", Kind::Client);
-        self.writer.submit(request, end).await
+        let span = kenning_trace::begin("facts.redb write", Kind::Client);
+        let written = self.writer.submit(request, end).await;
+        end_span(span, &written);
+        written
+    }
+}
+
+/// Ends the span of an operation with how storage failed, if it did.
+fn end_span<T>(span: Option<OpenSpan>, result: &Result<T, StorageError>) {
+    if let (Some(mut span), Err(error)) = (span, result)
+        && let Some(failure) = error.failure()
+    {
+        span.fail(failure);
     }
 }

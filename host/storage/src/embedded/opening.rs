@@ -123,7 +123,7 @@ pub(super) fn open_error(path: PathBuf, error: PrepareError) -> OpenError {
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch,
         ) => OpenError::InUse(path),
         PrepareError::Newer(_) => OpenError::Refused(error.to_string()),
-        error if is_damage(&error) => {
+        error if is_torn(&error) => {
             let reason = format!(
                 "{error}; the file is damaged: {TORN}, and put one back with `kenning restore`"
             );
@@ -133,10 +133,19 @@ pub(super) fn open_error(path: PathBuf, error: PrepareError) -> OpenError {
     }
 }
 
-fn is_damage(error: &PrepareError) -> bool {
+fn is_torn(error: &PrepareError) -> bool {
     match error {
-        PrepareError::File(redb::Error::Corrupted(_)) | PrepareError::Panicked => true,
-        PrepareError::File(redb::Error::Io(error)) => {
+        PrepareError::File(error) => is_damage(error),
+        PrepareError::Panicked => true,
+        PrepareError::Newer(_) => false,
+    }
+}
+
+/// Whether a file cannot be read because of what is in it, such as a copy that was cut off.
+pub(super) fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_) => true,
+        redb::Error::Io(error) => {
             matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
         }
         _ => false,

@@ -11,13 +11,14 @@ use redb::{
 };
 
 use super::migration::{self, CURRENT, Format};
+use super::opening::is_damage;
 use super::tables::{
     CHANGES, Counters, DOCUMENTS, DOCUMENTS_REVISION, EXPIRY, FACTS, ORDER, PENDING, SPACES, STATE,
     TENANTS, VECTORS, change_sum, counters_sum, document_sum, documents_revision_sum, expiry_sum,
     intact_fact, order_sum, pending_sum, space_sum, state_sum, table, vector_sum,
 };
 use super::{codec, overlay, quiet};
-use crate::report::Report;
+use crate::report::{HALF_RESTORED, RESTORING, Report};
 use crate::{DocumentName, FactId, OpenError, TenantId, vector_bytes};
 
 /// Verifies `dir/facts.redb`.
@@ -39,11 +40,14 @@ fn verify_file(path: PathBuf) -> Result<Report, OpenError> {
     });
     let format = match pages {
         Step::Done((format, is_intact)) => {
-            report.check(is_intact, || "the checksums of the file's pages do not match".into());
+            if !is_intact {
+                report.found("the checksums of the file's pages do not match");
+                report.notes.push(TORN.into());
+            }
             format
         }
         Step::Failed(redb::Error::DatabaseAlreadyOpen) => return Err(OpenError::InUse(path)),
-        Step::Failed(redb::Error::Io(error)) => {
+        Step::Failed(error @ redb::Error::Io(_)) if !is_damage(&error) => {
             return Err(OpenError::File { path, reason: error.to_string() });
         }
         Step::Failed(error) => {
@@ -317,6 +321,7 @@ fn verify_documents(tx: &ReadTransaction, report: &mut Report) {
         report.check(is_intact && DocumentName::parse(name).is_ok(), || {
             format!("the document {name} is damaged")
         });
+        report.check(name != RESTORING, || HALF_RESTORED.into());
         Ok(())
     });
     each(tx, (DOCUMENTS_REVISION, "revisions"), report, |report, (), (revision, sum)| {

@@ -132,7 +132,7 @@ impl Pool {
         effect: Effect,
         end: Instant,
     ) -> Result<Vec<Value>, StorageError> {
-        let _span = round_trip(pipeline, effect);
+        let mut span = round_trip(pipeline, effect);
         let begun = Instant::now();
         let replied = self.send(pipeline, size, effect, end).await;
         // What is awaited says nothing of Redis.
@@ -141,7 +141,14 @@ impl Pool {
             metrics::histogram!("kenning_redis_seconds", "effect" => effect)
                 .record(begun.elapsed().as_secs_f64());
         }
-        replied
+        replied.map_err(|failure| {
+            let kind = failure.kind();
+            if let Some(span) = &mut span {
+                span.fail(kind);
+            }
+            metrics::counter!("kenning_redis_failures_total", "kind" => kind).increment(1);
+            failure.into_error(effect)
+        })
     }
 
     async fn send(
@@ -150,7 +157,7 @@ impl Pool {
         size: Size,
         effect: Effect,
         end: Instant,
-    ) -> Result<Vec<Value>, StorageError> {
+    ) -> Result<Vec<Value>, Failure> {
         let waiting;
         let slot = match size {
             Size::Small => self.small.next(),
@@ -168,11 +175,6 @@ impl Pool {
             }
             result => result,
         }
-        .map_err(|failure| {
-            metrics::counter!("kenning_redis_failures_total", "kind" => failure.kind())
-                .increment(1);
-            failure.into_error(effect)
-        })
     }
 
     async fn attempt(

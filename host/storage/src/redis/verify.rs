@@ -10,7 +10,7 @@ use super::keys::{Keys, OF_DOCUMENTS, TENANTS};
 use super::pool::Size;
 use super::{error, replies, timestamp};
 use crate::limits::{BATCH, DOCUMENT_BYTES, PAGE};
-use crate::report::Report;
+use crate::report::{HALF_RESTORED, RESTORING, Report};
 use crate::{
     DocumentStorage, FactId, FactStorage, Layout, OpenError, StorageError, StorageLimits, TenantId,
     TenantStorage, TlsFiles,
@@ -191,6 +191,7 @@ impl Verifier<'_> {
                 Ok(document) => document.as_ref().is_some_and(|read| read.version >= *version),
             };
             self.report.check(is_intact, || format!("the document {name} is damaged or missing"));
+            self.report.check(name.as_str() != RESTORING, || HALF_RESTORED.into());
         }
         Ok(documents.len() as u64)
     }

@@ -74,14 +74,22 @@ impl RedisCluster {
         self.migrate(source, target, &slot, count / 2);
         between();
         self.migrate(source, target, &slot, usize::MAX);
-        let others = self.nodes[..self.masters].iter();
-        let others = others.filter(|node| node.port() != source.port() && node.answers());
-        for node in [target, source].into_iter().chain(others) {
-            // Replicas that became masters know it from each other.
-            node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]);
-        }
-        let slot: usize = slot.parse().expect("a number");
-        until("a slot is known to have moved", || self.owner(slot) == Some(to));
+        let number: usize = slot.parse().expect("a number");
+        // A message that was on its way gives the slot back to the source, whose configuration may
+        // be the newer one. Replicas that became masters know it from each other.
+        until("every master knows that a slot has moved", || {
+            let others = self.nodes[..self.masters].iter();
+            let others = others.filter(|node| node.port() != source.port() && node.answers());
+            let mut is_known = true;
+            for node in [target, source].into_iter().chain(others) {
+                if self.owner_by(node, number) != Some(to) {
+                    target.command(&["CLUSTER", "BUMPEPOCH"]);
+                    node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]);
+                    is_known = false;
+                }
+            }
+            is_known
+        });
     }
 
     fn migrate(&self, source: &RedisServer, target: &RedisServer, slot: &str, most: usize) {
@@ -149,7 +157,12 @@ impl RedisCluster {
     }
 
     fn owner(&self, slot: usize) -> Option<usize> {
-        let nodes = self.any().command(&["CLUSTER", "NODES"]);
+        self.owner_by(self.any(), slot)
+    }
+
+    /// The node that serves a slot, by what `node` says.
+    fn owner_by(&self, node: &RedisServer, slot: usize) -> Option<usize> {
+        let nodes = node.command(&["CLUSTER", "NODES"]);
         let serves = |range: &str| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let (first, last) = (first.parse::<usize>(), last.parse::<usize>());

@@ -28,7 +28,7 @@ async fn write_to(storage: &dyn Storage, tenant: &TenantId, name: &str) {
 }
 
 /// What the documentation says that a user needs (docs/OPERATING.md, "Redis").
-const LEAST: &str = include_str!("../../../../docs/redis.acl");
+const LEAST: &str = include_str!("../../docs/redis.acl");
 
 /// `ACL SETUSER` with what the documentation says of the user `kenning`.
 fn create_user(server: &RedisServer) {

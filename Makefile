@@ -3,6 +3,7 @@
 CARGO ?= cargo
 COMPONENTS := target/components
 COMPONENT_TARGET := wasm32-wasip2
+LOGIC_TARGET := wasm32-unknown-unknown
 GUESTS := asking hostile hooks keeping passing prying refuser
 EXAMPLES := boost-by-option chunk dedupe recency-boost redact-pii row-access
 KENNING := target/release/kenning
@@ -46,13 +47,14 @@ PULL_MODEL = $(KENNING) model pull --verify > /dev/null 2>&1 || { \
   echo 'fetching the embedding model all-MiniLM-L6-v2 (84 MB): searching by meaning needs it'; \
   $(KENNING) model pull; }
 
-# Builds guests, and renews a component only where it differs: the host is compiled again after that.
+# Builds guests for the target $(2) with the flags $(3), and renews a component only where it differs:
+# the host is compiled again after that.
 define build_guests
-	RUSTFLAGS='-Ctarget-feature=+simd128' $(CARGO) build $(1:%=--package kenning-%) \
-	  --target $(COMPONENT_TARGET) --profile component
+	RUSTFLAGS='-Ctarget-feature=+simd128 $(3)' $(CARGO) build $(1:%=--package kenning-%) \
+	  --target $(2) --profile component
 	@mkdir -p $(COMPONENTS)
 	@for guest in $(1); do \
-	  built=target/$(COMPONENT_TARGET)/component/kenning_$$(echo $$guest | tr - _).wasm; \
+	  built=target/$(2)/component/kenning_$$(echo $$guest | tr - _).wasm; \
 	  component=$(COMPONENTS)/$${guest#example-}.wasm; \
 	  cmp -s $$built $$component || cp $$built $$component || exit 1; \
 	done
@@ -89,11 +91,12 @@ programs: components
 	$(CARGO) build --release --workspace --bins --features kenning-tests/programs
 	@$(MOVE_DEBUG)
 
+# Without WASI, of which it takes nothing; the linker, which makes a component, comes with Rust.
 logic: target ## Build the logic, which the binary comes with
-	$(call build_guests,logic)
+	$(call build_guests,logic,$(LOGIC_TARGET),-Clinker=wasm-component-ld)
 
-components: target ## Build the guests in Rust: the logic, the examples, and those of the tests
-	$(call build_guests,logic $(GUESTS) $(EXAMPLES:%=example-%))
+components: logic ## Build the guests in Rust: the logic, the examples, and those of the tests
+	$(call build_guests,$(GUESTS) $(EXAMPLES:%=example-%),$(COMPONENT_TARGET))
 
 examples: languages ## Build and test the examples in JavaScript and Python
 	@mkdir -p $(COMPONENTS)
@@ -270,8 +273,8 @@ demo: programs model ## Start, import the samples (or DATA=DIR), search, change,
 
 # The wheel has the client and the binary. Not in CI: it compiles everything once more, to be linked
 # with an old glibc.
-dist: $(DIST_TOOLS)/cargo-zigbuild $(TOOLS)/bin/cargo-cyclonedx target ## Build a release into target/dist: archive, wheel, SBOM, checksums
-	$(call build_guests,logic $(EXAMPLES:%=example-%))
+dist: $(DIST_TOOLS)/cargo-zigbuild $(TOOLS)/bin/cargo-cyclonedx logic ## Build a release into target/dist: archive, wheel, SBOM, checksums
+	$(call build_guests,$(EXAMPLES:%=example-%),$(COMPONENT_TARGET))
 	@CARGO=$(CARGO) deploy/release/build target/dist $(COMPONENTS) $(DIST_TOOLS)
 
 $(DIST_TOOLS)/cargo-zigbuild: deploy/release/requirements.txt
@@ -289,9 +292,11 @@ clean: ## Remove what was built
 	$(CARGO) clean
 
 target:
-	@rustup target list --installed | grep -qx $(COMPONENT_TARGET) || \
-	  { echo 'installing the Rust target $(COMPONENT_TARGET): the logic is compiled to it'; \
-	    rustup target add $(COMPONENT_TARGET); }
+	@for target in $(LOGIC_TARGET) $(COMPONENT_TARGET); do \
+	  rustup target list --installed | grep -qx $$target || \
+	  { echo "installing the Rust target $$target: components are compiled to it"; \
+	    rustup target add $$target || exit 1; }; \
+	done
 
 redis: $(SERVERS)/.installed
 	@command -v redis-server > /dev/null || \

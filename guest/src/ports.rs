@@ -272,7 +272,7 @@ pub enum Level {
     Error,
 }
 
-/// The time of the system clock, or of WASI's: microseconds since 1970 in UTC.
+/// The time of the system clock: microseconds since 1970 in UTC.
 pub fn system_now() -> i64 {
     use std::time::{SystemTime, UNIX_EPOCH};
     match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -281,7 +281,8 @@ pub fn system_now() -> i64 {
     }
 }
 
-/// Generates a random id: a UUID version 4.
-pub fn random_id() -> String {
-    uuid::Uuid::new_v4().to_string()
+/// Makes an id of random bits: a UUID version 4.
+pub fn id_of_random(high: u64, low: u64) -> String {
+    let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }

@@ -16,7 +16,8 @@ use kenning_index::{FactIndex, Filter, Work};
 use kenning_logic::error::Problem;
 use kenning_logic::ports::{
     Allowance, Budget, Candidate, Clock, Condition, Embedder, Embeddings, EntryRef, Evidence, Hash,
-    HashWrite, IdPage, Ids, Index, Level, Log, Purpose, Retrieved, Storage, random_id, system_now,
+    HashWrite, IdPage, Ids, Index, Level, Log, Purpose, Retrieved, Storage, id_of_random,
+    system_now,
 };
 use kenning_logic::{Error, Result};
 use kenning_runtime::Services;
@@ -243,7 +244,7 @@ impl Clock for Native {
 
 impl Ids for Native {
     fn fresh(&self) -> String {
-        random_id()
+        id_of_random(fastrand::u64(..), fastrand::u64(..))
     }
 }
 

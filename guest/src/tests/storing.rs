@@ -49,7 +49,7 @@ fn a_draft_without_id_or_timestamp_gets_them() {
 
 #[test]
 fn random_ids_are_uuids_of_version_4() {
-    let (one, other) = (crate::ports::random_id(), crate::ports::random_id());
+    let (one, other) = (crate::ports::id_of_random(1, 2), crate::ports::id_of_random(2, 1));
     assert_ne!(one, other);
     assert_eq!((one.len(), &one[14..15]), (36, "4"));
     assert_eq!(crate::fact::validate_id(&one), Ok(()));

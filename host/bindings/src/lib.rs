@@ -8,8 +8,8 @@
 //! module ([`on_store`], [`on_query`], [`on_read`], [`rerank`], [`on_delete`], [`on_change`]); the
 //! modules share the types and the import traits of the root, so one implementation of an import
 //! serves every world. [`retrieval`] is the interface of a package of its own that only a logic may
-//! import, and [`context`] and [`settings`] those of two that every guest may; [`state`] needs a
-//! grant. [`self_test`] calls the optional test that a component may export.
+//! import, and [`context`], [`settings`] and [`system`] those of three that every guest may;
+//! [`state`] needs a grant. [`self_test`] calls the optional test that a component may export.
 //!
 //! ```
 //! use kenning_bindings::kenning::knowledge::types::Fact;
@@ -111,6 +111,17 @@ pub mod settings {
     });
 
     pub use kenning::settings::settings::*;
+}
+
+/// A clock and random numbers for guests without WASI.
+pub mod system {
+    wasmtime::component::bindgen!({
+        path: "../../wit/system",
+        world: "clocked",
+        imports: { default: trappable },
+    });
+
+    pub use kenning::system::system::*;
 }
 
 /// What an extension keeps from one call to the next, on the logic's types.

@@ -45,7 +45,7 @@ struct Progress {
     dropped: u64,
     /// Bytes of stdout and stderr after the last newline.
     partial: Vec<u8>,
-    /// The last lines of stdout and stderr: what a guest says when it fails.
+    /// The last lines of stdout and stderr, and the last errors: what a guest says when it fails.
     last: VecDeque<Vec<u8>>,
     /// What was read in this call and must not be written.
     secrets: Vec<String>,
@@ -54,7 +54,7 @@ struct Progress {
 /// Stands in a line for a secret.
 const BLOT: &str = "[secret]";
 
-/// How many of the last lines of stdout and stderr are looked at when a guest fails.
+/// How many of the last lines are looked at when a guest fails.
 const LAST_LINES: usize = 32;
 
 impl LogLines {
@@ -92,6 +92,9 @@ impl LogLines {
     pub(crate) fn write_line(&self, level: Level, line: &str) {
         let shared = &self.shared;
         let mut progress = shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if level == Level::Error {
+            progress.remember(truncated(line, shared.max_line_bytes).as_bytes());
+        }
         if !count(&mut progress, shared.max_lines) {
             return;
         }
@@ -145,7 +148,7 @@ impl LogLines {
         }
     }
 
-    /// The last lines of stdout and stderr, which may contain anything.
+    /// The last lines of stdout and stderr, and the last errors, which may contain anything.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         let progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let last: Vec<_> =

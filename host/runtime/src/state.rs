@@ -90,7 +90,10 @@ pub struct State {
     pub(crate) trace: Option<TraceContext>,
     /// The call of an import that is under way, if the trace is recorded.
     pub(crate) import: Option<OpenSpan>,
-    wasi: WasiCtx,
+    /// Made when the guest first asks for something of WASI.
+    wasi: Option<Box<WasiCtx>>,
+    /// The numbers of `system.random`, made when the guest first asks for one.
+    random: Option<Box<StdRng>>,
     table: ResourceTable,
 }
 
@@ -113,7 +116,8 @@ impl State {
             fuel: FuelMeter::default(),
             slice,
             memory: Memory::new(guest.memory_bytes(limits), limits),
-            wasi: wasi(&log, &witness),
+            wasi: None,
+            random: None,
             witness,
             table,
             log,
@@ -148,6 +152,14 @@ impl State {
         }
     }
 
+    /// The numbers of `system.random`; `None` if it makes no difference which they are.
+    pub(crate) fn random(&mut self) -> Option<&mut StdRng> {
+        if self.random.is_none() {
+            self.random = self.witness.random_of_system().map(Box::new);
+        }
+        self.random.as_deref_mut()
+    }
+
     /// What this call did. Called once, at its end.
     pub(crate) fn effects(&mut self) -> CallEffects {
         CallEffects {
@@ -164,7 +176,7 @@ impl State {
 
 /// WASI with clocks and random numbers; stdout and stderr become log lines. There are no arguments,
 /// environment variables, files or network.
-fn wasi(log: &LogLines, witness: &Witness) -> WasiCtx {
+fn new_wasi(log: &LogLines, witness: &Witness) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     if let Some(mut random) = witness.random() {
         let seed = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
@@ -183,6 +195,8 @@ fn wasi(log: &LogLines, witness: &Witness) -> WasiCtx {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let Self { wasi, log, witness, table, .. } = self;
+        let ctx = wasi.get_or_insert_with(|| Box::new(new_wasi(log, witness)));
+        WasiCtxView { ctx, table }
     }
 }

@@ -28,9 +28,13 @@ const LOGIC_ONLY: [&str; 2] = ["index-write", "storage-write"];
 /// A further interface that only the logic may import, `wit/retrieval`.
 const RETRIEVAL: (&str, &str) = ("kenning:retrieval", "retrieval");
 
-/// Further interfaces that every guest may import without asking, `wit/context` and `wit/settings`.
-const FREE_FURTHER: [(&str, &str); 2] =
-    [("kenning:context", "context"), ("kenning:settings", "settings")];
+/// Further interfaces that every guest may import without asking: `wit/context`, `wit/settings` and
+/// `wit/system`.
+const FREE_FURTHER: [(&str, &str); 3] = [
+    ("kenning:context", "context"),
+    ("kenning:settings", "settings"),
+    ("kenning:system", "system"),
+];
 
 /// The versions of the further packages that this host speaks.
 const FURTHER_TRACK: (u64, u64) = (0, 1);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use kenning_bindings::kenning::knowledge as interfaces;
-use kenning_bindings::{context, retrieval, settings, state};
+use kenning_bindings::{context, retrieval, settings, state, system};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
@@ -87,6 +87,7 @@ fn extension(engine: &Engine, grants: &[Grant]) -> Result<Linker<State>> {
     budget::add_to_linker(&mut linker)?;
     context::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     settings::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    system::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     for grant in grants {
         add(&mut linker, *grant)?;
     }

@@ -17,6 +17,7 @@ pub(crate) mod search;
 mod settings;
 mod state;
 mod storage;
+mod system;
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};

@@ -40,12 +40,20 @@ impl Witness {
     /// A generator that makes the same numbers in a replay; `None` if it makes no difference. It is
     /// as good a source as WASI's own: the same algorithm, with a seed from the same place.
     pub(crate) fn random(&self) -> Option<StdRng> {
-        let seed = match self {
-            Self::Nobody => return None,
-            Self::Recorder(recorder) => recorder.seed,
-            Self::Player(player) => player.seed(),
-        };
-        Some(StdRng::from_seed(seed))
+        self.seed().map(StdRng::from_seed)
+    }
+
+    /// The same for `system.random`, whose numbers are not those of WASI.
+    pub(crate) fn random_of_system(&self) -> Option<StdRng> {
+        self.seed().map(|seed| StdRng::from_seed(seed.map(|byte| !byte)))
+    }
+
+    fn seed(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Nobody => None,
+            Self::Recorder(recorder) => Some(recorder.seed),
+            Self::Player(player) => Some(player.seed()),
+        }
     }
 
     /// Whether the guest's imports are answered from a recording.

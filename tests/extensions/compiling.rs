@@ -142,6 +142,39 @@ async fn machine_code_that_is_damaged_or_missing_is_compiled_again() -> Result<(
     Ok(())
 }
 
+/// How many functions were compiled, and taken from an earlier compilation.
+async fn functions(server: &Server) -> Result<[u64; 2]> {
+    let metrics = server.get("/metrics").await?.text;
+    let count = |name: &str| {
+        let lines = metrics.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        lines.last().unwrap_or("0").trim().parse::<u64>()
+    };
+    let [compiled, reused] =
+        ["compiled", "reused"].map(|what| count(&format!("kenning_functions_{what}_total")));
+    Ok([compiled?, reused?])
+}
+
+#[tokio::test]
+async fn a_tenants_component_that_changed_little_is_compiled_only_as_far_as_it_differs()
+-> Result<()> {
+    let server = Server::start_with(Setup { compile: true, ..Setup::patient() }).await?;
+    let install = async |tenant: &str| {
+        let [compiled, reused] = functions(&server).await?;
+        let answer = server.install(tenant, "hooks", fresh()?, "").await?;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let now = functions(&server).await?;
+        anyhow::Ok([now[0] - compiled, now[1] - reused])
+    };
+    let [compiled, reused] = install("one").await?;
+    assert!(compiled > 0 && reused == 0, "{compiled} compiled, {reused} reused");
+    // Other bytes with the same functions.
+    let [again, reused] = install("one").await?;
+    assert!(reused > 0 && again < compiled / 10, "{again} compiled, {reused} reused");
+    // Nobody learns from the time what code others have.
+    assert_eq!(install("two").await?, [compiled, 0]);
+    Ok(())
+}
+
 /// The most memory that a process had, in bytes.
 fn peak_memory(server: &Server) -> Result<usize> {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid().context("running")?))?;

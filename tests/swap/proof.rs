@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use kenning_logic::limits::VECTOR_WEIGHT;
 use kenning_tests::{Server, Setup, component};
+use reqwest::Method;
+use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
 
 use super::{asked, generation, hostile, logic, promoted};
@@ -155,6 +157,29 @@ async fn a_candidate_that_errs_on_two_percent_of_requests_is_refused() -> Result
     let proof = &answer.json["details"]["proof"];
     assert_eq!((&proof["requests"], &proof["worse"]), (&json!(50), &json!(1)), "{}", answer.text);
     promoted(&server.swap_logic(hostile()?, &format!("{any}&max_errors_percent=2")).await?, 2);
+    Ok(())
+}
+
+/// In a replay, the candidate of one tenant sleeps until its time is up.
+#[tokio::test]
+async fn a_proof_that_takes_long_delays_no_other_tenants_swap() -> Result<()> {
+    let server = serve().await?;
+    // To the built-in logic they are words like any others.
+    asked(&server.tenant("slow"), &["sleep 3600"]).await?;
+    asked(&server.tenant("other"), &["cat"]).await?;
+    let swap = server.request(Method::POST, "/v1/admin/logic?tenant=slow");
+    let mut swap = swap.header(ACCEPT, "text/event-stream").body(hostile()?).send().await?;
+    let mut told = String::new();
+    while !told.contains("proving") {
+        let piece = swap.chunk().await?.with_context(|| format!("no proof in {told}"))?;
+        told += std::str::from_utf8(&piece)?;
+    }
+    let answer = server.swap_logic(logic("other")?, "?tenant=other").await?;
+    promoted(&answer, 2);
+    assert!(answer.json["proof"]["requests"].as_u64() >= Some(4), "{}", answer.text);
+    // The first swap is still in progress.
+    let again = server.swap_logic(logic("slow")?, "?tenant=slow").await?;
+    again.assert_error(409, "conflict");
     Ok(())
 }
 

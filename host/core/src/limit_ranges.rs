@@ -14,8 +14,9 @@ const GIB: u64 = 1024 * MIB;
 const LONGEST_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 
 /// Limits for which zero has a meaning: nothing waits, is kept or is allowed.
-pub(crate) const MAY_BE_ZERO: [&str; 22] = [
+pub(crate) const MAY_BE_ZERO: [&str; 23] = [
     "compile_before_ready_ms",
+    "compile_reuse_bytes",
     "component_upload_bytes_per_second",
     "embedding_cache_bytes",
     "embedding_ms",
@@ -67,6 +68,8 @@ fn range(name: &str) -> RangeInclusive<u64> {
         // A fact's vectors are kept in memory, and written in one operation.
         "fact_windows" => 1..=4_096,
         "embedding_window_bytes" => 256..=32 * KIB,
+        // Of one core.
+        "proof_processor_percent" => 1..=100,
         // `{}` is the smallest metadata.
         "fact_metadata_bytes" => 2..=GIB,
         _ => least(name)..=most(name),

@@ -168,6 +168,8 @@ pub struct Limits {
     /// How long the replay may take.
     #[serde(rename = "proof_ms", with = "milliseconds")]
     pub proof: Duration,
+    /// What the replays of all proofs may take of one core while guests serve callers.
+    pub proof_processor_percent: u64,
     /// How many of the replayed requests may fail with the candidate only.
     pub proof_errors_percent: u64,
     /// How much of the order of hits the candidate must keep: the mean rank-biased overlap.
@@ -210,6 +212,9 @@ pub struct Limits {
     pub compile_before_ready: Duration,
     /// Machine code on disk. What was not used for longest is deleted first.
     pub compiled_cache_bytes: usize,
+    /// Functions of compiled components on disk, reused where a component changes little; 0 keeps
+    /// none.
+    pub compile_reuse_bytes: usize,
     /// Compiling one component, in a child process.
     #[serde(rename = "compile_ms", with = "milliseconds")]
     pub compile: Duration,
@@ -362,6 +367,7 @@ impl Default for Limits {
             dead_letters: 1_000,
             proof_requests: 200,
             proof: Duration::from_secs(10),
+            proof_processor_percent: 50,
             proof_errors_percent: 1,
             proof_overlap_percent: 70,
             proof_fuel_percent: 200,
@@ -380,6 +386,7 @@ impl Default for Limits {
             compile_wait: Duration::from_secs(120),
             compile_before_ready: Duration::from_secs(60),
             compiled_cache_bytes: 1024 * MIB,
+            compile_reuse_bytes: 512 * MIB,
             compile: Duration::from_secs(60),
             compile_memory_bytes: 4 * 1024 * MIB,
 

@@ -105,6 +105,7 @@ pub use recording::{CallEnd, Recording, Recordings};
 pub use replay::{ReplayError, Replayed, replay};
 pub use request_context::{CallerIdentity, ExtensionOptions, Notes, RequestContext, Verb};
 pub use schedule::admission::Priority;
+pub use schedule::replay_share::ReplayTurns;
 pub use secrets::{SECRET_BYTES, Secret, Secrets};
 pub use services::Services;
 pub use session::{Runtime, Session};

@@ -35,6 +35,7 @@ use crate::recording::{CallEnd, Input};
 use crate::request_context::RequestContext;
 use crate::schedule::admission::{Admission, Priority};
 use crate::schedule::epoch::EpochClock;
+use crate::schedule::replay_share::{ReplayShare, ReplayTurns};
 use crate::schedule::time_slice::{Slice, TimeSlicer, workers};
 use crate::services::Services;
 use crate::tenant_index::TenantIndex;
@@ -56,6 +57,7 @@ pub struct Runtime {
     clock: EpochClock,
     admission: Admission,
     slicer: TimeSlicer,
+    replays: ReplayShare,
     services: Arc<Services>,
 }
 
@@ -74,14 +76,27 @@ impl Runtime {
             .event_interval(EVENT_INTERVAL)
             .build()?;
         let (admission, slicer) = (Admission::new(&services.limits), TimeSlicer::new());
+        let replays = ReplayShare::new(services.limits.proof_processor_percent);
         Ok(Self {
             engines,
             workers: GuestWorkers(Some(workers)),
             clock,
             admission,
             slicer,
+            replays,
             services,
         })
+    }
+
+    /// A proof begins, whose replays share a part of the processor with those of other proofs.
+    pub fn begin_replays(&self) -> ReplayTurns {
+        self.replays.begin()
+    }
+
+    /// Pauses after a replay of a proof that computed for so long, if other guests run; not beyond
+    /// `until`.
+    pub async fn pause_replays(&self, turns: &ReplayTurns, computed: Duration, until: Instant) {
+        turns.pause(computed, until, || self.clock.is_idle()).await;
     }
 
     /// Waits for admission, then does `work` for `tenant`, until `deadline`: here, and on the
@@ -341,6 +356,11 @@ impl Session {
     /// Lets other calls compute. For work of the host in this session, after each millisecond.
     pub async fn next_slice(&self) {
         self.context.slice.next().await;
+    }
+
+    /// How long this session has computed so far, in guests and in the host.
+    pub fn computed(&self) -> Duration {
+        self.context.slice.computed_now()
     }
 
     /// Whether a guest may have written something that it did not report.

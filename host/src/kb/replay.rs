@@ -12,7 +12,7 @@ use super::search::{Found, Search};
 use super::{Kb, unfinished};
 use crate::registry::Snapshot;
 use kenning_core::error::Error;
-use kenning_runtime::{RequestContext, Session, Verb};
+use kenning_runtime::{ReplayTurns, RequestContext, Session, Verb};
 
 /// The outcome of a replayed request.
 pub struct Observed {
@@ -26,6 +26,8 @@ pub struct Observed {
     pub fuel: u64,
     /// Time from the start of the session to the result.
     pub took: Duration,
+    /// How much of it was spent computing.
+    pub computed: Duration,
 }
 
 impl Kb {
@@ -46,6 +48,17 @@ impl Kb {
         let errors = ErrorMapper { storage: self.storage_name, purpose: Purpose::Read };
         let session = self.runtime.dry_run(tenant, Instant::now() + time, work);
         session.await.map_err(|error| errors.call_error(&error))
+    }
+
+    /// A proof begins to replay requests.
+    pub fn begin_replays(&self) -> ReplayTurns {
+        self.runtime.begin_replays()
+    }
+
+    /// Makes a proof pause after replays that computed for so long, if callers are served; not
+    /// beyond `until`.
+    pub async fn pause_replays(&self, turns: &ReplayTurns, computed: Duration, until: Instant) {
+        self.runtime.pause_replays(turns, computed, until).await;
     }
 
     /// Searches with the guests in `snapshot`, without recording the request.
@@ -109,7 +122,8 @@ impl Kb {
                 Err(error) => (Vec::new(), false, Some(error)),
             };
             let (fuel, took) = (pipeline.session.fuel_used(), started.elapsed());
-            Observed { error, ids, degraded, fuel, took }
+            let computed = pipeline.session.computed();
+            Observed { error, ids, degraded, fuel, took, computed }
         })
         .await
     }

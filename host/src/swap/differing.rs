@@ -105,8 +105,6 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use kenning_core::error::{Code, Error};
     use serde_json::json;
 
@@ -114,7 +112,8 @@ mod tests {
 
     fn observed(ids: &str, error: Option<Error>) -> Observed {
         let ids = ids.chars().map(String::from).collect();
-        Observed { error, ids, degraded: false, fuel: 1, took: Duration::ZERO }
+        let (took, computed) = Default::default();
+        Observed { error, ids, degraded: false, fuel: 1, took, computed }
     }
 
     fn example(live: &Observed, candidate: &Observed, shows_text: bool) -> serde_json::Value {

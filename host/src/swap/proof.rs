@@ -195,6 +195,7 @@ impl Swapper {
             .into_iter()
             .map(|pair| (self.kb().recorder().of(&pair.tenant).into_iter(), pair))
             .collect();
+        let turns = self.kb().begin_replays();
         while !queues.is_empty() {
             let mut remaining = Vec::with_capacity(queues.len());
             for (mut requests, pair) in queues {
@@ -202,7 +203,8 @@ impl Swapper {
                     return Ok(comparison);
                 }
                 if let Some(recorded) = requests.next() {
-                    self.compare_request(&pair, recorded, &mut comparison).await?;
+                    let computed = self.compare_request(&pair, recorded, &mut comparison).await?;
+                    self.kb().pause_replays(&turns, computed, until).await;
                     remaining.push((requests, pair));
                 }
             }
@@ -211,21 +213,24 @@ impl Swapper {
         Ok(comparison)
     }
 
+    /// Replays one request on both, and returns for how long that computed.
     async fn compare_request(
         &self,
         pair: &Pair,
         recorded: Recorded,
         comparison: &mut Comparison,
-    ) -> Result<(), Error> {
+    ) -> Result<Duration, Error> {
         let (mut live, mut candidate) =
             self.replay_both(pair, &recorded, comparison.requests % 2).await?;
+        let mut computed = live.computed + candidate.computed;
         if live.error.is_none() && candidate.error.is_some() {
             // A caller may have stored or deleted just that fact between the two. A fault of the
             // candidate itself happens again.
             (live, candidate) = self.replay_both(pair, &recorded, 0).await?;
+            computed += live.computed + candidate.computed;
         }
         comparison.add(&recorded.request, &live, &candidate);
-        Ok(())
+        Ok(computed)
     }
 
     /// Replays a request on the live guests and the candidate; returns them in this order. The
@@ -431,7 +436,7 @@ mod tests {
     fn observed(ids: &str) -> Observed {
         let ids = ids.chars().map(String::from).collect();
         let (degraded, fuel, took) = (false, 1, Duration::from_millis(1));
-        Observed { error: None, ids, degraded, fuel, took }
+        Observed { error: None, ids, degraded, fuel, took, computed: took }
     }
 
     #[test]

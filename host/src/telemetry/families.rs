@@ -33,6 +33,16 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     ("kenning_extension_given_bytes_total", Counter, "Bytes that an extension's hook was given."),
     ("kenning_extension_p50_seconds", Gauge, "What half of a hook's calls do not exceed."),
     ("kenning_extension_p99_seconds", Gauge, "What 99 of a hundred calls do not exceed."),
+    (
+        "kenning_functions_compiled_total",
+        Counter,
+        "Functions that were compiled because no earlier compilation had them.",
+    ),
+    (
+        "kenning_functions_reused_total",
+        Counter,
+        "Functions of components that were taken from an earlier compilation.",
+    ),
     ("kenning_guest_fuel_total", Counter, "Fuel used by guests, by operation."),
     ("kenning_guest_seconds", Histogram, "Time of a guest call without its imports."),
     ("kenning_hook_failures_total", Counter, "Hooks that failed, by hook."),

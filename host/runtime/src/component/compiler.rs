@@ -7,9 +7,10 @@
 //!
 //! The child reads the component from its standard input and prints the machine code, so that
 //! compiling needs no disk. The output is kept in [`CodeCache`] under the component's digest and a
-//! fingerprint of the engine's settings, so a component is compiled once.
+//! fingerprint of the engine's settings, so a component is compiled once. The functions that it
+//! compiled are kept in [`FunctionCache`], for the next component that has them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::Write as _;
 use std::io::{BufRead, Read};
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kenning_core::limits::Limits;
+use kenning_storage::TenantId;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,7 +33,9 @@ use wasmtime::error::OutOfMemory;
 
 use crate::component::code_cache::{self, CodeCache, Compiled};
 use crate::component::engine;
+use crate::component::function_cache::{self, FunctionCache, Series};
 use crate::component::inspect::{self, Inspection};
+use crate::component::known_functions::{FOOTER_BYTES, KnownFunctions, split_new, write_new};
 use crate::component::refusal::explain;
 
 /// The hidden subcommand that the child process is started with.
@@ -105,6 +109,7 @@ fn check_size(used: u64, limits: &Limits) -> Result<(), CompileError> {
 pub struct Compiler {
     program: PathBuf,
     cache: CodeCache,
+    functions: FunctionCache,
     limits: Limits,
 }
 
@@ -116,25 +121,36 @@ impl Compiler {
     pub fn new(program: PathBuf, data_dir: &Path, limits: Limits) -> std::io::Result<Self> {
         let most_of_one = printed_bytes(limits.component_bytes as u64);
         let cache = CodeCache::open(data_dir, limits.compiled_cache_bytes as u64, most_of_one)?;
-        Ok(Self { program, cache, limits })
+        let functions = FunctionCache::open(data_dir, &limits)?;
+        Ok(Self { program, cache, functions, limits })
     }
 
-    /// Compiles the component in `bytes`, whose digest is `digest`, and keeps the machine code.
-    /// Returns it loaded, with its outline.
+    /// Compiles the component in `bytes`, whose digest is `digest`, for `tenant`, and keeps the
+    /// machine code. Returns it loaded, with its outline.
     ///
     /// # Errors
     /// If the component is not accepted, or the compiler cannot be run.
     pub(crate) async fn compile(
         self: &Arc<Self>,
         engine: &Engine,
+        tenant: &TenantId,
         digest: &str,
         bytes: Bytes,
     ) -> Result<(Component, Inspection), CompileError> {
         check_size(bytes.len() as u64, &self.limits)?;
-        let name = file_name(engine, digest);
-        let output = self.run_child(bytes, CodeCache::begin(&name)).await?;
+        let (name, fingerprint) = (file_name(engine, digest), fingerprint(engine));
+        let series = Series::new(&fingerprint, tenant, digest, bytes.len() as u64);
+        let mut run = Run { output: CodeCache::begin(&name), series, given: Vec::new() };
+        self.run_child(bytes, &mut run).await?;
         let (compiler, engine) = (self.clone(), engine.clone());
         blocking(move || {
+            let Run { mut output, series, given } = run;
+            let (new, reuse) =
+                split_new(&mut output).ok_or_else(|| failed("its output is incomplete"))?;
+            if let Err(error) = compiler.functions.keep(&series, &given, &reuse, &new) {
+                tracing::warn!(%error, "functions not kept; they are compiled again");
+            }
+            drop(new);
             let compiled = compiler.cache.seal(output, &name);
             let compiled = compiled.ok_or_else(|| failed("its output is incomplete"))?;
             if let Err(error) = compiler.cache.write(&name, &compiled) {
@@ -157,17 +173,20 @@ impl Compiler {
         self.cache.read(&file_name(engine, digest)).is_some()
     }
 
-    /// Runs the child process and appends what it prints to `output`.
-    async fn run_child(&self, bytes: Bytes, mut output: Vec<u8>) -> Result<Vec<u8>, CompileError> {
+    /// Runs the child process and appends what it prints to the output of `run`.
+    async fn run_child(self: &Arc<Self>, bytes: Bytes, run: &mut Run) -> Result<(), CompileError> {
         let mut child = self.start_child().map_err(failed)?;
         let mut order = serde_json::to_vec(&self.limits).map_err(failed)?;
         order.push(b'\n');
-        let (most, mut said) = (printed_bytes(bytes.len() as u64), Vec::new());
+        let input = bytes.len() as u64;
+        let new = function_cache::room(&self.limits, input) + FOOTER_BYTES;
+        let (most, mut said) = (printed_bytes(input) + new, Vec::new());
         let ended = tokio::time::timeout(self.limits.compile, async {
             // A child that refuses the component need not have read all of it.
-            let _ = send(&mut child, order, bytes).await;
+            let _ = self.send(&mut child, order, bytes, run).await;
             let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-            tokio::try_join!(receive(stdout, most, &mut output), receive(stderr, SAID, &mut said))?;
+            let output = &mut run.output;
+            tokio::try_join!(receive(stdout, most, output), receive(stderr, SAID, &mut said))?;
             child.wait().await
         });
         let status = match ended.await {
@@ -175,7 +194,7 @@ impl Compiler {
             Err(_) => return Err(CompileError::TooSlow(self.limits.compile)),
         };
         if status.success() {
-            return Ok(output);
+            return Ok(());
         }
         let reason = reason(&said);
         match status.signal() {
@@ -187,6 +206,34 @@ impl Compiler {
             }
             None => Err(CompileError::Refused(reason)),
         }
+    }
+
+    /// Sends the limits, as one line, then what is known of such a component, and then the
+    /// component. One pack is in memory at a time.
+    async fn send(
+        self: &Arc<Self>,
+        child: &mut Child,
+        order: Vec<u8>,
+        bytes: Bytes,
+        run: &mut Run,
+    ) -> std::io::Result<()> {
+        let mut stdin = child.stdin.take().expect("standard input was piped");
+        stdin.write_all(&order).await?;
+        let mut sent = 0;
+        let (compiler, series) = (self.clone(), run.series.clone());
+        let names = blocking(move || Ok(compiler.functions.names(&series))).await;
+        for name in names.unwrap_or_default() {
+            let compiler = self.clone();
+            let read = blocking(move || Ok(compiler.functions.read(&name, sent))).await;
+            let Ok(Some((file, pack))) = read else { continue };
+            let length = pack.bytes().len() as u64;
+            stdin.write_u64_le(length).await?;
+            stdin.write_all(pack.bytes()).await?;
+            sent += length;
+            run.given.push(file);
+        }
+        stdin.write_u64_le(0).await?;
+        stdin.write_all(&bytes).await
     }
 
     fn start_child(&self) -> std::io::Result<Child> {
@@ -202,11 +249,12 @@ impl Compiler {
     }
 }
 
-/// Sends the limits, as one line, and then the component.
-async fn send(child: &mut Child, order: Vec<u8>, bytes: Bytes) -> std::io::Result<()> {
-    let mut stdin = child.stdin.take().expect("standard input was piped");
-    stdin.write_all(&order).await?;
-    stdin.write_all(&bytes).await
+/// What one run of the child process is given and prints.
+struct Run {
+    output: Vec<u8>,
+    series: Series,
+    /// The files of the functions that it knows.
+    given: Vec<File>,
 }
 
 /// Appends what comes, up to `most` bytes. The child cannot print more: the pipe is closed then.
@@ -247,6 +295,7 @@ pub(crate) fn reason(said: &[u8]) -> String {
 pub fn run_as_child() -> anyhow::Result<()> {
     let (mut input, mut order, mut bytes) = (std::io::stdin().lock(), String::new(), Vec::new());
     input.read_line(&mut order)?;
+    let known = KnownFunctions::read(&mut input)?;
     input.read_to_end(&mut bytes)?;
     let limits: Limits = serde_json::from_str(&order)?;
     limit_this_process(&limits, bytes.len() as u64)?;
@@ -254,11 +303,18 @@ pub fn run_as_child() -> anyhow::Result<()> {
     if let Some(problem) = outline.parts.problem(&limits) {
         anyhow::bail!(problem);
     }
-    let engine = engine::compiling_engine(&limits).map_err(wasmtime_error)?;
-    let compiled = compile(&engine, &bytes)?;
+    let room = function_cache::room(&limits, bytes.len() as u64);
+    let known = Arc::new(known.noting(usize::try_from(room)?));
+    let engine = match room {
+        0 => engine::compiling_engine(&limits),
+        _ => engine::reusing_engine(&limits, known.clone()),
+    };
+    let compiled = compile(&engine.map_err(wasmtime_error)?, &bytes)?;
     let (used, allowed) = (compiled.len() as u64, output_bytes(bytes.len() as u64));
     anyhow::ensure!(used < allowed, "its machine code has {used} bytes, of {allowed} allowed");
-    code_cache::write_output(&outline, &compiled, &mut std::io::stdout().lock())?;
+    let ((new, reuse), mut output) = (known.finish(), std::io::stdout().lock());
+    code_cache::write_output(&outline, &compiled, &mut output)?;
+    write_new(&new, &reuse, &mut output)?;
     Ok(())
 }
 
@@ -382,35 +438,4 @@ fn failed(error: impl std::fmt::Display) -> CompileError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_inherited_limit_is_never_raised() {
-        let of = |current, maximum| Rlimit { current, maximum };
-        assert_eq!(lower(of(Some(20), Some(20)), 32).maximum, Some(20));
-        assert_eq!(lower(of(Some(20), Some(64)), 32).current, Some(20));
-        let lowered = lower(of(None, None), 32);
-        assert_eq!((lowered.current, lowered.maximum), (Some(32), Some(32)));
-    }
-
-    #[test]
-    fn a_component_with_asynchronous_functions_is_refused_with_the_flag_that_helps() {
-        let component = "(component
-            (core module $m (func (export \"f\")))
-            (core instance $i (instantiate $m))
-            (func (export \"f\") async (canon lift (core func $i \"f\") async)))";
-        let bytes = wat::parse_str(component).unwrap();
-        let engine = engine::compiling_engine(&Limits::default()).unwrap();
-        let error = compile(&engine, &bytes).unwrap_err().to_string();
-        assert!(error.contains("--sync"), "{error}");
-    }
-
-    #[test]
-    fn the_server_can_load_what_the_child_process_compiles() {
-        let limits = Limits::default();
-        let server = engine::Engines::new(&limits).unwrap();
-        let child = engine::compiling_engine(&limits).unwrap();
-        assert_eq!(fingerprint(server.first()), fingerprint(&child));
-    }
-}
+mod tests;

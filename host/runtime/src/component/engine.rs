@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use kenning_core::limits::Limits;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    CacheStore, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig,
 };
 
 use crate::component::swap_space;
@@ -153,6 +154,16 @@ fn engine(limits: &Limits, reset: Reset) -> wasmtime::Result<Engine> {
 /// compiler's limits would not allow.
 pub(crate) fn compiling_engine(limits: &Limits) -> wasmtime::Result<Engine> {
     Engine::new(&config(limits, None))
+}
+
+/// The same, which takes functions that it knows from `known`.
+pub(crate) fn reusing_engine(
+    limits: &Limits,
+    known: Arc<dyn CacheStore>,
+) -> wasmtime::Result<Engine> {
+    let mut config = config(limits, None);
+    config.enable_incremental_compilation(known)?;
+    Engine::new(&config)
 }
 
 fn config(limits: &Limits, pool: Option<Reset>) -> Config {

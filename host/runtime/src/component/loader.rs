@@ -172,7 +172,9 @@ impl Inner {
         }
         let _permit = self.compiling.acquire(&demand).await.map_err(LoadError::Busy)?;
         let bytes = fetch.await?;
-        let (component, inspection) = self.compiler.compile(&self.engine, &digest, bytes).await?;
+        let Demand { tenant, .. } = &demand;
+        let compiled = self.compiler.compile(&self.engine, tenant, &digest, bytes).await?;
+        let (component, inspection) = compiled;
         Ok(self.keep(component, digest, inspection))
     }
 
@@ -215,6 +217,7 @@ mod tests {
     use crate::component::compile_permits::Urgency;
     use crate::component::compiler::{compile, digest};
     use crate::component::engine::{Engines, compiling_engine};
+    use crate::component::known_functions::{Reuse, write_new};
 
     fn component() -> Bytes {
         wat::parse_str("(component)").unwrap().into()
@@ -226,6 +229,7 @@ mod tests {
         let code = compile(&compiling_engine(&limits).unwrap(), &component()).unwrap();
         let mut output = Vec::new();
         write_output(&Inspection::default(), &code, &mut output).unwrap();
+        write_new(&[], &Reuse::default(), &mut output).unwrap();
         let (printed, program) = (directory.join("output"), directory.join("compiler"));
         fs::write(&printed, output).unwrap();
         fs::write(&program, format!("#!/bin/sh\n/bin/cat > /dev/null\n/bin/cat {printed:?}\n"))

@@ -65,6 +65,11 @@ impl EpochClock {
         }
         Ticking(self.shared.clone())
     }
+
+    /// Whether no guest runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shared.guests.load(Ordering::Relaxed) == 0
+    }
 }
 
 impl Shared {

@@ -127,8 +127,13 @@ impl Slice {
     /// Whether a call that is polled now has computed for a tick. The epoch may have advanced while
     /// it waited.
     pub(crate) fn has_computed_a_tick(&self) -> bool {
+        self.computed_now() >= TICK
+    }
+
+    /// How long a call that is polled now has computed.
+    pub(crate) fn computed_now(&self) -> Duration {
         let polled = Duration::from_nanos(self.call.polled.load(Ordering::Relaxed));
-        self.computed() + self.call.begun.elapsed().saturating_sub(polled) >= TICK
+        self.computed() + self.call.begun.elapsed().saturating_sub(polled)
     }
 
     /// Whether the call computed for so long that it yielded.

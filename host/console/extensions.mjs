@@ -280,7 +280,11 @@ class Extensions {
             close();
             const json = {
               order: Number(order.value),
-              grants: grants.filter(([, input]) => input.checked).map(([grant]) => grant),
+              grants: [
+                ...grants.filter(([, input]) => input.checked).map(([grant]) => grant),
+                // Those without a box stay, such as hosts.
+                ...(active?.grants ?? []).filter((grant) => !grants.some(([boxed]) => boxed === grant)),
+              ],
             };
             if (policy.value) json.on_failure = policy.value;
             this.change(extension.name, json, "has new settings");

@@ -76,6 +76,8 @@ export class Install {
       h("input", { type: "checkbox", checked: settings.grants?.includes(grant) }),
       what,
     ]);
+    const boxed = (grant) => GRANTS.some(([name]) => name === grant);
+    this.further = (settings.grants ?? []).filter((grant) => !boxed(grant));
     this.bounds = [
       ["max_errors_percent", "Most errors, %"],
       ["min_overlap_percent", "Least overlap, %"],
@@ -164,10 +166,9 @@ export class Install {
     if (this.isExtension) {
       query.order = this.order.value;
       query.on_failure = this.policy.value;
-      query.grant = this.grants
-        .filter(([, input]) => input.checked)
-        .map(([grant]) => grant)
-        .join(",");
+      const checked = this.grants.filter(([, input]) => input.checked).map(([grant]) => grant);
+      // Those without a box stay, such as hosts.
+      query.grant = [...checked, ...this.further].join(",");
     }
     return query;
   }

@@ -10,12 +10,14 @@ use wit_bindgen_core::{Files, WorldGenerator};
 use wit_bindgen_rust::{Opts, WithOption};
 
 /// Files of the SDK's adapter that are not a hook's bindings.
-const OTHERS: [&str; 7] = ["context", "convert", "imports", "schema", "settings", "state", "world"];
+const OTHERS: [&str; 9] =
+    ["context", "convert", "http", "imports", "options", "schema", "settings", "state", "world"];
 
 /// Modules of the SDK's adapter for an interface of a further package: its folder in `wit/`, and
 /// the world that imports or exports it.
-const FURTHER: [(&str, &str, &str); 4] = [
+const FURTHER: [(&str, &str, &str); 5] = [
     ("context", "context", "asked"),
+    ("options", "options", "options-described"),
     ("settings", "settings", "configured"),
     ("schema", "settings", "described"),
     ("state", "state", "stateful"),

@@ -30,14 +30,14 @@ use crate::tls::TlsFiles;
 use kenning_client::secret;
 use kenning_core::limits::Limits;
 use kenning_embedder::{EmbedderChoice, RemoteSettings};
-use kenning_runtime::Secrets;
+use kenning_runtime::{HostPattern, Secrets};
 use kenning_tenants::{AdminKeys, TokenSettings};
 
 pub use check::check;
 pub(crate) use check::{check_logic, usable_directory};
 pub use environment::limit_variables;
 pub use listen::Listen;
-use lists::{allowed_hosts, allowed_origins, trusted_proxies};
+use lists::{allowed_hosts, allowed_origins, private_hosts, trusted_proxies};
 pub use otlp::{Otlp, OtlpSettings};
 pub use tokens::JwtSettings;
 pub use words::{LayoutWord, LogFormat};
@@ -223,6 +223,13 @@ pub struct Settings {
     #[serde(alias = "trusted-proxies")]
     pub trusted_proxies: Option<Vec<String>>,
 
+    /// Hosts that extensions may send requests to although their addresses are private: this
+    /// machine's or its network's. Names or addresses with a port, separated by commas, such as
+    /// 127.0.0.1:8080. An extension needs the grant for the host as well
+    #[arg(long, env = "KENNING_PRIVATE_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    #[serde(alias = "private-hosts")]
+    pub private_hosts: Option<Vec<String>>,
+
     /// Tokens that stand for keys
     #[command(flatten)]
     pub jwt: JwtSettings,
@@ -288,6 +295,8 @@ pub struct Config {
     pub allowed_origins: Vec<Origin>,
     /// Proxies that are believed.
     pub trusted_proxies: TrustedProxies,
+    /// Hosts that extensions may reach at private addresses.
+    pub private_hosts: Vec<HostPattern>,
     /// Without a key anyone may do anything, and the server listens on loopback only.
     pub admin_keys: Option<AdminKeys>,
     /// Tokens that stand for keys.
@@ -355,6 +364,7 @@ impl Config {
             allowed_hosts: allowed_hosts(flags.allowed_hosts.or(file.allowed_hosts))?,
             allowed_origins: allowed_origins(flags.allowed_origins.or(file.allowed_origins))?,
             trusted_proxies: trusted_proxies(flags.trusted_proxies.or(file.trusted_proxies))?,
+            private_hosts: private_hosts(flags.private_hosts.or(file.private_hosts))?,
             admin_keys: admin_keys.or(file.admin_key),
             tokens,
             limits: environment::limits(file.limits.unwrap_or_default())?,

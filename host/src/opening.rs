@@ -10,7 +10,7 @@ use kenning_embedder::{
 };
 use kenning_runtime::compiler::Compiler;
 use kenning_runtime::tenant_indexes::TenantIndexes;
-use kenning_runtime::{Embedders, Engines, Loader, Recordings, Runtime, Services};
+use kenning_runtime::{Embedders, Engines, Loader, Outbound, Recordings, Runtime, Services};
 use kenning_storage::{HALF_RESTORED, RESTORING, Storage, StorageLimits};
 use kenning_tenants::{Tenants, Tokens};
 use tokio::sync::broadcast;
@@ -50,8 +50,19 @@ pub(crate) async fn guests(config: &Config) -> anyhow::Result<Guests> {
     let failing = broadcast::Sender::new(FAILING_QUEUED);
     let secrets = config.secrets.clone();
     let recordings = Recordings::new(&limits);
-    let services =
-        Services { storage, embedders, indexes, tenants, secrets, recordings, limits, failing, io };
+    let outbound = Outbound::new(config.private_hosts.clone());
+    let services = Services {
+        storage,
+        embedders,
+        indexes,
+        tenants,
+        secrets,
+        outbound,
+        recordings,
+        limits,
+        failing,
+        io,
+    };
     let services = Arc::new(services);
     let engines = Engines::new(&config.limits).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let loader = Loader::new(compiler(config)?, engines.first().clone(), &config.limits);

@@ -44,7 +44,7 @@ async fn a_component_that_does_not_fit_is_told_why() -> Result<()> {
         Ok(path)
     };
     let module = wat::parse_str("(module)")?;
-    let foreign = "(component (import \"wasi:http/types@0.2.0\" (instance)))";
+    let foreign = "(component (import \"wasi:keyvalue/store@0.2.0\" (instance)))";
     let foreign = wat::parse_str(foreign)?;
     let misfit = "(component (import \"kenning:knowledge/log@0.1.0\"
         (instance (export \"log-all\" (func)))) (instance $i)
@@ -54,7 +54,7 @@ async fn a_component_that_does_not_fit_is_told_why() -> Result<()> {
         ("empty.wasm", &b""[..], "the file is empty"),
         ("script.wasm", b"#!/bin/sh", "not WebAssembly"),
         ("module.wasm", &module, "core module, not a component"),
-        ("foreign.wasm", &foreign, "wasi:http/types@0.2.0, which this host does not offer"),
+        ("foreign.wasm", &foreign, "wasi:keyvalue/store@0.2.0, which this host does not offer"),
         ("misfit.wasm", &misfit, "log-all"),
     ] {
         let ran = check(&write(name, bytes)?, &[]).await?;

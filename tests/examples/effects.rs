@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use http::Method;
-use kenning_tests::{Server, component, send, spelled};
+use kenning_tests::{Server, component, send, spelled, until};
 use serde_json::{Value, json};
 
 use super::EXAMPLES;
@@ -149,6 +149,10 @@ async fn boost_by_option_ranks_higher_what_the_caller_prefers() -> Result<()> {
     let mut query = words("tea");
     assert_eq!(server.search(query.clone()).await?, ["web", "search"]);
     query["extension_options"] = prefer;
+    let mut wrong = words("tea");
+    wrong["extension_options"] = json!({ "boost-by-option": { "prefer": {}, "weight": "much" } });
+    let refused = server.post("/v1/search", wrong).await?;
+    refused.assert_invalid("/extension_options/boost-by-option/weight");
     let path = "/v1/admin/tenants/default/extensions/boost-by-option/settings";
     for (settings, order) in [
         (json!({ "most": 2 }), ["search", "web"]),
@@ -159,6 +163,18 @@ async fn boost_by_option_ranks_higher_what_the_caller_prefers() -> Result<()> {
         assert_eq!(server.search(query.clone()).await?, order, "{settings}");
     }
     Ok(())
+}
+
+/// In the background, so the fact has its summary a moment later.
+#[tokio::test]
+async fn budgeted_summaries_shows_the_first_sentence_of_a_long_fact() -> Result<()> {
+    let server = serve("budgeted-summaries").await?;
+    server.store(json!({ "text": "Ada prefers tea. Never after six.", "fact_id": "a" })).await?;
+    until("it has its summary", async || {
+        let metadata = server.get("/v1/facts/a").await?.json["metadata"].clone();
+        Ok((metadata == json!({ "summary": "Ada prefers tea." })).then_some(()))
+    })
+    .await
 }
 
 /// In JavaScript.

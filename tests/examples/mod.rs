@@ -7,8 +7,8 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use kenning_runtime::inspect::{
-    Grant::{self, Index, Storage},
-    Hook::{self, OnQuery, OnRead, OnStore, Rerank},
+    Grant::{self, Http, Index, State, Storage},
+    Hook::{self, OnChange, OnQuery, OnRead, OnStore, Rerank},
     inspect,
 };
 use kenning_tests::component;
@@ -22,8 +22,9 @@ const PYTHON_BYTES: usize = 24 * 1024 * 1024;
 /// fact's text.
 const MEMORY_BYTES: u64 = 24 * 1024 * 1024;
 
-const EXAMPLES: [(&str, &[Hook], &[Grant], usize); 8] = [
+const EXAMPLES: [(&str, &[Hook], &[Grant], usize); 10] = [
     ("boost-by-option", &[Rerank], &[], RUST_BYTES),
+    ("budgeted-summaries", &[OnRead, OnChange], &[State], RUST_BYTES),
     ("chunk", &[OnStore], &[], RUST_BYTES),
     ("dedupe", &[OnStore], &[Index, Storage], RUST_BYTES),
     ("recency-boost", &[Rerank], &[], RUST_BYTES),
@@ -31,6 +32,7 @@ const EXAMPLES: [(&str, &[Hook], &[Grant], usize); 8] = [
     ("row-access", &[OnQuery, OnRead], &[], RUST_BYTES),
     ("synonyms", &[OnQuery], &[], JAVASCRIPT_BYTES),
     ("tag-rules", &[OnStore], &[], PYTHON_BYTES),
+    ("translate-query", &[OnQuery], &[Http], RUST_BYTES),
 ];
 
 #[test]

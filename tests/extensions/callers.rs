@@ -155,6 +155,43 @@ async fn options_are_for_installed_extensions_and_bounded() -> Result<()> {
     Ok(())
 }
 
+/// The schema is the component's own, before a restart and after it.
+#[tokio::test]
+async fn options_that_their_schema_does_not_allow_are_refused_at_their_place() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let setup = Setup { data_dir: Some(folder.path().join("data")), ..Setup::patient() };
+    let (server, admin) = serve(setup.clone(), "asking").await?;
+    let (caller, key) = holding(&admin, json!({})).await?;
+    let check = async |caller: &Caller| -> Result<()> {
+        for (options, place) in [
+            (json!({ "first": 1 }), "/first"),
+            (json!({ "a/b": [1, 2.5] }), "/a~1b/1"),
+            (json!({ "more": true }), ""),
+            (json!("green"), ""),
+            (json!(null), ""),
+        ] {
+            let query = json!({ "query": "tea", "extension_options": { "asking": options } });
+            let refused = caller.post("/v1/search", query).await?;
+            refused.assert_invalid(&format!("/extension_options/asking{place}"));
+            let message = refused.json["message"].as_str().context("a message")?;
+            assert!(message.contains("the schema of the extension asking"), "{message}");
+            assert!(!message.contains("green"), "{message}");
+        }
+        let many = json!({ "a/b": vec![1; 8_000] });
+        let query = json!({ "query": "tea", "extension_options": { "asking": many } });
+        let refused = caller.post("/v1/search", query).await?;
+        refused.assert_error(413, "too_large");
+        assert_eq!(refused.json["details"]["limit"], "extension_option_values");
+        let allowed = json!({ "query": "tea", "extension_options": { "asking": { "a/b": [1] } } });
+        assert_eq!(caller.post("/v1/search", allowed).await?.status, 200);
+        Ok(())
+    };
+    check(&caller).await?;
+    server.kill().await?;
+    let server = Server::start_with(Setup { admin_key: Some(ADMIN), ..setup }).await?;
+    check(&server.key(&key)).await
+}
+
 #[tokio::test]
 async fn attributes_are_an_object_of_a_kilobyte_and_shown_to_the_operator() -> Result<()> {
     let (_server, admin) = serve(Setup::patient(), "asking").await?;
@@ -187,9 +224,16 @@ async fn a_proof_replays_requests_as_their_callers() -> Result<()> {
     }
     // Without its caller's groups the live generation would show nothing to compare with.
     let passing = std::fs::read(component("passing")?)?;
+    let quota = json!({ "limits": { "fuel_per_minute": 10_000_000 } });
+    assert_eq!(admin.patch("/v1/admin/tenants/acme", quota).await?.status, 200);
     let proven = admin.install("acme", "row-access", passing, "?dry_run=true").await?;
     let proof = &proven.json["proof"];
     assert_eq!(proof["requests"], proof["answered_by_both"], "{}", proven.text);
     assert!(proof["requests"].as_u64() >= Some(5), "{}", proven.text);
+    let costs = proven.json["costs"].as_array().context("costs")?;
+    let read = costs.iter().find(|cost| cost["hook"] == "on-read").context("a cost")?;
+    let fuel = read["fuel_p50"].as_f64().context("fuel")?;
+    assert_eq!(read["quota_percent"], (fuel / 10.0).round() / 1e4, "{}", proven.text);
+    assert!(proven.text.contains("% of fuel_per_minute"), "{}", proven.text);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! How extensions come, change and go.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kenning_tests::{Backend, Server, Setup, noted, on_both_backends, until};
 use serde_json::json;
 
@@ -33,8 +33,14 @@ async fn a_new_extension_may_refuse_what_was_let_through_and_not_fail_at_it() ->
     let server = Server::start().await?;
     server.store(json!({ "text": "refuse", "fact_id": "a" })).await?;
     server.search(json!({ "query": "refuse" })).await?;
-    let proof = installed(&server, "default", "hooks", "").await?.json["proof"].clone();
+    let report = installed(&server, "default", "hooks", "").await?.json;
+    let proof = &report["proof"];
     assert_eq!((&proof["requests"], &proof["worse"]), (&json!(2), &json!(0)), "{proof}");
+    // What it is expected to cost is known before it answers anybody.
+    let mut costs = report["costs"].as_array().into_iter().flatten();
+    let cost = costs.find(|cost| cost["hook"] == "on-store").context("a cost")?;
+    assert!(cost["fuel_p50"].as_u64() > Some(0) && cost["calls"] == 1, "{cost}");
+    assert_eq!(cost["quota_percent"], json!(null));
     let other = server.tenant("other");
     other.store(json!({ "text": "trap-on-store", "fact_id": "a" })).await?;
     let answer = server.install("other", "hooks", hooks()?, "").await?;

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use http::Method;
-use kenning_tests::{Backend, Caller, Server, Setup, component, on_both_backends, send};
+use kenning_tests::{
+    Backend, Caller, Server, Setup, command, component, on_both_backends, run, send,
+};
 use serde_json::{Value, json};
 
 on_both_backends!(
@@ -98,7 +100,16 @@ async fn state_goes_with_its_extension_unless_it_is_kept(backend: &Backend) -> R
     let server = backend.serve().await?;
     let (get, set) = (json!({ "do": "get", "key": "k" }), json!({ "do": "set", "key": "k" }));
     install(&server, "default", "?grant=state").await?;
+    let stats = "/v1/admin/tenants/default/extensions/keeping/stats";
+    assert_eq!(server.get(stats).await?.json["state"], Value::Null);
     ok(&server, set.clone()).await?;
+    let state = server.get(stats).await?.json["state"].clone();
+    assert!(state["keys"] == 1 && state["bytes"].as_u64() > Some(0), "{state}");
+    let home = tempfile::tempdir()?;
+    let mut shown = command(home.path(), &["extension", "stats", "keeping"])?;
+    shown.env("KENNING_SERVER", server.url());
+    let shown = run(shown, b"").await?;
+    assert!(shown.out.contains("\nstate\tkeys 1\tkept "), "{}", shown.out);
     install(&server, "other", "?grant=state").await?;
     let other = server.tenant("other");
     assert_eq!(ok(&other, get.clone()).await?, Value::Null, "of another tenant");

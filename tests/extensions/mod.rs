@@ -16,6 +16,7 @@ mod options;
 mod progress;
 mod replay;
 mod revoking;
+mod sending;
 mod settings;
 mod stubborn;
 

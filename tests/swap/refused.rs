@@ -61,7 +61,7 @@ async fn what_is_no_component() -> Result<()> {
 async fn a_component_for_another_world_or_version() -> Result<()> {
     let server = serve().await?;
     let text = |text: &str| wat::parse_str(text);
-    let of_the_web = "(component (import \"wasi:http/types@0.2.0\" (instance)))";
+    let of_another_host = "(component (import \"wasi:keyvalue/store@0.2.0\" (instance)))";
     let newer = "(component (import \"kenning:knowledge/log@0.2.0\"
         (instance $i (export \"log\" (func))))
         (export \"kenning:knowledge/on-read@0.2.0\" (instance $i)))";
@@ -69,11 +69,11 @@ async fn a_component_for_another_world_or_version() -> Result<()> {
     for (place, bytes, parameters, because) in [
         (Place::Logic, Place::Extension.component("")?, "", "it is no logic"),
         (Place::Logic, text("(component)")?, "", "it is no logic"),
-        (Place::Logic, text(of_the_web)?, "", "wasi:http/types@0.2.0"),
+        (Place::Logic, text(of_another_host)?, "", "wasi:keyvalue/store@0.2.0"),
         (Place::Logic, logic_of("0.2.0")?, "", "kenning:knowledge@0.2.0"),
         (Place::Extension, Place::Logic.component("")?, all, "only a logic may"),
         (Place::Extension, text("(component)")?, "", "it has no hook"),
-        (Place::Extension, text(of_the_web)?, "", "wasi:http/types@0.2.0"),
+        (Place::Extension, text(of_another_host)?, "", "wasi:keyvalue/store@0.2.0"),
         (Place::Extension, text(newer)?, "", "kenning:knowledge@0.2.0"),
     ] {
         assert_incompatible(&place.put(&server, bytes, parameters).await?, because);

@@ -576,7 +576,8 @@ export interface paths {
         };
         /**
          * What an extension costs
-         * @description Its calls on this host since it was started, over all generations, without those of proofs.
+         * @description Its calls on this host since it was started, over all generations, without those of proofs, and
+         *     what its state holds.
          */
         get: operations["extensionStats"];
         put?: never;
@@ -1471,6 +1472,7 @@ export interface components {
         ExtensionStats: {
             /** @description The hooks that were called. */
             hooks: components["schemas"]["HookCost"][];
+            state: components["schemas"]["StateUsage"] | null;
         };
         /** @description A tenant's extensions, in their order. */
         Extensions: {
@@ -1790,10 +1792,10 @@ export interface components {
             extensions: string | null;
         };
         /**
-         * @description An import that an extension may be allowed by name.
-         * @enum {string}
+         * @description An import that an extension may be allowed by name; `http:HOST` for requests to that host,
+         *      such as `http:api.example.com`, `http:api.example.com:8443` or `http:*.example.com`.
          */
-        Grant: "embedding" | "index" | "state" | "storage";
+        Grant: string;
         /**
          * @description One guest: its generations, what happened to it, and the state of the live generation on this
          *     host.
@@ -2755,6 +2757,16 @@ export interface components {
         };
         /** @description What one search found, or why it failed. */
         SearchResult: components["schemas"]["SearchAnswer"] | components["schemas"]["Error"];
+        /** @description What an extension keeps. Expired keys count until they are removed. */
+        StateUsage: {
+            /** Format: int64 */
+            keys: number;
+            /**
+             * Format: int64
+             * @description The bytes of keys and values.
+             */
+            bytes: number;
+        };
         /**
          * @description Figures of a tenant and of the server.
          * @example {
@@ -2943,6 +2955,38 @@ export interface components {
             passed: boolean;
             detail: string;
         };
+        /** @description What one hook of the candidate cost in the replayed requests. */
+        SwapCost: {
+            hook: string;
+            /** @description Its calls. */
+            calls: number;
+            /**
+             * Format: int64
+             * @description Half of them used no more fuel.
+             */
+            fuel_p50: number;
+            /**
+             * Format: int64
+             * @description The most fuel of one call.
+             */
+            fuel_max: number;
+            /**
+             * Format: int64
+             * @description Half of them took no longer in the guest, in microseconds.
+             */
+            us_p50: number;
+            /**
+             * Format: int64
+             * @description The longest, in microseconds.
+             */
+            us_max: number;
+            /**
+             * Format: double
+             * @description How much of the tenant's quota `fuel_per_minute` a call takes that uses `fuel_p50`, in
+             *     percent; `null` without a quota.
+             */
+            quota_percent: number | null;
+        };
         /** @description Server-sent events. The data of each `progress` is a `SwapProgress`, that of the last, `answer`, a `SwapAnswer`, as JSON. */
         SwapEvents: string;
         /** @description The data of an event before the last. */
@@ -2982,6 +3026,8 @@ export interface components {
             /** @description The checks in their order, up to the first that failed. */
             checks: components["schemas"]["SwapCheck"][];
             proof: components["schemas"]["SwapProof"] | null;
+            /** @description What an extension's hooks cost in the proof; left out for a logic, and if there was no proof. */
+            costs?: components["schemas"]["SwapCost"][];
             /** @description Whether the candidate answers now. */
             promoted: boolean;
             dry_run: boolean;
@@ -5195,8 +5241,8 @@ export interface operations {
                  */
                 order?: number;
                 /**
-                 * @description What it may import beyond `log` and `budget`: `storage`, `embedding`, `index` and `state`,
-                 *     separated by commas.
+                 * @description What it may import beyond `log` and `budget`: `storage`, `embedding`, `index`, `state`, and
+                 *     `http:HOST` for requests to that host, such as `http:api.example.com`, separated by commas.
                  */
                 grant?: string;
                 /**
@@ -5691,7 +5737,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The costs of each hook. */
+            /** @description The costs of each hook, and its state. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["RequestId"];

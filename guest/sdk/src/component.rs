@@ -2,11 +2,13 @@
 //!
 //! It converts between the contract's types and the crate's own, by moving, and contains no
 //! logic. Each hook has its own world, so that a component exports only the hooks passed to
-//! [`export!`](crate::export). `world`, `context`, `schema`, `settings`,
-//! `state` and the hooks' modules are generated.
+//! [`export!`](crate::export). `world`, `context`, `options`, `schema`,
+//! `settings`, `state` and the hooks' modules are generated.
 
 pub(crate) mod context;
 mod convert;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod imports;
 #[doc(hidden)]
 pub mod on_change;
@@ -18,6 +20,8 @@ pub mod on_query;
 pub mod on_read;
 #[doc(hidden)]
 pub mod on_store;
+#[doc(hidden)]
+pub mod options;
 #[doc(hidden)]
 pub mod rerank;
 #[doc(hidden)]
@@ -31,13 +35,14 @@ use on_delete::exports::kenning::events::on_delete::{self as deletion, Guest as 
 use on_query::exports::kenning::knowledge::on_query::Guest as OnQueryGuest;
 use on_read::exports::kenning::knowledge::on_read::Guest as OnReadGuest;
 use on_store::exports::kenning::knowledge::on_store::Guest as OnStoreGuest;
+use options::exports::kenning::options::schema::Guest as OptionsSchemaGuest;
 use rerank::exports::kenning::knowledge::rerank::Guest as RerankGuest;
 use schema::exports::kenning::settings::schema::Guest as SchemaGuest;
 use world::kenning::knowledge::types;
 
 use crate::{
-    Change, ChangeKind, DeletionRefusal, OnChange, OnDelete, OnQuery, OnRead, OnStore, Rerank,
-    SettingsSchema,
+    Change, ChangeKind, DeletionRefusal, OnChange, OnDelete, OnQuery, OnRead, OnStore,
+    OptionsSchema, Rerank, SettingsSchema,
 };
 
 impl<T: OnStore> OnStoreGuest for T {
@@ -91,6 +96,12 @@ impl<T: OnChange> OnChangeGuest for T {
 
 impl<T: SettingsSchema> SchemaGuest for T {
     fn settings() -> String {
+        T::SCHEMA.to_owned()
+    }
+}
+
+impl<T: OptionsSchema> OptionsSchemaGuest for T {
+    fn options() -> String {
         T::SCHEMA.to_owned()
     }
 }

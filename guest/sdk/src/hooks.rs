@@ -87,6 +87,29 @@ macro_rules! export_schema {
     };
 }
 
+/// Says which options an extension takes in a request, so that the host refuses others before any
+/// extension runs.
+pub trait OptionsSchema {
+    /// The JSON Schema of the extension's member of `extension_options`, draft 2020-12: at most
+    /// 16 KiB, without references, patterns and `unevaluated…`.
+    const SCHEMA: &'static str;
+}
+
+/// Exports an extension's [`OptionsSchema`]: `export_options_schema!(MyExtension)`.
+#[macro_export]
+macro_rules! export_options_schema {
+    ($extension:ident) => {
+        const _: () = {
+            const fn is_implemented<T: $crate::OptionsSchema>() {}
+            is_implemented::<$extension>();
+        };
+        #[cfg(target_family = "wasm")]
+        $crate::component::options::export!(
+            $extension with_types_in $crate::component::options
+        );
+    };
+}
+
 /// Exports an extension's hooks: `export!(MyExtension: OnStore, Rerank)`.
 ///
 /// The component exports exactly the listed hooks. Every listed hook must be implemented

@@ -46,7 +46,8 @@
 //! A hook may always call [`log`], [`budget`], [`context`] and [`settings`]. It may call
 //! [`embedding`], [`index`], [`state`] and [`storage`] if the operator grants them. Calling one of
 //! these four imports it, and an import needs its grant, so an extension requests only what it
-//! uses.
+//! uses. With the feature `http` there is a module `http`, which sends requests to the hosts that
+//! the operator grants.
 //!
 //! In native tests there is no host; the module `testing` provides a fake one.
 
@@ -72,6 +73,8 @@ static ARENA: arena::Arena = arena::Arena::new();
 
 pub use error::{Backend, Error, Exceeded, Failure, Problem};
 pub use hooks::*;
+#[cfg(feature = "http")]
+pub use host::http;
 pub use host::{budget, context, embedding, index, log, settings, state, storage};
 pub use metadata::Metadata;
 /// The JSON library whose values [`Metadata`] and filters use.

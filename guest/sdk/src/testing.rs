@@ -19,6 +19,8 @@
 //! Outside of [`Host::run`], log lines are discarded, the budget is large, and every other
 //! call fails.
 
+#[cfg(feature = "http")]
+mod http;
 mod state;
 
 use std::cell::RefCell;
@@ -44,6 +46,10 @@ pub struct Host {
     secrets: BTreeMap<String, String>,
     notes: Rc<RefCell<BTreeMap<String, String>>>,
     state: Rc<RefCell<State>>,
+    #[cfg(feature = "http")]
+    answers: BTreeMap<String, Result<crate::http::Response, crate::http::Error>>,
+    #[cfg(feature = "http")]
+    requests: Rc<RefCell<Vec<crate::http::Request>>>,
     lines: Rc<RefCell<Vec<(Level, String)>>>,
 }
 
@@ -207,6 +213,9 @@ pub(crate) mod fake {
         Allowance, Caller, Candidate, Embeddings, Error, Fact, Hash, IdPage, KeyPage, Query,
         Request, StateEntry,
     };
+
+    #[cfg(feature = "http")]
+    pub(crate) use super::http::send as http_send;
 
     const PROFILE: &str = "fake";
     const DIMENSIONS: usize = 256;

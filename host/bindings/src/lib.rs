@@ -150,6 +150,15 @@ pub mod described {
     });
 }
 
+/// The world of a component that says which options it takes in a request.
+pub mod options_described {
+    wasmtime::component::bindgen!({
+        path: "../../wit/options",
+        world: "options-described",
+        exports: { default: async },
+    });
+}
+
 /// The world of a component that exports a test of itself.
 pub mod self_test {
     wasmtime::component::bindgen!({

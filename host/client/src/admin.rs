@@ -85,7 +85,8 @@ const INSTALL_EXAMPLES: &str = "\
 Examples:
   kenning extension install redact-pii target/components/redact-pii.wasm
   kenning extension install dedupe dedupe.wasm --tenant acme --grant index --order 10
-  kenning extension install translate translate.wasm --settings settings.json
+  kenning extension install translate translate.wasm --settings settings.json \
+    --grant http:translate.example.com
 
 Without --grant, an extension may only import `log` and `budget`.";
 
@@ -241,7 +242,8 @@ pub struct InstallArgs {
     /// Position among the tenant's extensions, smallest first [default: unchanged, or 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub order: Option<i32>,
-    /// Additional imports to allow, besides `log` and `budget`: storage, embedding, index, state
+    /// Additional imports to allow, besides `log` and `budget`: storage, embedding, index, state,
+    /// and http:HOST[,HOST] for requests to these hosts
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub grant: Vec<String>,
     /// What happens to a call when a hook fails [default: close; leave-out for rerank]
@@ -322,7 +324,8 @@ pub struct SettingsArgs {
     /// Position among the tenant's extensions, smallest first
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub order: Option<i32>,
-    /// All imports to allow, besides `log` and `budget`: storage, embedding, index, state; or none
+    /// All imports to allow, besides `log` and `budget`: storage, embedding, index, state, and
+    /// http:HOST[,HOST] for requests to these hosts; or none
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub grant: Option<Vec<String>>,
     /// What happens to a call when a hook fails

@@ -75,10 +75,12 @@ const GRANTS_EXAMPLES: &str = "\
 Examples:
   kenning tenant grants acme
   kenning tenant grants acme index,storage
+  kenning tenant grants acme 'index,http:*.example.com'
   kenning tenant grants acme none
 
 A key with the scope `admin` installs the tenant's extensions with these grants at most. The grants
-are embedding, index and storage. Extensions that are installed already keep what they have.";
+are embedding, index, state, storage and http:HOST. Extensions that are installed already keep what
+they have.";
 
 const ROTATE_EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,7 @@
 //! - [`limits`]: [`limits::Limits`], every number that the server enforces.
 //! - [`provenance`]: [`provenance::ServedBy`], the guests that served a call.
 //! - [`fair_semaphore`]: [`fair_semaphore::FairSemaphore`], by which tenants share what is scarce.
-//! - [`json_schema`]: checks an extension's settings by its own schema.
+//! - [`json_schema`]: checks an extension's settings and options by its own schemas.
 //!
 //! The crate exists so that the crates above it need not depend on each other to name these types.
 //!

@@ -14,7 +14,7 @@ const GIB: u64 = 1024 * MIB;
 const LONGEST_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 
 /// Limits for which zero has a meaning: nothing waits, is kept or is allowed.
-pub(crate) const MAY_BE_ZERO: [&str; 23] = [
+pub(crate) const MAY_BE_ZERO: [&str; 24] = [
     "compile_before_ready_ms",
     "compile_reuse_bytes",
     "component_upload_bytes_per_second",
@@ -25,6 +25,7 @@ pub(crate) const MAY_BE_ZERO: [&str; 23] = [
     "fuel_per_unit",
     "guest_wait_ms",
     "guests_waiting",
+    "http_requests",
     "import_retry_ms",
     "index_wait_ms",
     "index_warm_bytes",

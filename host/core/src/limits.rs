@@ -2,9 +2,8 @@
 //!
 //! An operator changes them under `[limits]` in `kenning.toml`, by the names here, or by variables
 //! such as `KENNING_LIMITS_SEARCH_MS`. Durations are in milliseconds there, and their names end in
-//! `_ms`. "Seed" marks the numbers that the
-//! service that Kenning grew out of had promised. `docs/LIMITS.md` says what happens when a
-//! limit is exceeded.
+//! `_ms`. "Seed" marks the numbers that the service that Kenning grew out of had promised.
+//! `docs/LIMITS.md` says what happens when a limit is exceeded.
 
 use std::time::Duration;
 
@@ -34,8 +33,7 @@ pub struct Limits {
     /// One embedding that a query waits for (seed: 10 s).
     #[serde(rename = "embedding_ms", with = "milliseconds")]
     pub embedding: Duration,
-    /// How long a store waits for its embedding before it responds with `indexed: false`. The
-    /// fact is durable by then.
+    /// How long a store, durable by then, waits for its embedding before it says `indexed: false`.
     #[serde(rename = "store_embedding_ms", with = "milliseconds")]
     pub store_embedding: Duration,
     /// Any whole call except a search.
@@ -104,8 +102,7 @@ pub struct Limits {
     /// proxy all callers are one peer, but a proxy sends whole heads.
     pub heads_per_peer: usize,
 
-    /// A guest's linear memories and tables, summed; a table element counts as
-    /// eight bytes.
+    /// A guest's linear memories and tables, summed; a table element counts as eight bytes.
     pub guest_memory_bytes: usize,
     /// Elements of one table.
     pub guest_table_elements: usize,
@@ -161,6 +158,15 @@ pub struct Limits {
     pub state_key_bytes: usize,
     /// One value in an extension's state.
     pub state_value_bytes: usize,
+    /// Requests over HTTP that one call of an extension may send.
+    pub http_requests: u32,
+    /// The body of one such request.
+    pub http_request_bytes: usize,
+    /// The body of an answer, which the host holds.
+    pub http_answer_bytes: usize,
+    /// How long one request and its answer may take, within the rest of the call's time.
+    #[serde(rename = "http_ms", with = "milliseconds")]
+    pub http: Duration,
     /// Changes that one extension did not take and that are kept for it, to be told again.
     pub dead_letters: u64,
     /// Recent requests that are recorded, to be replayed on a candidate; 0 records none.
@@ -188,8 +194,7 @@ pub struct Limits {
     /// The maximum mean time of its calls, relative to the generation before.
     pub watch_time_percent: u64,
 
-    /// A component's size. JavaScript and Python components contain their language's runtime,
-    /// 12 to 18 MB.
+    /// A component's size. Those of JavaScript and Python contain a runtime of 12 to 18 MB.
     pub component_bytes: usize,
     /// How long a component may take to arrive.
     #[serde(rename = "component_upload_ms", with = "milliseconds")]
@@ -200,8 +205,7 @@ pub struct Limits {
     pub component_uploads: usize,
     /// Of `component_uploads`, those of one tenant.
     pub component_uploads_per_tenant: usize,
-    /// Components that are compiled at once, of each tenant one. A rollback and the server-wide
-    /// logic may be one more.
+    /// Components that are compiled at once, one of each tenant; a rollback may be one more.
     pub compiles: usize,
     /// How long a component waits to be compiled.
     #[serde(rename = "compile_wait_ms", with = "milliseconds")]
@@ -212,8 +216,7 @@ pub struct Limits {
     pub compile_before_ready: Duration,
     /// Machine code on disk. What was not used for longest is deleted first.
     pub compiled_cache_bytes: usize,
-    /// Functions of compiled components on disk, reused where a component changes little; 0 keeps
-    /// none.
+    /// Functions of compiled components on disk, for components that change little; 0 keeps none.
     pub compile_reuse_bytes: usize,
     /// Compiling one component, in a child process.
     #[serde(rename = "compile_ms", with = "milliseconds")]
@@ -245,8 +248,7 @@ pub struct Limits {
     /// How long a change is kept.
     #[serde(rename = "stream_age_ms", with = "milliseconds")]
     pub stream_age: Duration,
-    /// Callers who follow changes at once, each on a connection of its own: half of `connections`,
-    /// so that others can connect.
+    /// Callers who follow changes at once, on connections of their own; half are left to others.
     pub subscribers: usize,
     /// Of `subscribers`, those of one tenant.
     pub subscribers_per_tenant: usize,
@@ -274,11 +276,9 @@ pub struct Limits {
     /// Memory of all tenants' indexes on this host. The least recently used one is dropped for one
     /// that needs room. 2.7 million facts of a sentence or two take as much.
     pub index_bytes: usize,
-    /// Of `index_bytes`, what one tenant's index may take. A tenant that needs more is not searched
-    /// on this host.
+    /// Of `index_bytes`, those of one tenant. One that needs more is not searched on this host.
     pub index_tenant_bytes: usize,
-    /// Of `index_bytes`, what a start fills with indexes before anybody asks for them; 0 loads each
-    /// at its first use.
+    /// Of `index_bytes`, what a start fills before anybody asks; 0 loads each index at first use.
     pub index_warm_bytes: usize,
     /// How long an index stays in memory that nobody uses.
     #[serde(rename = "index_idle_ms", with = "milliseconds")]
@@ -288,8 +288,7 @@ pub struct Limits {
     #[serde(rename = "index_wait_ms", with = "milliseconds")]
     pub index_wait: Duration,
 
-    /// Texts that wait for the embedder, in each of its three lanes. Half of them may be of one
-    /// tenant.
+    /// Texts that wait for the embedder, in each of its three lanes; half may be of one tenant.
     pub embedding_queue: usize,
     /// Requests to a remote embedder at once. Of every eight, stores and background work together
     /// may have six, and background work alone three; one is reserved for tenants that have none.
@@ -364,6 +363,10 @@ impl Default for Limits {
             state_bytes: 16 * MIB as u64,
             state_key_bytes: 512,
             state_value_bytes: 64 * KIB,
+            http_requests: 8,
+            http_request_bytes: MIB,
+            http_answer_bytes: MIB,
+            http: Duration::from_secs(5),
             dead_letters: 1_000,
             proof_requests: 200,
             proof: Duration::from_secs(10),

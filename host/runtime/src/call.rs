@@ -168,7 +168,7 @@ pub(crate) async fn run_guest<P: Pre, R>(
     let recorded = match std::mem::take(&mut store.data_mut().witness) {
         Witness::Nobody => None,
         Witness::Recorder(recorder) => input.map(|input| RecordedCall {
-            noted: recorder.of(input),
+            noted: recorder.of(input, store.data().http.take_noted()),
             guest: guest.clone(),
             operation: invocation.operation,
             fuel_limit: invocation.fuel,
@@ -177,7 +177,8 @@ pub(crate) async fn run_guest<P: Pre, R>(
         }),
         Witness::Player(player) => {
             if let Some(replay) = &context.replay {
-                let Player { trace, stopped, .. } = *player;
+                let Player { mut trace, stopped, .. } = *player;
+                trace.extend(store.data_mut().http.take_trace());
                 *replay.seen() = Seen { guest_fuel, trace, stopped, frames };
             }
             None
@@ -344,13 +345,15 @@ fn ran(
     fuel_used: u64,
 ) -> Ran {
     let state = store.data();
+    // The guest waits for an answer over HTTP in WASI, which does not count it.
+    let in_host = state.host_time + state.http.waited();
     Ran {
         guest: guest.clone(),
         operation: invocation.operation,
         fuel_limit: invocation.fuel,
         fuel_used,
-        in_guest: elapsed.saturating_sub(state.host_time),
-        in_host: state.host_time,
+        in_guest: elapsed.saturating_sub(in_host),
+        in_host,
         host_calls: state.host_calls,
         memory_bytes: state.memory.used(),
     }

@@ -377,6 +377,22 @@ impl Session {
         Some(schema.await.map(|(schema, _)| schema))
     }
 
+    /// The JSON Schema of the extension's options in a request; `None` if it exports none.
+    ///
+    /// # Errors
+    /// When the guest does not return.
+    pub async fn options_schema(
+        &mut self,
+        (guest, linked): (&Arc<Guest>, &LinkedExtension),
+    ) -> Option<Result<String, GuestError>> {
+        let pre = linked.options_schema.as_ref()?;
+        let invocation = self.hook_invocation("options-schema", 0, 0);
+        let schema = self.run(guest, pre, invocation, |described, store| {
+            Box::pin(async move { described.kenning_options_schema().call_options(store).await })
+        });
+        Some(schema.await.map(|(schema, _)| schema))
+    }
+
     /// Only instantiates the extension.
     ///
     /// # Errors

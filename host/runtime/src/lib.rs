@@ -13,6 +13,7 @@
 //! | `session` | one call's time with guests, one or several |
 //! | `exports` | the exports of guests, as methods of a session |
 //! | `state` | the data of a guest's wasmtime store; `memory` and `fuel` meter the guest |
+//! | `outbound` | requests of extensions over HTTP, which the host checks and sends |
 //! | `outcome` | the result and effects of a guest call, or why it failed |
 //! | `guest` | a guest's identity; `health` counts its failures, `log_buffer` keeps its log lines |
 //! | `hook_stats` | what the calls of an extension's hooks cost |
@@ -21,6 +22,7 @@
 //! | `replay` | has a guest see again what was recorded |
 //! | `dry_run` | captures what a guest writes in a dry run |
 //! | `request_context` | who makes a call and what for, as its guests may know |
+//! | `reserve` | the time that the host leaves to a guest that waited |
 //! | `secrets` | what the operator gives to single extensions |
 //! | `services` | storage, embedder, indexes and tenants, as the imports use them |
 //! | `tenant_index` | one tenant's index: how much of it is loaded, and the turns of its users |
@@ -66,12 +68,14 @@ mod imports;
 mod log_buffer;
 mod log_lines;
 mod memory;
+mod outbound;
 mod outcome;
 mod pending_facts;
 mod recorded_call;
 mod recording;
 mod replay;
 mod request_context;
+mod reserve;
 mod schedule;
 mod secrets;
 mod services;
@@ -87,7 +91,8 @@ pub mod windows;
 pub use call::{GuestCall, Invocation};
 pub use component::compile_permits::{Demand, Urgency};
 pub use component::engine::Engines;
-pub use component::inspect::{Grant, Hook, OnFailure};
+pub use component::grants::{Grant, Granted, NoGrant};
+pub use component::inspect::{Hook, OnFailure};
 pub use component::linked::{LinkedExtension, LinkedLogic, Loaded};
 pub use component::loader::{LoadError, Loader};
 pub use component::{compat, compiler, inspect};
@@ -100,6 +105,7 @@ pub use hook_stats::{HookCost, HookStats};
 pub use kenning_bindings::kenning::knowledge::types as wit;
 pub use kenning_bindings::{DeletionRefusal, FactChange, FactChangeKind};
 pub use log_buffer::{LogBuffer, LogLine};
+pub use outbound::{HostPattern, Outbound};
 pub use outcome::{CallEffects, CallError, GuestError, Validity, Waiting};
 pub use recording::{CallEnd, Recording, Recordings};
 pub use replay::{ReplayError, Replayed, replay};
@@ -110,5 +116,5 @@ pub use secrets::{SECRET_BYTES, Secret, Secrets};
 pub use services::Services;
 pub use session::{Runtime, Session};
 pub use tenant_index::{Progress, Refusal, TenantIndex};
-pub use trace::CallTracer;
+pub use trace::{CallTracer, GuestCost};
 pub use trap::Frame;

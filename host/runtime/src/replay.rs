@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::{Replay, Seen};
-use crate::component::inspect::Grant;
+use crate::component::grants::{Grant, Granted};
 use crate::component::linked::{LinkedExtension, Loaded};
 use crate::generation::Generation;
 use crate::guest::{Component, Guest};
@@ -152,7 +152,9 @@ impl Callee {
                 loaded.logic().map(|logic| Linked::Logic(generation(logic).into()))
             }
             // What it was not granted, it did not call.
-            false => loaded.extension(&Grant::ALL).map(|linked| Linked::Extension(linked.into())),
+            false => loaded
+                .extension(&Grant::ALL.map(Granted::from))
+                .map(|linked| Linked::Extension(linked.into())),
         };
         Ok(Self { guest, lines, linked: linked.map_err(ReplayError::Component)? })
     }

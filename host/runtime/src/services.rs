@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::embedders::Embedders;
 use crate::guest::Failing;
+use crate::outbound::Outbound;
 use crate::recording::Recordings;
 use crate::secrets::Secrets;
 use crate::tenant_indexes::TenantIndexes;
@@ -26,6 +27,8 @@ pub struct Services {
     pub tenants: Arc<Tenants>,
     /// What single extensions may read besides their settings.
     pub secrets: Secrets,
+    /// Sends what extensions send.
+    pub outbound: Arc<Outbound>,
     /// What guests saw whose calls failed.
     pub recordings: Recordings,
     /// The limits of this server.

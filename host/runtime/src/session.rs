@@ -39,7 +39,7 @@ use crate::schedule::replay_share::{ReplayShare, ReplayTurns};
 use crate::schedule::time_slice::{Slice, TimeSlicer, workers};
 use crate::services::Services;
 use crate::tenant_index::TenantIndex;
-use crate::trace::CallTracer;
+use crate::trace::{CallTracer, GuestCost};
 use kenning_core::fair_semaphore::Permit;
 
 /// How long after its deadline a session may end by itself. Then the caller is answered without
@@ -346,6 +346,11 @@ impl Session {
     /// What the guests of this session did so far, as a JSON object.
     pub fn trace(&self) -> serde_json::Value {
         self.context.tracer.to_json()
+    }
+
+    /// What the last guest calls of this session used, one by one.
+    pub fn costs(&self) -> Vec<GuestCost> {
+        self.context.tracer.costs()
     }
 
     /// Whether this session replays a request: nothing that it does counts.

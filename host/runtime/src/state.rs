@@ -10,6 +10,7 @@ use kenning_trace::{OpenSpan, TraceContext};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::dry_run::CapturedWrites;
 use crate::embedders::GivenVectors;
@@ -17,6 +18,7 @@ use crate::fuel::FuelMeter;
 use crate::guest::{Component, Guest};
 use crate::log_lines::LogLines;
 use crate::memory::Memory;
+use crate::outbound::{HttpCalls, Source};
 use crate::outcome::{CallEffects, Validity, Waiting};
 use crate::pending_facts::Storing;
 use crate::recording::Witness;
@@ -94,6 +96,9 @@ pub struct State {
     wasi: Option<Box<WasiCtx>>,
     /// The numbers of `system.random`, made when the guest first asks for one.
     random: Option<Box<StdRng>>,
+    /// What it sends to the outside. Before the table: its end ends what is in there.
+    pub(crate) http: HttpCalls,
+    http_context: WasiHttpCtx,
     table: ResourceTable,
 }
 
@@ -112,12 +117,20 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.guest_handles);
         let indexes = guest.component == Component::Logic && !dry_run;
+        let source = match dry_run && !witness.is_player() {
+            true => Source::Proof,
+            false => witness.http(),
+        };
+        let (outbound, io) = (services.outbound.clone(), services.io.clone());
+        let http = HttpCalls::new(outbound, io, source, deadline, limits, log.clone());
         Self {
             fuel: FuelMeter::default(),
             slice,
             memory: Memory::new(guest.memory_bytes(limits), limits),
             wasi: None,
             random: None,
+            http,
+            http_context: WasiHttpCtx::new(),
             witness,
             table,
             log,
@@ -198,5 +211,15 @@ impl WasiView for State {
         let Self { wasi, log, witness, table, .. } = self;
         let ctx = wasi.get_or_insert_with(|| Box::new(new_wasi(log, witness)));
         WasiCtxView { ctx, table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.http,
+            table: &mut self.table,
+            ctx: &mut self.http_context,
+        }
     }
 }

@@ -63,6 +63,19 @@ pub(crate) struct Ran {
     pub(crate) memory_bytes: usize,
 }
 
+/// What one call of a guest's export used.
+#[derive(Clone, Debug)]
+pub struct GuestCost {
+    /// The guest.
+    pub guest: Arc<Guest>,
+    /// The export's name.
+    pub operation: &'static str,
+    /// The fuel that it used.
+    pub fuel: u64,
+    /// How long it took, without what the host did for it.
+    pub took: Duration,
+}
+
 impl CallTracer {
     /// Of a call that begins now.
     pub fn new(tenant: TenantId, deadline: Instant) -> Self {
@@ -86,6 +99,17 @@ impl CallTracer {
         }
         let failure = error.map(|error| Failure { error: error.clone(), stack });
         so_far.guests.push_back((ran, failure));
+    }
+
+    /// What the guest calls that are kept used.
+    pub(crate) fn costs(&self) -> Vec<GuestCost> {
+        let cost = |(ran, _): &(Ran, Option<Failure>)| GuestCost {
+            guest: ran.guest.clone(),
+            operation: ran.operation,
+            fuel: ran.fuel_used,
+            took: ran.in_guest,
+        };
+        self.lock().guests.iter().map(cost).collect()
     }
 
     /// What is known so far, as a JSON object.

@@ -72,12 +72,14 @@ pub(crate) const SDK: &[File] = sdk![
     "src/arena.rs",
     "src/component.rs",
     "src/component/convert.rs",
+    "src/component/http.rs",
     "src/component/imports.rs",
     "src/error.rs",
     "src/hooks.rs",
     "src/host/budget.rs",
     "src/host/context.rs",
     "src/host/embedding.rs",
+    "src/host/http.rs",
     "src/host/index.rs",
     "src/host/log.rs",
     "src/host/mod.rs",
@@ -87,6 +89,7 @@ pub(crate) const SDK: &[File] = sdk![
     "src/lib.rs",
     "src/metadata.rs",
     "src/testing.rs",
+    "src/testing/http.rs",
     "src/testing/state.rs",
     "src/types.rs",
 ];
@@ -108,6 +111,7 @@ pub(crate) const CONTRACT: &[File] =
 pub(crate) const FURTHER: &[File] = contract![
     "context/context.wit",
     "events/events.wit",
+    "options/options.wit",
     "settings/settings.wit",
     "state/state.wit",
 ];

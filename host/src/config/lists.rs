@@ -4,6 +4,7 @@ use anyhow::Context;
 
 use crate::origin::{Authority, Origin};
 use crate::proxies::TrustedProxies;
+use kenning_runtime::HostPattern;
 
 pub(super) fn trusted_proxies(listed: Option<Vec<String>>) -> anyhow::Result<TrustedProxies> {
     let parse = |text: &str| TrustedProxies::default().with(text).map(|_| text.to_owned());
@@ -20,6 +21,11 @@ pub(super) fn allowed_hosts(listed: Option<Vec<String>>) -> anyhow::Result<Vec<A
 
 pub(super) fn allowed_origins(listed: Option<Vec<String>>) -> anyhow::Result<Vec<Origin>> {
     parse_list(listed, Origin::parse, "--allowed-origins", "an origin such as https://app.example")
+}
+
+pub(super) fn private_hosts(listed: Option<Vec<String>>) -> anyhow::Result<Vec<HostPattern>> {
+    let parse = |text: &str| text.parse::<HostPattern>().ok();
+    parse_list(listed, parse, "--private-hosts", "a host such as 127.0.0.1:8080")
 }
 
 /// Empty elements are left out: an empty environment variable is a list of one of them.

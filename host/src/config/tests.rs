@@ -144,6 +144,16 @@ fn a_certificate_and_its_key_come_together() {
 }
 
 #[test]
+fn private_hosts_are_names_and_addresses() {
+    let config = load(Settings::default(), "private_hosts = [\"127.0.0.1:8080\", \"a.internal\"]");
+    let named: Vec<String> =
+        config.unwrap().private_hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(named, ["127.0.0.1:8080", "a.internal"]);
+    let error = load(Settings::default(), "private_hosts = [\"10.0.0.0/8\"]").unwrap_err();
+    assert!(error.to_string().contains("--private-hosts: \"10.0.0.0/8\""), "{error}");
+}
+
+#[test]
 fn trusted_proxies_are_addresses_and_networks() {
     let config = load(Settings::default(), "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]").unwrap();
     assert!(config.trusted_proxies.include(Some("10.9.9.9".parse().unwrap())));

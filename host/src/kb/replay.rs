@@ -12,7 +12,7 @@ use super::search::{Found, Search};
 use super::{Kb, unfinished};
 use crate::registry::Snapshot;
 use kenning_core::error::Error;
-use kenning_runtime::{ReplayTurns, RequestContext, Session, Verb};
+use kenning_runtime::{GuestCost, ReplayTurns, RequestContext, Session, Verb};
 
 /// The outcome of a replayed request.
 pub struct Observed {
@@ -28,6 +28,8 @@ pub struct Observed {
     pub took: Duration,
     /// How much of it was spent computing.
     pub computed: Duration,
+    /// What its guest calls used.
+    pub costs: Vec<GuestCost>,
 }
 
 impl Kb {
@@ -122,8 +124,8 @@ impl Kb {
                 Err(error) => (Vec::new(), false, Some(error)),
             };
             let (fuel, took) = (pipeline.session.fuel_used(), started.elapsed());
-            let computed = pipeline.session.computed();
-            Observed { error, ids, degraded, fuel, took, computed }
+            let (computed, costs) = (pipeline.session.computed(), pipeline.session.costs());
+            Observed { error, ids, degraded, fuel, took, computed, costs }
         })
         .await
     }

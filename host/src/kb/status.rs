@@ -11,7 +11,7 @@ use kenning_embedder::Embedder;
 use kenning_index::{FactIndex, Language, Sizes};
 use kenning_runtime::held_indexes::HeldFigures;
 use kenning_runtime::{Generation, HookCost, LogBuffer, Progress};
-use kenning_storage::{Description, TenantId, Usage};
+use kenning_storage::{Description, StateUsage, TenantId, Usage};
 use kenning_tenants::{Record, Tenants};
 use serde::Serialize;
 use serde_json::Value;
@@ -368,6 +368,21 @@ impl Kb {
         let extension = guests.and_then(|guests| guests.named(name));
         let stats = extension.and_then(|extension| extension.guest.stats.clone());
         stats.map(|stats| stats.costs()).ok_or_else(|| no_extension(name))
+    }
+
+    /// What an extension's state holds; `None` if it never held anything.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn extension_state(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+    ) -> Result<Option<StateUsage>, Error> {
+        let until = Instant::now() + self.services.limits.storage_operation;
+        let spaces = self.services.storage.state_spaces(tenant, until).await;
+        let spaces = spaces.map_err(|error| self.storage_error(&error))?;
+        Ok(spaces.into_iter().find_map(|(space, used)| (space.as_str() == name).then_some(used)))
     }
 
     /// The log of an extension that is loaded, also of one that is paused.

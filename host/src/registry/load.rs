@@ -1,7 +1,7 @@
 //! Turns records into guests that can run.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -220,7 +220,8 @@ impl Registry {
         };
         let (order, policy) = record.settings_of(active).into();
         let (grants, paused) = (active.grants.clone(), record.paused);
-        Ok(Arc::new(Extension { guest, linked, grants, order, policy, paused }))
+        let options = OnceLock::new();
+        Ok(Arc::new(Extension { guest, linked, grants, order, policy, paused, options }))
     }
 
     /// The component of the guest `name`. Storage is read only if it was not compiled on this

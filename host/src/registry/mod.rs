@@ -32,7 +32,7 @@ mod slot;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use kenning_storage::{RegistryRevision, TenantId};
@@ -41,8 +41,9 @@ use tokio::sync::watch;
 
 use awaited::Awaited;
 use catch_up::Following;
+use kenning_core::json_schema::OptionsSchema;
 use kenning_core::provenance::ServedBy;
-use kenning_runtime::{Generation, Grant, Guest, Hook, LinkedExtension, Loader, OnFailure};
+use kenning_runtime::{Generation, Granted, Guest, Hook, LinkedExtension, Loader, OnFailure};
 use lease::Lease;
 use lost::LostGuests;
 use slot::{ChangeLock, Slot, Source};
@@ -105,13 +106,16 @@ pub struct Extension {
     /// Its hooks, ready to be called.
     pub linked: LinkedExtension,
     /// The imports that it was linked with, besides those of every extension.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Granted>,
     /// Extensions run from the lowest order to the highest.
     pub order: i32,
     /// What happens when a hook fails; `None` leaves it to each hook's default.
     pub policy: Option<OnFailure>,
     /// Whether its hooks are skipped.
     pub paused: bool,
+    /// The schema of its options in requests, once it was asked for it; `None` in it if it has
+    /// none.
+    pub options: OnceLock<Option<OptionsSchema>>,
 }
 
 impl Extension {

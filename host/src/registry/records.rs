@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use kenning_runtime::{Grant, OnFailure};
+use kenning_runtime::{Granted, OnFailure};
 
 /// The generation number of the built-in logic.
 pub const BUILT_IN: u64 = 1;
@@ -61,7 +61,7 @@ pub struct GenerationRecord {
     /// The imports that an extension was granted.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Granted>,
     /// An extension's order and policy in this generation. Release 0.1 kept one of each for all
     /// generations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,7 +185,7 @@ impl ExtensionRecord {
     }
 
     /// Changes the active generation's grants and settings.
-    pub fn set_active(&mut self, grants: Vec<Grant>, settings: Settings) {
+    pub fn set_active(&mut self, grants: Vec<Granted>, settings: Settings) {
         self.keep_settings();
         (self.order, self.policy) = settings.into();
         let active = self.guest.active;
@@ -461,7 +461,7 @@ mod tests {
         let first = one.guest.generation(1).cloned().unwrap();
         one.roll_back(EventKind::RolledBack, &first, "a test".into());
         assert_eq!((one.order, one.policy), (-1, Some(OnFailure::LeaveOut)));
-        assert_eq!(one.guest.active().unwrap().grants, [Grant::Index]);
+        assert_eq!(one.guest.active().unwrap().grants, [kenning_runtime::Grant::Index]);
     }
 
     #[test]

@@ -112,8 +112,8 @@ mod tests {
 
     fn observed(ids: &str, error: Option<Error>) -> Observed {
         let ids = ids.chars().map(String::from).collect();
-        let (took, computed) = Default::default();
-        Observed { error, ids, degraded: false, fuel: 1, took, computed }
+        let (took, computed, costs) = Default::default();
+        Observed { error, ids, degraded: false, fuel: 1, took, computed, costs }
     }
 
     fn example(live: &Observed, candidate: &Observed, shows_text: bool) -> serde_json::Value {

@@ -5,6 +5,7 @@
 //! | `promote` | those steps, for a logic and for an extension |
 //! | `verify` | whether a component fits its target and its grants |
 //! | `proof` | the candidate's self-test, and recent requests replayed on it |
+//! | `cost` | what a call of an extension is expected to cost |
 //! | `differing` | replayed requests whose answers differ, as examples |
 //! | `overlap` | how much of what callers see stays with a candidate |
 //! | `report` | the steps of a swap and how they went, for the caller |
@@ -22,6 +23,7 @@
 //! before the promotion, so after a crash in between, the next start and every other host find
 //! the new generation.
 
+mod cost;
 mod differing;
 mod overlap;
 mod pin;
@@ -51,7 +53,7 @@ use crate::kb::{Caller, Kb};
 use crate::registry::{Changed, Components, LoadError, Owner, Registry, Snapshot};
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::Limits;
-use kenning_runtime::{Generation, Grant, OnFailure};
+use kenning_runtime::{Generation, Granted, OnFailure};
 
 pub use proof::Bounds;
 pub use report::{Report, SwapReport};
@@ -97,7 +99,7 @@ pub struct ExtensionTarget {
     /// What happens when a hook fails. `None` keeps the current policy, or that of each hook.
     pub policy: Option<OnFailure>,
     /// The imports that it may use besides those of every extension.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Granted>,
     /// What it reads as its settings. `None` keeps the current ones, or none.
     pub values: Option<Map<String, Value>>,
 }

@@ -1,6 +1,6 @@
 //! Promotes a new generation of a guest, step by step.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::proof::Subject;
@@ -13,7 +13,7 @@ use crate::registry::{
 };
 use kenning_core::error::{Code, Error};
 use kenning_runtime::compiler::{CompileError, digest_of};
-use kenning_runtime::{Demand, Generation, Grant, Guest, Loaded, Urgency};
+use kenning_runtime::{Demand, Generation, Granted, Guest, Loaded, Urgency};
 
 impl Swapper {
     /// Replaces the server-wide logic, or one tenant's.
@@ -107,10 +107,13 @@ impl Swapper {
         let guest = Guest::extension(&target.name, next.reference(), former, next.values_text());
         let Settings { order, policy } = settings;
         let (grants, paused) = (target.grants.clone(), seen.paused);
-        let candidate = Arc::new(Extension { guest, linked, grants, order, policy, paused });
+        let options = OnceLock::new();
+        let candidate =
+            Arc::new(Extension { guest, linked, grants, order, policy, paused, options });
         proposal.steps.begin(Step::Proving);
         self.start_extension(&target, &candidate, &mut report).await?;
         self.check_values(&target.tenant, &candidate, next.values.as_ref(), &mut report).await?;
+        self.check_options_schema(&target.tenant, &candidate, &mut report).await?;
         let subject = Subject::Extension {
             tenant: &target.tenant,
             live: live.as_ref(),
@@ -296,7 +299,7 @@ fn next(
     record: &GuestRecord,
     loaded: &Loaded,
     proposal: &Proposal,
-    (grants, settings): (Vec<Grant>, Option<Settings>),
+    (grants, settings): (Vec<Granted>, Option<Settings>),
 ) -> GenerationRecord {
     GenerationRecord {
         number: record.last + 1,

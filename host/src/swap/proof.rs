@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use kenning_storage::TenantId;
 
+use super::cost;
 use super::differing::{Differing, overlap};
 use super::overlap::Overlap;
 use super::report::{Compared, Proof, Report};
@@ -23,7 +24,7 @@ use crate::kb::{Observed, Recorded, Request};
 use crate::registry::{Extension, Owner, Snapshot, TenantGuests};
 use kenning_core::error::{Code, Error};
 use kenning_core::limits::Limits;
-use kenning_runtime::Generation;
+use kenning_runtime::{Generation, Guest, GuestCost};
 
 /// Most errors quoted in a report.
 const QUOTED_ERRORS: usize = 5;
@@ -100,10 +101,20 @@ impl Swapper {
             Subject::Extension { is_new, .. } => (true, is_new),
         };
         let shows_texts = !self.kb().tenants().require_keys();
-        let comparison = Comparison { is_extension, is_new, shows_texts, ..Comparison::default() };
+        let measured = match &subject {
+            Subject::Logic { .. } => None,
+            Subject::Extension { candidate, .. } => Some(candidate.guest.clone()),
+        };
+        let comparison =
+            Comparison { is_extension, is_new, shows_texts, measured, ..Comparison::default() };
         let comparison = self.compare(pairs, comparison).await?;
         comparison.judge(proposal.bounds, report);
         report.set_proof(comparison.to_json());
+        if let Subject::Extension { tenant, .. } = &subject {
+            let found = self.kb().tenants().get(tenant);
+            let quota = found.and_then(|found| found.record.quotas.fuel_per_minute);
+            report.set_costs(cost::expected(&comparison.costs, quota));
+        }
         match report.objection() {
             None => Ok(()),
             Some(_) if proposal.forced_by.is_some() => {
@@ -265,6 +276,10 @@ struct Comparison {
     is_new: bool,
     /// Whether examples may say what was asked.
     shows_texts: bool,
+    /// Whose costs are measured.
+    measured: Option<Arc<Guest>>,
+    /// What the calls of its hooks used.
+    costs: Vec<GuestCost>,
     differing: Vec<Differing>,
     requests: usize,
     /// Requests that fail or are degraded with the candidate only.
@@ -285,6 +300,10 @@ struct Comparison {
 impl Comparison {
     fn add(&mut self, request: &Request, live: &Observed, candidate: &Observed) {
         self.requests += 1;
+        let measured = self.measured.as_ref();
+        let is_measured =
+            |cost: &&GuestCost| measured.is_some_and(|guest| Arc::ptr_eq(guest, &cost.guest));
+        self.costs.extend(candidate.costs.iter().filter(is_measured).cloned());
         if self.differing.len() < EXAMPLES {
             let example = Differing::between(request, live, candidate, self.shows_texts);
             self.differing.extend(example);
@@ -436,7 +455,8 @@ mod tests {
     fn observed(ids: &str) -> Observed {
         let ids = ids.chars().map(String::from).collect();
         let (degraded, fuel, took) = (false, 1, Duration::from_millis(1));
-        Observed { error: None, ids, degraded, fuel, took, computed: took }
+        let costs = Vec::new();
+        Observed { error: None, ids, degraded, fuel, took, computed: took, costs }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::cost::{self, ExpectedCost};
 use super::differing::Differing;
 use kenning_core::error::{Code, Error};
 use kenning_core::provenance::GenerationRef;
@@ -28,6 +29,7 @@ pub struct Report {
     generation: Option<GenerationRef>,
     previous: Option<u64>,
     proof: Option<Proof>,
+    costs: Option<Vec<ExpectedCost>>,
     /// How long the promotion took, if there was one.
     promoted: Option<Duration>,
     /// The candidate was promoted although its proof failed.
@@ -47,6 +49,7 @@ impl Report {
             generation: None,
             previous: None,
             proof: None,
+            costs: None,
             promoted: None,
             forced: false,
             dry_run: false,
@@ -66,6 +69,12 @@ impl Report {
 
     pub(super) fn set_proof(&mut self, proof: Proof) {
         self.proof = Some(proof);
+    }
+
+    /// What its hooks are expected to cost. Nothing of it speaks against the candidate.
+    pub(super) fn set_costs(&mut self, costs: Vec<ExpectedCost>) {
+        self.pass("cost", cost::sentence(&costs));
+        self.costs = Some(costs);
     }
 
     pub(super) fn set_forced(&mut self) {
@@ -129,6 +138,7 @@ impl Report {
         json!(SwapReport {
             checks: self.checks.clone(),
             proof: self.proof.clone(),
+            costs: self.costs.clone(),
             promoted: self.promoted.is_some(),
             dry_run: self.dry_run,
             forced: self.forced,
@@ -151,6 +161,10 @@ pub struct SwapReport {
     /// `null` if there was no proof.
     #[schema(required)]
     proof: Option<Proof>,
+    /// What an extension's hooks cost in the proof; left out for a logic, and without a proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    costs: Option<Vec<ExpectedCost>>,
     /// Whether the candidate answers now.
     promoted: bool,
     dry_run: bool,

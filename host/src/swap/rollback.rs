@@ -18,7 +18,7 @@ use crate::registry::{
 };
 use kenning_core::error::{Code, Error};
 use kenning_core::provenance::GenerationRef;
-use kenning_runtime::{Generation, Grant, Urgency};
+use kenning_runtime::{Generation, Granted, Urgency};
 
 /// Which generation to roll back to, and why.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Rollback {
     kind: EventKind,
     reason: String,
     /// What may be granted again; `None` for everything.
-    within: Option<Vec<Grant>>,
+    within: Option<Vec<Granted>>,
 }
 
 /// A rollback that was made.
@@ -41,7 +41,7 @@ pub struct RolledBack {
     /// The generation that is live now.
     pub now: GenerationRef,
     /// An extension's grants and settings in it.
-    pub extension: Option<(Vec<Grant>, Settings)>,
+    pub extension: Option<(Vec<Granted>, Settings)>,
 }
 
 impl Rollback {
@@ -53,7 +53,7 @@ impl Rollback {
 
     /// The same for somebody who may grant no more than these; `None` for everything.
     #[must_use]
-    pub fn within(self, grants: Option<Vec<Grant>>) -> Self {
+    pub fn within(self, grants: Option<Vec<Granted>>) -> Self {
         Self { within: grants, ..self }
     }
 
@@ -106,12 +106,18 @@ impl Rollback {
     /// The generation with the grants that it may have: all of them if it was named by somebody who
     /// may grant them, otherwise only those that the one which is left has. Also returns those that
     /// it loses.
-    fn bounded(&self, target: GenerationRecord, held: &[Grant]) -> (GenerationRecord, Vec<Grant>) {
-        let may_grant =
-            |grant: &Grant| self.within.as_ref().is_none_or(|within| within.contains(grant));
+    fn bounded(
+        &self,
+        target: GenerationRecord,
+        held: &[Granted],
+    ) -> (GenerationRecord, Vec<Granted>) {
+        let may_grant = |grant: &Granted| {
+            let covers = |within: &Vec<Granted>| within.iter().any(|one| one.covers(grant));
+            self.within.as_ref().is_none_or(covers)
+        };
         let may_have =
-            |grant: &Grant| (self.to.is_some() && may_grant(grant)) || held.contains(grant);
-        let (grants, lost) = target.grants.iter().copied().partition(may_have);
+            |grant: &Granted| (self.to.is_some() && may_grant(grant)) || held.contains(grant);
+        let (grants, lost) = target.grants.iter().cloned().partition(may_have);
         (GenerationRecord { grants, ..target }, lost)
     }
 
@@ -301,7 +307,7 @@ fn nothing_older(name: &str, record: &GuestRecord, fallback: Option<u64>) -> Err
     Error::new(Code::Conflict, message).with_details(json!({ "generations": kept }))
 }
 
-fn may_not_grant(name: &str, target: &GenerationRecord, lost: &[Grant]) -> Error {
+fn may_not_grant(name: &str, target: &GenerationRecord, lost: &[Granted]) -> Error {
     let lost: Vec<&str> = lost.iter().map(|grant| grant.name()).collect();
     let message = format!(
         "generation {} of {name} does not run without {}, which the operator does not let this \
@@ -312,7 +318,7 @@ fn may_not_grant(name: &str, target: &GenerationRecord, lost: &[Grant]) -> Error
     Error::new(Code::Forbidden, message)
 }
 
-fn needs_grants(name: &str, target: &GenerationRecord, lost: &[Grant]) -> Error {
+fn needs_grants(name: &str, target: &GenerationRecord, lost: &[Granted]) -> Error {
     let lost: Vec<&str> = lost.iter().map(|grant| grant.name()).collect();
     let (number, names) = (target.number, lost.join(","));
     let message = format!(

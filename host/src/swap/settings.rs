@@ -12,7 +12,7 @@ use super::rollback::installed;
 use super::{Swapper, changed_meanwhile, verify};
 use crate::registry::{EventKind, Extension, ExtensionRecord, LoadError, Owner, Settings};
 use kenning_core::error::Error;
-use kenning_runtime::{Grant, OnFailure, Urgency};
+use kenning_runtime::{Granted, OnFailure, Urgency};
 
 /// What is to be changed; `None` keeps what is there.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ pub struct SettingsChange {
     /// The policy; `Some(None)` leaves it to each hook's default.
     pub policy: Option<Option<OnFailure>>,
     /// All grants, not only new ones.
-    pub grants: Option<Vec<Grant>>,
+    pub grants: Option<Vec<Granted>>,
     /// Whether its hooks are skipped, as if it were not installed.
     pub paused: Option<bool>,
 }
@@ -33,7 +33,7 @@ pub struct ExtensionState {
     /// The live generation.
     pub generation: u64,
     /// Its grants.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Granted>,
     /// Its order and policy.
     pub settings: Settings,
     /// Whether its hooks are skipped.
@@ -90,7 +90,7 @@ impl ExtensionState {
 }
 
 /// Grants by name, whatever their order.
-fn names(grants: &[Grant]) -> String {
+fn names(grants: &[Granted]) -> String {
     let mut names: Vec<&str> = grants.iter().map(|grant| grant.name()).collect();
     names.sort_unstable();
     names.dedup();
@@ -190,10 +190,12 @@ impl Swapper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kenning_runtime::Grant;
 
     fn state(order: i32, grants: &[Grant]) -> ExtensionState {
         let settings = Settings { order, policy: None };
-        ExtensionState { generation: 1, grants: grants.into(), settings, paused: false }
+        let grants = grants.iter().map(|grant| (*grant).into()).collect();
+        ExtensionState { generation: 1, grants, settings, paused: false }
     }
 
     #[test]

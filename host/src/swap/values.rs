@@ -1,6 +1,6 @@
 //! What an operator sets for an extension, `kenning:settings`: checked by the component's own
 //! schema, and kept with each generation. A change is a new generation of the same component,
-//! proven like any other.
+//! proven like any other. Beside it, the schema of an extension's options in requests.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::rollback::installed;
 use super::{ExtensionTarget, Proposal, Swapper, verify};
 use crate::registry::{Extension, ExtensionRecord, Owner};
 use kenning_core::error::Error;
-use kenning_core::json_schema;
+use kenning_core::json_schema::{self, OptionsSchema};
 use kenning_runtime::LoadError;
 
 /// The maximum size of an extension's settings, as JSON.
@@ -99,6 +99,36 @@ impl Swapper {
             }
         };
         report.pass("settings", detail);
+        Ok(())
+    }
+
+    /// Checks that the schema of the candidate's options can be used, if it exports one.
+    pub(super) async fn check_options_schema(
+        &self,
+        tenant: &TenantId,
+        candidate: &Arc<Extension>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        let (extension, time) = (candidate.clone(), self.limits().call);
+        let schema = self.kb().dry_run(tenant.clone(), time, move |mut session| async move {
+            session.options_schema(extension.hooks()).await
+        });
+        let schema = match schema.await? {
+            None => None,
+            Some(Err(error)) => {
+                let message = format!("its schema cannot be read: {:?}", error.cause);
+                return Err(verify::refuse("options", message, report));
+            }
+            Some(Ok(text)) => match OptionsSchema::read(&text) {
+                Ok(schema) => Some(schema),
+                Err(message) => return Err(verify::refuse("options", message, report)),
+            },
+        };
+        if schema.is_some() {
+            report.pass("options", "options in requests are checked by the component's schema");
+        }
+        // What it says does not change, so no request need ask it again.
+        let _ = candidate.options.set(schema);
         Ok(())
     }
 }

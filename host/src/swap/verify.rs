@@ -3,7 +3,11 @@
 use super::report::Report;
 use kenning_core::error::Error;
 use kenning_runtime::inspect::Inspection;
-use kenning_runtime::{Grant, GuestError};
+use kenning_runtime::{Grant, Granted, GuestError};
+
+/// How to be rid of an import that runtimes of languages bring along.
+const HTTP_UNUSED: &str = "; a component of JavaScript that sends no requests leaves the import \
+                           out if it is built with `componentize-js --disable http`";
 
 /// Most bytes of an extension's name.
 const NAME_BYTES: usize = 63;
@@ -57,7 +61,7 @@ pub(super) fn fits_logic(inspection: &Inspection, report: &mut Report) -> Result
 /// The component must export a hook, and import only what this host offers and what it is granted.
 pub(super) fn fits_extension(
     inspection: &Inspection,
-    grants: &[Grant],
+    grants: &[Granted],
     report: &mut Report,
 ) -> Result<(), Error> {
     only_known_imports(inspection, report)?;
@@ -66,18 +70,19 @@ pub(super) fn fits_extension(
         return Err(refuse("imports", message, report));
     }
     imports_fit(report);
-    let missing: Vec<&str> = inspection
-        .grants_needed
-        .iter()
-        .filter(|needed| !grants.contains(needed))
-        .map(|grant| grant.name())
-        .collect();
+    let is_granted = |needed: &Grant| grants.iter().any(|granted| granted.grant() == *needed);
+    let missing: Vec<Grant> =
+        inspection.grants_needed.iter().copied().filter(|needed| !is_granted(needed)).collect();
     if !missing.is_empty() {
-        let missing = missing.join(",");
-        let message = format!(
-            "it imports {missing} and was not granted it; grant it by name: `--grant {missing}` on \
-             the command line, `?grant={missing}` over HTTP"
+        let names = missing.iter().map(|grant| grant.name()).collect::<Vec<_>>().join(",");
+        let flags = missing.iter().map(|grant| grant.flag()).collect::<Vec<_>>().join(",");
+        let mut message = format!(
+            "it imports {names} and was not granted it; grant it by name: `--grant {flags}` on the \
+             command line, `?grant={flags}` over HTTP"
         );
+        if missing.contains(&Grant::Http) {
+            message += HTTP_UNUSED;
+        }
         return Err(refuse("grants", message, report));
     }
     if inspection.hooks.is_empty() {

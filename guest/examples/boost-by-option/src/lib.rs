@@ -6,7 +6,7 @@
 
 use kenning_extension::json::{self, Value};
 use kenning_extension::{
-    Hit, Metadata, Query, Ranked, Rerank, SettingsSchema, context, log, settings,
+    Hit, Metadata, OptionsSchema, Query, Ranked, Rerank, SettingsSchema, context, log, settings,
 };
 
 /// How much a preferred fact gains if the request does not say, as a fraction of the range of
@@ -37,8 +37,21 @@ impl SettingsSchema for BoostByOption {
     }"#;
 }
 
+impl OptionsSchema for BoostByOption {
+    const SCHEMA: &'static str = r#"{
+        "type": "object",
+        "properties": {
+            "prefer": { "type": "object" },
+            "weight": { "type": "number", "minimum": 0 }
+        },
+        "required": ["prefer"],
+        "additionalProperties": false
+    }"#;
+}
+
 kenning_extension::export!(BoostByOption: Rerank);
 kenning_extension::export_schema!(BoostByOption);
+kenning_extension::export_options_schema!(BoostByOption);
 
 /// What a caller prefers.
 #[derive(Default)]
@@ -49,8 +62,9 @@ struct Preference {
 }
 
 impl Preference {
-    /// What the options ask for, as far as the settings allow it. Options that cannot be read
-    /// prefer nothing: a search is better without them than not at all.
+    /// What the options ask for, as far as the settings allow it. The host refuses options that are
+    /// not as the schema asks; one that does not know the schema lets them through, and they prefer
+    /// nothing.
     fn parse(text: &str) -> Option<Self> {
         let options: Value = json::from_str(text).ok()?;
         let Some(prefer) = options["prefer"].as_object() else {

@@ -12,6 +12,9 @@ use crate::{
     StateEntry,
 };
 
+#[cfg(feature = "http")]
+pub(crate) use super::http::send as http_send;
+
 pub(crate) fn log(level: Level, message: &str) {
     interfaces::log::log(level.into(), message);
 }

@@ -31,7 +31,8 @@ pub fn query() -> Option<Query> {
 }
 
 /// The options for this extension in the request's `extension_options`, as JSON text; `None` if
-/// there are none.
+/// there are none. They are valid by the schema that the component exports with
+/// [`export_options_schema!`](crate::export_options_schema), if it exports one.
 pub fn options() -> Option<String> {
     provider::options()
 }

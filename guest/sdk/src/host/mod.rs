@@ -5,6 +5,8 @@
 pub mod budget;
 pub mod context;
 pub mod embedding;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod index;
 pub mod log;
 pub mod settings;

@@ -11,6 +11,14 @@ use crate::{Error, OutputFormat, Server, Terminal};
 #[derive(Deserialize)]
 struct Costs {
     hooks: Vec<Cost>,
+    /// `None` from an older server, too.
+    state: Option<StateUsage>,
+}
+
+#[derive(Deserialize)]
+struct StateUsage {
+    keys: u64,
+    bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -35,11 +43,14 @@ pub(super) async fn costs(
     if terminal.format() == OutputFormat::Json {
         return terminal.print_document(&response.body);
     }
-    let Costs { hooks } = response.parse()?;
+    let Costs { hooks, state } = response.parse()?;
     if hooks.is_empty() {
         terminal.warn("none of its hooks was called since the server started");
     }
-    hooks.iter().try_for_each(|cost| terminal.print_line(&line(cost)))
+    hooks.iter().try_for_each(|cost| terminal.print_line(&line(cost)))?;
+    let Some(StateUsage { keys, bytes }) = state else { return Ok(()) };
+    let (keys, bytes) = (thousands(keys), thousands(bytes));
+    terminal.print_line(&format!("state\tkeys {keys}\tkept {bytes} bytes"))
 }
 
 /// One hook on one line, its fields separated by tabs.

@@ -35,7 +35,8 @@ pub struct DevArgs {
     /// The extension's name in the tenant [default: the name of the directory]
     #[arg(long)]
     pub name: Option<String>,
-    /// Additional imports to allow, besides `log` and `budget`: storage, embedding, index, state
+    /// Additional imports to allow, besides `log` and `budget`: storage, embedding, index, state,
+    /// and http:HOST[,HOST] for requests to these hosts
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub grant: Vec<String>,
     /// Position among the tenant's extensions, smallest first [default: unchanged, or 0]

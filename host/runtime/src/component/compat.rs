@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::component::compile_permits::{Demand, Urgency};
 use crate::component::compiler::{Compiler, digest};
 use crate::component::engine::Engines;
+use crate::component::grants::Granted;
 use crate::component::inspect::{Inspection, inspect};
 use crate::component::loader::Loader;
 
@@ -141,7 +142,11 @@ async fn runtime_problem(
     };
     let linked = match loaded.inspection.is_logic {
         true => loaded.logic().map(drop),
-        false => loaded.extension(&loaded.inspection.grants_needed).map(drop),
+        false => {
+            let needed = loaded.inspection.grants_needed.iter();
+            let granted: Vec<Granted> = needed.map(|grant| (*grant).into()).collect();
+            loaded.extension(&granted).map(drop)
+        }
     };
     Ok(linked.err().map(|error| format!("it does not fit this host: {error}")))
 }
@@ -178,9 +183,9 @@ mod tests {
         let exports = vec!["kenning:knowledge/on-read@0.2.0".to_string()];
         assert_problem(Inspection { exports, ..Inspection::default() }, "on-read@0.2.0");
         assert_problem(Inspection { is_logic: true, ..extension() }, "one or the other");
-        let import = vec!["wasi:http/types@0.2.0".to_string()];
+        let import = vec!["wasi:keyvalue/store@0.2.0".to_string()];
         let seen = Inspection { unknown_imports: import.clone(), ..extension() };
-        assert_problem(seen, "wasi:http/types@0.2.0, which this host does not offer");
+        assert_problem(seen, "wasi:keyvalue/store@0.2.0, which this host does not offer");
         let seen = Inspection { logic_only_imports: import, ..extension() };
         assert_problem(seen, "which only a logic may");
         let seen = Inspection { memory_bytes: u64::MAX, ..extension() };

@@ -8,13 +8,11 @@
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
+use crate::component::names::{Name, is_further, is_spoken, of_contract, of_wasi};
 use crate::component::parts::{Counter, Parts};
 
-/// The contract's package, its version in `wit/`, and the versions this host speaks: all
-/// of `0.1`.
-pub(crate) const PACKAGE: &str = "kenning:knowledge";
-pub(crate) const VERSION: &str = "0.1.0";
-const TRACK: (u64, u64) = (0, 1);
+pub use crate::component::grants::Grant;
+pub(crate) use crate::component::names::{PACKAGE, VERSION};
 
 /// What a logic exports.
 const LOGIC: [&str; 2] = ["facts", "search"];
@@ -35,15 +33,6 @@ const FREE_FURTHER: [(&str, &str); 3] = [
     ("kenning:settings", "settings"),
     ("kenning:system", "system"),
 ];
-
-/// The versions of the further packages that this host speaks.
-const FURTHER_TRACK: (u64, u64) = (0, 1);
-
-/// The parts of WASI that a guest is linked with. Files, sockets and the environment
-/// are among them because languages' runtimes ask for them; they are empty here.
-const WASI: [&str; 6] =
-    ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
-const WASI_TRACK: (u64, u64) = (0, 2);
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
@@ -115,51 +104,6 @@ pub enum OnFailure {
     LeaveOut,
 }
 
-/// What an operator allows an extension by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Grant {
-    /// The interface `embedding`.
-    Embedding,
-    /// The interface `index`, which only reads.
-    Index,
-    /// The interface `kenning:state/state`: keys and values of its own.
-    State,
-    /// The interface `storage`, which only reads.
-    Storage,
-}
-
-impl Grant {
-    /// All grants, by name.
-    pub const ALL: [Self; 4] = [Self::Embedding, Self::Index, Self::State, Self::Storage];
-
-    /// Its name, which is that of the interface that it opens.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Embedding => "embedding",
-            Self::Index => "index",
-            Self::State => "state",
-            Self::Storage => "storage",
-        }
-    }
-
-    /// The package of that interface.
-    fn package(self) -> &'static str {
-        match self {
-            Self::Embedding | Self::Index | Self::Storage => PACKAGE,
-            Self::State => "kenning:state",
-        }
-    }
-
-    /// Whether `import` is the interface that it opens.
-    fn opens(self, import: &str) -> bool {
-        match self.package() {
-            PACKAGE => of_contract(import) == Some(self.name()),
-            package => is_further(import, (package, self.name())),
-        }
-    }
-}
-
 /// A component's outline. Lists are sorted and hold nothing twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
@@ -189,7 +133,7 @@ pub struct Inspection {
 impl Inspection {
     /// A version of the contract that it names and this host does not speak.
     pub fn foreign_version(&self) -> Option<&str> {
-        self.wit_versions.iter().map(String::as_str).find(|version| !is_of(version, TRACK))
+        self.wit_versions.iter().map(String::as_str).find(|version| !is_spoken(version))
     }
 }
 
@@ -306,51 +250,6 @@ fn sort<T: Ord>(items: &mut Vec<T>) {
     items.dedup();
 }
 
-/// `package:of/interface@version`, taken apart.
-struct Name<'a> {
-    package: &'a str,
-    interface: &'a str,
-    version: &'a str,
-}
-
-impl<'a> Name<'a> {
-    fn parse(name: &'a str) -> Option<Self> {
-        let (name, version) = name.split_once('@').unwrap_or((name, ""));
-        let (package, interface) = name.split_once('/')?;
-        Some(Self { package, interface, version })
-    }
-
-    /// Whether its version is one of `track`.
-    fn is_of(&self, track: (u64, u64)) -> bool {
-        is_of(self.version, track)
-    }
-}
-
-/// Whether `version` is one of `track`, whose members fit each other.
-fn is_of(version: &str, track: (u64, u64)) -> bool {
-    let mut numbers = version.splitn(3, '.');
-    let mut number = || numbers.next()?.parse::<u64>().ok();
-    (number(), number()) == (Some(track.0), Some(track.1))
-}
-
-/// The interface's own name, if it is the contract's and in a version that this host
-/// speaks.
-fn of_contract(name: &str) -> Option<&str> {
-    let name = Name::parse(name)?;
-    (name.package == PACKAGE && name.is_of(TRACK)).then_some(name.interface)
-}
-
-/// Whether it is this interface of a further package, in a version that this host speaks.
-fn is_further(name: &str, interface: (&str, &str)) -> bool {
-    Name::parse(name).is_some_and(|name| {
-        (name.package, name.interface) == interface && name.is_of(FURTHER_TRACK)
-    })
-}
-
-fn of_wasi(name: &str) -> bool {
-    Name::parse(name).is_some_and(|name| WASI.contains(&name.package) && name.is_of(WASI_TRACK))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,6 +322,14 @@ mod tests {
     }
 
     #[test]
+    fn requests_over_http_need_one_grant_whatever_they_import() {
+        let imports = ["wasi:http/outgoing-handler@0.2.0", "wasi:http/types@0.2.12"];
+        let seen = inspected(&imports, &["kenning:knowledge/on-query@0.1.0"]);
+        assert_eq!(seen.grants_needed, [Grant::Http]);
+        assert!(seen.unknown_imports.is_empty());
+    }
+
+    #[test]
     fn what_is_not_offered_is_an_unknown_import() {
         let unknown = [
             "kenning:context/context@0.2.0",
@@ -431,7 +338,9 @@ mod tests {
             "kenning:knowledge/secrets@0.1.0",
             "kenning:knowledges/log@0.1.0",
             "wasi:cli/environment@0.3.0",
-            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/incoming-handler@0.2.0",
+            "wasi:http/types@0.3.0",
+            "wasi:keyvalue/store@0.2.0",
         ];
         let offered = ["wasi:cli/environment@0.2.6", "wasi:io/streams@0.2.0"];
         let seen = inspected(&[&unknown[..], &offered].concat(), &[]);

@@ -4,14 +4,17 @@ use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use kenning_bindings::described::{Described, DescribedPre};
+use kenning_bindings::options_described::{OptionsDescribed, OptionsDescribedPre};
 use kenning_bindings::self_test::{SelfTested, SelfTestedPre};
 use kenning_bindings::{Logic, LogicPre};
 use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
-use crate::component::inspect::{Grant, Hook, Inspection};
+use crate::component::grants::{Grant, Granted};
+use crate::component::inspect::{Hook, Inspection};
 use crate::component::linker::{Linkers, made_once};
 use crate::component::refusal::explain;
+use crate::outbound::HostPattern;
 use crate::state::State;
 
 /// The bindings of one world, ready to be instantiated.
@@ -59,6 +62,8 @@ struct Linked {
     linkers: Arc<Linkers>,
     /// `None` for a logic, which may import everything.
     grants: Option<Vec<Grant>>,
+    /// Where it may send requests to.
+    hosts: Arc<[HostPattern]>,
     fallback: OnceLock<InstancePre<State>>,
 }
 
@@ -121,6 +126,7 @@ impl<P: FromLinked> Pre for PerEngine<P> {
         &'a self,
         store: &'a mut Store<State>,
     ) -> BoxFuture<'a, wasmtime::Result<P::Bindings>> {
+        store.data_mut().http.allow(self.linked.hosts.clone());
         match self.on(store.engine()) {
             Ok(pre) => pre.instantiate(store),
             Err(error) => Box::pin(async { Err(error) }),
@@ -150,6 +156,7 @@ pre!(
     LogicPre<State> => Logic,
     SelfTestedPre<State> => SelfTested,
     DescribedPre<State> => Described,
+    OptionsDescribedPre<State> => OptionsDescribed,
 );
 
 /// A component that this host can run.
@@ -177,7 +184,7 @@ impl Loaded {
     ///
     /// # Errors
     /// When an import is neither offered nor granted, or does not fit; the text names it.
-    pub fn extension(self: &Arc<Self>, grants: &[Grant]) -> Result<LinkedExtension, String> {
+    pub fn extension(self: &Arc<Self>, grants: &[Granted]) -> Result<LinkedExtension, String> {
         let linked = LinkedExtension::link(&self.linkers, &self.component, grants);
         let linked = linked.map_err(|error| explain(&error))?;
         Ok(LinkedExtension { _loaded: Some(self.clone()), ..linked })
@@ -203,15 +210,18 @@ impl LinkedLogic {
 
 const SELF_TEST: &str = "kenning:proof/self-test@0.1.0";
 const SCHEMA: &str = "kenning:settings/schema@0.1.0";
+const OPTIONS_SCHEMA: &str = "kenning:options/schema@0.1.0";
 
 /// A component, linked to what `grants` allow, or to all that a logic may import.
 fn link(
     linkers: &Arc<Linkers>,
     component: &Component,
-    grants: Option<Vec<Grant>>,
+    grants: Option<&[Granted]>,
 ) -> wasmtime::Result<(Arc<Linked>, InstancePre<State>)> {
     let (component, linkers) = (component.clone(), linkers.clone());
-    let linked = Linked { component, linkers, grants, fallback: OnceLock::new() };
+    let hosts = grants.unwrap_or_default().iter().filter_map(Granted::host).cloned().collect();
+    let grants = grants.map(|grants| grants.iter().map(Granted::grant).collect());
+    let linked = Linked { component, linkers, grants, hosts, fallback: OnceLock::new() };
     let instance = linked.first()?;
     Ok((Arc::new(linked), instance))
 }
@@ -243,6 +253,7 @@ macro_rules! linked_extension {
             $(pub(crate) $module: Option<PerEngine<kenning_bindings::$module::$pre<State>>>,)+
             pub(crate) self_test: Option<PerEngine<SelfTestedPre<State>>>,
             pub(crate) schema: Option<PerEngine<DescribedPre<State>>>,
+            pub(crate) options_schema: Option<PerEngine<OptionsDescribedPre<State>>>,
             /// As the logic's.
             _loaded: Option<Arc<Loaded>>,
         }
@@ -252,9 +263,9 @@ macro_rules! linked_extension {
             fn link(
                 linkers: &Arc<Linkers>,
                 component: &Component,
-                grants: &[Grant],
+                grants: &[Granted],
             ) -> wasmtime::Result<Self> {
-                let (linked, instance) = link(linkers, component, Some(grants.to_vec()))?;
+                let (linked, instance) = link(linkers, component, Some(grants))?;
                 let has = |hook: Hook| component.get_export_index(None, hook.interface()).is_some();
                 Ok(Self {
                     $($module: has(Hook::$hook)
@@ -262,6 +273,7 @@ macro_rules! linked_extension {
                         .transpose()?,)+
                     self_test: optional(SELF_TEST, &linked, &instance)?,
                     schema: optional(SCHEMA, &linked, &instance)?,
+                    options_schema: optional(OPTIONS_SCHEMA, &linked, &instance)?,
                     instance: PerEngine::new(&linked, &instance)?,
                     _loaded: None,
                 })

@@ -8,7 +8,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 
-use crate::component::inspect::Grant;
+use crate::component::grants::Grant;
 use crate::imports::budget;
 use crate::state::State;
 
@@ -65,9 +65,9 @@ pub(crate) fn made_once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>)
 }
 
 fn logic(engine: &Engine) -> Result<Linker<State>> {
-    // A logic has no name to keep state under.
-    let grants: Vec<Grant> =
-        Grant::ALL.into_iter().filter(|grant| *grant != Grant::State).collect();
+    // A logic has no name to keep state under, and nobody who grants it hosts.
+    let offered = |grant: &Grant| !matches!(grant, Grant::Http | Grant::State);
+    let grants: Vec<Grant> = Grant::ALL.into_iter().filter(offered).collect();
     let mut linker = extension(engine, &grants)?;
     interfaces::storage_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     interfaces::index_write::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
@@ -102,6 +102,7 @@ fn add(linker: &mut Linker<State>, grant: Grant) -> Result<()> {
         Grant::Embedding => {
             interfaces::embedding::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
         }
+        Grant::Http => wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker),
         Grant::State => state::add_to_linker::<_, HasSelf<State>>(linker, |state| state),
         Grant::Index => {
             interfaces::index::add_to_linker::<_, HasSelf<State>>(linker, |state| state)

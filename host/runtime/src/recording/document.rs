@@ -51,6 +51,10 @@ pub struct Recording {
     pub limits: Limits,
     pub(crate) input: Bytes,
     pub(crate) calls: Vec<Call>,
+    /// The answers to its requests over HTTP, in the order of the requests; `None` where there was
+    /// none.
+    #[serde(default)]
+    pub(crate) http: Vec<Option<Bytes>>,
     pub(crate) wall_clock: Readings,
     pub(crate) monotonic_clock: Readings,
     pub(crate) seed: Bytes,
@@ -142,7 +146,8 @@ impl Recording {
     pub(crate) fn bytes(&self) -> usize {
         let answers = self.calls.iter().filter_map(|call| call.answer.as_ref());
         let answers: usize = answers.map(|answer| answer.0.len()).sum();
-        let calls = self.calls.len() * size_of::<Call>();
+        let http: usize = self.http.iter().flatten().map(|answer| answer.0.len()).sum();
+        let calls = self.calls.len() * size_of::<Call>() + http;
         let clocks = self.wall_clock.bytes() + self.monotonic_clock.bytes();
         size_of::<Self>() + self.input.0.len() + answers + calls + clocks
     }

@@ -118,6 +118,11 @@ impl Player {
         self.monotonic_clock.next(&self.recording.monotonic_clock)
     }
 
+    /// The answers to the recorded call's requests over HTTP.
+    pub(crate) fn http(&self) -> Vec<Option<Vec<u8>>> {
+        self.recording.http.iter().map(|one| one.as_ref().map(|one| one.0.clone())).collect()
+    }
+
     /// The seed of the recorded call's random numbers.
     pub(crate) fn seed(&self) -> [u8; 32] {
         <[u8; 32]>::try_from(self.recording.seed.0.as_slice()).unwrap_or_default()

@@ -48,6 +48,7 @@ struct Noting {
 pub(crate) struct Noted {
     recorder: Recorder,
     input: Arc<dyn Input>,
+    http: Vec<Option<Vec<u8>>>,
 }
 
 impl Recorder {
@@ -107,8 +108,16 @@ impl Recorder {
         blot(text)
     }
 
-    pub(crate) fn of(self, input: Arc<dyn Input>) -> Noted {
-        Noted { recorder: self, input }
+    /// All that was noted of a call with this input, and with these answers over HTTP.
+    pub(crate) fn of(mut self, input: Arc<dyn Input>, mut http: Vec<Option<Vec<u8>>>) -> Noted {
+        let mut bytes = self.answers.len();
+        for answer in &mut http {
+            bytes += answer.as_ref().map_or(0, Vec::len);
+            if bytes > BYTES {
+                (*answer, self.is_complete) = (None, false);
+            }
+        }
+        Noted { recorder: self, input, http }
     }
 }
 
@@ -126,6 +135,7 @@ impl Noted {
         Recording {
             input: clean(&self.input.to_bytes()),
             calls: calls.collect(),
+            http: self.http.iter().map(|one| one.as_deref().map(clean)).collect(),
             wall_clock,
             monotonic_clock,
             seed: Bytes(seed.into()),

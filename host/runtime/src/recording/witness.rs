@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 
 use super::player::Player;
 use super::recorder::Recorder;
+use crate::outbound::Source;
 
 /// What sees what a guest sees.
 #[derive(Default)]
@@ -53,6 +54,15 @@ impl Witness {
             Self::Nobody => None,
             Self::Recorder(recorder) => Some(recorder.seed),
             Self::Player(player) => Some(player.seed()),
+        }
+    }
+
+    /// Where answers to requests over HTTP come from, in a call that counts.
+    pub(crate) fn http(&self) -> Source {
+        match self {
+            Self::Nobody => Source::Hosts { is_recorded: false },
+            Self::Recorder(_) => Source::Hosts { is_recorded: true },
+            Self::Player(player) => Source::Recording(player.http()),
         }
     }
 

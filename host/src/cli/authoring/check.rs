@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use kenning_client::sanitize;
+use kenning_runtime::Grant;
 use kenning_runtime::compat::{ComponentKind, Report, check};
 
 use crate::cli::output;
@@ -44,6 +45,7 @@ fn table(report: &Report) -> String {
     let grants: Vec<&str> = inspection.grants_needed.iter().map(|grant| grant.name()).collect();
     let (wasi, others): (Vec<&str>, Vec<&str>) =
         inspection.imports.iter().map(String::as_str).partition(|name| name.starts_with(WASI));
+    let needs_grants = report.kind == ComponentKind::Extension && !grants.is_empty();
     let mut rows = vec![
         ("kind", kind.to_string()),
         ("digest", report.digest.clone()),
@@ -51,6 +53,7 @@ fn table(report: &Report) -> String {
         ("contract", joined(&inspection.wit_versions)),
         ("hooks", joined(&hooks)),
         ("grants needed", joined(&grants)),
+        ("granted by", flag(&inspection.grants_needed)),
         ("exports", joined(&inspection.exports)),
         ("imports", joined(&others)),
         ("WASI imports", joined(&wasi)),
@@ -60,9 +63,27 @@ fn table(report: &Report) -> String {
         ("core instances", inspection.parts.core_instances.to_string()),
     ];
     rows.retain(|(name, _)| *name != "hooks" || report.kind != ComponentKind::Logic);
+    rows.retain(|(name, _)| *name != "granted by" || needs_grants);
     // Names of imports and exports are the component author's.
     let rows = rows.into_iter().map(|(name, value)| (name, sanitize(&value)));
-    format!("{}\n{}", kenning_client::table(rows, None), verdict(report))
+    format!("{}{}\n{}", kenning_client::table(rows, None), advice(report), verdict(report))
+}
+
+/// What an operator adds to an installation.
+fn flag(needed: &[Grant]) -> String {
+    format!("--grant {}", needed.iter().map(|grant| grant.flag()).collect::<Vec<_>>().join(","))
+}
+
+/// How not to need a grant that runtimes of languages ask for.
+fn advice(report: &Report) -> &'static str {
+    match report.inspection.grants_needed.contains(&Grant::Http) {
+        true => {
+            "\nHOST is a host that it sends requests to. A component of JavaScript that sends \
+                 none does not\nneed this grant if it is built with `componentize-js --disable \
+                 http`.\n"
+        }
+        false => "",
+    }
 }
 
 fn joined<T: AsRef<str>>(names: &[T]) -> String {

@@ -20,6 +20,17 @@ struct ExtensionStats {
     /// The hooks that were called.
     #[schema(value_type = Vec<HookCost>)]
     hooks: Vec<kenning_runtime::HookCost>,
+    /// What its state holds now, whichever host wrote it; `null` if it never held anything.
+    #[schema(required)]
+    state: Option<StateUsage>,
+}
+
+/// What an extension keeps. Expired keys count until they are removed.
+#[derive(Serialize, ToSchema)]
+struct StateUsage {
+    keys: u64,
+    /// The bytes of keys and values.
+    bytes: u64,
 }
 
 /// What the calls of one hook cost.
@@ -46,7 +57,8 @@ struct HookCost {
 
 /// What an extension costs
 ///
-/// Its calls on this host since it was started, over all generations, without those of proofs.
+/// Its calls on this host since it was started, over all generations, without those of proofs, and
+/// what its state holds.
 #[utoipa::path(
     get,
     path = "/v1/admin/tenants/{t}/extensions/{name}/stats",
@@ -54,7 +66,7 @@ struct HookCost {
     tag = "admin",
     params(ExtensionInPath),
     responses(
-        (status = 200, description = "The costs of each hook.", body = ExtensionStats),
+        (status = 200, description = "What each hook costs, and its state.", body = ExtensionStats),
         (status = 404, response = NotFound),
     ),
 )]
@@ -66,5 +78,7 @@ pub(in crate::http) async fn costs(
     let tenant = tenant(&tenant_name)?;
     app.swapper.live(&tenant).await?;
     let hooks = app.kb.extension_costs(&tenant, &name)?;
-    Ok(axum::Json(ExtensionStats { hooks }).into_response())
+    let state = app.kb.extension_state(&tenant, &name).await?;
+    let state = state.map(|used| StateUsage { keys: used.keys, bytes: used.bytes });
+    Ok(axum::Json(ExtensionStats { hooks, state }).into_response())
 }

@@ -27,7 +27,7 @@ use crate::registry::{Extension, Owner};
 use crate::swap::{ExtensionTarget, Step, Steps, SwapReport};
 use kenning_core::error::Error;
 use kenning_runtime::OnFailure;
-use kenning_runtime::{Grant, Hook};
+use kenning_runtime::{Granted, Hook};
 
 /// Where an extension goes, and what it may do.
 #[derive(IntoParams)]
@@ -38,11 +38,11 @@ struct PlaceParameters {
     /// position stays, or is 0 for a new extension.
     #[param(nullable = false)]
     order: Option<i32>,
-    /// What it may import beyond `log` and `budget`: `storage`, `embedding`, `index` and `state`,
-    /// separated by commas.
+    /// What it may import beyond `log` and `budget`: `storage`, `embedding`, `index`, `state`, and
+    /// `http:HOST` for requests to that host, such as `http:api.example.com`, separated by commas.
     #[param(
         nullable = false,
-        pattern = r"^(\[\]|((storage|embedding|index|state)(,(storage|embedding|index|state))*)?)$"
+        pattern = r"^(\[\]|((storage|embedding|index|state|http:.+)(,.+)*)?)$"
     )]
     grant: Option<String>,
     /// What a hook's failure does to the call: `close` fails it, `leave-out` goes on without the
@@ -254,23 +254,17 @@ pub(in crate::http) async fn install(
 }
 
 /// The grants that are named, if they are the caller's to give.
-fn granted(text: Option<&str>, admin: &Admin, app: &App) -> Result<Vec<Grant>, Error> {
+fn granted(text: Option<&str>, admin: &Admin, app: &App) -> Result<Vec<Granted>, Error> {
     let grants = grants(text)?;
     admin.check_grants(&grants, app)?;
     Ok(grants)
 }
 
 /// The grants that are named. `[]`, an empty value, or no parameter: none.
-fn grants(text: Option<&str>) -> Result<Vec<Grant>, Error> {
+fn grants(text: Option<&str>) -> Result<Vec<Granted>, Error> {
     let names = text.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
-    let parse = |name: &str| {
-        Grant::ALL.into_iter().find(|grant| grant.name() == name).ok_or_else(|| {
-            let all: Vec<_> = Grant::ALL.iter().map(|grant| grant.name()).collect();
-            let message = format!("there is no grant {name:?}; there are {}", all.join(", "));
-            Error::invalid("/grant", message)
-        })
-    };
-    names.filter(|name| *name != "[]").map(parse).collect()
+    Granted::list(names.filter(|name| *name != "[]"))
+        .map_err(|wrong| Error::invalid("/grant", wrong.to_string()))
 }
 
 /// Settings in a parameter.

@@ -10,7 +10,7 @@ use crate::http::openapi::{Digest, Success};
 use crate::registry::{Event, GenerationRecord, GuestRecord, Pin, Settings};
 use crate::swap::RolledBack;
 use kenning_core::provenance::GenerationRef;
-use kenning_runtime::{Grant, Guest};
+use kenning_runtime::{Granted, Guest};
 
 /// One guest: its generations, what happened to it, and the state of the live generation on this
 /// host.
@@ -91,7 +91,7 @@ pub(super) struct RollbackAnswer {
     /// What an extension is granted now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<Vec<String>>)]
-    grants: Option<Vec<Grant>>,
+    grants: Option<Vec<Granted>>,
     /// Where an extension runs now, and what happens when it fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use kenning_core::error::Error;
-use kenning_runtime::Grant;
+use kenning_runtime::Granted;
 use kenning_storage::TenantId;
 
 use super::access::Needs;
@@ -62,18 +62,19 @@ impl Admin {
     }
 
     /// What this caller may grant: of a tenant, what the operator lets it; `None` for everything.
-    pub(in crate::http) fn may_grant(&self, app: &App) -> Option<Vec<Grant>> {
+    pub(in crate::http) fn may_grant(&self, app: &App) -> Option<Vec<Granted>> {
         let (tenant, _) = self.tenant.as_ref()?;
         let found = app.kb.tenants().get(tenant);
         let allowed = found.map(|tenant| tenant.record.grants.clone()).unwrap_or_default();
-        let all = Grant::ALL.into_iter();
-        Some(all.filter(|grant| allowed.iter().any(|name| name == grant.name())).collect())
+        // A later version may have written names that this one does not know.
+        Some(allowed.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Fails if one of `grants` is not this caller's to give.
-    pub(in crate::http) fn check_grants(&self, grants: &[Grant], app: &App) -> Result<(), Error> {
+    pub(in crate::http) fn check_grants(&self, grants: &[Granted], app: &App) -> Result<(), Error> {
         let Some(allowed) = self.may_grant(app) else { return Ok(()) };
-        let Some(grant) = grants.iter().find(|grant| !allowed.contains(grant)) else {
+        let covered = |grant: &Granted| allowed.iter().any(|one| one.covers(grant));
+        let Some(grant) = grants.iter().find(|grant| !covered(grant)) else {
             return Ok(());
         };
         let names: Vec<&str> = allowed.iter().map(|grant| grant.name()).collect();

@@ -24,7 +24,7 @@ use crate::http::openapi::{
 };
 use crate::http::whole::Whole;
 use crate::swap::{ExtensionState, Proposal, SettingsChange, Steps, SwapReport};
-use kenning_runtime::{Grant, OnFailure};
+use kenning_runtime::{Granted, OnFailure};
 
 /// What to change of an extension; what is left out stays.
 #[derive(Deserialize, ToSchema)]
@@ -36,9 +36,9 @@ pub(in crate::http) struct ExtensionChange {
     #[schema(nullable = false, minimum = -2147483648, maximum = 2147483647)]
     order: Option<i32>,
     /// All that it may import beyond `log` and `budget`.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "granted")]
     #[schema(nullable = false, value_type = Option<Vec<openapi::Grant>>)]
-    grants: Option<Vec<Grant>>,
+    grants: Option<Vec<Granted>>,
     /// What a hook's failure does to the call; `null` for each hook's default.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<openapi::OnFailure>)]
@@ -52,6 +52,13 @@ pub(in crate::http) struct ExtensionChange {
 /// A member that is there, `null` or not.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
     T::deserialize(value).map(Some)
+}
+
+/// The names of grants.
+fn granted<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<Granted>>, D::Error> {
+    let names = Vec::<String>::deserialize(value)?;
+    let granted = Granted::list(names.iter().map(String::as_str));
+    granted.map(Some).map_err(serde::de::Error::custom)
 }
 
 /// A whole number, which JSON may write as `10.0`.
@@ -70,7 +77,7 @@ struct ExtensionStateAnswer {
     /// The live generation, which stays the same.
     generation: u64,
     #[schema(value_type = Vec<openapi::Grant>)]
-    grants: Vec<Grant>,
+    grants: Vec<Granted>,
     order: i32,
     /// `null` leaves it to each hook.
     #[schema(required, value_type = Option<openapi::OnFailure>)]

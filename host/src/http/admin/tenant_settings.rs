@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::http::openapi::{self, TenantName};
 use crate::http::whole::Whole;
 use kenning_core::error::Error;
-use kenning_runtime::Grant;
+use kenning_runtime::Granted;
 
 /// Limits by their names; `null` lifts one.
 pub(super) type Limits = BTreeMap<String, Option<Whole>>;
@@ -38,13 +38,10 @@ pub(super) fn language(code: &str) -> Result<Language, Error> {
 
 /// The names of grants, each once.
 pub(super) fn grants(names: Vec<String>) -> Result<Vec<String>, Error> {
-    let known = Grant::ALL.map(Grant::name);
-    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        let message = format!("there is no grant {unknown:?}; there are {}", known.join(", "));
-        return Err(Error::invalid("/grants", message));
-    }
-    let named = known.iter().filter(|known| names.iter().any(|name| name == *known));
-    Ok(named.map(|name| (*name).to_owned()).collect())
+    let mut grants = Granted::list(names.iter().map(String::as_str))
+        .map_err(|wrong| Error::invalid("/grants", wrong.to_string()))?;
+    grants.sort_unstable();
+    Ok(grants.iter().map(|grant| grant.name().to_owned()).collect())
 }
 
 /// A tenant to create.

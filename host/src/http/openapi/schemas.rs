@@ -81,10 +81,11 @@ schemas! {
         .schema_type(Type::String)
         .enum_values(Some(["close", "leave-out"]));
 
-    /// An import that an extension may be allowed by name.
+    /// An import that an extension may be allowed by name; `http:HOST` for requests to that host,
+    /// such as `http:api.example.com`, `http:api.example.com:8443` or `http:*.example.com`.
     Grant = ObjectBuilder::new()
         .schema_type(Type::String)
-        .enum_values(Some(kenning_runtime::Grant::ALL.map(|grant| grant.name())));
+        .pattern(Some("^(embedding|index|state|storage|http:.+)$"));
 
     /// What a key or token may be used for: reading facts, writing them, or managing the tenant's
     /// extensions.

@@ -6,6 +6,7 @@
 //! is returned of their text is made from what on-read shows.
 
 mod cursor;
+mod extension_options;
 mod options;
 mod order;
 mod relevance;
@@ -88,7 +89,7 @@ impl Pipeline {
         let fingerprint = Fingerprint::new(self.session.tenant(), &query, &options);
         let shown = Shown::before(options.cursor.as_deref(), fingerprint)?;
         self.refuse_facets(&options)?;
-        self.check_extension_options(&options)?;
+        self.check_extension_options(&options).await?;
         let asked_for = query.top_k as usize;
         let query = self.on_query(query).await?;
         self.give_query(&query, options.vector.as_deref())?;
@@ -233,21 +234,6 @@ impl Pipeline {
                 Err(Error::invalid("/facets", message))
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Options for an extension that the tenant does not have would have no effect.
-    fn check_extension_options(&self, options: &Options) -> Result<(), Error> {
-        let has = |name: &str| self.snapshot.extensions.iter().any(|one| one.name() == name);
-        match options.extensions.keys().find(|name| !has(name)) {
-            None => Ok(()),
-            Some(name) => {
-                let pointer = name.replace('~', "~0").replace('/', "~1");
-                Err(Error::invalid(
-                    &format!("/extension_options/{pointer}"),
-                    format!("the tenant has no extension {name:?}"),
-                ))
-            }
         }
     }
 

@@ -8,8 +8,8 @@
 
 use kenning_extension::json::{self, Value, json};
 use kenning_extension::{
-    Draft, Fact, Hit, OnQuery, OnRead, OnStore, Query, Ranked, Refusal, Rerank, SettingsSchema,
-    context, log, settings,
+    Draft, Fact, Hit, OnQuery, OnRead, OnStore, OptionsSchema, Query, Ranked, Refusal, Rerank,
+    SettingsSchema, context, log, settings,
 };
 
 struct Asking;
@@ -93,5 +93,18 @@ impl SettingsSchema for Asking {
     }"#;
 }
 
+impl OptionsSchema for Asking {
+    const SCHEMA: &'static str = r#"{
+        "type": "object",
+        "properties": {
+            "first": { "type": "string" },
+            "a/b": { "items": { "type": "integer" } },
+            "list": { "type": "array", "minItems": 0, "maxItems": 9 }
+        },
+        "additionalProperties": false
+    }"#;
+}
+
 kenning_extension::export!(Asking: OnStore, OnQuery, OnRead, Rerank);
 kenning_extension::export_schema!(Asking);
+kenning_extension::export_options_schema!(Asking);

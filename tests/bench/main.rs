@@ -13,7 +13,7 @@
 //! | [`swaps`] | callers while guests are swapped: what fails, what is mixed, how much slower |
 //! | [`tenants`] | a thousand tenants, each with an extension of its own: memory, time, load |
 //! | [`tracing`] | what traces cost: off, a tenth of the requests, all |
-//! | [`peers`] | `make bench-peers`: redis-py straight to Redis, beside Kenning through HTTP |
+//! | [`callers`] | the load generator of `make bench-peers`, which `peers/run.py` describes |
 //!
 //! # Method
 //!
@@ -33,13 +33,13 @@
 //! with `appendonly yes` and `appendfsync everysec`; the embedded storage syncs each commit.
 
 mod bursts;
+mod callers;
 mod generator;
 mod hooks;
 mod inside;
 mod load;
 mod metrics;
 mod native;
-mod peers;
 mod place;
 mod sandbox;
 mod serving;
@@ -50,10 +50,10 @@ mod tenants;
 mod texts;
 mod tracing;
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use clap::Parser;
 use kenning::telemetry;
 use kenning_runtime::compiler;
 use kenning_tests::report;
@@ -69,13 +69,13 @@ fn main() -> Result<()> {
     match arguments[..] {
         // The host in this process starts this program again to compile the logic.
         [compiler::SUBCOMMAND] => compiler::run_as_child(),
-        ["peers", python] => {
-            println!("{}", report::describe());
-            generating()?.block_on(peers::measure(Path::new(python)))
+        ["callers", ..] => {
+            let arguments = callers::Arguments::parse_from(&arguments);
+            generating()?.block_on(callers::measure(arguments))
         }
         [] => parts(&PARTS),
         ref some if some.iter().all(|part| PARTS.contains(part)) => parts(some),
-        _ => bail!("usage: bench [PART...], with parts of {PARTS:?}; or bench peers PYTHON"),
+        _ => bail!("usage: bench [PART...], with parts of {PARTS:?}; or bench callers --help"),
     }
 }
 

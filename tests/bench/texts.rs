@@ -41,11 +41,6 @@ impl Texts {
         Ok(texts)
     }
 
-    /// All words, one a line.
-    pub(crate) fn words(&self) -> String {
-        self.words.join("\n")
-    }
-
     pub(crate) fn fact(&self, random: &mut Rng) -> String {
         self.draw(random, FACT_WORDS)
     }

@@ -37,7 +37,7 @@ use crate::tasks::keep_journals::keep_journals;
 use crate::tasks::purge_tenants::purge_tenants;
 use crate::tasks::tell_changes::tell_changes;
 use crate::tasks::{heartbeat, indexer};
-use crate::telemetry::{Exporter, Metrics};
+use crate::telemetry::{Exporter, Metrics, TenantSeries};
 use crate::tls::Tls;
 use crate::{http, server, systemd, telemetry};
 use kenning_core::provenance::GenerationRef;
@@ -169,7 +169,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
     stopped: impl FnOnce() -> anyhow::Result<S>,
 ) -> anyhow::Result<()> {
     let Serving { host, listeners, announced, tls } = serving;
-    let kb = Arc::new(knowledge_base(config).await?);
+    let kb = Arc::new(knowledge_base(config, host.clone()).await?);
     let indexer = indexer::start(kb.clone());
     let following = tokio::spawn(follow_registry(kb.registry().clone(), host.clone()));
     let (before_ready, compiles) = (config.limits.compile_before_ready, config.limits.compiles);
@@ -182,7 +182,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let bodies = BodyBudget::new(limits.bodies_bytes);
     let storage = &kb.services().storage;
     let audit = Arc::new(Audit::new(storage.clone(), host.clone(), &limits));
-    let failures = Arc::new(Failures::new(storage.clone(), host.clone(), &limits));
+    let failures = kb.failures().clone();
     let journals = tokio::spawn(keep_journals(audit.clone(), failures.clone()));
     let origins = origin_policy(config);
     let proxies = config.trusted_proxies.clone();
@@ -195,7 +195,7 @@ pub async fn serve_on<S: Future<Output = ()>>(
     let (imports, stopping) = (Imports::default(), CancellationToken::new());
     let mcp = Arc::new(Mcp::new(kb.clone(), &limits));
     let spans = config.otlp.as_ref().map(|_| Queue::new(limits.trace_spans));
-    let observing = observing(config, spans.clone(), limits.metrics_tenants);
+    let observing = observing(config, spans.clone(), kb.tenant_series().cloned());
     let app = App {
         kb: kb.clone(),
         swapper,
@@ -304,10 +304,14 @@ fn allow_open_files(connections: u64) {
     }
 }
 
-fn observing(config: &Config, spans: Option<Queue>, tenants: usize) -> Observing {
+fn observing(
+    config: &Config,
+    spans: Option<Queue>,
+    tenants: Option<Arc<TenantSeries>>,
+) -> Observing {
     let share = config.otlp.as_ref().map_or(0.0, |otlp| otlp.sample);
     let tracer = spans.map_or_else(Tracer::off, |spans| Tracer::new(spans, share));
-    Observing::new(tracer, config.access_log, config.metrics_by_tenant.then_some(tenants))
+    Observing::new(tracer, config.access_log, tenants)
 }
 
 fn origin_policy(config: &Config) -> OriginPolicy {
@@ -341,11 +345,11 @@ fn warn_of_exposure(config: &Config) {
     }
 }
 
-/// Opens storage, embedder and runtime, and loads the logic.
+/// Opens storage, embedder and runtime, and loads the logic, for the host of this name.
 ///
 /// # Errors
 /// When one of them cannot be opened.
-pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
+pub async fn knowledge_base(config: &Config, host: String) -> anyhow::Result<Kb> {
     let Guests { services, loader, runtime } = guests(config).await?;
     let built_in = load_logic(config, &loader).await?;
     tracing::info!(digest = &*built_in.guest.reference.digest, "logic loaded");
@@ -354,7 +358,10 @@ pub async fn knowledge_base(config: &Config) -> anyhow::Result<Kb> {
         Archive::new(services.storage.clone(), limits.storage_operation, limits.component_bytes);
     let records = services.tenants.clone();
     let registry = Arc::new(Registry::new(archive, loader, Arc::new(built_in), records));
-    Ok(Kb::new(runtime, registry, services))
+    let failures = Arc::new(Failures::new(services.storage.clone(), host, limits));
+    let named = limits.metrics_tenants;
+    let series = config.metrics_by_tenant.then(|| Arc::new(TenantSeries::new(named)));
+    Ok(Kb::new(runtime, registry, services, failures, series))
 }
 
 async fn load_logic(config: &Config, loader: &Loader) -> anyhow::Result<Generation> {

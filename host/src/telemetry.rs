@@ -2,6 +2,7 @@
 //! contains the text of a fact or a query, and no metric has a tenant as a label unless the
 //! operator wants it.
 
+mod by_tenant;
 mod families;
 mod log_writer;
 mod otlp;
@@ -15,12 +16,13 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+pub use by_tenant::{ByTenant, TenantSeries};
 use log_writer::LogLines;
 pub use otlp::Exporter;
 pub use process::measure as measure_process;
 
 /// Buckets in seconds: from 10 µs, which a guest call takes, to the limit of a search.
-const SECONDS: &[f64] = &[
+const SECONDS: [f64; 19] = [
     0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
     0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 ];
@@ -70,7 +72,7 @@ pub struct Metrics {
 pub fn start_metrics() -> anyhow::Result<Metrics> {
     let since = SystemTime::now();
     let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .install_recorder()?;
     families::describe();
     process::begin();

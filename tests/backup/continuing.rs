@@ -82,5 +82,12 @@ async fn an_interrupted_backup_goes_on_and_a_later_one_holds_what_changed(
     let (server, _admin) = serve(&target).await?;
     backup(&server, &[&folder("again").display().to_string()]).await?;
     assert_eq!(difference(&now, &copied(&[&folder("again")])?), None);
+    let strange = folder("strange").display().to_string();
+    let since = backup(&server, &[strange.as_str(), "--since", &first, "--json"]).await?;
+    let told = &since.json()["copied_as_a_whole"][0];
+    assert_eq!(told["tenant"], "acme", "{since:?}");
+    let because = told["message"].as_str().unwrap_or_default();
+    let warning = format!("copied as a whole: acme, because {because}");
+    assert!(!because.is_empty() && since.err.contains(&warning), "{since:?}");
     Ok(())
 }

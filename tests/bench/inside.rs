@@ -37,7 +37,7 @@ impl Inside {
         };
         let config = Config { embedder: EmbedderChoice::Hash, ..Config::load(settings, None)? };
         let server = Runtime::new()?;
-        let kb = Arc::new(server.block_on(serve::knowledge_base(&config))?);
+        let kb = Arc::new(server.block_on(serve::knowledge_base(&config, "bench".to_owned()))?);
         server.block_on(async {
             indexer::start(kb.clone());
             let mut warm_up = kb.services().indexes.warm_up();

@@ -212,7 +212,7 @@ pub(crate) async fn how_far_an_extension_was_told_comes_back_as_what_it_means(
         Record::DocumentsEnd { revision: 0, names: Vec::new() },
         Record::End { tenants: vec!["acme".into()] },
     ];
-    let begin = vec![Record::Tenant { name: "acme".into(), whole: true }];
+    let begin = vec![Record::Tenant { name: "acme".into(), whole: true, because: None }];
     let records = [begin, churn(), kept.to_vec(), end.to_vec()].concat();
     restore(storage.clone(), records).await;
 

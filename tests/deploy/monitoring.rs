@@ -163,7 +163,7 @@ async fn every_query_of_the_dashboard_has_data_of_a_real_server() -> Result<()> 
         Ok((!rules.is_empty() && are_evaluated).then_some(rules))
     })
     .await?;
-    assert_eq!(rules.len(), 14);
+    assert_eq!(rules.len(), 15);
     for rule in rules {
         assert_eq!((&rule["health"], &rule["state"]), (&json!("ok"), &json!("inactive")), "{rule}");
     }

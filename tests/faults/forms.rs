@@ -3,7 +3,9 @@
 
 use anyhow::{Context, Result, ensure};
 use kenning_storage::testing::{RedisCluster, RedisSentinels};
-use kenning_tests::{Crowd, Fault, FaultProxy, RedisServer, Server, Setup, TlsRedis, until};
+use kenning_tests::{
+    Crowd, Fault, FaultProxy, RedisCertificates, RedisServer, Server, Setup, TlsRedis, until,
+};
 
 use super::support::{CALLERS, FACTS, fails_with, recovers, short_operations, works};
 
@@ -67,6 +69,45 @@ async fn a_master_behind_sentinels_is_killed_and_comes_back() -> Result<()> {
     let master = world.redis.master();
     ensure!(master.is_some_and(|master| master != 0), "another master: {master:?}");
     world.redis.servers[0].restart();
+    recovers(&mut world.crowd).await
+}
+
+/// The Sentinels, the servers and the callers speak TLS with each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_behind_sentinels_over_tls_is_killed() -> Result<()> {
+    let certificates = RedisCertificates::make();
+    let redis = RedisSentinels::start_over_tls(&certificates.options());
+    let url = redis.url();
+    ensure!(url.starts_with("rediss+sentinel://"), "{url}");
+    let environment = certificates.environment.clone();
+    let mut world = World::start(redis, url, Setup { environment, ..short_operations() }).await?;
+    works(&mut world.crowd).await?;
+    replicated(|| world.redis.servers[0].command(&["INFO", "replication"])).await?;
+    world.redis.servers[0].kill();
+    fails_with(&mut world.crowd, &UNAVAILABLE).await?;
+    recovers(&mut world.crowd).await?;
+    let master = world.redis.master();
+    ensure!(master.is_some_and(|master| master != 0), "another master: {master:?}");
+    Ok(())
+}
+
+/// Over TLS, each node is met at its port for TLS, also where a slot went to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_over_tls_moves_a_slot_and_loses_a_node_for_a_while() -> Result<()> {
+    let certificates = RedisCertificates::make();
+    let cluster = RedisCluster::start_over_tls(&certificates.options());
+    let url = cluster.url();
+    ensure!(url.starts_with("rediss+cluster://"), "{url}");
+    let environment = certificates.environment.clone();
+    let setup = Setup { environment, ..short_operations() };
+    let mut world = World::start(cluster, url, setup).await?;
+    works(&mut world.crowd).await?;
+    world.redis.move_slot("{m0}", || {});
+    recovers(&mut world.crowd).await?;
+    let node = world.redis.owner_of("{m0}");
+    world.redis.nodes[node].kill();
+    world.redis.nodes[node].restart();
+    world.redis.until_agreed();
     recovers(&mut world.crowd).await
 }
 

@@ -1,7 +1,10 @@
 //! A Redis that says nothing: it stands still, the network forgot its flows, or it holds them.
 
+use std::net::TcpListener;
+use std::path::Path;
+
 use anyhow::Result;
-use kenning_tests::{Fault, Setup, all_indexed};
+use kenning_tests::{Fault, Setup, all_indexed, command, run};
 use serde_json::json;
 
 use super::support::{World, short_operations};
@@ -73,4 +76,25 @@ async fn a_write_that_found_no_connection_did_not_happen() -> Result<()> {
         Ok((answer.status == 404).then_some(()))
     })
     .await
+}
+
+/// The commands that open a storage themselves do not wait for ever, either.
+#[tokio::test]
+async fn verify_and_restore_say_that_it_does_not_answer() -> Result<()> {
+    // The system accepts connections, and nobody reads from them.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let place = silent.local_addr()?;
+    let address = format!("redis://{place}");
+    let backup = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/backup-1");
+    let backup = backup.display().to_string();
+    let home = tempfile::tempdir()?;
+    let verify = command(home.path(), &["verify", "--storage", &address])?;
+    let restore = command(home.path(), &["restore", &backup, "--storage", &address])?;
+    let (verify, restore) = tokio::try_join!(run(verify, b""), run(restore, b""))?;
+    for (ran, what) in [(verify, "cannot verify"), (restore, "cannot restore")] {
+        assert!(ran.code.is_some_and(|code| code != 0), "{ran:?}");
+        let said = format!("Redis at {place}/0 did not answer within 5 s");
+        assert!(ran.err.contains(what) && ran.err.contains(&said), "{ran:?}");
+    }
+    Ok(())
 }

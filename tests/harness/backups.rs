@@ -33,7 +33,7 @@ pub fn copied(folders: &[&Path]) -> Result<Copied> {
     for record in Reader::open(&folders)?.0 {
         let record = record?;
         match record {
-            Record::Tenant { name, whole } => {
+            Record::Tenant { name, whole, .. } => {
                 let facts = tenants.entry(name.clone()).or_default();
                 if whole {
                     facts.clear();

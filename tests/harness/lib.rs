@@ -54,7 +54,7 @@ pub use random::Random;
 pub use retrieval::{Collection, Quality, Question};
 pub use server::{Server, Setup, component, data_dir, kenning};
 pub use slow_compiler::SlowCompiler;
-pub use tls_redis::TlsRedis;
+pub use tls_redis::{RedisCertificates, TlsRedis};
 pub use until::{all_indexed, until};
 pub use wire::Wire;
 

@@ -67,6 +67,12 @@ async fn what_one_host_changes_the_others_find_soon() -> Result<()> {
     let query = json!({ "query": "imported", "mode": "text", "top_k": 1000 });
     let found = search(&acme.1, query, Some(revision(&imported)?)).await?;
     assert_eq!(ids(&found)?.len(), 150);
+    let every = "/v1/facts?filter={\"$timestamp\":{\"exists\":true}}";
+    let deleted = acme.0.delete(every).await?;
+    assert_eq!(deleted.json["deleted"], 152, "{}", deleted.text);
+    let found = search(&acme.1, words("imported"), Some(revision(&deleted)?)).await?;
+    assert_eq!(ids(&found)?, [""; 0], "what a filter deleted");
+    assert!(acme.0.delete(every).await?.headers.get(REVISION).is_none(), "nothing was left");
     assert!(
         search(&two.tenant("other"), words("harbour"), None).await?.json["results"]
             .as_array()

@@ -27,6 +27,8 @@ async fn the_collector_gets_what_prometheus_would() -> Result<()> {
     let collector = Collector::start().await?;
     let mut setup = collector.collects_for(Setup::patient());
     setup.environment.push(("KENNING_OTLP_METRICS_SECONDS", "1".into()));
+    setup.environment.push(("OTEL_RESOURCE_ATTRIBUTES", "team=search,service.name=other".into()));
+    setup.environment.push(("OTEL_SERVICE_NAME", "facts".into()));
     let server = Server::start_with(setup).await?;
     server.store(json!({ "text": "topsecret" })).await?;
     server.get("/v1/facts/nothing").await?;
@@ -49,7 +51,9 @@ async fn the_collector_gets_what_prometheus_would() -> Result<()> {
     let memory = named("process_resident_memory_bytes").context("a gauge")?;
     assert!(matches!(memory.data, Some(Data::Gauge(_))), "{memory:?}");
     assert!(named("kenning_build_info").is_some());
-    assert_eq!(collector.resource()["service.version"], env!("CARGO_PKG_VERSION"));
+    let resource = collector.resource();
+    assert_eq!(resource["service.version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&*resource["service.name"], &*resource["team"]), ("facts", "search"));
     assert!(!format!("{metrics:?}").contains("topsecret"));
     Ok(())
 }

@@ -202,10 +202,15 @@ async fn a_query_takes_a_few_round_trips_however_many_facts_there_are() -> Resul
         seed.settled().await?;
         // Redis is told the scripts with their first call.
         listed(&seed, "?query=needle").await?;
-        let monitor = Monitor::begin(&seed.redis).await?;
-        listed(&seed, "?query=needle").await?;
-        let commands = monitor.end(&seed.redis).await?;
-        sent.push(commands.iter().filter(|command| command.is_sent()).count());
+        // What goes on in the background may come between, but not each time.
+        let mut fewest = usize::MAX;
+        for _ in 0..5 {
+            let monitor = Monitor::begin(&seed.redis).await?;
+            listed(&seed, "?query=needle").await?;
+            let commands = monitor.end(&seed.redis).await?;
+            fewest = fewest.min(commands.iter().filter(|command| command.is_sent()).count());
+        }
+        sent.push(fewest);
     }
     assert_eq!(listed(&seed, "?query=needle").await?.len(), 100);
     assert_eq!(sent[0], sent[1], "commands for 10 facts and for 100");

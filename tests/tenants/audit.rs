@@ -8,7 +8,7 @@ use kenning_tests::{
 };
 use serde_json::{Value, json};
 
-use super::support::{ADMIN, assert_unauthorized, create, serve};
+use super::support::{ADMIN, assert_unauthorized, create, key_in, serve};
 
 on_both_backends!(
     every_route_that_changes_something_leaves_a_record,
@@ -88,6 +88,56 @@ async fn a_record_says_who_did_what_and_how_it_ended(backend: &Backend) -> Resul
 }
 
 #[tokio::test]
+async fn a_tenant_reads_what_was_done_to_it_and_nothing_else() -> Result<()> {
+    const OWN: &str = "/v1/admin/tenants/acme/audit";
+    let (server, admin) = serve(&Backend::embedded()?).await?;
+    let tenant = async || {
+        create(&admin, "acme", json!({})).await?;
+        let terms = json!({ "scopes": ["admin"] });
+        key_in(&admin.post("/v1/admin/tenants/acme/rotate-key", terms).await?)
+    };
+    let key = tenant().await?;
+    let acme = server.key(&key);
+    create(&admin, "other", json!({})).await?;
+    admin.patch("/v1/admin/tenants/other", json!({ "limits": { "facts": 5 } })).await?;
+    admin.post("/v1/admin/logic/rollback?tenant=acme", json!({})).await?;
+    acme.delete("/v1/admin/tenants/acme/extensions/none").await?;
+    let of = async |caller: &Caller| {
+        let listed = caller.get(OWN).await?;
+        assert_eq!(listed.status, 200, "{}", listed.text);
+        Ok::<_, anyhow::Error>(listed.json["records"].as_array().context("records")?.clone())
+    };
+    let known = of(&acme).await?;
+    let about: Vec<_> = known.iter().filter_map(|record| record["path"].as_str()).collect();
+    let expected = [
+        "/v1/admin/tenants/acme/extensions/none",
+        "/v1/admin/logic/rollback",
+        "/v1/admin/tenants/acme/rotate-key",
+    ];
+    assert_eq!(about, expected, "{known:?}");
+    assert_eq!(known[0]["who"], "a key of the tenant acme");
+    assert_eq!(known[0]["key_id"].as_str(), key.split('_').nth(1));
+    assert_eq!(known[0]["from"], "127.0.0.1");
+    for act in &known[1..] {
+        let told = [&act["who"], &act["key_id"], &act["from"]];
+        assert_eq!(told, [&json!("the admin key"), &json!(null), &json!(null)], "{act}");
+    }
+    let to_operator = of(&admin).await?;
+    assert_eq!(to_operator.len(), known.len());
+    assert_eq!(to_operator[1]["from"], "127.0.0.1");
+    for path in ["/v1/admin/audit", "/v1/admin/tenants/other/audit"] {
+        acme.get(path).await?.assert_error(403, "forbidden");
+    }
+    acme.get(&format!("{OWN}?limit=0")).await?.assert_invalid("/limit");
+    // What was done to an earlier tenant of this name is not the later one's to read.
+    assert_eq!(admin.delete("/v1/admin/tenants/acme").await?.status, 200);
+    let anew = of(&server.key(&tenant().await?)).await?;
+    let about: Vec<_> = anew.iter().filter_map(|record| record["path"].as_str()).collect();
+    assert_eq!(about, ["/v1/admin/tenants/acme/rotate-key"], "{anew:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_act_that_cannot_be_put_on_record_is_not_done() -> Result<()> {
     let redis = RedisServer::start();
     let proxy = FaultProxy::start(redis.port()).await?;
@@ -122,5 +172,11 @@ async fn the_command_line_shows_what_operators_did() -> Result<()> {
         fields[1..],
         ["anyone on this machine", "", "127.0.0.1", "POST", "/v1/admin/tenants", "", "201"]
     );
+    server.patch("/v1/admin/tenants/acme", json!({ "limits": { "facts": 5 } })).await?;
+    let mut audit = command(home.path(), &["audit", "--of", "acme"])?;
+    audit.env("KENNING_SERVER", server.url());
+    let shown = run(audit, b"").await?;
+    assert_eq!(shown.out.lines().count(), 1, "{shown:?}");
+    assert!(shown.out.contains("\tPATCH\t/v1/admin/tenants/acme\t"), "{shown:?}");
     Ok(())
 }

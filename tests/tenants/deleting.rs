@@ -9,14 +9,19 @@ use kenning_storage::{
     Condition, DocumentName, FactId, Layout, StorageLimits, TenantId, Write, open,
 };
 use kenning_tests::{
-    Backend, RedisServer, Server, Setup, all_indexed, on_both_backends, send, until,
+    Backend, RedisServer, Server, Setup, all_indexed, component, on_both_backends, send, until,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::support::{ADMIN, assert_unauthorized, create, serve, serve_hostile, tenant};
+use super::support::{ADMIN, assert_unauthorized, create, serve, serve_hostile, setup, tenant};
 
-on_both_backends!(a_deleted_tenant_is_gone_at_once, calls_under_way_end, an_import_under_way_ends,);
+on_both_backends!(
+    a_deleted_tenant_is_gone_at_once,
+    calls_under_way_end,
+    an_import_under_way_ends,
+    failures_recordings_and_metrics_go_with_their_tenant,
+);
 
 async fn a_deleted_tenant_is_gone_at_once(backend: &Backend) -> Result<()> {
     let (_server, admin) = serve(backend).await?;
@@ -85,6 +90,45 @@ async fn an_import_under_way_ends(backend: &Backend) -> Result<()> {
     assert!(answer.text.contains("the import stopped after line"), "{}", answer.text);
     let listed = admin.get("/v1/admin/tenants").await?;
     assert_eq!(listed.json, json!({ "tenants": [] }), "nothing was stored under its name");
+    Ok(())
+}
+
+async fn failures_recordings_and_metrics_go_with_their_tenant(backend: &Backend) -> Result<()> {
+    let environment = vec![("KENNING_METRICS_BY_TENANT", "true".into())];
+    let logic = Some(component("hostile")?);
+    let config = Setup::patient().config;
+    let server = Server::start_with(Setup { config, logic, environment, ..setup(backend) }).await?;
+    let admin = server.key(ADMIN);
+    let mut failed = Vec::new();
+    for name in ["acme", "other"] {
+        let tenant = tenant(&admin, name, json!({})).await?;
+        let answer = tenant.post("/v1/search", json!({ "query": "trap" })).await?;
+        answer.assert_error(502, "guest_trapped");
+        failed.push(answer.header("x-request-id").to_owned());
+    }
+    let tenants_of_failures = async || {
+        let listed = admin.get("/v1/admin/requests").await?.json;
+        let requests = listed["requests"].as_array().context("no list")?;
+        let tenant = |request: &Value| Some(request["call"]["tenant"].as_str()?.to_owned());
+        let mut tenants: Vec<_> = requests.iter().filter_map(tenant).collect();
+        tenants.sort();
+        Ok::<_, anyhow::Error>(tenants)
+    };
+    assert_eq!(tenants_of_failures().await?, ["acme", "other"]);
+    let series = |name: &str| format!("kenning_tenant_requests_total{{tenant=\"{name}\"");
+    let metrics = admin.get("/metrics").await?.text;
+    assert!(metrics.contains(&series("acme")) && metrics.contains(&series("other")), "{metrics}");
+
+    assert_eq!(admin.delete("/v1/admin/tenants/acme").await?.status, 200);
+    assert_eq!(tenants_of_failures().await?, ["other"]);
+    for (request, is_known) in failed.iter().zip([false, true]) {
+        for path in ["", "/replay"] {
+            let known = admin.get(&format!("/v1/admin/requests/{request}{path}")).await?;
+            assert_eq!(known.status, if is_known { 200 } else { 404 }, "{}", known.text);
+        }
+    }
+    let metrics = admin.get("/metrics").await?.text;
+    assert!(!metrics.contains("tenant=\"acme\"") && metrics.contains(&series("other")));
     Ok(())
 }
 

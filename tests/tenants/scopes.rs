@@ -15,6 +15,7 @@ fn needed(method: &str, path: &str) -> &'static str {
     match (method, path) {
         (_, "/healthz" | "/livez" | "/readyz" | "/metrics" | "/openapi.json") => "none",
         (_, path) if path.starts_with("/v1/admin/tenants/{t}/extensions") => "admin",
+        ("GET", "/v1/admin/tenants/{t}/audit") => "admin",
         (_, path) if path.starts_with("/v1/admin/") => "operator",
         ("POST", "/v1/search" | "/v1/search/batch") => "read",
         // Of one's own import.

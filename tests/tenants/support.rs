@@ -61,7 +61,13 @@ pub(super) fn assert_exceeded(answer: &Answer, limit: &str, allowed: u64) {
     answer.assert_error(429, "quota_exceeded");
     let details = &answer.json["details"];
     assert_eq!((&details["limit"], &details["allowed"]), (&json!(limit), &json!(allowed)));
-    assert!(details["used"].is_u64(), "{}", answer.text);
+    let used = details["used"].as_u64().expect("how much is used");
+    let message = answer.json["message"].as_str().unwrap_or_default();
+    let said = format!("this tenant's {limit} are limited to {allowed}, and {used} are used");
+    assert!(message.contains(&said), "{message}");
+    let is_of_stored = ["facts", "bytes", "extensions"].contains(&limit);
+    let left = format!("; the {} that are left do not suffice", allowed.saturating_sub(used));
+    assert_eq!(message.contains(&left), is_of_stored && used < allowed, "{message}");
     assert_eq!(answer.json["retryable"], true);
     let after: u64 = answer.header("retry-after").parse().expect("Retry-After in seconds");
     assert!((1..=60).contains(&after), "{after}");

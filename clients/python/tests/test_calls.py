@@ -142,7 +142,11 @@ async def test_counting_and_deleting_by_filter(both: Both) -> None:
         await both.call("store", f"fact {number}", {"even": number % 2 == 0})
     assert await both.call("count") == 6
     assert await both.call("count", {"even": True}) == 3
-    assert (await both.call("delete_matching", {"even": True})).deleted == 3
+    before = both.client.revision or 0
+    deletion = await both.call("delete_matching", {"even": True})
+    assert deletion.deleted == 3
+    assert deletion.revision == both.client.revision > before
+    assert (await both.call("delete_matching", {"even": True})).revision is None
     assert await both.call("count") == 3
     with pytest.raises(KenningError):
         await both.call("delete_matching", {})

@@ -693,6 +693,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/tenants/{t}/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was done to a tenant, newest first
+         * @description The acts that are about this tenant, since it was created; a tenant with the scope `admin` may
+         *     ask for its own. It is not told which admin key an operator used, and from where.
+         */
+        get: operations["listTenantAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/requests": {
         parameters: {
             query?: never;
@@ -960,6 +981,11 @@ export interface components {
             parameters: {
                 [key: string]: string;
             };
+            /**
+             * @description The tenant that it is about, if the path or a parameter names one. Missing in records of
+             *     earlier versions.
+             */
+            tenant: string | null;
         }) & {
             /** @description Names the record, for `before`. */
             id: string;
@@ -3026,7 +3052,7 @@ export interface components {
             /** @description The checks in their order, up to the first that failed. */
             checks: components["schemas"]["SwapCheck"][];
             proof: components["schemas"]["SwapProof"] | null;
-            /** @description What an extension's hooks cost in the proof; left out for a logic, and if there was no proof. */
+            /** @description What an extension's hooks cost in the proof; left out for a logic, and without a proof. */
             costs?: components["schemas"]["SwapCost"][];
             /** @description Whether the candidate answers now. */
             promoted: boolean;
@@ -3663,6 +3689,7 @@ export interface operations {
                     "x-kenning-extensions": components["headers"]["Extensions"];
                     "x-kenning-generation": components["headers"]["Generation"];
                     "x-kenning-left-out": components["headers"]["LeftOut"];
+                    "x-kenning-revision": components["headers"]["Revision"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5737,7 +5764,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The costs of each hook, and its state. */
+            /** @description What each hook costs, and its state. */
             200: {
                 headers: {
                     "x-request-id": components["headers"]["RequestId"];
@@ -5959,6 +5986,46 @@ export interface operations {
             400: components["responses"]["InvalidRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["Timeout"];
+            507: components["responses"]["StorageFull"];
+        };
+    };
+    listTenantAudit: {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The `id` of a record: only older ones. */
+                before?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's name.
+                 * @example acme
+                 */
+                t: components["schemas"]["TenantName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The acts. */
+            200: {
+                headers: {
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Audit"];
+                };
+            };
+            400: components["responses"]["InvalidRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["QuotaExceeded"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
             504: components["responses"]["Timeout"];

@@ -156,7 +156,9 @@ test("facts are counted and deleted by a filter", async () => {
   const drafts = Array.from({ length: 60 }, (_, n) => ({ text: `${n}`, metadata: { n } }));
   await kb.storeBatch(drafts);
   assert.deepEqual(await kb.count({ filter: { n: { lt: 50 } } }), { count: 50 });
+  const before = kb.revision ?? 0;
   assert.deepEqual(await kb.deleteMatching({ n: { lt: 50 } }), { deleted: 50, withheld: 0 });
+  assert.ok((kb.revision ?? 0) > before, "reads wait for the deletions");
   assert.equal((await kb.count()).count, 10);
   const empty = await failure(kb.deleteMatching({}));
   assert.equal(empty.code, "invalid_filter");

@@ -1,7 +1,7 @@
 //! What records say of what is in a backup, up to any of them.
 
 use crate::position::Since;
-use crate::{Begin, Record};
+use crate::{Begin, Record, WholeBecause};
 
 /// What is in a backup, as far as it was read.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +20,8 @@ pub struct Contents {
     pub state: u64,
     /// What is damaged and was left out.
     pub left_out: Vec<String>,
-    /// Tenants that were copied as a whole although something of them was there.
-    pub copied_again: Vec<String>,
+    /// Tenants that were copied as a whole although something of them was there, and why.
+    pub copied_again: Vec<(String, WholeBecause)>,
     /// Whether the last record was [`Record::End`].
     pub is_complete: bool,
     tenant: Option<String>,
@@ -41,9 +41,11 @@ impl Contents {
         self.is_complete = false;
         match record {
             Record::Begin(begin) => self.begin = Some(begin.clone()),
-            Record::Tenant { name, whole } => {
+            Record::Tenant { name, whole, because } => {
                 if *whole && self.since.tenants.remove(name).is_some() {
-                    self.copied_again.push(name.clone());
+                    // A server of an earlier version does not say why.
+                    let because = because.unwrap_or(WholeBecause::ChangesNotKept);
+                    self.copied_again.push((name.clone(), because));
                 }
                 self.tenant = Some(name.clone());
             }

@@ -277,7 +277,7 @@ mod tests {
     }
 
     fn tenant(whole: bool) -> Record {
-        Record::Tenant { name: "acme".into(), whole }
+        Record::Tenant { name: "acme".into(), whole, because: None }
     }
 
     fn end() -> [Record; 3] {

@@ -42,7 +42,7 @@ pub use folder::{Folder, Opened};
 pub use manifest::{Base, Manifest, TORN};
 pub use position::{Position, Since};
 pub use reader::{Reader, Verified, read_file, verify};
-pub use record::{Begin, Blob, Record, VectorRecord};
+pub use record::{Begin, Blob, Record, VectorRecord, WholeBecause};
 
 /// The version of the format that this version writes. It grows when a reader of an earlier one
 /// would lose something.

@@ -24,6 +24,9 @@ pub enum Record {
         /// Whether it begins anew: earlier records of it do not count. Otherwise what follows is
         /// what was changed since.
         whole: bool,
+        /// Why it begins anew, if the reader has something of it already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<WholeBecause>,
     },
     /// A fact as it is.
     Fact {
@@ -96,6 +99,28 @@ pub enum Record {
         /// The tenants that there are: others are no longer there.
         tenants: Vec<String>,
     },
+}
+
+/// Why a tenant is copied as a whole although the reader has something of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WholeBecause {
+    /// The tenant's stream does not reach back to what the reader has.
+    ChangesNotKept,
+    /// What the reader has is of another tenant of this name.
+    OtherHistory,
+}
+
+impl WholeBecause {
+    /// For people, after "because".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ChangesNotKept => "the changes since then are not kept any more",
+            Self::OtherHistory => {
+                "it was deleted or restored since then, or the earlier backup is of another server"
+            }
+        }
+    }
 }
 
 /// What a server says first.

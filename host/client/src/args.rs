@@ -405,6 +405,9 @@ pub struct AuditArgs {
     /// Only acts before the one with this id, from `--json`
     #[arg(long, value_name = "ID")]
     pub before: Option<String>,
+    /// Only acts that are about this tenant. Its own key with the scope admin suffices
+    #[arg(long, value_name = "TENANT")]
+    pub of: Option<String>,
 }
 
 /// The arguments of `kenning stats`.

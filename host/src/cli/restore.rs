@@ -114,7 +114,11 @@ async fn open(
     layout: Layout,
     limits: StorageLimits,
 ) -> anyhow::Result<Arc<dyn Storage>> {
-    kenning_storage::open(url, layout, limits).await.map_err(|error| {
+    let opened = async {
+        kenning_storage::answers(url, layout, &limits.tls).await?;
+        kenning_storage::open(url, layout, limits).await
+    };
+    opened.await.map_err(|error| {
         let what = match error {
             OpenError::InUse(_) => "cannot restore while a server uses the storage; stop it first",
             _ => "cannot restore",

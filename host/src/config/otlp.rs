@@ -1,5 +1,6 @@
 //! `[otlp]`: where traces and metrics are sent, by the OpenTelemetry protocol.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ const HEADERS: &str = "KENNING_OTLP_HEADERS";
 /// ones may be there for other programs.
 const STANDARD_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const STANDARD_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+
+/// What the sender says of itself. There is no setting of ours for it.
+const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
+const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 
 /// How often metrics are sent.
 const METRICS_SECONDS: u64 = 60;
@@ -74,16 +79,19 @@ pub struct Otlp {
     pub sample: f64,
     /// How often metrics are sent; `None` for never.
     pub metrics_every: Option<Duration>,
+    /// What the sender says of itself, `service.name` at least.
+    pub resource: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Otlp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, headers, sample, metrics_every } = self;
+        let Self { endpoint, headers, sample, metrics_every, resource } = self;
         f.debug_struct("Otlp")
             .field("endpoint", &without_password(endpoint.as_str()))
             .field("headers", &headers.keys().map(HeaderName::as_str).collect::<Vec<_>>())
             .field("sample", sample)
             .field("metrics_every", metrics_every)
+            .field("resource", resource)
             .finish()
     }
 }
@@ -95,6 +103,8 @@ struct Variables {
     headers: Option<anyhow::Result<String>>,
     standard_endpoint: Option<String>,
     standard_headers: Option<String>,
+    resource: Option<String>,
+    service_name: Option<String>,
 }
 
 /// The settings; `None` without a collector.
@@ -106,6 +116,8 @@ pub(super) fn otlp(flags: OtlpSettings, file: OtlpSettings) -> anyhow::Result<Op
         headers: secret(HEADERS).map_err(anyhow::Error::from).transpose(),
         standard_endpoint: variable(STANDARD_ENDPOINT),
         standard_headers: variable(STANDARD_HEADERS),
+        resource: variable(RESOURCE),
+        service_name: variable(SERVICE_NAME),
     };
     settled(flags, file, variables)
 }
@@ -146,6 +158,8 @@ fn settled(
             .with_context(|| format!("{headers_name} must be NAME=VALUE, separated by commas"))?,
         sample,
         metrics_every: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        resource: resource(variables.resource.as_deref(), variables.service_name)
+            .with_context(|| format!("{RESOURCE} must be NAME=VALUE, separated by commas"))?,
     }))
 }
 
@@ -160,9 +174,27 @@ fn url(endpoint: &str, name: &str) -> anyhow::Result<Url> {
         .with_context(|| format!("{name} is not an address such as http://127.0.0.1:4318"))
 }
 
+/// The name of the service counts for more than the same among the attributes.
+fn resource(attributes: Option<&str>, name: Option<String>) -> Option<BTreeMap<String, String>> {
+    let mut resource = BTreeMap::from([("service.name".to_owned(), "kenning".to_owned())]);
+    for pair in pairs(attributes.unwrap_or_default()) {
+        let (key, value) = pair.split_once('=')?;
+        let text = |text: &str| String::from_utf8(decoded(text.trim())?).ok();
+        let key = text(key).filter(|key| !key.is_empty())?;
+        resource.insert(key, text(value)?);
+    }
+    resource.extend(name.map(|name| ("service.name".to_owned(), name)));
+    Some(resource)
+}
+
+/// The parts of a list with commas, without those that are empty.
+fn pairs(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|pair| !pair.is_empty())
+}
+
 fn parse_headers(text: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+    for pair in pairs(text) {
         let (name, value) = pair.split_once('=')?;
         let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
         let mut value = HeaderValue::from_bytes(&decoded(value.trim())?).ok()?;
@@ -216,6 +248,7 @@ mod tests {
             headers: None,
             standard_endpoint: Some("http://standard".into()),
             standard_headers: Some("a=standard".into()),
+            ..Variables::default()
         }
     }
 
@@ -248,6 +281,26 @@ mod tests {
         let wrong = Variables { standard_headers: Some("secret".into()), ..standard() };
         let error = of(wrong);
         assert!(error.starts_with("OTEL_EXPORTER_OTLP_HEADERS must be"), "{error}");
+        for wrong in ["team", "=one", "team=%zz", "team=%ff"] {
+            let error = of(Variables { resource: Some(wrong.into()), ..standard() });
+            assert!(error.starts_with("OTEL_RESOURCE_ATTRIBUTES must be"), "{wrong}: {error}");
+        }
+        let secret = Some(Ok("authorization=s3cret\u{7}".to_owned()));
+        let error = of(Variables { headers: secret, ..standard() });
+        assert!(error.starts_with("KENNING_OTLP_HEADERS must be"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn the_sender_is_named_as_the_standard_variables_say() {
+        let of = |attributes: Option<&str>, name: Option<&str>| {
+            let resource = resource(attributes, name.map(str::to_owned)).unwrap();
+            resource.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(of(None, None), ["service.name=kenning"]);
+        let attributes = Some("team=a%2Cb, service.name=kb,");
+        assert_eq!(of(attributes, None), ["service.name=kb", "team=a,b"]);
+        assert_eq!(of(attributes, Some("facts")), ["service.name=facts", "team=a,b"]);
     }
 
     #[test]

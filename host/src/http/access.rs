@@ -29,7 +29,7 @@ const READ: Needs = Needs::Scope(Scope::Read);
 const WRITE: Needs = Needs::Scope(Scope::Write);
 
 /// Each route, by its method and its path in `/openapi.json`.
-const TABLE: [(&str, &str, Needs); 58] = [
+const TABLE: [(&str, &str, Needs); 59] = [
     ("GET", "/healthz", Nothing),
     ("GET", "/livez", Nothing),
     ("GET", "/readyz", Nothing),
@@ -76,6 +76,7 @@ const TABLE: [(&str, &str, Needs); 58] = [
     ("GET", "/v1/admin/tenants/{t}/extensions/{name}/dead-letters", Admin),
     ("DELETE", "/v1/admin/tenants/{t}/extensions/{name}/dead-letters", Admin),
     ("POST", "/v1/admin/tenants/{t}/extensions/{name}/dead-letters/replay", Admin),
+    ("GET", "/v1/admin/tenants/{t}/audit", Admin),
     ("GET", "/v1/admin/logic", Operator),
     ("POST", "/v1/admin/logic", Operator),
     ("POST", "/v1/admin/logic/rollback", Operator),
@@ -137,9 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_manages_nothing_but_its_own_extensions() {
+    fn a_tenant_manages_nothing_but_its_own_extensions_and_reads_what_was_done() {
         for (method, path, needs) in TABLE {
-            let is_own = path.starts_with("/v1/admin/tenants/{t}/extensions");
+            let is_own = path.starts_with("/v1/admin/tenants/{t}/extensions")
+                || (method, path) == ("GET", "/v1/admin/tenants/{t}/audit");
             match needs {
                 Admin => assert!(is_own, "{method} {path}"),
                 Operator => assert!(path.starts_with("/v1/admin/") && !is_own, "{method} {path}"),

@@ -12,7 +12,7 @@ use crate::journal::{Audit, Failures};
 use crate::kb::Kb;
 use crate::proxies::TrustedProxies;
 use crate::swap::Swapper;
-use crate::telemetry::measure_process;
+use crate::telemetry::{ByTenant, measure_process};
 use crate::tls::Tls;
 use kenning_core::limits::Limits;
 
@@ -60,11 +60,17 @@ impl App {
     /// What `/metrics` says now.
     pub fn render_metrics(&self) -> String {
         self.kb.measure();
+        let mut by_tenant = ByTenant::default();
+        if let Some(series) = self.kb.tenant_series() {
+            series.write(&mut by_tenant);
+        }
         if self.metrics_by_extension {
-            self.kb.measure_extensions();
+            self.kb.measure_extensions(&mut by_tenant);
         }
         measure_process();
         metrics::gauge!("kenning_bodies_bytes").set(self.bodies.reserved() as f64);
-        self.metrics.render()
+        let mut text = self.metrics.render();
+        by_tenant.append_to(&mut text);
+        text
     }
 }

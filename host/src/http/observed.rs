@@ -1,30 +1,27 @@
 //! What is noted of requests beside their answers: traces, the log of requests, figures by tenant.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use http::{Extensions, HeaderMap, Method};
 use kenning_storage::TenantId;
 use kenning_trace::{TraceContext, TraceParent, Tracer, trace_state};
 
+use crate::telemetry::TenantSeries;
+
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
-
-/// The series of tenants beyond the limit. No tenant can have this name.
-const OTHER_TENANTS: &str = "_other";
 
 /// Which of it is wanted.
 pub struct Observing {
     pub(super) tracer: Tracer,
     pub(super) access_log: bool,
-    pub(super) tenants: Option<TenantLabels>,
+    pub(super) tenants: Option<Arc<TenantSeries>>,
 }
 
 impl Observing {
-    /// Traces by `tracer`; logs requests, if `access_log`; and with `tenants` names so many in
-    /// metrics, and all in spans.
-    pub fn new(tracer: Tracer, access_log: bool, tenants: Option<usize>) -> Self {
-        let tenants = tenants.map(|most| TenantLabels { named: Mutex::default(), most });
+    /// Traces by `tracer`; logs requests, if `access_log`; and with `tenants` counts the requests
+    /// of each there, and names them in spans.
+    pub fn new(tracer: Tracer, access_log: bool, tenants: Option<Arc<TenantSeries>>) -> Self {
         Self { tracer, access_log, tenants }
     }
 
@@ -51,26 +48,6 @@ fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok(),
         _ => None,
-    }
-}
-
-/// The tenants that metrics name: the first so many, so that their series are bounded.
-pub(super) struct TenantLabels {
-    named: Mutex<HashSet<String>>,
-    most: usize,
-}
-
-impl TenantLabels {
-    /// The label of a tenant's series.
-    pub(super) fn label(&self, tenant: &str) -> String {
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        if !named.contains(tenant) {
-            if named.len() >= self.most {
-                return OTHER_TENANTS.to_owned();
-            }
-            named.insert(tenant.to_owned());
-        }
-        tenant.to_owned()
     }
 }
 
@@ -146,13 +123,5 @@ mod tests {
         assert!(trace(&[(TRACEPARENT, PARENT), (TRACEPARENT, PARENT)]).is_none());
         assert!(trace(&[(TRACESTATE, "a=1")]).is_none());
         assert!(trace(&[]).is_none());
-    }
-
-    #[test]
-    fn tenants_beyond_the_limit_share_a_series() {
-        let labels = TenantLabels { named: Mutex::default(), most: 2 };
-        let of: Vec<_> = ["a", "b", "c", "a", "d"].map(|tenant| labels.label(tenant)).into();
-        assert_eq!(of, ["a", "b", "_other", "a", "_other"]);
-        assert!(TenantId::parse(OTHER_TENANTS).is_err());
     }
 }

@@ -86,13 +86,18 @@ pub(super) async fn observe(
         app.failures.add(&failed);
     }
     let tenant = asker.as_ref().and_then(Asker::tenant);
-    let labels = app.observing.tenants.as_ref();
+    let series = app.observing.tenants.as_deref();
     if let Some(server) = server {
         let code = failed.map_or("error", |error| error.code.as_str());
-        server.answered(status, code, tenant.filter(|_| labels.is_some()));
+        server.answered(status, code, tenant.filter(|_| series.is_some()));
     }
-    let label = labels.zip(tenant).map(|(labels, tenant)| labels.label(tenant));
-    count(method, &route, status, elapsed, label);
+    count(method, &route, status, elapsed);
+    if let Some((series, tenant)) = series.zip(tenant)
+        // A tenant that was known and is not any more was deleted meanwhile.
+        && status != 401
+    {
+        series.count(tenant, status, elapsed);
+    }
     if let Some(mut line) = line {
         line.status = Some(status);
         response = response.map(|body| access_log::sent(body, line));
@@ -146,23 +151,9 @@ impl Drop for Server {
     }
 }
 
-/// Counts an answer; with `tenant`, its tenant's, too.
-fn count(
-    method: &'static str,
-    route: &Arc<str>,
-    status: u16,
-    took: Duration,
-    tenant: Option<String>,
-) {
+/// Counts an answer.
+fn count(method: &'static str, route: &Arc<str>, status: u16, took: Duration) {
     let (route, status) = (route.to_string(), status.to_string());
-    if let Some(tenant) = tenant {
-        metrics::histogram!("kenning_tenant_seconds", "tenant" => tenant.clone())
-            .record(took.as_secs_f64());
-        metrics::counter!(
-            "kenning_tenant_requests_total", "tenant" => tenant, "status" => status.clone()
-        )
-        .increment(1);
-    }
     metrics::histogram!("kenning_http_seconds", "method" => method, "route" => route.clone())
         .record(took.as_secs_f64());
     metrics::counter!(

@@ -98,6 +98,7 @@ fn admin_routes(app: Arc<App>) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(backup::backup))
         .routes(routes!(tenant_import::import))
         .routes(routes!(audit::list))
+        .routes(routes!(audit::list_of_tenant))
         .routes(routes!(failures::list))
         .routes(routes!(failures::get))
         .routes(routes!(replay::get, replay::drop))

@@ -49,6 +49,11 @@ pub struct Act {
     pub path: String,
     /// The query parameters that the routes know.
     pub parameters: BTreeMap<String, String>,
+    /// The tenant that it is about, if the path or a parameter names one. Missing in records of
+    /// earlier versions.
+    #[serde(default)]
+    #[schema(required)]
+    pub tenant: Option<String>,
 }
 
 /// Who does an act.
@@ -134,16 +139,19 @@ impl Audit {
         }
     }
 
-    /// The newest acts first, at most `most`, from the one that follows `before`.
+    /// The newest acts of those that are `wanted` first, at most `most`, from the one that follows
+    /// `before`.
     ///
     /// # Errors
     /// When storage fails.
     pub async fn list(
         &self,
+        wanted: impl Fn(&AuditRecord) -> bool,
         most: usize,
         before: Option<&str>,
     ) -> Result<Vec<AuditRecord>, StorageError> {
-        let all = self.chunks.all().await?;
+        let mut all = self.chunks.all().await?;
+        all.retain(wanted);
         let first = match before {
             None => 0,
             Some(id) => {
@@ -159,6 +167,24 @@ impl Audit {
     /// When storage fails.
     pub async fn prune(&self) -> Result<(), StorageError> {
         self.chunks.prune().await
+    }
+}
+
+impl AuditRecord {
+    /// Whether it is about this tenant, which is there since `since`: an earlier one may have had
+    /// its name.
+    pub fn is_about(&self, tenant: &str, since: &str) -> bool {
+        self.act.tenant.as_deref() == Some(tenant) && self.time.as_str() >= since
+    }
+
+    /// As the tenant may know it: an operator is not told apart from others, nor where it is.
+    #[must_use]
+    pub fn for_tenant(mut self, tenant: &str) -> Self {
+        let actor = &mut self.act.actor;
+        if !actor.who.ends_with(&format!("of the tenant {tenant}")) {
+            (actor.key_id, actor.from, actor.forwarded_for) = (None, None, None);
+        }
+        self
     }
 }
 

@@ -23,6 +23,9 @@ const READ_BYTES: usize = 8 * BYTES;
 /// Documents that are read at the same time.
 const READS: usize = 4;
 
+/// How often the records of one document are read again, because their host wrote meanwhile.
+const ATTEMPTS: usize = 20;
+
 /// A record, which says when it was made.
 pub(super) trait Timed: Clone + Serialize + DeserializeOwned + Send + Sync {
     /// RFC 3339 in UTC with milliseconds.
@@ -126,6 +129,37 @@ impl<R: Timed> Chunks<R> {
             *open = Some(chunk);
         }
         Ok(())
+    }
+
+    /// Drops the records of all hosts that are not to be kept.
+    pub(super) async fn retain(
+        &self,
+        keep: impl Fn(&R) -> bool + Send + Sync,
+    ) -> Result<(), StorageError> {
+        // What is appended to is read from storage, too; the next record begins another document.
+        let mut open = self.open.lock().await;
+        *open = None;
+        let listed = self.storage.list_documents(&format!("{}/", self.kind), self.until()).await?;
+        for (name, _) in listed {
+            self.retain_in(&name, &keep).await?;
+        }
+        Ok(())
+    }
+
+    async fn retain_in(
+        &self,
+        name: &DocumentName,
+        keep: impl Fn(&R) -> bool + Send + Sync,
+    ) -> Result<(), StorageError> {
+        for _ in 0..ATTEMPTS {
+            let Some(mut chunk) = self.read(name).await? else { return Ok(()) };
+            let before = chunk.records.len();
+            chunk.records.retain(&keep);
+            if chunk.records.len() == before || self.write(&mut chunk).await? {
+                return Ok(());
+            }
+        }
+        Err(StorageError::Timeout { outcome_unknown: false })
     }
 
     /// All records that are not too old, newest first.

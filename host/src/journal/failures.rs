@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kenning_storage::{Storage, StorageError};
+use kenning_storage::{Storage, StorageError, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -76,14 +76,18 @@ pub struct Failures {
     chunks: Chunks<FailureRecord>,
     host: String,
     recent: Mutex<Recent>,
+    /// Held while failures are written, or deleted.
+    writing: tokio::sync::Mutex<()>,
 }
 
-/// The last failures of this host, oldest first.
+/// The last failures of this host with their numbers, oldest first.
 #[derive(Default)]
 struct Recent {
-    kept: VecDeque<FailureRecord>,
-    /// How many of the last ones are not in storage yet.
-    unwritten: usize,
+    kept: VecDeque<(u64, FailureRecord)>,
+    /// The number of the next one.
+    next: u64,
+    /// Those from this number on are not in storage yet.
+    unwritten: u64,
 }
 
 impl Failures {
@@ -92,7 +96,7 @@ impl Failures {
         let bounds = Bounds { records: RECORDS, of_each_host: true, age: AGE };
         let operation = limits.storage_operation;
         let chunks = Chunks::new(storage, "failures", host.clone(), bounds, operation);
-        Self { chunks, host, recent: Mutex::default() }
+        Self { chunks, host, recent: Mutex::default(), writing: tokio::sync::Mutex::default() }
     }
 
     /// Keeps a failure, unless the caller is to blame. Does not wait.
@@ -105,8 +109,9 @@ impl Failures {
         if recent.kept.len() == RECORDS {
             recent.kept.pop_front();
         }
-        recent.kept.push_back(record);
-        recent.unwritten = (recent.unwritten + 1).min(RECORDS);
+        let number = recent.next;
+        recent.kept.push_back((number, record));
+        recent.next += 1;
     }
 
     /// What is known of a request on any host; of several with this id, the newest.
@@ -115,7 +120,7 @@ impl Failures {
     /// When it is not this host's and storage fails.
     pub async fn find(&self, id: &str) -> Result<Option<FailureRecord>, StorageError> {
         let is_it = |record: &&FailureRecord| record.request_id == id;
-        if let Some(found) = self.lock().kept.iter().rev().find(is_it) {
+        if let Some(found) = self.lock().kept.iter().rev().map(|(_, record)| record).find(is_it) {
             return Ok(Some(found.clone()));
         }
         Ok(self.chunks.all().await?.iter().find(is_it).cloned())
@@ -126,7 +131,7 @@ impl Failures {
     pub async fn list(&self, most: usize) -> Vec<FailureRecord> {
         let mut records = self.chunks.all().await.unwrap_or_default();
         let known: HashSet<(String, String)> = records.iter().map(FailureRecord::name).collect();
-        let recent = self.lock().kept.iter().cloned().collect::<Vec<_>>();
+        let recent = self.lock().kept.iter().map(|(_, one)| one.clone()).collect::<Vec<_>>();
         records.extend(recent.into_iter().filter(|record| !known.contains(&record.name())));
         records.sort_by(|one, other| other.time.cmp(&one.time));
         records.truncate(most);
@@ -138,17 +143,33 @@ impl Failures {
     /// # Errors
     /// When storage fails.
     pub async fn flush(&self) -> Result<(), StorageError> {
-        let (records, count) = {
+        let _writing = self.writing.lock().await;
+        let (records, next) = {
             let recent = self.lock();
-            let first = recent.kept.len() - recent.unwritten.min(recent.kept.len());
-            (recent.kept.range(first..).cloned().collect::<Vec<_>>(), recent.unwritten)
+            let unwritten = recent.kept.iter().filter(|(number, _)| *number >= recent.unwritten);
+            (unwritten.map(|(_, record)| record.clone()).collect::<Vec<_>>(), recent.next)
         };
-        if count > 0 {
+        if !records.is_empty() {
             self.chunks.append(records).await?;
-            let mut recent = self.lock();
-            recent.unwritten = recent.unwritten.saturating_sub(count);
         }
+        self.lock().unwritten = next;
         Ok(())
+    }
+
+    /// Drops what this host remembers of a tenant's failures. Does not wait.
+    pub fn forget_here(&self, tenant: &TenantId) {
+        self.lock().kept.retain(|(_, record)| record.tenant() != Some(tenant.as_str()));
+    }
+
+    /// Deletes what is known of a tenant's failures here and in storage, of all hosts.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn forget_tenant(&self, tenant: &TenantId) -> Result<(), StorageError> {
+        // What is written now was taken before.
+        let _writing = self.writing.lock().await;
+        self.forget_here(tenant);
+        self.chunks.retain(|record| record.tenant() != Some(tenant.as_str())).await
     }
 
     /// Deletes what is beyond the bounds.
@@ -165,6 +186,11 @@ impl Failures {
 }
 
 impl FailureRecord {
+    /// Whose call it was, if guests were to be called.
+    fn tenant(&self) -> Option<&str> {
+        self.call.as_ref()?.get("tenant")?.as_str()
+    }
+
     /// Tells it from others: a caller may give several requests one id.
     fn name(&self) -> (String, String) {
         (self.request_id.clone(), self.time.clone())
@@ -270,6 +296,36 @@ mod tests {
         assert_eq!(ids(other.list(10).await), ["b", "a"]);
         assert_eq!(ids(one.list(10).await), ["a"], "the other's is not in storage yet");
         assert_eq!(ids(other.list(1).await), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn a_tenants_failures_go_on_every_host_and_the_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = failures(&folder).await;
+        let of = |tenant: &str| {
+            let call = json!({ "tenant": tenant });
+            Error::new(Code::GuestTrapped, "the logic trapped").with_trace(call)
+        };
+        add(&one, "a", &of("acme"));
+        add(&one, "b", &of("other"));
+        add(&other, "c", &of("acme"));
+        one.flush().await.unwrap();
+        other.flush().await.unwrap();
+        add(&one, "d", &of("acme"));
+        let acme = TenantId::parse("acme").unwrap();
+        one.forget_tenant(&acme).await.unwrap();
+        other.forget_here(&acme);
+        add(&other, "e", &of("other"));
+        for failures in [&one, &other] {
+            failures.flush().await.unwrap();
+            for (id, is_known) in
+                [("a", false), ("b", true), ("c", false), ("d", false), ("e", true)]
+            {
+                // The other's last one is in storage after both were written.
+                other.flush().await.unwrap();
+                assert_eq!(failures.find(id).await.unwrap().is_some(), is_known, "{id}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -58,7 +58,9 @@ use futures::future::BoxFuture;
 use kenning_index::FactIndex;
 use kenning_storage::{Backend, Revision};
 
+use crate::journal::Failures;
 use crate::registry::{Registry, Snapshot};
+use crate::telemetry::TenantSeries;
 use kenning_core::error::Error;
 use kenning_core::provenance::ServedBy;
 use kenning_runtime::wit::{self, Draft, Fact, FactPage, Mode};
@@ -89,19 +91,28 @@ pub struct Kb {
     registry: Arc<Registry>,
     services: Arc<Services>,
     recorder: RequestRecorder,
+    failures: Arc<Failures>,
+    tenant_series: Option<Arc<TenantSeries>>,
     /// The name of the storage in messages to users.
     storage_name: &'static str,
 }
 
 impl Kb {
-    /// A knowledge base that runs the registry's guests on `runtime`.
-    pub fn new(runtime: Runtime, registry: Arc<Registry>, services: Arc<Services>) -> Self {
+    /// A knowledge base that runs the registry's guests on `runtime`. What a deleted tenant left in
+    /// `failures` and in the metrics is dropped with it.
+    pub fn new(
+        runtime: Runtime,
+        registry: Arc<Registry>,
+        services: Arc<Services>,
+        failures: Arc<Failures>,
+        tenant_series: Option<Arc<TenantSeries>>,
+    ) -> Self {
         let storage_name = match services.storage.describe().backend {
             Backend::Redis => "Redis",
             Backend::Embedded => "Storage",
         };
         let recorder = RequestRecorder::new(services.limits.proof_requests > 0);
-        Self { runtime, registry, services, recorder, storage_name }
+        Self { runtime, registry, services, recorder, failures, tenant_series, storage_name }
     }
 
     /// Storage, embedder, indexes, tenants and limits.
@@ -117,6 +128,16 @@ impl Kb {
     /// Recent requests, for the proof of a candidate.
     pub fn recorder(&self) -> &RequestRecorder {
         &self.recorder
+    }
+
+    /// What is known of failed requests.
+    pub fn failures(&self) -> &Arc<Failures> {
+        &self.failures
+    }
+
+    /// The metrics of each tenant's requests, where they are wanted.
+    pub fn tenant_series(&self) -> Option<&Arc<TenantSeries>> {
+        self.tenant_series.as_ref()
     }
 
     /// The name of the storage in messages to users.

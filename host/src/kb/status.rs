@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use super::{Caller, Kb};
 use crate::registry::{ExtensionRecords, GuestRecord, Owner, Preparation, THE_LOGIC, TenantGuests};
+use crate::telemetry::ByTenant;
 
 /// Ids on one page of storage, and pending facts that are counted at most.
 const PAGE: usize = 1_000;
@@ -109,13 +110,15 @@ impl Kb {
         metrics::gauge!("kenning_index_lag_changes").set(lag as f64);
     }
 
-    /// Sets the metrics of each extension that is loaded, which name its tenant.
-    pub fn measure_extensions(&self) {
+    /// Adds the metrics of each extension that is loaded, which name its tenant.
+    pub fn measure_extensions(&self, by_tenant: &mut ByTenant) {
         for (tenant, _) in self.registry.registries() {
             let Some(guests) = self.registry.loaded(&tenant) else { continue };
             for extension in guests.extensions.iter() {
                 let Some(stats) = &extension.guest.stats else { continue };
-                stats.costs().iter().for_each(|cost| measure(&tenant, extension.name(), cost));
+                for cost in stats.costs() {
+                    measure(tenant.as_str(), extension.name(), &cost, by_tenant);
+                }
             }
         }
     }
@@ -398,21 +401,17 @@ impl Kb {
     }
 }
 
-fn measure(tenant: &TenantId, extension: &str, cost: &HookCost) {
-    let labels = [
-        ("tenant", tenant.to_string()),
-        ("extension", extension.to_owned()),
-        ("hook", cost.hook.to_owned()),
-    ];
-    metrics::counter!("kenning_extension_calls_total", &labels).absolute(cost.calls);
-    metrics::counter!("kenning_extension_fuel_total", &labels).absolute(cost.fuel);
-    metrics::counter!("kenning_extension_given_bytes_total", &labels).absolute(cost.bytes);
-    metrics::gauge!("kenning_extension_p50_seconds", &labels).set(cost.p50_ms / 1e3);
-    metrics::gauge!("kenning_extension_p99_seconds", &labels).set(cost.p99_ms / 1e3);
+fn measure(tenant: &str, extension: &str, cost: &HookCost, by_tenant: &mut ByTenant) {
+    let labels = [("tenant", tenant), ("extension", extension), ("hook", cost.hook)];
+    by_tenant.counter("kenning_extension_calls_total", &labels, cost.calls);
+    by_tenant.counter("kenning_extension_fuel_total", &labels, cost.fuel);
+    by_tenant.counter("kenning_extension_given_bytes_total", &labels, cost.bytes);
+    by_tenant.gauge("kenning_extension_p50_seconds", &labels, cost.p50_ms / 1e3);
+    by_tenant.gauge("kenning_extension_p99_seconds", &labels, cost.p99_ms / 1e3);
     for (kind, count) in &cost.errors {
-        let [tenant, extension, hook] = labels.clone();
-        let labels = [tenant, extension, hook, ("kind", (*kind).to_owned())];
-        metrics::counter!("kenning_extension_errors_total", &labels).absolute(*count);
+        let [tenant, extension, hook] = labels;
+        let labels = [tenant, extension, hook, ("kind", *kind)];
+        by_tenant.counter("kenning_extension_errors_total", &labels, *count);
     }
 }
 

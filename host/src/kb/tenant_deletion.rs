@@ -67,6 +67,7 @@ impl Kb {
         let _ = timeout(services.limits.storage_operation, services.indexes.flush()).await;
         self.forget_tenant(tenant);
         while services.storage.delete_tenant(tenant, self.until()).await.map_err(storage_error)? {}
+        self.failures.forget_tenant(tenant).await.map_err(storage_error)?;
         for folder in FOLDERS {
             self.delete_documents(&format!("{folder}/{tenant}")).await?;
         }
@@ -87,11 +88,15 @@ impl Kb {
         Ok(())
     }
 
-    /// Drops a tenant's index, recorded requests and guests from memory.
+    /// Drops a tenant's index, recorded requests, failures, metrics and guests from memory.
     fn forget_tenant(&self, tenant: &TenantId) {
         self.services.indexes.forget(tenant);
         self.recorder.forget(tenant);
         self.services.recordings.forget_tenant(tenant.as_str());
+        self.failures.forget_here(tenant);
+        if let Some(series) = &self.tenant_series {
+            series.forget(tenant.as_str());
+        }
         self.registry.forget(tenant);
     }
 

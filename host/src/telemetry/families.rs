@@ -126,6 +126,11 @@ pub(super) fn describe() {
     }
 }
 
+/// What a family says.
+pub(super) fn help(name: &str) -> Option<&'static str> {
+    FAMILIES.iter().find(|(known, _, _)| *known == name).map(|(_, _, help)| *help)
+}
+
 fn unit(name: &str) -> Option<Unit> {
     match name.rsplit('_').next() {
         Some("seconds") => Some(Unit::Seconds),
@@ -162,10 +167,12 @@ mod tests {
         let mut used = BTreeSet::new();
         for text in files.iter().map(|path| fs::read_to_string(path).unwrap()) {
             for kind in ["counter", "gauge", "histogram"] {
-                for call in text.split(&format!("metrics::{kind}!(")).skip(1) {
-                    let name =
-                        call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
-                    used.extend(name.map(|name| (name.to_owned(), kind)));
+                for call in [format!("metrics::{kind}!("), format!("by_tenant.{kind}(")] {
+                    for call in text.split(&call).skip(1) {
+                        let name = call.trim_start().strip_prefix('"');
+                        let name = name.and_then(|rest| rest.split('"').next());
+                        used.extend(name.map(|name| (name.to_owned(), kind)));
+                    }
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
-use kenning_backup::{Blob, Position, Record, Since, VectorRecord};
+use kenning_backup::{Blob, Position, Record, Since, VectorRecord, WholeBecause};
 use tokio::sync::mpsc::Sender;
 
 use crate::{Hash, Revision, SpaceName, StorageError, TOLD_BY, TenantId};
@@ -84,8 +84,8 @@ pub(crate) struct State {
 /// What is to be sent of a tenant.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// All of it.
-    Whole,
+    /// All of it; and why, if the reader has something of it.
+    Whole(Option<WholeBecause>),
     /// What was changed after a revision, and the listing from a cursor on, if it was not complete.
     Rest(u64, Option<String>),
 }
@@ -93,7 +93,7 @@ pub(crate) enum Extent {
 impl State {
     /// What a reader with `known` needs.
     pub(crate) fn extent(&self, known: Option<&Position>) -> Extent {
-        let Some(known) = known else { return Extent::Whole };
+        let Some(known) = known else { return Extent::Whole(None) };
         let now = &self.position;
         let is_same_change = !known.change.is_empty() && known.change == self.change_of_reader;
         let had_no_facts = (known.revision, known.facts) == (0, 0);
@@ -101,9 +101,12 @@ impl State {
         let is_unchanged = (now.revision, now.facts, now.bytes, &now.newest)
             == (known.revision, known.facts, known.bytes, &known.newest);
         let is_known = is_same_change || is_unchanged || had_no_facts;
-        match now.revision >= known.revision && is_known {
-            true => Extent::Rest(known.revision, known.cursor.clone()),
-            false => Extent::Whole,
+        // Of a stream that was cut, or begun anew, the reader's change is not kept.
+        let may_be_kept_no_more = self.change_of_reader.is_empty() || known.change.is_empty();
+        match now.revision >= known.revision {
+            true if is_known => Extent::Rest(known.revision, known.cursor.clone()),
+            true if may_be_kept_no_more => Extent::Whole(Some(WholeBecause::ChangesNotKept)),
+            _ => Extent::Whole(Some(WholeBecause::OtherHistory)),
         }
     }
 }
@@ -160,13 +163,15 @@ mod tests {
     fn only_a_reader_of_the_same_history_is_sent_the_rest() {
         let rest = |revision| Extent::Rest(revision, None);
         let of = |state: State, known| state.extent(Some(&known));
-        assert_eq!(state(5, "n", "").extent(None), Extent::Whole);
+        let not_kept = || Extent::Whole(Some(WholeBecause::ChangesNotKept));
+        let other = || Extent::Whole(Some(WholeBecause::OtherHistory));
+        assert_eq!(state(5, "n", "").extent(None), Extent::Whole(None));
         assert_eq!(of(state(5, "n", "by-at"), known(3, "m", "by-at")), rest(3));
-        assert_eq!(of(state(5, "n", ""), known(3, "m", "by-at")), Extent::Whole, "dropped");
-        assert_eq!(of(state(5, "n", "other"), known(3, "m", "by-at")), Extent::Whole, "new tenant");
+        assert_eq!(of(state(5, "n", ""), known(3, "m", "by-at")), not_kept(), "dropped");
+        assert_eq!(of(state(5, "n", "other"), known(3, "m", "by-at")), other(), "new tenant");
         assert_eq!(of(state(5, "n", ""), known(5, "n", "by-at")), rest(5), "unchanged for long");
-        assert_eq!(of(state(5, "n", ""), known(5, "m", "")), Extent::Whole);
-        assert_eq!(of(state(2, "n", "by-at"), known(5, "n", "by-at")), Extent::Whole, "set back");
+        assert_eq!(of(state(5, "n", ""), known(5, "m", "")), not_kept());
+        assert_eq!(of(state(2, "n", "by-at"), known(5, "n", "by-at")), other(), "set back");
         assert_eq!(of(state(5, "n", ""), known(0, "", "")), rest(0), "it had no facts");
     }
 

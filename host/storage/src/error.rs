@@ -45,7 +45,7 @@ pub enum StorageError {
         used: u64,
     },
     /// The write would exceed the tenant's quota. Nothing was changed.
-    #[error("the tenant's {quota} are limited to {allowed}, and there are {used}")]
+    #[error("this tenant's {quota} are limited to {allowed}, and {used} are used")]
     QuotaExceeded {
         /// `facts` or `bytes`.
         quota: &'static str,

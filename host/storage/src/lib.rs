@@ -95,7 +95,7 @@ pub use inspect::{InspectError, Inspection, RedisInspection, inspect};
 pub use lifecycle::{Adoption, Backend, Description, Layout, Lifecycle};
 pub use limits::StorageLimits;
 pub use name::{DocumentName, FactId, InvalidName, SpaceName, TenantId};
-pub use open::{check, open};
+pub use open::{answers, check, open};
 pub use quotas::{Draw, Drawn, Draws, QuotaStorage, Rate};
 pub use registry::{HostLease, LivingHost, RegistryRevision, RegistryStorage};
 pub use report::{HALF_RESTORED, RESTORING, Report};

@@ -68,6 +68,22 @@ pub async fn check(url: &str, layout: Layout, tls: &TlsFiles) -> Result<(), Open
     }
 }
 
+/// Waits a few seconds for an answer of the server that `url` names, whatever it is; for what would
+/// otherwise wait much longer for its first step. An embedded storage needs no answer.
+///
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+/// As [`open`], and [`OpenError::Refused`] if the server does not answer.
+pub async fn answers(url: &str, layout: Layout, tls: &TlsFiles) -> Result<(), OpenError> {
+    if embedded(url, layout)?.is_some() {
+        return Ok(());
+    }
+    supported(url)?;
+    let limits = StorageLimits { tls: tls.clone(), ..StorageLimits::default() };
+    Redis::open_to_read(url, limits).await?.answers().await
+}
+
 /// The directory that `url` names, if it is one of embedded storage.
 pub(crate) fn embedded(url: &str, layout: Layout) -> Result<Option<&Path>, OpenError> {
     let refuse = |message: &str| Err(OpenError::Address(message.into()));

@@ -155,7 +155,7 @@ impl Restorer {
                 self.flush_state().await?;
                 (self.tenant, self.document) = (None, None);
             }
-            Record::Tenant { name, whole } => self.begin_tenant(&name, whole).await?,
+            Record::Tenant { name, whole, .. } => self.begin_tenant(&name, whole).await?,
             Record::Fact { id, order, pending, fields, vector } => {
                 let (id, fields) = (FactId::parse(&id)?, fields.into_iter().collect());
                 self.put(Fact { id, order, pending, fields, vector }).await?;

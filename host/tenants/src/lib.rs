@@ -381,7 +381,13 @@ impl Tenants {
 
 /// The error for a quota on stored things that is used up, with the quota's name.
 pub fn quota_exceeded(quota: &'static str, allowed: u64, used: u64) -> Error {
-    refuse(QuotaExceeded { quota, allowed, used, after: STORED_WAIT })
+    let mut error = refuse(QuotaExceeded { quota, allowed, used, after: STORED_WAIT });
+    if used < allowed {
+        // Otherwise it would read as if there were enough.
+        let left = allowed - used;
+        error.message.push_str(&format!("; the {left} that are left do not suffice"));
+    }
+    error
 }
 
 /// Counts the refusal in the metrics: by quota, never by tenant.

@@ -81,6 +81,7 @@ fn attempts(route: &str, of: &Names, cursor: &str) -> Result<Vec<Attempt>> {
         | "GET /v1/admin/tenants/{t}"
         | "DELETE /v1/admin/tenants/{t}"
         | "POST /v1/admin/tenants/{t}/rotate-key"
+        | "GET /v1/admin/tenants/{t}/audit"
         | "GET /v1/admin/tenants/{t}/extensions"
         | "PUT /v1/admin/tenants/{t}/extensions/{name}"
         | "PATCH /v1/admin/tenants/{t}/extensions/{name}"

@@ -184,15 +184,17 @@ def delete(fact_id: str) -> Flow[None]:
 
 
 def delete_matching(filter: Filter) -> Flow[FactsDeleted]:
-    deleted, withheld, cursor = 0, 0, None
+    deleted, withheld, revision, cursor = 0, 0, None, None
     while True:
         params = _filter(filter) | _given(cursor=cursor)
         answer = yield Request("DELETE", "/v1/facts", params=params, writes=True)
         body = answer.body
         deleted += body["deleted"]
         withheld += body.get("withheld", 0)
+        # A last answer that only found nothing more has none.
+        revision = answer.revision or revision
         if body["complete"]:
-            return FactsDeleted(deleted, withheld)
+            return FactsDeleted(deleted, withheld, revision)
         cursor = body["next_cursor"]
         if "error" in body:
             yield Pause(from_answer(body["error"], status=200))

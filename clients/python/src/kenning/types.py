@@ -271,10 +271,14 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class FactsDeleted:
-    """What a deletion by filter did: how many it is known to have deleted."""
+    """What a deletion by filter did: how many it is known to have deleted.
+
+    `revision` as in `Stored`, of the last fact that it deleted; none, if it deleted none.
+    """
 
     deleted: int
     withheld: int = 0
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,12 @@ pub(super) async fn audit(
     args: &AuditArgs,
     terminal: &mut Terminal,
 ) -> Result<(), Error> {
-    let mut request = server.request(Method::GET, &["v1", "admin", "audit"])?;
+    let mut request = match &args.of {
+        Some(tenant) => {
+            server.request(Method::GET, &["v1", "admin", "tenants", tenant, "audit"])?
+        }
+        None => server.request(Method::GET, &["v1", "admin", "audit"])?,
+    };
     if let Some(limit) = args.limit {
         request = request.query(&[("limit", limit)]);
     }

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use kenning_backup::{BackupError, Block, Blocks, Folder, Manifest, Opened, Record, read_file};
+use kenning_backup::{
+    BackupError, Block, Blocks, Folder, Manifest, Opened, Record, WholeBecause, read_file,
+};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Body, Method};
 use serde::Deserialize;
@@ -60,28 +62,38 @@ pub(super) async fn backup(
     })?;
     let again = folder.contents().copied_again.clone();
     let manifest = folder.complete()?;
-    if known > 0 && !again.is_empty() {
-        terminal.warn(&format!(
-            "copied as a whole, because the changes since are not kept any more: {}",
-            sanitize(&again.join(", "))
-        ));
+    // Where nothing was there before, nothing was copied again.
+    let again = if known > 0 { again } else { Vec::new() };
+    for (name, because) in &again {
+        let name = sanitize(name);
+        terminal.warn(&format!("copied as a whole: {name}, because {}", because.as_str()));
     }
     for what in &manifest.left_out {
         terminal.warn(&format!("left out, because it is damaged: {}", sanitize(what)));
     }
-    report(&args.dir, &manifest, terminal)
+    report(&args.dir, &manifest, &again, terminal)
 }
 
-fn report(dir: &Path, manifest: &Manifest, terminal: &mut Terminal) -> Result<(), Error> {
+fn report(
+    dir: &Path,
+    manifest: &Manifest,
+    again: &[(String, WholeBecause)],
+    terminal: &mut Terminal,
+) -> Result<(), Error> {
     let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
     let (tenants, facts) = (manifest.copied.tenants.len(), manifest.facts);
     let documents = manifest.documents;
+    let whole = |(name, because): &(String, WholeBecause)| {
+        let message = because.as_str();
+        json!({ "tenant": name, "because": because, "message": message })
+    };
     match terminal.format() {
         OutputFormat::Json => {
             let told = json!({
                 "folder": dir, "sha256": manifest.sha256(), "tenants": tenants, "facts": facts,
                 "gone": manifest.gone, "documents": documents, "state": manifest.state,
                 "bytes": bytes, "left_out": manifest.left_out,
+                "copied_as_a_whole": again.iter().map(whole).collect::<Vec<_>>(),
             });
             terminal.print_document(told.to_string().as_bytes())
         }

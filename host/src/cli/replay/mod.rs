@@ -2,6 +2,7 @@
 
 mod symbols;
 
+use std::cmp::Ordering;
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -191,14 +192,14 @@ fn rows(
         ("recorded", recording.time.clone()),
     ];
     rows.push(("ended", recording.ended.error().unwrap_or("succeeded").to_owned()));
-    rows.push(("", format!("fuel {}", recording.guest_fuel)));
     if trace {
         rows.extend(under("trace", &replayed.trace));
     }
     let said = replayed.said.iter().map(|line| format!("{}: {}", line.level, line.message));
     rows.extend(under("said", &said.collect::<Vec<_>>()));
     rows.push(("replayed", shown(&replayed.result)));
-    rows.push(("", format!("fuel {}: {}", replayed.guest_fuel, verdict(replayed, is_other))));
+    rows.push(("", verdict(replayed, is_other).to_owned()));
+    rows.push(("fuel", compared(recording.guest_fuel, replayed.guest_fuel)));
     rows.extend(under("backtrace", backtrace));
     rows.extend(notes(recording, replayed).into_iter().map(|note| ("note", note)));
     rows
@@ -218,6 +219,16 @@ fn verdict(replayed: &Replayed, is_other: bool) -> &'static str {
         (false, true, _) => "as recorded",
         (false, false, _) => "not as recorded",
     }
+}
+
+/// The fuel that the guest used in both calls, and the difference.
+fn compared(recorded: u64, replayed: u64) -> String {
+    let difference = match replayed.cmp(&recorded) {
+        Ordering::Equal => "the same".to_owned(),
+        Ordering::Greater => format!("{} more", replayed - recorded),
+        Ordering::Less => format!("{} less", recorded - replayed),
+    };
+    format!("{recorded} (recorded), {replayed} (replayed): {difference}")
 }
 
 /// What a reader has to know to judge the result.
@@ -265,4 +276,16 @@ fn as_json(recording: &Recording, replayed: &Replayed, backtrace: &[String]) -> 
         "notes": notes(recording, replayed),
     });
     format!("{answer}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compared;
+
+    #[test]
+    fn both_fuels_are_named_with_their_difference() {
+        assert_eq!(compared(7, 7), "7 (recorded), 7 (replayed): the same");
+        assert_eq!(compared(7, 9), "7 (recorded), 9 (replayed): 2 more");
+        assert_eq!(compared(9, 7), "9 (recorded), 7 (replayed): 2 less");
+    }
 }

@@ -1,4 +1,5 @@
-//! Records every administrative act, and `GET /v1/admin/audit` lists the records.
+//! Records every administrative act. `GET /v1/admin/audit` lists the records, and
+//! `GET /v1/admin/tenants/{t}/audit` those about one tenant, also for the tenant itself.
 //!
 //! `record` surrounds all admin routes, so that a new one cannot be forgotten. It notes only what
 //! is on the lists below: a member or parameter that nobody thought of is left out, because it may
@@ -21,12 +22,15 @@ use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Admin;
-use super::parameters::Parameters;
+use super::extensions::tenant;
+use super::parameters::{Parameters, Path};
+use super::tenant_answers::time;
+use super::tenant_in_path;
 use crate::http::App;
 use crate::http::answer::{Refusal, Reply};
 use crate::http::body::discard;
 use crate::http::client::Client;
-use crate::http::openapi::parameter_names;
+use crate::http::openapi::{TenantInPath, parameter_names};
 use crate::http::request::RequestId;
 use crate::journal::{Act, ActResult, Actor, AuditRecord};
 use kenning_core::error::Error;
@@ -107,7 +111,8 @@ pub(in crate::http) async fn record(
         Ok(admin) => admin,
         Err(refusal) => return refusal.into_response(),
     };
-    let begun = app.audit.begin(act(&parts, &admin)).await;
+    let about = tenant_in_path(&mut parts, &app).await;
+    let begun = app.audit.begin(act(&parts, &admin, about)).await;
     parts.extensions.insert(admin);
     let begun = match begun {
         Ok(begun) => begun,
@@ -134,7 +139,7 @@ pub(in crate::http) async fn record(
     response
 }
 
-fn act(parts: &Parts, admin: &Admin) -> Act {
+fn act(parts: &Parts, admin: &Admin, about: Option<String>) -> Act {
     let text = |name: &str| Some(cut(parts.headers.get(name)?.to_str().ok()?));
     let client = parts.extensions.get::<Client>();
     let actor = Actor {
@@ -145,13 +150,16 @@ fn act(parts: &Parts, admin: &Admin) -> Act {
     };
     let id = parts.extensions.get::<RequestId>().and_then(|RequestId(id)| id.to_str().ok());
     let route = parts.extensions.get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let parameters = parameters(parts);
+    let tenant = about.or_else(|| parameters.get("tenant").cloned()).map(|tenant| cut(&tenant));
     Act {
         actor,
         request_id: id.unwrap_or_default().to_string(),
         method: parts.method.to_string(),
         route: route.to_string(),
         path: cut(parts.uri.path()),
-        parameters: parameters(parts),
+        parameters,
+        tenant,
     }
 }
 
@@ -259,14 +267,52 @@ pub(in crate::http) async fn list(
     _: Admin,
     parameters: Query<Vec<(String, String)>>,
 ) -> Reply {
-    let parameters = Parameters::new(parameters.0, &parameter_names::<ListParameters>())?;
+    let records = listed(&app, parameters.0, |_| true).await?;
+    Ok(Json(AuditList { records }).into_response())
+}
+
+/// What was done to a tenant, newest first
+///
+/// The acts that are about this tenant, since it was created; a tenant with the scope `admin` may
+/// ask for its own. It is not told which admin key an operator used, and from where.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/tenants/{t}/audit",
+    operation_id = "listTenantAudit",
+    tag = "operations",
+    params(TenantInPath, ListParameters),
+    responses((status = 200, description = "The acts.", body = AuditList)),
+)]
+pub(in crate::http) async fn list_of_tenant(
+    State(app): State<Arc<App>>,
+    admin: Admin,
+    Path(name): Path<String>,
+    parameters: Query<Vec<(String, String)>>,
+) -> Reply {
+    let tenant = tenant(&name)?;
+    let created = app.kb.tenants().get(&tenant).map(|found| found.record.created);
+    let since = created.and_then(time).unwrap_or_default();
+    let is_about = |record: &AuditRecord| record.is_about(tenant.as_str(), &since);
+    let mut records = listed(&app, parameters.0, is_about).await?;
+    if admin.is_tenant() {
+        let shown = |record: AuditRecord| record.for_tenant(tenant.as_str());
+        records = records.into_iter().map(shown).collect();
+    }
+    Ok(Json(AuditList { records }).into_response())
+}
+
+async fn listed(
+    app: &App,
+    parameters: Vec<(String, String)>,
+    wanted: impl Fn(&AuditRecord) -> bool,
+) -> Result<Vec<AuditRecord>, Error> {
+    let parameters = Parameters::new(parameters, &parameter_names::<ListParameters>())?;
     let limit = parameters.number("limit")?.unwrap_or(LIMIT);
     if !(1..=MOST).contains(&limit) {
-        return Err(Error::invalid("/limit", format!("limit is 1 to {MOST}")).into());
+        return Err(Error::invalid("/limit", format!("limit is 1 to {MOST}")));
     }
-    let records = app.audit.list(limit, parameters.text("before")).await;
-    let records = records.map_err(|error| app.kb.storage_error(&error))?;
-    Ok(Json(AuditList { records }).into_response())
+    let records = app.audit.list(wanted, limit, parameters.text("before")).await;
+    records.map_err(|error| app.kb.storage_error(&error))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ use crate::http::App;
 use kenning_tenants::{Credential, Permit, Principal, Scope};
 
 /// A caller who may do what a route does: on a server with keys, one with an admin key, or a tenant
-/// with the scope `admin` where the route is about its own extensions.
+/// with the scope `admin` where the route is about its own extensions, or what was done to it.
 #[derive(Clone)]
 pub(in crate::http) struct Admin {
     name: String,
@@ -59,6 +59,11 @@ impl Admin {
     /// Names the key without being a secret; `None` for a token, and on a server without keys.
     pub(in crate::http) fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// Whether it is a tenant, which asks about itself.
+    pub(in crate::http) fn is_tenant(&self) -> bool {
+        self.tenant.is_some()
     }
 
     /// What this caller may grant: of a tenant, what the operator lets it; `None` for everything.

@@ -194,7 +194,7 @@ fn raw(attributes: &Attributes) -> Option<Box<RawValue>> {
 }
 
 /// Milliseconds since 1970 as ISO 8601.
-fn time(moment: u64) -> Option<String> {
+pub(super) fn time(moment: u64) -> Option<String> {
     let moment = DateTime::<Utc>::from_timestamp_millis(i64::try_from(moment).ok()?)?;
     Some(moment.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

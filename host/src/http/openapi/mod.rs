@@ -78,11 +78,12 @@ const GUEST_HEADERS: [(&str, &str); 4] = [
 
 /// The header of an answer to a write, and the operations that write.
 const REVISION_HEADER: [(&str, &str); 1] = [("x-kenning-revision", "Revision")];
-const WRITES: [&str; 7] = [
+const WRITES: [&str; 8] = [
     "storeFact",
     "storeFacts",
     "updateFact",
     "deleteFact",
+    "deleteFacts",
     "updateFactBatch",
     "deleteFactBatch",
     "importFacts",

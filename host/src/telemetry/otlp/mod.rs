@@ -289,12 +289,14 @@ impl Sender {
             // A redirect would send the headers to an address that nobody configured.
             .redirect(Policy::none())
             .build()?;
-        let name = std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.is_empty());
-        let attributes = vec![
-            KeyValue::text("service.name", name.unwrap_or_else(|| "kenning".to_owned())),
-            KeyValue::text("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::text("service.instance.id", host),
-        ];
+        let mut resource = otlp.resource.clone();
+        for (name, value) in
+            [("service.version", env!("CARGO_PKG_VERSION")), ("service.instance.id", host)]
+        {
+            resource.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        let attributes = resource.into_iter().map(|(name, value)| KeyValue::text(&name, value));
+        let attributes = attributes.collect();
         Ok(Self {
             client,
             traces: below(&otlp.endpoint, "v1/traces"),

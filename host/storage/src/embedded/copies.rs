@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kenning_backup::{Blob, Position, Record, VectorRecord};
+use kenning_backup::{Blob, Position, Record, VectorRecord, WholeBecause};
 use redb::{ReadTransaction, ReadableTable};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
@@ -125,13 +125,15 @@ impl Copier<'_> {
     fn tenant(&self, tenant: &str) -> Result<(), Stopped> {
         let known = self.wanted.since.tenants.get(tenant);
         let state = self.state(tenant, known)?;
-        let rest = match state.extent(known) {
-            Extent::Rest(after, cursor) => {
-                self.changed(tenant, after, &state)?.map(|changed| (changed, cursor))
-            }
-            Extent::Whole => None,
+        let (rest, because) = match state.extent(known) {
+            Extent::Rest(after, cursor) => match self.changed(tenant, after, &state)? {
+                Some(changed) => (Some((changed, cursor)), None),
+                None => (None, Some(WholeBecause::ChangesNotKept)),
+            },
+            Extent::Whole(because) => (None, because),
         };
-        self.send(Record::Tenant { name: tenant.to_owned(), whole: rest.is_none() })?;
+        let (name, whole) = (tenant.to_owned(), rest.is_none());
+        self.send(Record::Tenant { name, whole, because })?;
         match rest {
             None => self.listing(tenant, None, &state.position)?,
             Some((changed, cursor)) => {

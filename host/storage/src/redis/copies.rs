@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kenning_backup::{Blob, Position, Record, VectorRecord};
+use kenning_backup::{Blob, Position, Record, VectorRecord, WholeBecause};
 use tokio::sync::mpsc::Sender;
 
 use super::pool::{Effect, Size};
@@ -128,15 +128,20 @@ impl Copier<'_> {
         let after = known.map_or(0, |known| known.revision);
         let name = tenant.to_string();
         let first = self.step(tenant, after, &[]).await?;
-        if let Extent::Rest(after, cursor) = first.state.extent(known) {
-            self.send(Record::Tenant { name: name.clone(), whole: false }).await?;
-            if let Copied::Whole = self.rest(tenant, after, cursor).await? {
-                return Ok(());
+        let because = match first.state.extent(known) {
+            Extent::Whole(because) => because,
+            Extent::Rest(after, cursor) => {
+                let name = name.clone();
+                self.send(Record::Tenant { name, whole: false, because: None }).await?;
+                if let Copied::Whole = self.rest(tenant, after, cursor).await? {
+                    return Ok(());
+                }
+                Some(WholeBecause::ChangesNotKept)
             }
-        }
+        };
         for _ in 0..ATTEMPTS {
             let begun = self.step(tenant, 0, &[]).await?.last;
-            self.send(Record::Tenant { name: name.clone(), whole: true }).await?;
+            self.send(Record::Tenant { name: name.clone(), whole: true, because }).await?;
             let everything = Some(String::new());
             if let Copied::Whole = self.rest(tenant, begun, everything).await? {
                 return Ok(());

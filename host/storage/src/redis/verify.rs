@@ -21,6 +21,7 @@ pub(crate) async fn verify(url: &str, layout: Layout, tls: &TlsFiles) -> Result<
     let operation = Duration::from_secs(30);
     let limits = StorageLimits { operation, tls: tls.clone(), ..StorageLimits::default() };
     let redis = Redis::open_to_read(url, limits).await?;
+    redis.answers().await?;
     let mut report = Report { subject: redis.servers.address().to_owned(), ..Report::default() };
     let mut verifier =
         Verifier { redis: &redis, layout, report: &mut report, facts: 0, vectors: 0 };

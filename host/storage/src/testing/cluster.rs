@@ -2,12 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use super::{RedisServer, Release};
+use super::{RedisServer, Release, free_port_of_cluster};
 
 /// How long nodes may take to agree before a test fails.
 const AGREEMENT: Duration = Duration::from_secs(60);
 
 const SLOTS: usize = 16_384;
+
+/// The options of every node.
+const OPTIONS: [&str; 8] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    "1000",
+    "--cluster-require-full-coverage",
+    "no",
+    "--repl-diskless-sync-delay",
+    "0",
+];
 
 /// Nodes that know each other: first the masters, which share the slots evenly, then replicas of
 /// each of them in turn.
@@ -16,6 +28,8 @@ pub struct RedisCluster {
     /// The nodes.
     pub nodes: Vec<RedisServer>,
     masters: usize,
+    /// Their ports for TLS, by which they know each other; none without it.
+    tls_ports: Vec<u16>,
 }
 
 impl RedisCluster {
@@ -31,19 +45,41 @@ impl RedisCluster {
 
     /// Starts nodes of a release, with further options.
     pub fn start_with(release: Release, masters: usize, replicas: usize, options: &[&str]) -> Self {
-        let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-        all.extend(["--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"]);
-        all.extend_from_slice(options);
+        let all = [&OPTIONS[..], options].concat();
         let start = |_| RedisServer::start_release(release, &all);
-        let cluster = Self { nodes: (0..masters + replicas).map(start).collect(), masters };
+        let nodes = (0..masters + replicas).map(start).collect();
+        let cluster = Self { nodes, masters, tls_ports: Vec::new() };
+        cluster.join();
+        cluster
+    }
+
+    /// Starts three masters that speak TLS with each other, and on ports besides their own with
+    /// callers. `options` name the files.
+    pub fn start_over_tls(options: &[&str]) -> Self {
+        let (mut nodes, mut tls_ports) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let port = free_port_of_cluster();
+            let text = port.to_string();
+            let of_node = ["--tls-cluster", "yes", "--tls-port", &text];
+            let all = [&OPTIONS[..], &of_node[..], options].concat();
+            nodes.push(RedisServer::start_release(Release::Redis7, &all));
+            tls_ports.push(port);
+        }
+        let cluster = Self { nodes, masters: 3, tls_ports };
         cluster.join();
         cluster
     }
 
     /// The address, which names the first two nodes.
     pub fn url(&self) -> String {
-        let named: Vec<String> = self.nodes.iter().take(2).map(address).collect();
-        format!("redis+cluster://{}", named.join(","))
+        let scheme = if self.tls_ports.is_empty() { "redis" } else { "rediss" };
+        let named = (0..self.nodes.len().min(2)).map(|n| format!("127.0.0.1:{}", self.port(n)));
+        format!("{scheme}+cluster://{}", named.collect::<Vec<_>>().join(","))
+    }
+
+    /// The port by which the nodes know a node.
+    fn port(&self, node: usize) -> u16 {
+        self.tls_ports.get(node).copied().unwrap_or_else(|| self.nodes[node].port())
     }
 
     /// The node that serves the slot of `key`, by what the other nodes say.
@@ -71,9 +107,10 @@ impl RedisCluster {
         ok(&target.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id]));
         ok(&source.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id]));
         let count: usize = integer(&source.command(&["CLUSTER", "COUNTKEYSINSLOT", &slot]));
-        self.migrate(source, target, &slot, count / 2);
+        let port = self.port(to).to_string();
+        migrate(source, &port, &slot, count / 2);
         between();
-        self.migrate(source, target, &slot, usize::MAX);
+        migrate(source, &port, &slot, usize::MAX);
         let number: usize = slot.parse().expect("a number");
         // A message that was on its way gives the slot back to the source, whose configuration may
         // be the newer one. Replicas that became masters know it from each other.
@@ -90,22 +127,6 @@ impl RedisCluster {
             }
             is_known
         });
-    }
-
-    fn migrate(&self, source: &RedisServer, target: &RedisServer, slot: &str, most: usize) {
-        let (mut moved, port) = (0, target.port().to_string());
-        while moved < most {
-            let step = (most - moved).min(10).to_string();
-            let keys = bulks(&source.command(&["CLUSTER", "GETKEYSINSLOT", slot, &step]));
-            if keys.is_empty() {
-                return;
-            }
-            let mut command = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
-            command.extend(keys.iter().map(String::as_str));
-            let reply = source.command(&command);
-            assert!(!reply.starts_with('-'), "{reply}");
-            moved += keys.len();
-        }
     }
 
     /// Waits until every running node says that each slot is served.
@@ -131,7 +152,7 @@ impl RedisCluster {
                 command.extend(slots.iter().map(String::as_str));
                 ok(&node.command(&command));
             }
-            let port = node.port().to_string();
+            let port = self.port(n).to_string();
             for other in &self.nodes[..n] {
                 ok(&other.command(&["CLUSTER", "MEET", "127.0.0.1", &port]));
             }
@@ -186,8 +207,21 @@ impl RedisCluster {
     }
 }
 
-pub(super) fn address(server: &RedisServer) -> String {
-    format!("127.0.0.1:{}", server.port())
+/// Moves so many keys of a slot to the node at `port`.
+fn migrate(source: &RedisServer, port: &str, slot: &str, most: usize) {
+    let mut moved = 0;
+    while moved < most {
+        let step = (most - moved).min(10).to_string();
+        let keys = bulks(&source.command(&["CLUSTER", "GETKEYSINSLOT", slot, &step]));
+        if keys.is_empty() {
+            return;
+        }
+        let mut command = vec!["MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"];
+        command.extend(keys.iter().map(String::as_str));
+        let reply = source.command(&command);
+        assert!(!reply.starts_with('-'), "{reply}");
+        moved += keys.len();
+    }
 }
 
 /// Repeats `ask` until it is so. Panics after a minute.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::cluster::{address, until};
-use super::{RedisServer, Release, encode, free_port_of_cluster};
+use super::cluster::until;
+use super::{RedisServer, Release, encode, free_port, free_port_of_cluster};
 
 /// Three Sentinels, a master and two replicas.
 #[derive(Debug)]
@@ -17,11 +17,14 @@ pub struct RedisSentinels {
     /// The servers: first the one that is the master at first.
     pub servers: Vec<RedisServer>,
     sentinels: Vec<Sentinel>,
+    /// The servers' ports by which the Sentinels know them.
+    ports: Vec<u16>,
 }
 
 #[derive(Debug)]
 struct Sentinel {
     port: u16,
+    tls_port: Option<u16>,
     process: Child,
     _dir: TempDir,
 }
@@ -32,18 +35,38 @@ const NAME: &str = "kb";
 impl RedisSentinels {
     /// Starts everything, and waits until the Sentinels know it.
     pub fn start() -> Self {
-        let options = ["--repl-diskless-sync-delay", "0"];
-        let master = RedisServer::start_release(Release::Redis7, &options);
-        let port = master.port().to_string();
-        let of_replica = ["--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", &port];
-        let replica = || RedisServer::start_release(Release::Redis7, &of_replica);
-        let servers = vec![replica(), replica()];
+        Self::start_with(None)
+    }
+
+    /// The same, where all of them speak TLS with each other, and on ports besides their own with
+    /// callers. `options` name the files.
+    pub fn start_over_tls(options: &[&str]) -> Self {
+        Self::start_with(Some(options))
+    }
+
+    fn start_with(tls: Option<&[&str]>) -> Self {
+        let (mut servers, mut ports): (Vec<RedisServer>, Vec<u16>) = Default::default();
+        for _ in 0..3 {
+            let tls_port = free_port().to_string();
+            let master = ports.first().map(u16::to_string);
+            let mut options = vec!["--repl-diskless-sync-delay", "0"];
+            if let Some(files) = tls {
+                options.extend(["--tls-replication", "yes", "--tls-port", &tls_port]);
+                options.extend_from_slice(files);
+            }
+            if let Some(master) = &master {
+                options.extend(["--replicaof", "127.0.0.1", master]);
+            }
+            let server = RedisServer::start_release(Release::Redis7, &options);
+            let tls_port = tls_port.parse::<u16>().ok().filter(|_| tls.is_some());
+            ports.push(tls_port.unwrap_or_else(|| server.port()));
+            servers.push(server);
+        }
         until("replicas follow the master", || {
-            master.command(&["INFO", "replication"]).matches("state=online").count() == 2
+            servers[0].command(&["INFO", "replication"]).matches("state=online").count() == 2
         });
-        let sentinels = (0..3).map(|_| Sentinel::start(master.port())).collect();
-        let servers = std::iter::once(master).chain(servers).collect();
-        let all = Self { servers, sentinels };
+        let sentinels = (0..3).map(|_| Sentinel::start(ports[0], tls)).collect();
+        let all = Self { servers, sentinels, ports };
         until("the Sentinels know each other and the replicas", || {
             all.sentinels.iter().all(|sentinel| {
                 let info = sentinel.info();
@@ -60,15 +83,18 @@ impl RedisSentinels {
 
     /// The address for a master of another name.
     pub fn url_of(&self, name: &str) -> String {
-        let named = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port));
-        format!("redis+sentinel://{}/{name}", named.collect::<Vec<_>>().join(","))
+        let is_tls = self.sentinels.iter().any(|sentinel| sentinel.tls_port.is_some());
+        let scheme = if is_tls { "rediss" } else { "redis" };
+        let port = |sentinel: &Sentinel| sentinel.tls_port.unwrap_or(sentinel.port);
+        let named = self.sentinels.iter().map(|one| format!("127.0.0.1:{}", port(one)));
+        format!("{scheme}+sentinel://{}/{name}", named.collect::<Vec<_>>().join(","))
     }
 
     /// Which of the servers is the master, by the Sentinels; `None` while they disagree.
     pub fn master(&self) -> Option<usize> {
         let first = self.sentinels[0].master()?;
         let agree = self.sentinels.iter().all(|other| other.master().as_ref() == Some(&first));
-        let position = || self.servers.iter().position(|server| address(server) == first);
+        let position = || self.ports.iter().position(|port| format!("127.0.0.1:{port}") == first);
         agree.then(position).flatten()
     }
 
@@ -79,11 +105,19 @@ impl RedisSentinels {
 }
 
 impl Sentinel {
-    fn start(master: u16) -> Self {
+    fn start(master: u16, tls: Option<&[&str]>) -> Self {
         let dir = TempDir::new().expect("a temporary directory for a Sentinel");
         let port = free_port_of_cluster();
+        let tls_port = tls.map(|_| free_port());
+        // The lines of a file are the options without their dashes.
+        let files = tls.unwrap_or_default().chunks(2).map(|pair| pair.join(" ") + "\n");
+        let files = files.collect::<String>().replace("--", "");
+        let files = tls_port.map_or_else(String::new, |port| {
+            format!("tls-port {port}\ntls-replication yes\n{files}")
+        });
         let config = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {NAME} 127.0.0.1 {master} 2\n\
+            "{files}port {port}\nbind 127.0.0.1\ndir {}\n\
+             sentinel monitor {NAME} 127.0.0.1 {master} 2\n\
              sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 3000\n\
              sentinel parallel-syncs {NAME} 2\n",
             dir.path().display()
@@ -91,7 +125,7 @@ impl Sentinel {
         let path = dir.path().join("sentinel.conf");
         std::fs::write(&path, config).expect("a file in a temporary directory");
         let process = spawn(&path);
-        let sentinel = Self { port, process, _dir: dir };
+        let sentinel = Self { port, tls_port, process, _dir: dir };
         until("a Sentinel answers", || sentinel.info().contains("sentinel_masters:1"));
         sentinel
     }

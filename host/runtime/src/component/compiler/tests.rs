@@ -48,7 +48,7 @@ fn of_a_component_that_changed_little_most_is_reused_and_the_code_is_the_same() 
     let changed = component("(result i64) (i64.mul (i64.const 3) (i64.const 5))");
     let sent = [&(pack.len() as u64).to_le_bytes()[..], &pack, &nothing].concat();
     let (code, (new, second)) = compiled(&changed, &sent);
-    assert!(second.reused[0] >= 19 && second.compiled <= 4, "{second:?}");
+    assert!(second.reused[0] > 4 * second.compiled, "{second:?}");
     assert!(new.len() < pack.len() / 2, "only what is new is kept");
     let engine = engine::compiling_engine(&limits).unwrap();
     assert!(code == compile(&engine, &changed).unwrap(), "the same as without reuse");

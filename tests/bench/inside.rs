@@ -7,6 +7,7 @@ use fastrand::Rng;
 use kenning::config::{Config, Settings};
 use kenning::kb::{Caller, Kb};
 use kenning::serve;
+use kenning::tasks::follow_registry::follow_registry;
 use kenning::tasks::indexer;
 use kenning_embedder::EmbedderChoice;
 use kenning_runtime::tenant_indexes::WarmUp;
@@ -37,8 +38,11 @@ impl Inside {
         };
         let config = Config { embedder: EmbedderChoice::Hash, ..Config::load(settings, None)? };
         let server = Runtime::new()?;
-        let kb = Arc::new(server.block_on(serve::knowledge_base(&config, "bench".to_owned()))?);
+        let host = "bench".to_owned();
+        let kb = Arc::new(server.block_on(serve::knowledge_base(&config, host.clone()))?);
         server.block_on(async {
+            // The guests on record are loaded there, for which the indexer waits.
+            tokio::spawn(follow_registry(kb.registry().clone(), host));
             indexer::start(kb.clone());
             let mut warm_up = kb.services().indexes.warm_up();
             warm_up.wait_for(|now| *now == WarmUp::Over).await.map(drop)

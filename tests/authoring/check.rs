@@ -28,6 +28,11 @@ async fn a_component_that_fits_is_shown_with_what_it_needs() -> Result<()> {
     ] {
         assert!(shown.out.contains(line), "{line:?} is not in {}", shown.out);
     }
+    assert!(shown.out.contains("granted by      --grant index,storage\n"), "{}", shown.out);
+    let sending = check(&component("sending")?, &[]).await?;
+    for said in ["granted by      --grant http:HOST\n", "componentize-js --disable http"] {
+        assert!(sending.out.contains(said), "{said:?} is not in {}", sending.out);
+    }
     let told = check(&component("logic")?, &["--json"]).await?.json();
     assert_eq!((&told["kind"], &told["accepted"]), (&json!("logic"), &json!(true)));
     let digest = kenning_runtime::compiler::digest(&fs::read(component("logic")?)?);

@@ -193,6 +193,25 @@ async fn options_that_their_schema_does_not_allow_are_refused_at_their_place() -
 }
 
 #[tokio::test]
+async fn a_schema_of_options_whose_cost_has_no_bound_is_not_installed() -> Result<()> {
+    let (_server, admin) = serve(Setup::patient(), "passing").await?;
+    let mut asking = std::fs::read(component("asking")?)?;
+    let (place, reference) = (br#""first": { "type""#, br#""first": { "$ref""#);
+    let at = asking.windows(place.len()).position(|bytes| bytes == place).context("its schema")?;
+    asking[at..at + place.len()].copy_from_slice(reference);
+    let refused = admin.install("acme", "asking", asking, "").await?;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    let message = refused.json["message"].as_str().context("a message")?;
+    assert!(message.contains("$ref"), "{message}");
+    let checks = refused.json["details"]["checks"].as_array().context("checks")?;
+    let failed: Vec<_> = checks.iter().filter(|check| check["passed"] == json!(false)).collect();
+    assert_eq!((failed.len(), &failed[0]["check"]), (1, &json!("options")), "{}", refused.text);
+    let listed = admin.get("/v1/admin/tenants/acme/extensions").await?.text;
+    assert!(!listed.contains("asking"), "{listed}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn attributes_are_an_object_of_a_kilobyte_and_shown_to_the_operator() -> Result<()> {
     let (_server, admin) = serve(Setup::patient(), "asking").await?;
     let rotate = async |body: Value| admin.post("/v1/admin/tenants/acme/rotate-key", body).await;

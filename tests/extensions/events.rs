@@ -99,11 +99,13 @@ async fn every_change_is_told_in_order_and_what_is_not_taken_is_set_aside(
     server.kill().await?;
     let server = backend.serve().await?;
     server.store(json!({ "text": "again", "id": "a2" })).await?;
-    let mut told_so_far = until_told(&server, json!(["a2", "Stored", "again"])).await?;
-    // Of the last one before the end it may not have been noted that it was told.
-    told_so_far.dedup();
-    let [z, again] = [json!(["z", "Stored", "after"]), json!(["a2", "Stored", "again"])];
-    assert_eq!(told_so_far, [&expected[..], &[z, again]].concat(), "each that it took, in order");
+    let again = json!(["a2", "Stored", "again"]);
+    let told_so_far = until_told(&server, again.clone()).await?;
+    let expected = [&expected[..], &[json!(["z", "Stored", "after"]), again]].concat();
+    assert_eq!(told_so_far, expected, "each that it took, in order");
+    // Whether the last one before the end was told may not have been noted yet.
+    let counted = ask(&server, json!({ "do": "get", "key": "told" })).await?["ok"]["value"].clone();
+    assert!(counted == "4" || counted == "5", "{counted}: only the last may be told twice");
 
     ask(&server, json!({ "do": "set", "key": "antidote" })).await?;
     let replayed = server.post(&format!("{LETTERS}/replay"), json!({})).await?;

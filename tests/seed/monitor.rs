@@ -48,6 +48,11 @@ impl Command {
         self.words.starts_with(&format!("\"{name}\" \"{key}\""))
     }
 
+    /// Whether it is about what hosts share of all tenants, such as guests and keys.
+    pub(super) fn is_of_all_tenants(&self) -> bool {
+        self.words.contains("\"kenning:control:{control}:")
+    }
+
     /// Whether `key` is among its words.
     pub(super) fn names(&self, key: &str) -> bool {
         self.words.contains(&format!("\"{key}\""))
